@@ -1,0 +1,17 @@
+import { defineConfig, type Options } from 'tsup'
+
+const shared: Options = {
+  entry: { index: 'src/index.ts', express: 'src/adapters/express.ts' },
+  target: 'node20',
+  platform: 'node',
+  splitting: true,
+  sourcemap: true,
+  treeshake: false,
+  dts: true,
+}
+
+export default defineConfig([
+  { ...shared, format: 'esm', clean: true },
+  // p-timeout is ESM only: a CommonJS proxy (and its Jest suite) gets it inside our own file.
+  { ...shared, format: 'cjs', noExternal: ['p-timeout'] },
+])

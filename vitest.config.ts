@@ -1,0 +1,11 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    reporters: ['default', ['json', { outputFile: '.test-report.json' }]],
+    // Two cores: more workers would only make the deadlines in the tests compete for them.
+    maxWorkers: 2,
+    testTimeout: 20_000,
+  },
+})

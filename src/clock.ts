@@ -1,0 +1,35 @@
+/** The longest delay `setTimeout` keeps; anything longer would fire after 1 ms. */
+const longestDelayMs = 2 ** 31 - 1
+
+export type Timer = ReturnType<typeof setTimeout>
+
+/** The few clock functions the library uses; tests may hand in their own. */
+export interface Clock {
+  /** Milliseconds on a clock that never jumps. */
+  now(): number
+  /** May fire early when `delayMs` is longer than a timer can hold: callers look at `now()` again. */
+  setTimeout(callback: () => void, delayMs: number): Timer
+  clearTimeout(timer: Timer | undefined): void
+  setImmediate(callback: () => void): void
+}
+
+/** The process' own clock. Globals are read at call time, so that fake timers installed later are seen. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  setTimeout(callback, delayMs) {
+    const timer = setTimeout(callback, Math.min(Math.max(delayMs, 1), longestDelayMs))
+    // Sockets keep the process alive; a deadline alone must not.
+    timer.unref()
+    return timer
+  },
+  clearTimeout: (timer) => clearTimeout(timer),
+  setImmediate: (callback) => {
+    setImmediate(callback)
+  },
+}
+
+/** The same clock, in the form p-timeout takes. */
+export const promiseTimers = {
+  setTimeout: systemClock.setTimeout as typeof setTimeout,
+  clearTimeout: systemClock.clearTimeout as typeof clearTimeout,
+}

@@ -1,0 +1,100 @@
+/** The facts of one exchange that decide its headers. */
+export interface EventStreamExchange {
+  /** What the app has set so far; names in any case. */
+  existing: Readonly<Record<string, number | string | readonly string[] | undefined>>
+  httpVersion: string
+  /** Whether Node will keep the socket open afterwards (`response.shouldKeepAlive`). */
+  keepsAlive?: boolean | undefined
+  /** The server's `keepAliveTimeout`. */
+  keepAliveTimeoutMs?: number | undefined
+  /** The client's `Origin`. */
+  origin?: string | undefined
+}
+
+export interface EventStreamHeadOptions {
+  /** Headers of your own; they win over the library's. `false`: only `Content-Type` is set. */
+  headers?: Readonly<Record<string, string>> | false
+  /**
+   * Cross-origin access: `true` for `*`, or the origins that are let in. Default: what the app set is left
+   * alone.
+   */
+  cors?: boolean | readonly string[]
+}
+
+export interface EventStreamHead {
+  set: Record<string, string>
+  remove: string[]
+}
+
+const eventStream = 'text/event-stream'
+// An event stream is as long as it gets; a length or tag left over from something else would be a lie.
+const untrue = ['content-length', 'transfer-encoding', 'etag']
+
+/**
+ * The headers of an event stream, merged with what the app set: what to set and what to remove.
+ *
+ * `no-transform` keeps `compression()` from holding the stream back, `X-Accel-Buffering` does so for nginx.
+ * `Connection` is left to Node on HTTP/1.1: written by hand, it costs the `Keep-Alive: timeout=N` hint, and
+ * clients then reuse sockets that are being closed.
+ *
+ * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#server-sent-events-intro
+ * @see https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering
+ */
+export function eventStreamHead(
+  exchange: EventStreamExchange,
+  { headers = {}, cors = false }: EventStreamHeadOptions = {},
+): EventStreamHead {
+  const existing = new Map(
+    Object.entries(exchange.existing).map(([name, value]) => [name.toLowerCase(), String(value)]),
+  )
+  const set: Record<string, string> = {}
+  for (const [name, value] of Object.entries(headers || {})) {
+    set[name.toLowerCase()] = value
+    existing.set(name.toLowerCase(), value)
+  }
+  const remove = untrue.filter((name) => existing.has(name))
+  const type = existing.get('content-type')
+  if (!type?.toLowerCase().startsWith(eventStream)) set['content-type'] = `${eventStream}; charset=utf-8`
+  if (headers === false) return { set, remove }
+
+  set['cache-control'] = withNoTransform(existing.get('cache-control'))
+  if (!existing.has('x-accel-buffering')) set['x-accel-buffering'] = 'no'
+  if (!existing.has('x-content-type-options')) set['x-content-type-options'] = 'nosniff'
+  Object.assign(set, corsHeaders(exchange, existing, cors))
+  // HTTP/2 has no connection headers: writing one throws.
+  if (!exchange.httpVersion.startsWith('1')) delete set.connection
+  else Object.assign(set, connectionHeaders(exchange, existing))
+  return { set, remove }
+}
+
+function withNoTransform(cacheControl: string | undefined): string {
+  if (!cacheControl) return 'no-cache, no-transform'
+  return /\bno-transform\b/i.test(cacheControl) ? cacheControl : `${cacheControl}, no-transform`
+}
+
+function connectionHeaders(
+  { httpVersion, keepsAlive, keepAliveTimeoutMs }: EventStreamExchange,
+  existing: Map<string, string>,
+): Record<string, string> {
+  if (httpVersion === '1.0') return { connection: 'close' }
+  const written = existing.get('connection')
+  if (written === undefined || /\bclose\b/i.test(written)) return {}
+  // The app wrote keep-alive itself: Node now says neither "close" to a client that asked for it nor for how
+  // long the socket stays open.
+  if (keepsAlive === false) return { connection: 'close' }
+  if (existing.has('keep-alive') || !keepAliveTimeoutMs) return {}
+  return { 'keep-alive': `timeout=${Math.floor(keepAliveTimeoutMs / 1000)}` }
+}
+
+function corsHeaders(
+  { origin }: EventStreamExchange,
+  existing: Map<string, string>,
+  cors: boolean | readonly string[],
+): Record<string, string> {
+  if (cors === false || existing.has('access-control-allow-origin')) return {}
+  if (cors === true) return { 'access-control-allow-origin': '*' }
+  const vary = existing.get('vary')
+  const headers: Record<string, string> = { vary: vary ? `${vary}, Origin` : 'Origin' }
+  if (origin !== undefined && cors.includes(origin)) headers['access-control-allow-origin'] = origin
+  return headers
+}

@@ -1,0 +1,74 @@
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Http2ServerResponse } from 'node:http2'
+import { type EventStreamHeadOptions, eventStreamHead } from './event-stream-head.js'
+
+/** A response of `node:http`, `node:https` or `node:http2`, also as Express and Koa hand it on. */
+export type StreamResponse = ServerResponse | Http2ServerResponse
+
+/** The differences between HTTP/1 and HTTP/2 responses, in one place: all other files see a `ServerResponse`. */
+export function asServerResponse(response: StreamResponse): ServerResponse {
+  return response as ServerResponse
+}
+
+function http2Stream(response: ServerResponse) {
+  return (response as unknown as Partial<Http2ServerResponse>).stream
+}
+
+/** Whether nothing can be written to the response any more: the client left, or the response was ended. */
+export function isGone(response: ServerResponse): boolean {
+  return response.writableEnded || isClosed(response)
+}
+
+/** Whether the response's own end of the connection is gone. A listener attached now would never be told. */
+export function isClosed(response: ServerResponse): boolean {
+  const stream = http2Stream(response)
+  if (stream) return stream.destroyed || stream.closed
+  return response.destroyed || response.closed || response.socket?.destroyed === true
+}
+
+/** Whether a response that has closed was left by the client, not ended by us. */
+export function wasLeft(response: ServerResponse): boolean {
+  return !response.writableEnded || (http2Stream(response)?.rstCode ?? 0) !== 0
+}
+
+/** How many bytes wait in this process for the client to read. */
+export function backlogOf(response: ServerResponse): number {
+  return response.writableLength ?? http2Stream(response)?.writableLength ?? 0
+}
+
+/** Writes the head of an event stream and readies the socket for it. */
+export function writeEventStreamHead(response: ServerResponse, options: EventStreamHeadOptions): void {
+  const request = response.req as IncomingMessage | undefined
+  const { set, remove } = eventStreamHead(
+    {
+      existing: response.getHeaders() as OutgoingHttpHeaders,
+      httpVersion: request?.httpVersion ?? '1.1',
+      keepsAlive: response.shouldKeepAlive,
+      keepAliveTimeoutMs: keepAliveTimeoutOf(response),
+      origin: request?.headers.origin,
+    },
+    options,
+  )
+  for (const name of remove) response.removeHeader(name)
+  for (const [name, value] of Object.entries(set)) response.setHeader(name, value)
+  discardUnreadBody(response)
+  response.writeHead(200)
+}
+
+/** A body that nobody reads would make Node cut the connection at the server's `requestTimeout`. */
+export function discardUnreadBody(response: ServerResponse): void {
+  const request = response.req as IncomingMessage | undefined
+  if (request && request.readableFlowing === null && !request.readableEnded) request.resume()
+}
+
+/** The server's `timeout` counts silence on the socket; the stream's own deadlines take its place. */
+export function liftSocketTimeout(response: ServerResponse): void {
+  if (http2Stream(response) || isClosed(response)) return
+  response.setTimeout(0)
+  response.socket?.setNoDelay(true)
+}
+
+function keepAliveTimeoutOf(response: ServerResponse): number | undefined {
+  // Node sets `server` on the sockets it accepts; @types/node does not know.
+  return (response.socket as { server?: { keepAliveTimeout?: number } } | null)?.server?.keepAliveTimeout
+}

@@ -1,0 +1,92 @@
+/**
+ * One server-sent event.
+ *
+ * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+ */
+export interface SSEEvent {
+  /** A string is sent as it is; anything else as JSON. */
+  data: unknown
+  /** The event's name. Leave it out for chat completions: some clients drop named events. */
+  event?: string | undefined
+  /** What a client sends back as `Last-Event-ID`; an empty string resets it. */
+  id?: string | undefined
+  /** How long a client waits before it reconnects, in milliseconds. */
+  retry?: number | undefined
+}
+
+/** A comment line without a blank line of its own: every client measured takes it between any two events. */
+export const heartbeat = ':\n'
+
+const lineEnd = /\r\n|\r|\n/
+// Line ends to some readers, though not to the specification: SillyTavern's regular expression stops at them.
+const lineEndsInJson = /[\u2028\u2029\u0085]/
+const allLineEndsInJson = /[\u2028\u2029\u0085]/g
+
+/**
+ * The wire text of one event, blank line included.
+ *
+ * @throws TypeError for data that has no JSON form, and for a name, id or retry that would break the framing
+ */
+export function encodeEvent({ data, event, id, retry }: SSEEvent): string {
+  let head = ''
+  if (event !== undefined && event !== '') head += `event: ${checkField('event', event, /[\r\n]/)}\n`
+  if (id !== undefined) head += `id: ${checkField('id', id, /[\r\n\0]/)}\n`
+  if (retry !== undefined) {
+    if (!Number.isSafeInteger(retry) || retry < 0) {
+      throw new TypeError(`event.retry must be a whole number of milliseconds from 0, got ${show(retry)}`)
+    }
+    head += `retry: ${retry}\n`
+  }
+  return `${head}${encodeData(data)}\n`
+}
+
+/** The wire text of a comment, one line for each of its lines. */
+export function encodeComment(text: string): string {
+  if (text === '') return heartbeat
+  return text
+    .split(lineEnd)
+    .map((line) => `: ${line}\n`)
+    .join('')
+}
+
+function encodeData(data: unknown): string {
+  const text = typeof data === 'string' ? escapeIfJson(data) : encodeJson(data)
+  if (!text.includes('\n') && !text.includes('\r')) return `data: ${text}\n`
+  return text
+    .split(lineEnd)
+    .map((line) => `data: ${line}\n`)
+    .join('')
+}
+
+function encodeJson(data: unknown): string {
+  const json: string | undefined = JSON.stringify(data)
+  if (json === undefined) throw new TypeError(`event.data has no JSON form, got ${show(data)}`)
+  return lineEndsInJson.test(json) ? escapeLineEnds(json) : json
+}
+
+/** In a JSON text these characters can only stand inside strings, where an escape means the same. */
+function escapeIfJson(text: string): string {
+  if (!lineEndsInJson.test(text)) return text
+  try {
+    JSON.parse(text)
+  } catch {
+    return text
+  }
+  return escapeLineEnds(text)
+}
+
+function escapeLineEnds(json: string): string {
+  return json.replace(
+    allLineEndsInJson,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+function checkField(name: string, value: unknown, forbidden: RegExp): string {
+  if (typeof value === 'string' && !forbidden.test(value)) return value
+  throw new TypeError(`event.${name} must be a string on one line, got ${show(value)}`)
+}
+
+function show(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : String(value)
+}

@@ -1,0 +1,71 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http'
+import type { Clock } from './clock.js'
+import type { StreamError } from './errors.js'
+import type { EventStreamHeadOptions } from './event-stream-head.js'
+import type { SSEEvent } from './sse-encode.js'
+import { readDuration } from './timeout-options.js'
+
+/** Told what happens to the response. */
+export interface SSEWriterObserver {
+  onHead?(): void
+  /**
+   * An event is about to be written. What it throws, `write()` throws.
+   *
+   * @returns `false` to leave the event out
+   */
+  onEvent?(event: SSEEvent): boolean
+  onDrainStart?(): void
+  onDrainEnd?(): void
+  onDisconnect?(reason: StreamError): void
+}
+
+export interface SSEWriterOptions extends EventStreamHeadOptions {
+  /** When it aborts, writes are refused with its reason; `close()` still works. */
+  signal?: AbortSignal | undefined
+  /** How long the stream may be silent before a comment is sent. Default 15 000; `Infinity` for never. */
+  heartbeatMs?: number | false
+  /**
+   * How long the head waits for the first event, so that a failure can still have a status of its own; then it
+   * is sent with a heartbeat. Default 10 000; `Infinity` for never early.
+   */
+  commitAfterMs?: number | false
+  /** How much may wait for a client that does not read, if writes are not awaited. Default 16 MiB. */
+  maxBufferedBytes?: number
+  observer?: SSEWriterObserver
+  clock?: Clock
+}
+
+const writerDefaults = { heartbeatMs: 15_000, commitAfterMs: 10_000, maxBufferedBytes: 16 * 1024 * 1024 }
+
+export interface CheckedWriterOptions {
+  heartbeatMs: number
+  commitAfterMs: number
+  maxBufferedBytes: number
+}
+
+/**
+ * A header that cannot be sent must fail here, not in the middle of somebody's stream.
+ *
+ * @throws TypeError that names the option and the value
+ */
+export function checkWriterOptions(options: SSEWriterOptions): CheckedWriterOptions {
+  const { headers, cors, maxBufferedBytes = writerDefaults.maxBufferedBytes } = options
+  for (const [name, value] of Object.entries(headers || {})) {
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+  }
+  if (cors !== undefined && typeof cors !== 'boolean' && !Array.isArray(cors)) {
+    throw new TypeError(`writer.cors must be true, false or a list of origins, got ${String(cors)}`)
+  }
+  if (!(maxBufferedBytes > 0)) {
+    throw new TypeError(`writer.maxBufferedBytes must be a number above 0, got ${String(maxBufferedBytes)}`)
+  }
+  return {
+    heartbeatMs: readDuration('writer.heartbeatMs', options.heartbeatMs ?? writerDefaults.heartbeatMs),
+    commitAfterMs: readDuration(
+      'writer.commitAfterMs',
+      options.commitAfterMs ?? writerDefaults.commitAfterMs,
+    ),
+    maxBufferedBytes,
+  }
+}

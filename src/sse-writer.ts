@@ -1,0 +1,263 @@
+import type { ServerResponse } from 'node:http'
+import { systemClock } from './clock.js'
+import { type Drain, startDrain } from './drain.js'
+import { StreamError } from './errors.js'
+import {
+  asServerResponse,
+  backlogOf,
+  isGone,
+  type StreamResponse,
+  wasLeft,
+  writeEventStreamHead,
+} from './exchange.js'
+import { Heartbeat } from './heartbeat.js'
+import { encodeComment, encodeEvent, heartbeat, type SSEEvent } from './sse-encode.js'
+import { checkWriterOptions, type SSEWriterObserver, type SSEWriterOptions } from './sse-writer-options.js'
+
+export interface SSEWriter extends Disposable {
+  /** Aborts when the client disconnects, or `options.signal` does; its reason says why. */
+  readonly signal: AbortSignal
+  /** Whether the head has been sent. */
+  readonly committed: boolean
+  readonly events: number
+  readonly bytes: number
+  readonly heartbeats: number
+  /** How much the client has yet to read, in bytes, as far as this process knows. */
+  readonly backlog: number
+  /** Sends the head now. */
+  open(): void
+  /**
+   * Writes one event. The promise resolves when the socket can take more and rejects with the reason when the
+   * stream has stopped; it always settles, and may be left alone. Events of one turn share one write.
+   *
+   * @throws TypeError for an event that cannot be encoded; nothing of it is written
+   */
+  write(event: SSEEvent): Promise<void>
+  comment(text: string): Promise<void>
+  /** Ends the response with these last events, in one write. Later calls do nothing. */
+  close(...last: SSEEvent[]): void
+}
+
+const flushAtLength = 16 * 1024
+const ready = Promise.resolve()
+
+/**
+ * Writes server-sent events to one response: head, events, heartbeats, backpressure, and word of the client
+ * leaving.
+ *
+ * @param response a response whose head is unsent
+ * @throws TypeError for a bad option, by name and value
+ * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
+ */
+export function createSSEWriter(response: StreamResponse, options: SSEWriterOptions = {}): SSEWriter {
+  return new ResponseWriter(response, options)
+}
+
+class ResponseWriter implements SSEWriter {
+  events = 0
+  bytes = 0
+  heartbeats = 0
+  committed = false
+  readonly #response: ServerResponse
+  readonly #options: SSEWriterOptions
+  readonly #observer: SSEWriterObserver
+  readonly #heartbeat: Heartbeat
+  readonly #maxBufferedBytes: number
+  readonly #beats: boolean
+  #controller: AbortController | undefined
+  #stopReason: unknown
+  #stopped = false
+  #closed = false
+  #pending = ''
+  #flushScheduled = false
+  #draining: Drain | undefined
+
+  constructor(response: StreamResponse, options: SSEWriterOptions) {
+    const { commitAfterMs, heartbeatMs, maxBufferedBytes } = checkWriterOptions(options)
+    this.#response = asServerResponse(response)
+    this.#options = options
+    this.#observer = options.observer ?? {}
+    this.#maxBufferedBytes = maxBufferedBytes
+    this.#beats = heartbeatMs !== Number.POSITIVE_INFINITY
+    this.#heartbeat = new Heartbeat(this.#beat, {
+      firstMs: commitAfterMs,
+      everyMs: heartbeatMs,
+      clock: options.clock ?? systemClock,
+    })
+    response.on('close', this.#responseClosed)
+    response.on('drain', this.#drained)
+    // A late error of a response that is gone must not end the process.
+    response.on('error', ignore)
+    options.signal?.addEventListener('abort', this.#signalAborted)
+    if (isGone(this.#response)) this.#responseClosed()
+    else if (options.signal?.aborted) this.#signalAborted()
+    else this.#heartbeat.start()
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#stopped) this.#controller.abort(this.#stopReason)
+    }
+    return this.#controller.signal
+  }
+
+  get backlog(): number {
+    return backlogOf(this.#response) + this.#pending.length
+  }
+
+  open(): void {
+    if (this.#stopped || this.#closed) return
+    this.#commit()
+    this.#response.flushHeaders?.()
+  }
+
+  write(event: SSEEvent): Promise<void> {
+    const text = encodeEvent(event)
+    if (this.#stopped || this.#closed) return this.#refuse()
+    if (this.#observer.onEvent?.(event) === false) return ready
+    this.events++
+    return this.#push(text)
+  }
+
+  comment(text: string): Promise<void> {
+    if (this.#stopped || this.#closed) return this.#refuse()
+    return this.#push(encodeComment(text))
+  }
+
+  close(...last: SSEEvent[]): void {
+    if (this.#closed) return
+    const text = last.map(encodeEvent).join('')
+    this.#closed = true
+    this.#heartbeat.stop()
+    this.#endDrain()
+    if (isGone(this.#response)) return
+    this.events += last.length
+    this.#commit()
+    this.#response.end(this.#take(text))
+  }
+
+  [Symbol.dispose](): void {
+    this.#heartbeat.stop()
+    this.#response.off('close', this.#responseClosed)
+    this.#response.off('drain', this.#drained)
+    this.#options.signal?.removeEventListener('abort', this.#signalAborted)
+    this.#stop(new StreamError('aborted', { message: 'The writer was disposed.' }))
+  }
+
+  #push(text: string): Promise<void> {
+    this.#pending += text
+    if (this.#draining) {
+      if (this.#pending.length <= this.#maxBufferedBytes) return this.#draining.promise
+      this.#overflow()
+      return this.#refuse()
+    }
+    if (this.#pending.length >= flushAtLength) return this.#flush()
+    if (!this.#flushScheduled) {
+      this.#flushScheduled = true
+      process.nextTick(this.#flushLater)
+    }
+    return ready
+  }
+
+  readonly #flushLater = (): void => {
+    this.#flushScheduled = false
+    this.#flush()
+  }
+
+  /** @returns what a write has to wait for */
+  #flush(): Promise<void> {
+    if (this.#pending === '' || this.#draining || this.#closed || isGone(this.#response)) return ready
+    this.#commit()
+    this.#heartbeat.postpone()
+    const more = this.#response.write(this.#take())
+    // compression() keeps what it is given until it is told to let go.
+    if ('flush' in this.#response && typeof this.#response.flush === 'function') this.#response.flush()
+    if (more || isGone(this.#response)) return ready
+    const draining = startDrain()
+    this.#draining = draining
+    this.#heartbeat.hold()
+    this.#observer.onDrainStart?.()
+    return draining.promise
+  }
+
+  #take(last = ''): string {
+    const text = this.#pending + last
+    this.#pending = ''
+    this.bytes += Buffer.byteLength(text)
+    return text
+  }
+
+  #commit(): void {
+    if (this.committed) return
+    this.committed = true
+    const response = this.#response
+    if (!response.headersSent) writeEventStreamHead(response, this.#options)
+    this.#heartbeat.committed()
+    this.#observer.onHead?.()
+  }
+
+  readonly #beat = (): void => {
+    if (!this.#beats) return this.open()
+    this.heartbeats++
+    this.#pending += heartbeat
+    this.#flush()
+  }
+
+  readonly #drained = (): void => {
+    if (!this.#draining) return
+    this.#heartbeat.resume()
+    this.#endDrain()
+    this.#flush()
+  }
+
+  #endDrain(): void {
+    const draining = this.#draining
+    if (!draining) return
+    this.#draining = undefined
+    this.#observer.onDrainEnd?.()
+    draining.resolve()
+  }
+
+  #overflow(): void {
+    const message = `The client did not read: more than ${this.#maxBufferedBytes} bytes were waiting for it.`
+    const reason = new StreamError('client_stalled', { message })
+    this.#stop(reason)
+    this.#observer.onDisconnect?.(reason)
+  }
+
+  readonly #responseClosed = (): void => {
+    const reason = new StreamError('client_gone')
+    // Once end() was called the response is complete as far as we are concerned, whoever closes first.
+    const disconnected = !this.#closed && !this.#stopped && wasLeft(this.#response)
+    this.#stop(reason)
+    if (disconnected) this.#observer.onDisconnect?.(reason)
+  }
+
+  readonly #signalAborted = (): void => {
+    this.#stop(this.#options.signal?.reason)
+  }
+
+  #stop(reason: unknown): void {
+    if (this.#stopped) return
+    this.#stopped = true
+    this.#stopReason = reason
+    this.#heartbeat.stop()
+    const draining = this.#draining
+    this.#draining = undefined
+    draining?.reject(reason)
+    this.#controller?.abort(reason)
+  }
+
+  /** Handled already, so that a write nobody awaits cannot end the process. */
+  #refuse(): Promise<never> {
+    const reason = this.#stopped
+      ? this.#stopReason
+      : new StreamError('internal', { message: 'The stream has been closed.' })
+    const refusal = Promise.reject(reason)
+    refusal.catch(ignore)
+    return refusal
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,132 @@
+import type { TimeoutPhase } from './errors.js'
+import type { ResolvedTimeouts } from './timeout-options.js'
+
+const never = Number.POSITIVE_INFINITY
+
+/** Where two deadlines fall on the same instant, the one named first is reported. */
+const byPrecedence: readonly TimeoutPhase[] = [
+  'connect',
+  'firstEvent',
+  'firstByte',
+  'stall',
+  'inactivity',
+  'drain',
+  'total',
+]
+
+/**
+ * The deadlines of one stream, as far as it has come: which there are now, and which is next. Knows the time
+ * only as it is told. All instants in milliseconds; `Infinity` is "not yet" or "not at all".
+ */
+export class Deadlines {
+  readonly #timeouts: ResolvedTimeouts
+  readonly #startedAt: number
+  #connectingSince = never
+  #lastByteAt = never
+  #lastContentAt = never
+  #drainingSince = never
+  #drainProgress: (() => number) | undefined
+  #drainBacklog = 0
+  #finished = false
+  firstByteAt = never
+  longestGapMs = 0
+
+  constructor(timeouts: ResolvedTimeouts, startedAt: number) {
+    this.#timeouts = timeouts
+    this.#startedAt = startedAt
+  }
+
+  get phase(): TimeoutPhase {
+    if (this.#drainingSince !== never) return 'drain'
+    if (this.#finished) return 'total'
+    if (this.firstByteAt !== never) return 'inactivity'
+    return this.#connectingSince === never ? 'firstByte' : 'connect'
+  }
+
+  connecting(now: number): void {
+    this.#connectingSince = now
+  }
+
+  connected(): void {
+    this.#connectingSince = never
+  }
+
+  /** @returns whether these were the first bytes */
+  bytes(now: number): boolean {
+    if (this.firstByteAt === never) {
+      this.firstByteAt = this.#lastByteAt = now
+      this.#connectingSince = never
+      return true
+    }
+    const gapMs = now - this.#lastByteAt
+    if (gapMs > this.longestGapMs) this.longestGapMs = gapMs
+    this.#lastByteAt = now
+    return false
+  }
+
+  content(now: number): void {
+    this.#lastContentAt = now
+  }
+
+  drainStarted(now: number, backlog: () => number): void {
+    this.#drainingSince = now
+    this.#drainProgress = backlog
+    this.#drainBacklog = backlog()
+  }
+
+  /** The upstream was left alone meanwhile: its silence counts from now. */
+  drainEnded(now: number): void {
+    this.#drainingSince = never
+    this.#drainProgress = undefined
+    if (this.#lastByteAt !== never) this.#lastByteAt = now
+    if (this.#lastContentAt !== never) this.#lastContentAt = now
+  }
+
+  /** Whether the client read something since the last look; its time then starts again. */
+  clientMoved(now: number): boolean {
+    const backlog = this.#drainProgress?.() ?? 0
+    if (backlog >= this.#drainBacklog) return false
+    this.#drainBacklog = backlog
+    this.#drainingSince = now
+    return true
+  }
+
+  finished(): void {
+    this.#finished = true
+    this.#connectingSince = never
+  }
+
+  next(): { phase: TimeoutPhase; at: number } {
+    let next: TimeoutPhase = 'total'
+    let at = never
+    for (const phase of byPrecedence) {
+      const deadline = this.#deadline(phase)
+      if (deadline < at) {
+        at = deadline
+        next = phase
+      }
+    }
+    return { phase: next, at }
+  }
+
+  #deadline(phase: TimeoutPhase): number {
+    const timeouts = this.#timeouts
+    if (phase === 'drain') return this.#drainingSince + timeouts.drainMs
+    if (this.#finished) return never
+    const draining = this.#drainingSince !== never
+    switch (phase) {
+      case 'connect':
+        return this.#connectingSince + timeouts.connectMs
+      case 'firstByte':
+        return this.firstByteAt === never ? this.#startedAt + timeouts.firstByteMs : never
+      case 'firstEvent':
+        return this.#lastContentAt === never ? this.#startedAt + timeouts.firstEventMs : never
+      case 'inactivity':
+        return draining ? never : this.#lastByteAt + timeouts.inactivityMs
+      case 'stall':
+        return draining ? never : this.#lastContentAt + timeouts.stallMs
+      case 'total':
+        return this.#startedAt + timeouts.totalMs
+    }
+  }
+}

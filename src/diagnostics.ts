@@ -1,0 +1,65 @@
+import { channel } from 'node:diagnostics_channel'
+import debug from 'debug'
+import type { FailedOutcome, StreamError, StreamOutcome, TimeoutPhase } from './errors.js'
+
+/** `DEBUG=unhang:*` shows all of these on stderr. */
+export const log = {
+  stream: debug('unhang:stream'),
+  timeout: debug('unhang:timeout'),
+  cleanup: debug('unhang:cleanup'),
+  hangup: debug('unhang:hangup'),
+  drain: debug('unhang:drain'),
+}
+
+/** What happened to one stream; written once, when it has ended. Never holds payloads or header values. */
+export interface StreamEnd {
+  outcome: StreamOutcome
+  /** Why the stream did not complete. */
+  reason: StreamError | undefined
+  /** The deadline that passed, for the outcomes `timeout` and `client_stalled`. */
+  phase: TimeoutPhase | undefined
+  requestId: string
+  model: string | undefined
+  /** The HTTP status that was sent; `undefined` when the client left before any. */
+  status: number | undefined
+  /** From the start to the first byte or event of the upstream. */
+  ttfbMs: number | undefined
+  durationMs: number
+  /** The longest silence between two signs of life of the upstream. */
+  longestGapMs: number
+  /** Events written to the client, the closing and error events included. */
+  events: number
+  /** Bytes of the event stream written to the client. */
+  bytes: number
+  heartbeats: number
+  /** Whether the stream said that it was complete. */
+  sawTerminal: boolean
+  /** Failures that came after the stream had its outcome, by their outcome; at most eight are kept. */
+  suppressed: readonly FailedOutcome[]
+}
+
+/** The `diagnostics_channel` names; each message carries the `requestId`. */
+export const channels = {
+  /** A handler is about to run: `{ requestId, model }`. */
+  start: channel('unhang:stream:start'),
+  /** The head of an event stream was sent: `{ requestId }`. */
+  head: channel('unhang:stream:head'),
+  /** A deadline passed: `{ requestId, phase, timeoutMs }`. */
+  timeout: channel('unhang:stream:timeout'),
+  /** An upstream was released: `{ requestId, report }`. */
+  cleanup: channel('unhang:stream:cleanup'),
+  /** A failure was told to the client: `{ requestId, outcome, code, committed }`. */
+  recovery: channel('unhang:stream:recovery'),
+  /** The {@link StreamEnd}. */
+  end: channel('unhang:stream:end'),
+}
+
+const warned = new Set<string>()
+const mostWarnings = 100
+
+/** A warning about a setting that cannot do what it says, once per process and wording. */
+export function warnOnce(message: string): void {
+  if (warned.has(message) || warned.size >= mostWarnings) return
+  warned.add(message)
+  process.emitWarning(message, 'UnhangWarning')
+}

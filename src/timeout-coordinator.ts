@@ -1,0 +1,210 @@
+import pTimeout from 'p-timeout'
+import { type Clock, systemClock, type Timer } from './clock.js'
+import { Deadlines } from './deadlines.js'
+import { StreamError, StreamTimeoutError, type TimeoutPhase } from './errors.js'
+import { type ResolvedTimeouts, resolveTimeouts, type StreamTimeouts } from './timeout-options.js'
+import { timeoutProfiles } from './timeout-profiles.js'
+
+export interface TimeoutCoordinatorOptions {
+  /** What an unset timeout falls back to; default the `streaming` profile. */
+  defaults?: ResolvedTimeouts
+  /** A signal of the caller's; when it aborts, the stream ends as `aborted`. */
+  signal?: AbortSignal | undefined
+  clock?: Clock
+}
+
+const never = Number.POSITIVE_INFINITY
+const mostSuppressed = 8
+
+/**
+ * One clock for one stream: every deadline, the one outcome, and the one signal that says stop. All deadlines
+ * of a stream share a single timer; `touch()` only stores the time.
+ *
+ * A deadline that seems to have passed is looked at again after one full turn of the event loop: what had
+ * arrived while a busy process was not looking counts as arrived.
+ *
+ * @param timeouts see {@link StreamTimeouts}; `false` for none at all
+ * @throws TypeError | RangeError that names the timeout and its value
+ */
+export class TimeoutCoordinator implements Disposable {
+  readonly timeouts: ResolvedTimeouts
+  readonly #clock: Clock
+  readonly #startedAt: number
+  readonly #deadlines: Deadlines
+  readonly #external: AbortSignal | undefined
+  #controller: AbortController | undefined
+  #timer: Timer | undefined
+  #timerAt = never
+  #rechecking = false
+  #settled = false
+  #reason: StreamError | undefined
+  #onSettled: ((reason: StreamError | undefined) => void) | undefined
+  readonly #suppressed: StreamError[] = []
+
+  constructor(timeouts?: StreamTimeouts | false, options: TimeoutCoordinatorOptions = {}) {
+    this.timeouts = resolveTimeouts(timeouts, options.defaults ?? timeoutProfiles.streaming)
+    this.#clock = options.clock ?? systemClock
+    this.#startedAt = this.#clock.now()
+    this.#deadlines = new Deadlines(this.timeouts, this.#startedAt)
+    this.#external = options.signal
+    if (this.#external?.aborted) this.#abortedByCaller()
+    else this.#external?.addEventListener('abort', this.#abortedByCaller)
+    this.#plan()
+  }
+
+  /** Aborts when the stream must stop; its reason is a {@link StreamError}. Stays quiet when it completes. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#reason) this.#controller.abort(this.#reason)
+    }
+    return this.#controller.signal
+  }
+
+  get settled(): boolean {
+    return this.#settled
+  }
+
+  /** Why the stream stopped; `undefined` while it runs and when it completed. */
+  get reason(): StreamError | undefined {
+    return this.#reason
+  }
+
+  /** What went wrong after the outcome was fixed; at most eight. */
+  get suppressed(): readonly StreamError[] {
+    return this.#suppressed
+  }
+
+  /** What the stream is waiting for now. */
+  get phase(): TimeoutPhase {
+    return this.#deadlines.phase
+  }
+
+  get elapsedMs(): number {
+    return this.#clock.now() - this.#startedAt
+  }
+
+  /** From the start to the first upstream activity; `undefined` before it. */
+  get ttfbMs(): number | undefined {
+    const { firstByteAt } = this.#deadlines
+    return firstByteAt === never ? undefined : firstByteAt - this.#startedAt
+  }
+
+  /** The longest time between two touches. */
+  get longestGapMs(): number {
+    return this.#deadlines.longestGapMs
+  }
+
+  /** Calls `listener` once, in the turn in which the outcome is fixed. One listener only. */
+  onSettled(listener: (reason: StreamError | undefined) => void): void {
+    if (this.#settled) listener(this.#reason)
+    else this.#onSettled = listener
+  }
+
+  /** A connection to the upstream is being made. Leave it out where that cannot be seen (plain `fetch`). */
+  connecting(): void {
+    this.#deadlines.connecting(this.#clock.now())
+    this.#plan()
+  }
+
+  /** The connection stands, TLS included. */
+  connected(): void {
+    this.#deadlines.connected()
+  }
+
+  /** Records upstream activity: bytes have come. */
+  touch(): void {
+    if (this.#deadlines.bytes(this.#clock.now())) this.#plan()
+  }
+
+  /** Records that an event with content has come. */
+  content(): void {
+    if (this.timeouts.stallMs === never && this.timeouts.firstEventMs === never) return
+    this.#deadlines.content(this.#clock.now())
+    this.#plan()
+  }
+
+  /**
+   * The client must catch up first: the upstream is left alone, and is not blamed for its silence.
+   *
+   * @param backlog how much the client has yet to read; one that lowers it is slow, not stalled
+   */
+  drainStarted(backlog: () => number): void {
+    this.#deadlines.drainStarted(this.#clock.now(), backlog)
+    this.#plan()
+  }
+
+  /** The client has caught up. */
+  drainEnded(): void {
+    this.#deadlines.drainEnded(this.#clock.now())
+    this.#plan()
+  }
+
+  /** The answer is complete: from here on only the client can be late. */
+  finished(): void {
+    this.#deadlines.finished()
+  }
+
+  /** Waits for `work`, or rejects with the signal's reason as soon as the stream must stop. */
+  run<T>(work: PromiseLike<T>): Promise<T> {
+    return pTimeout(Promise.resolve(work), { milliseconds: never, signal: this.signal })
+  }
+
+  /**
+   * Fixes the outcome, once: completed, or stopped for `reason`. Everything is released before this returns.
+   *
+   * @returns whether this call was the one that fixed it
+   */
+  settle(reason?: StreamError): boolean {
+    if (this.#settled) {
+      const late = reason && reason !== this.#reason
+      if (late && this.#suppressed.length < mostSuppressed) this.#suppressed.push(reason)
+      return false
+    }
+    this.#settled = true
+    this.#reason = reason
+    this.#clock.clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#external?.removeEventListener('abort', this.#abortedByCaller)
+    if (reason) this.#controller?.abort(reason)
+    this.#onSettled?.(reason)
+    return true
+  }
+
+  /** Stops a stream that has no outcome yet as `aborted`. */
+  [Symbol.dispose](): void {
+    if (!this.#settled) this.settle(new StreamError('aborted'))
+  }
+
+  readonly #abortedByCaller = (): void => {
+    this.settle(new StreamError('aborted', { cause: this.#external?.reason }))
+  }
+
+  /** Arms the timer if a deadline now comes before what it is armed for; a later one is found when it fires. */
+  #plan(): void {
+    if (this.#settled || this.#rechecking) return
+    const { at } = this.#deadlines.next()
+    if (at >= this.#timerAt) return
+    this.#clock.clearTimeout(this.#timer)
+    this.#timerAt = at
+    this.#timer = this.#clock.setTimeout(this.#timerFired, at - this.#clock.now())
+  }
+
+  readonly #timerFired = (): void => {
+    this.#timerAt = never
+    if (this.#deadlines.next().at > this.#clock.now()) return this.#plan()
+    this.#rechecking = true
+    // Two hops: timers run before the poll for input, so only after the second has all of it been seen.
+    this.#clock.setImmediate(() => this.#clock.setImmediate(this.#recheck))
+  }
+
+  readonly #recheck = (): void => {
+    this.#rechecking = false
+    if (this.#settled) return
+    const now = this.#clock.now()
+    const { phase, at } = this.#deadlines.next()
+    if (at > now) return this.#plan()
+    if (phase === 'drain' && this.#deadlines.clientMoved(now)) return this.#plan()
+    this.settle(new StreamTimeoutError(phase, this.timeouts[`${phase}Ms`]))
+  }
+}

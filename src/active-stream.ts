@@ -1,0 +1,171 @@
+import { randomUUID } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
+import { channels } from './diagnostics.js'
+import { selectDialect } from './dialects.js'
+import { requestPath } from './error-response.js'
+import type { StreamError } from './errors.js'
+import { type EventSourceMessage, readEventStream } from './event-stream.js'
+import {
+  type EventMap,
+  type RelayResult,
+  type RelaySink,
+  relayInto,
+  reportedBy,
+  requireComplete,
+} from './relay-event-stream.js'
+import type { SSEEvent } from './sse-encode.js'
+import { createSSEWriter, type SSEWriter } from './sse-writer.js'
+import type { FollowedStream, StreamDialect } from './stream-dialect.js'
+import type { StreamOptions } from './stream-options.js'
+import { TimeoutCoordinator } from './timeout-coordinator.js'
+import { selectTimeoutProfile } from './timeout-profiles.js'
+import type { UpstreamSource } from './upstream-source.js'
+import { Upstreams } from './upstreams.js'
+
+/** What a handler fills. Its functions can be taken out of it: `({ relay, signal }) => …`. */
+export interface Stream {
+  readonly writer: SSEWriter
+  /** Hand it to every call of the upstream: it aborts when the client leaves or a deadline passes. */
+  readonly signal: AbortSignal
+  readonly timeouts: TimeoutCoordinator
+  readonly requestId: string
+  /** The events of an upstream, to loop over. */
+  read(source: UpstreamSource): AsyncGenerator<EventSourceMessage, void>
+  /** Sends the events of an upstream on to the client, each as `map` makes it. */
+  relay(source: UpstreamSource, map?: EventMap): Promise<RelayResult>
+}
+
+export interface ActiveStreamOptions extends StreamOptions {
+  signal?: AbortSignal | undefined
+  model?: string | undefined
+  requestId?: string | undefined
+}
+
+/** One stream with everything it owns: its clock, its writer, its dialect's view of it, and its upstreams. */
+export class ActiveStream implements Stream {
+  readonly requestId: string
+  readonly timeouts: TimeoutCoordinator
+  readonly writer: SSEWriter
+  readonly dialect: StreamDialect
+  readonly followed: FollowedStream
+  readonly upstreams: Upstreams
+  /** Resolves when the terminal event has been written. */
+  readonly terminal: Promise<void>
+  sawTerminal = false
+  readonly #relays: Promise<RelayResult>[] = []
+  readonly #relay: ActiveStreamOptions['relay']
+  #resolveTerminal: () => void = () => {}
+
+  constructor(response: ServerResponse, options: ActiveStreamOptions) {
+    const { model, advancedModels } = options
+    this.#relay = options.relay
+    this.requestId = options.requestId ?? requestIdOf(response)
+    this.dialect = selectDialect(options.dialect, requestPath(response))
+    this.followed = this.dialect.follow()
+    this.terminal = new Promise((resolve) => {
+      this.#resolveTerminal = resolve
+    })
+    this.upstreams = new Upstreams(options.cleanup, (report) => {
+      channels.cleanup.publish({ requestId: this.requestId, report })
+    })
+    const timeouts = new TimeoutCoordinator(options.timeouts, {
+      defaults: selectTimeoutProfile({ streaming: true, model }, advancedModels ? { advancedModels } : {}),
+      signal: options.signal,
+    })
+    timeouts.onSettled(this.#settled)
+    this.timeouts = timeouts
+    this.writer = createSSEWriter(response, {
+      ...options.writer,
+      signal: timeouts.signal,
+      observer: {
+        onHead: () => channels.head.publish({ requestId: this.requestId }),
+        onEvent: (event) => this.#observe(event),
+        onDrainStart: () => timeouts.drainStarted(() => this.writer.backlog),
+        onDrainEnd: () => timeouts.drainEnded(),
+        onDisconnect: (reason) => void timeouts.settle(reason),
+      },
+    })
+  }
+
+  get signal(): AbortSignal {
+    return this.timeouts.signal
+  }
+
+  readonly read = (source: UpstreamSource): AsyncGenerator<EventSourceMessage, void> => {
+    this.upstreams.adopt(source)
+    return readEventStream(source, { ...this.#relay, signal: this.signal, onChunk: this.#touch })
+  }
+
+  readonly relay = (source: UpstreamSource, map?: EventMap): Promise<RelayResult> => {
+    const relay = this.#runRelay(source, map)
+    // A handler may forget to wait for it: the stream must not end before it, and nothing may go unhandled.
+    this.#relays.push(relay)
+    relay.catch(() => {})
+    return relay
+  }
+
+  /** @throws what a relay failed with */
+  async relaysDone(): Promise<void> {
+    await Promise.all(this.#relays)
+  }
+
+  async #runRelay(source: UpstreamSource, map: EventMap | undefined): Promise<RelayResult> {
+    this.upstreams.adopt(source)
+    const received = await relayInto(this.#sink(), source, { ...this.#relay, map, onChunk: this.#touch })
+    if (!this.sawTerminal && this.#relay?.onTruncated !== 'accept') {
+      requireComplete(received, this.dialect, this.followed)
+    }
+    return { received, sawTerminal: this.sawTerminal }
+  }
+
+  /**
+   * The handler is done and has said nothing of a failure.
+   *
+   * @throws StreamError `upstream_truncated` when the client would miss the end
+   */
+  requireComplete(): void {
+    if (this.#relay?.onTruncated !== 'accept') requireComplete(1, this.dialect, this.followed)
+  }
+
+  #sink(): RelaySink {
+    const stream = this
+    return {
+      signal: stream.signal,
+      write: (event) => stream.writer.write(event),
+      get ended() {
+        return stream.sawTerminal
+      },
+    }
+  }
+
+  readonly #touch = (): void => this.timeouts.touch()
+
+  #observe(event: SSEEvent): boolean {
+    if (this.sawTerminal) return false
+    this.timeouts.touch()
+    const role = this.followed.observe(event)
+    if (role === 'error') throw reportedBy(event)
+    if (role === 'content') this.timeouts.content()
+    if (role === 'terminal') {
+      this.sawTerminal = true
+      this.#resolveTerminal()
+    }
+    return true
+  }
+
+  readonly #settled = (reason: StreamError | undefined): void => {
+    if (!reason) return
+    this.upstreams.release(reason)
+    if (reason.phase) {
+      const { requestId } = this
+      channels.timeout.publish({ requestId, phase: reason.phase, timeoutMs: this.timeouts.elapsedMs })
+    }
+  }
+}
+
+const plainId = /^[\w.-]{1,128}$/
+
+function requestIdOf(response: ServerResponse): string {
+  const given = response.req?.headers['x-request-id']
+  return typeof given === 'string' && plainId.test(given) ? given : randomUUID()
+}

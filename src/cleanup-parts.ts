@@ -1,0 +1,203 @@
+import type { Socket } from 'node:net'
+import type { Readable } from 'node:stream'
+import { cancelHeld, holdReader, releaseReader } from './web-readers.js'
+
+/** One thing of an exchange that can be released. */
+export interface CleanupPart {
+  readonly closed: boolean
+  absorbErrors(): void
+  /** Reads on to the end; rejects when there is too much of it. */
+  finish(): Promise<void>
+  stop(reason: Error | undefined): Promise<'destroy' | 'cancel' | 'unreachable'>
+  whenClosed(): Promise<void>
+  /** Cuts the socket underneath. */
+  force(): void
+}
+
+/** As much as is read of an answer that should have ended. */
+const longestTail = 64 * 1024
+
+/** What a Node stream, a request, a socket and an HTTP/2 stream have in common. */
+interface NodePart {
+  destroyed?: boolean
+  closed?: boolean
+  complete?: boolean
+  readableEnded?: boolean
+  req?: object
+  res?: object | null
+  socket?: Socket | null
+  destroy(error?: Error): unknown
+  on(event: string, listener: (...values: never[]) => void): unknown
+  once(event: string, listener: () => void): unknown
+}
+
+interface Composite {
+  data?: unknown
+  body?: unknown
+  request?: unknown
+  response?: unknown
+  _currentRequest?: unknown
+}
+
+/**
+ * The parts of an exchange, and every object that stands for it: a response and its request are one exchange.
+ */
+export function collectParts(target: unknown): { identities: object[]; parts: CleanupPart[] } {
+  const identities = new Set<object>()
+  const parts: CleanupPart[] = []
+  const visit = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null || identities.has(value)) return
+    identities.add(value)
+    if (Array.isArray(value)) return value.forEach(visit)
+    if (value instanceof AbortController) parts.push(new ControllerPart(value))
+    else if (value instanceof ReadableStream) parts.push(new WebPart(value))
+    else if (isNodePart(value)) {
+      // Destroying the answer of a request destroys the request; without an answer there is only the request.
+      if (value.res && isNodePart(value.res)) return visit(value.res)
+      if (value.req) identities.add(value.req)
+      parts.push(new StreamPart(value))
+    } else {
+      const { data, body, request, response, _currentRequest } = value as Composite
+      const bodies = [data, body, response].filter((part) => typeof part === 'object' && part !== null)
+      bodies.forEach(visit)
+      // axios keeps its request in here, behind the redirects it followed.
+      for (const found of [request, _currentRequest]) {
+        if (bodies.length > 0 && typeof found === 'object' && found !== null) identities.add(found)
+        else visit(found)
+      }
+    }
+  }
+  visit(target)
+  return { identities: [...identities], parts }
+}
+
+function isNodePart(value: object): value is NodePart {
+  const part = value as Partial<NodePart>
+  return typeof part.destroy === 'function' && typeof part.once === 'function'
+}
+
+class StreamPart implements CleanupPart {
+  readonly #stream: NodePart
+  readonly #closing: Promise<void>
+
+  constructor(stream: NodePart) {
+    this.#stream = stream
+    this.#closing = this.closed ? Promise.resolve() : new Promise((resolve) => stream.once('close', resolve))
+  }
+
+  get closed(): boolean {
+    const { closed, destroyed, complete, readableEnded } = this.#stream
+    // The socket of an answer that was read to its end may serve somebody else by now.
+    return (
+      closed === true ||
+      (complete === true && readableEnded === true) ||
+      (closed === undefined && !!destroyed)
+    )
+  }
+
+  absorbErrors(): void {
+    this.#stream.on('error', () => {})
+    const request = this.#stream.req as NodePart | undefined
+    if (request && isNodePart(request)) request.on('error', () => {})
+  }
+
+  finish(): Promise<void> {
+    const stream = this.#stream as unknown as Readable
+    if (this.closed) return Promise.resolve()
+    if (typeof stream.resume !== 'function') return Promise.reject(new Error('not a readable'))
+    return new Promise((resolve, reject) => {
+      let read = 0
+      stream.once('end', resolve).once('close', resolve)
+      stream.on('data', (chunk: Uint8Array) => {
+        read += chunk.length
+        if (read > longestTail) reject(new Error(`more than ${longestTail} bytes were left`))
+      })
+      stream.resume()
+    })
+  }
+
+  async stop(reason: Error | undefined): Promise<'destroy'> {
+    if (!this.closed) this.#stream.destroy(reason)
+    return 'destroy'
+  }
+
+  whenClosed(): Promise<void> {
+    return this.closed ? Promise.resolve() : this.#closing
+  }
+
+  force(): void {
+    if (!this.closed) this.#stream.socket?.destroy()
+  }
+}
+
+class WebPart implements CleanupPart {
+  readonly #stream: ReadableStream<Uint8Array>
+  #done = false
+
+  constructor(stream: ReadableStream<Uint8Array>) {
+    this.#stream = stream
+  }
+
+  get closed(): boolean {
+    return this.#done
+  }
+
+  absorbErrors(): void {}
+
+  async finish(): Promise<void> {
+    const reader = holdReader(this.#stream)
+    try {
+      for (let read = 0; read <= longestTail; ) {
+        const { done, value } = await reader.read()
+        if (done) {
+          this.#done = true
+          return
+        }
+        read += value.length
+      }
+      throw new Error(`more than ${longestTail} bytes were left`)
+    } finally {
+      releaseReader(this.#stream)
+    }
+  }
+
+  /** Where somebody else holds the lock, only they, or the signal of the request, can end the stream. */
+  async stop(reason: Error | undefined): Promise<'cancel' | 'unreachable'> {
+    if (this.#done) return 'cancel'
+    const cancelled = cancelHeld(this.#stream, reason)
+    if (!cancelled) return 'unreachable'
+    // A stream that has failed rejects with its failure: it is gone all the same.
+    await cancelled.catch(() => {})
+    this.#done = true
+    return 'cancel'
+  }
+
+  async whenClosed(): Promise<void> {}
+
+  force(): void {}
+}
+
+class ControllerPart implements CleanupPart {
+  readonly #controller: AbortController
+
+  constructor(controller: AbortController) {
+    this.#controller = controller
+  }
+
+  get closed(): boolean {
+    return this.#controller.signal.aborted
+  }
+
+  absorbErrors(): void {}
+
+  async finish(): Promise<void> {}
+
+  async stop(reason: Error | undefined): Promise<'destroy'> {
+    this.#controller.abort(reason)
+    return 'destroy'
+  }
+
+  async whenClosed(): Promise<void> {}
+
+  force(): void {}
+}

@@ -1,0 +1,100 @@
+import { openaiError, plain } from './dialect-plain.js'
+import type { StreamError } from './errors.js'
+import type { SSEEvent } from './sse-encode.js'
+import type { EventRole, FollowedStream, StreamDialect } from './stream-dialect.js'
+
+/**
+ * Streams of `/chat/completions` and `/completions`: complete with `[DONE]`, which is added once every choice
+ * has its `finish_reason`, and is never sent after an error.
+ *
+ * @see https://platform.openai.com/docs/api-reference/chat-streaming
+ */
+export const openaiChat: StreamDialect = {
+  name: 'openai-chat',
+  needsTerminal: true,
+  errorBody: plain.errorBody,
+  follow: () => new ChatStream(),
+}
+
+interface Chunk {
+  error?: unknown
+  id?: unknown
+  created?: unknown
+  model?: unknown
+  choices?: unknown
+}
+
+interface Choice {
+  index?: unknown
+  text?: unknown
+  delta?: { content?: unknown; [more: string]: unknown }
+  finish_reason?: unknown
+}
+
+class ChatStream implements FollowedStream {
+  #first: Chunk | undefined
+  #terminal = false
+  #finished = false
+  /** Choices that have begun and have no `finish_reason` yet. */
+  readonly #open = new Set<unknown>()
+
+  get complete(): boolean {
+    return this.#terminal || (this.#finished && this.#open.size === 0)
+  }
+
+  observe({ data }: SSEEvent): EventRole {
+    if (data === '[DONE]') {
+      this.#terminal = true
+      return 'terminal'
+    }
+    const chunk = asChunk(data)
+    if (!chunk) return 'other'
+    if (chunk.error) return 'error'
+    this.#first ??= chunk
+    let role: EventRole = 'other'
+    for (const choice of Array.isArray(chunk.choices) ? (chunk.choices as Choice[]) : []) {
+      if (typeof choice !== 'object' || choice === null) continue
+      this.#follow(choice)
+      if (hasContent(choice)) role = 'content'
+    }
+    return role
+  }
+
+  closing(): SSEEvent[] {
+    return this.#terminal ? [] : [{ data: '[DONE]' }]
+  }
+
+  /** `error` comes first because some clients look for that very prefix; `choices` because others read on. */
+  failing(error: StreamError, message: string): SSEEvent[] {
+    const { id = '', created = Math.floor(Date.now() / 1000), model = '' } = this.#first ?? {}
+    const choices = [{ index: 0, delta: { role: 'error', content: '' }, finish_reason: 'error' }]
+    const frame = { error: openaiError(error, message), id, object: 'chat.completion.chunk', created, model }
+    return [{ data: { ...frame, choices } }]
+  }
+
+  #follow({ index = 0, finish_reason: finishReason }: Choice): void {
+    // A reason of "error" is an ending, but not of a complete answer.
+    if (typeof finishReason === 'string' && finishReason !== 'error') {
+      this.#open.delete(index)
+      this.#finished = true
+    } else this.#open.add(index)
+  }
+}
+
+function hasContent({ delta, text }: Choice): boolean {
+  if (typeof text === 'string' && text !== '') return true
+  if (typeof delta !== 'object' || delta === null) return false
+  return Object.entries(delta).some(
+    ([name, value]) => name !== 'role' && value !== '' && value !== null && value !== undefined,
+  )
+}
+
+function asChunk(data: unknown): Chunk | undefined {
+  if (typeof data === 'object' && data !== null) return data
+  if (typeof data !== 'string' || !data.startsWith('{')) return undefined
+  try {
+    return JSON.parse(data) as Chunk
+  } catch {
+    return undefined
+  }
+}

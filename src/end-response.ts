@@ -1,0 +1,31 @@
+import type { ServerResponse } from 'node:http'
+import pTimeout from 'p-timeout'
+import { promiseTimers } from './clock.js'
+import { StreamTimeoutError } from './errors.js'
+import { backlogOf, isClosed } from './exchange.js'
+
+/**
+ * Waits until an ended response has left this process. A client that takes none of it for `drainMs` is cut
+ * off; one that takes it slowly is waited for.
+ *
+ * @returns the error, if the client had to be cut off
+ */
+export async function finishResponse(
+  response: ServerResponse,
+  drainMs: number,
+): Promise<StreamTimeoutError | undefined> {
+  if (response.writableFinished || isClosed(response)) return undefined
+  const finished = new Promise<true>((resolve) => {
+    response.once('finish', () => resolve(true)).once('close', () => resolve(true))
+  })
+  for (let backlog = backlogOf(response); ; ) {
+    if (await pTimeout(finished, { milliseconds: drainMs, message: false, customTimers: promiseTimers }))
+      return undefined
+    const left = backlogOf(response)
+    if (left >= backlog) break
+    backlog = left
+  }
+  const stalled = new StreamTimeoutError('drain', drainMs)
+  response.destroy(stalled)
+  return stalled
+}

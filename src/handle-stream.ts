@@ -1,0 +1,172 @@
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import { ActiveStream, type ActiveStreamOptions, type Stream } from './active-stream.js'
+import { channels, log, type StreamEnd } from './diagnostics.js'
+import { finishResponse } from './end-response.js'
+import { toStreamError } from './error-causes.js'
+import { clientMessage, respondWithError } from './error-response.js'
+import { StreamError } from './errors.js'
+import { asServerResponse, isGone, liftSocketTimeout, type StreamResponse } from './exchange.js'
+import { addLiveStream, isDraining } from './live-streams.js'
+import { checkStreamOptions } from './stream-options.js'
+
+/** Fills one stream; the stream is complete when it returns, or at the terminal event. */
+export type StreamHandler = (stream: Stream) => unknown
+
+export type HandleStreamOptions = ActiveStreamOptions
+
+/**
+ * Runs one stream from its first deadline to its released socket. Whatever happens to the upstream, the
+ * network or the handler, the client gets every event that arrived and then an ending it understands.
+ *
+ * @param response a response whose head is unsent
+ * @returns how the stream ended; rejects for nothing but bad options
+ * @throws TypeError | RangeError that names the option and the value
+ */
+export async function handleStream(
+  response: StreamResponse,
+  handler: StreamHandler,
+  options: HandleStreamOptions = {},
+): Promise<StreamEnd> {
+  checkStreamOptions(options, ['signal', 'model', 'requestId'])
+  const stream = new ActiveStream(asServerResponse(response), options)
+  const story = runStream(stream, asServerResponse(response), handler, options)
+  const removeLiveStream = addLiveStream({
+    stop: (reason) => void stream.timeouts.settle(reason),
+    ended: story,
+  })
+  try {
+    return await story
+  } finally {
+    removeLiveStream()
+  }
+}
+
+async function runStream(
+  stream: ActiveStream,
+  response: ServerResponse,
+  handler: StreamHandler,
+  options: HandleStreamOptions,
+): Promise<StreamEnd> {
+  const { timeouts, upstreams, writer, requestId } = stream
+  channels.start.publish({ requestId, model: options.model })
+  log.stream('%s: start, model %s', requestId, options.model)
+  let completed = true
+  try {
+    liftSocketTimeout(response)
+    if (isDraining()) throw new StreamError('shutdown')
+    if (timeouts.reason) throw timeouts.reason
+    await timeouts.run(Promise.race([fill(stream, handler), stream.terminal]))
+    await complete(stream, response)
+    timeouts.settle()
+  } catch (error) {
+    completed = await fail(stream, response, toStreamError(error), options)
+  } finally {
+    upstreams.release()
+    writer[Symbol.dispose]()
+  }
+  const end = record(stream, response, completed, options.model)
+  announce(end, options.onEnd)
+  await upstreams.released
+  return end
+}
+
+async function fill(stream: ActiveStream, handler: StreamHandler): Promise<void> {
+  try {
+    await handler(stream)
+    await stream.relaysDone()
+  } catch (error) {
+    if (stream.timeouts.settled)
+      log.stream('%s: the handler failed after the end: %s', stream.requestId, error)
+    throw error
+  }
+}
+
+/** Nothing failed: the client gets what closes its stream, and the time to read it. */
+async function complete(stream: ActiveStream, response: ServerResponse): Promise<void> {
+  const { timeouts, writer, upstreams } = stream
+  if (response.headersSent && !writer.committed) {
+    // The handler answered in its own way, say with JSON: its answer ends when the handler ends it.
+    if (!isGone(response)) await timeouts.run(once(response, 'close'))
+    return
+  }
+  stream.requireComplete()
+  timeouts.finished()
+  upstreams.release()
+  writer.close(...stream.followed.closing())
+  const stalled = await finishResponse(response, timeouts.timeouts.drainMs)
+  if (stalled) throw stalled
+}
+
+/** @returns whether the client has a complete answer all the same */
+async function fail(
+  stream: ActiveStream,
+  response: ServerResponse,
+  error: StreamError,
+  options: HandleStreamOptions,
+): Promise<boolean> {
+  const { timeouts, writer, followed, dialect, requestId } = stream
+  timeouts.settle(error)
+  const reason = timeouts.reason ?? error
+  reason.committed = response.headersSent
+  log.stream('%s: %s, %s: %s', requestId, reason.outcome, reason.code, reason.cause ?? reason.message)
+  if (reason.outcome === 'client_stalled') response.destroy(reason)
+  if (isGone(response)) return false
+  const complete = followed.complete && isUpstreamFault(reason)
+  if (writer.committed || writer.events > 0) {
+    const message = clientMessage(reason, options.exposeDetails)
+    writer.close(...(complete ? followed.closing() : followed.failing(reason, message)))
+  } else {
+    respondWithError(reason, response, { dialect, requestId, exposeDetails: options.exposeDetails })
+  }
+  const { outcome, code, committed } = reason
+  channels.recovery.publish({ requestId, outcome, code, committed })
+  await finishResponse(response, timeouts.timeouts.drainMs)
+  return complete
+}
+
+function isUpstreamFault({ outcome }: StreamError): boolean {
+  return outcome === 'timeout' || outcome.startsWith('upstream_')
+}
+
+function record(
+  stream: ActiveStream,
+  response: ServerResponse,
+  completed: boolean,
+  model: string | undefined,
+): StreamEnd {
+  const { timeouts, writer, requestId, sawTerminal } = stream
+  const reason = completed ? undefined : timeouts.reason
+  const late = timeouts.suppressed.map((error) => error.outcome)
+  return {
+    outcome: reason?.outcome ?? 'completed',
+    reason,
+    phase: reason?.phase,
+    requestId,
+    model,
+    status: response.headersSent ? response.statusCode : undefined,
+    ttfbMs: timeouts.ttfbMs,
+    durationMs: timeouts.elapsedMs,
+    longestGapMs: timeouts.longestGapMs,
+    events: writer.events,
+    bytes: writer.bytes,
+    heartbeats: writer.heartbeats,
+    sawTerminal,
+    suppressed: completed && timeouts.reason ? [timeouts.reason.outcome, ...late] : late,
+  }
+}
+
+function announce(end: StreamEnd, onEnd: ((end: StreamEnd) => void) | undefined): void {
+  const { requestId, outcome, reason, events, bytes, durationMs } = end
+  log.stream('%s: %s, %d events, %d bytes, %d ms', requestId, outcome, events, bytes, durationMs)
+  if (outcome === 'internal' && !onEnd && !channels.end.hasSubscribers) {
+    // A bug in a handler that nobody is told of would never be found: the client sees "internal error" only.
+    console.error('unhang: %s: the handler failed:', requestId, reason?.cause ?? reason)
+  }
+  channels.end.publish(end)
+  try {
+    onEnd?.(end)
+  } catch (error) {
+    log.stream('%s: onEnd failed: %s', requestId, error)
+  }
+}

@@ -1,0 +1,51 @@
+export type { Stream } from './active-stream.js'
+export { watchConnect } from './connect-phase.js'
+export {
+  detectStreamingRequest,
+  type StreamingHints,
+  type StreamingRequestLike,
+} from './detect-streaming-request.js'
+export { channels, type StreamEnd } from './diagnostics.js'
+export { type DialectName, dialects } from './dialects.js'
+export { type ErrorResponseOptions, respondWithError } from './error-response.js'
+export {
+  type FailedOutcome,
+  isStreamError,
+  StreamError,
+  type StreamErrorOptions,
+  type StreamOutcome,
+  StreamTimeoutError,
+  type TimeoutPhase,
+  UpstreamError,
+  type UpstreamErrorOptions,
+} from './errors.js'
+export {
+  type EventSourceMessage,
+  type ReadEventStreamOptions,
+  readEventStream,
+  readUpstreamError,
+} from './event-stream.js'
+export type { StreamResponse } from './exchange.js'
+export { type HandleStreamOptions, handleStream, type StreamHandler } from './handle-stream.js'
+export { type EventMap, type RelayOptions, type RelayResult, relayEventStream } from './relay-event-stream.js'
+export {
+  coordinatedSocketCleanup,
+  type SocketCleanupOptions,
+  type SocketCleanupReport,
+} from './socket-cleanup.js'
+export { handleSocketHangUp, isSocketHangUp } from './socket-hang-up.js'
+export type { SSEEvent } from './sse-encode.js'
+export { createSSEWriter, type SSEWriter } from './sse-writer.js'
+export type { SSEWriterObserver, SSEWriterOptions } from './sse-writer-options.js'
+export type { EventRole, FollowedStream, StreamDialect } from './stream-dialect.js'
+export type { StreamOptions } from './stream-options.js'
+export { TimeoutCoordinator, type TimeoutCoordinatorOptions } from './timeout-coordinator.js'
+export type { ResolvedTimeouts, StreamTimeouts } from './timeout-options.js'
+export {
+  advancedModels,
+  selectTimeoutProfile,
+  type TimeoutProfileName,
+  type TimeoutProfileRequest,
+  timeoutProfiles,
+} from './timeout-profiles.js'
+export type { UpstreamBody, UpstreamResponse, UpstreamSource } from './upstream-source.js'

@@ -1,0 +1,128 @@
+import { StreamError, UpstreamError } from './errors.js'
+import {
+  type EventSourceMessage,
+  EventStreamParser,
+  openEventStream,
+  type ReadEventStreamOptions,
+} from './event-stream.js'
+import { readChunks } from './read-chunks.js'
+import type { SSEEvent } from './sse-encode.js'
+import type { SSEWriter } from './sse-writer.js'
+import type { FollowedStream, StreamDialect } from './stream-dialect.js'
+import type { UpstreamSource } from './upstream-source.js'
+
+/** Turns one event of the upstream into what the client gets: one event, several, or none. */
+export type EventMap = (event: EventSourceMessage) => SSEEvent | readonly SSEEvent[] | null | undefined
+
+export interface RelayOptions extends Omit<ReadEventStreamOptions, 'signal'> {
+  /** Default: every event as it is. */
+  map?: EventMap | undefined
+  /** How the client's stream ends; without one, the upstream's end is the end. */
+  dialect?: StreamDialect | undefined
+  /**
+   * What to do when the upstream ends without saying that the answer is complete. Default `'error'`;
+   * `'accept'` for upstreams that never say so.
+   */
+  onTruncated?: 'error' | 'accept' | undefined
+}
+
+export interface RelayResult {
+  /** Events that came from the upstream. */
+  received: number
+  /** Whether the stream said that it is complete. */
+  sawTerminal: boolean
+}
+
+/** Where relayed events go. */
+export interface RelaySink {
+  /** `undefined`: take the next one at once. */
+  write(event: SSEEvent): Promise<void> | undefined
+  /** Nothing more is wanted. */
+  readonly ended: boolean
+  readonly signal: AbortSignal
+}
+
+/**
+ * Relays an upstream's event stream to a client: every event of a chunk in one write, and no reading on while
+ * the client has to catch up. Returns at the terminal event, or when the upstream ends. Neither the writer nor
+ * the upstream is closed: that is for whoever opened them.
+ *
+ * @throws UpstreamError | StreamError as `readEventStream`, and `upstream_truncated`; the reason of
+ *   `writer.signal` when that aborts
+ */
+export async function relayEventStream(
+  source: UpstreamSource,
+  writer: SSEWriter,
+  options: RelayOptions = {},
+): Promise<RelayResult> {
+  const followed = options.dialect?.follow()
+  let sawTerminal = false
+  const sink: RelaySink = {
+    signal: writer.signal,
+    get ended() {
+      return sawTerminal
+    },
+    write(event) {
+      const role = followed?.observe(event)
+      if (role === 'error') throw reportedBy(event)
+      sawTerminal = role === 'terminal'
+      return writer.write(event)
+    },
+  }
+  const received = await relayInto(sink, source, options)
+  if (options.onTruncated !== 'accept') requireComplete(received, options.dialect, followed)
+  return { received, sawTerminal }
+}
+
+/** @returns how many events came */
+export async function relayInto(
+  sink: RelaySink,
+  source: UpstreamSource,
+  { map, maxEventBytes, onChunk }: RelayOptions,
+): Promise<number> {
+  let received = 0
+  let ready: Promise<void> | undefined
+  const write = (event: SSEEvent) => {
+    if (!sink.ended) ready = sink.write(event)
+  }
+  const parser = new EventStreamParser((event) => {
+    if (sink.ended) return
+    received++
+    const mapped = map ? map(event) : event
+    if (!mapped) return
+    if ('data' in mapped) write(mapped)
+    else mapped.forEach(write)
+  }, maxEventBytes)
+
+  const { signal } = sink
+  const body = await openEventStream(source, { signal, onChunk })
+  for await (const chunk of readChunks(body, signal)) {
+    onChunk?.(chunk)
+    parser.feed(chunk)
+    parser.check()
+    if (sink.ended) return received
+    if (ready) await ready
+    ready = undefined
+  }
+  parser.end()
+  return received
+}
+
+/**
+ * An upstream that simply ended: was that the end?
+ *
+ * @throws StreamError `upstream_truncated`
+ */
+export function requireComplete(
+  received: number,
+  dialect: StreamDialect | undefined,
+  followed: FollowedStream | undefined,
+): void {
+  const complete = dialect?.needsTerminal ? followed?.complete : received > 0
+  if (!complete) throw new StreamError('upstream_truncated')
+}
+
+/** The upstream told its own failure by an event; the client gets it in the form its dialect has for that. */
+export function reportedBy({ data }: SSEEvent): UpstreamError {
+  return new UpstreamError({ detail: typeof data === 'string' ? data : JSON.stringify(data) })
+}

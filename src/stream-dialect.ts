@@ -1,0 +1,34 @@
+import type { StreamError } from './errors.js'
+import type { SSEEvent } from './sse-encode.js'
+
+/**
+ * How a stream of one kind ends: what says that it is complete, and what tells its clients that it is not.
+ * Give your own where none of unhang's fits.
+ */
+export interface StreamDialect {
+  readonly name: string
+  /** Whether an answer that simply ends is one that was cut off. */
+  readonly needsTerminal: boolean
+  /** Follows one stream. */
+  follow(): FollowedStream
+  /** The JSON body of an error that is told by status, before any event. */
+  errorBody(error: StreamError, message: string, requestId?: string): unknown
+}
+
+/** One stream, as its dialect sees it. */
+export interface FollowedStream {
+  /** Looks at an event on its way to the client. */
+  observe(event: SSEEvent): EventRole
+  /** Whether the answer is complete, so that nothing is lost if the upstream breaks now. */
+  readonly complete: boolean
+  /** What still has to be sent so that the client knows that the stream is complete. */
+  closing(): SSEEvent[]
+  /** What tells the client that the stream failed. */
+  failing(error: StreamError, message: string): SSEEvent[]
+}
+
+/**
+ * `terminal`: the stream is complete and nothing may follow; `content`: part of the answer; `error`: the
+ * upstream's word that it failed.
+ */
+export type EventRole = 'terminal' | 'content' | 'error' | 'other'

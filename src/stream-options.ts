@@ -1,0 +1,72 @@
+import type { StreamEnd } from './diagnostics.js'
+import { type DialectName, selectDialect } from './dialects.js'
+import type { RelayOptions } from './relay-event-stream.js'
+import type { SocketCleanupOptions } from './socket-cleanup.js'
+import { checkWriterOptions, type SSEWriterOptions } from './sse-writer-options.js'
+import type { StreamDialect } from './stream-dialect.js'
+import { readDuration, resolveTimeouts, type StreamTimeouts } from './timeout-options.js'
+import { timeoutProfiles } from './timeout-profiles.js'
+
+/** Nested by owner: where an option stands tells which part of the library reads it. */
+export interface StreamOptions {
+  /** Default: by what was asked for, see `selectTimeoutProfile`. `false`: no deadline at all. */
+  timeouts?: StreamTimeouts | false | undefined
+  writer?: Omit<SSEWriterOptions, 'signal' | 'observer' | 'clock'> | undefined
+  relay?: Pick<RelayOptions, 'maxEventBytes' | 'onTruncated'> | undefined
+  /** `lingerMs` defaults to 1 000. `false`: what the handler opened is left to the handler. */
+  cleanup?: Pick<SocketCleanupOptions, 'graceMs' | 'lingerMs'> | false | undefined
+  /** How the client's stream ends. Default: by the request's path. */
+  dialect?: StreamDialect | DialectName | undefined
+  /** Whether a client may read what the upstream says of its errors. Default `false`. */
+  exposeDetails?: boolean | undefined
+  /** Models that get the `advanced` timeouts. */
+  advancedModels?: readonly (string | RegExp)[] | undefined
+  /** Called once with the record of every stream that has ended. */
+  onEnd?: ((end: StreamEnd) => void) | undefined
+}
+
+const names: readonly (keyof StreamOptions)[] = [
+  'timeouts',
+  'writer',
+  'relay',
+  'cleanup',
+  'dialect',
+  'exposeDetails',
+  'advancedModels',
+  'onEnd',
+]
+
+/**
+ * Checks what can be checked before there is a request.
+ *
+ * @param more names of options that the caller reads itself
+ * @throws TypeError | RangeError that names the option and the value
+ */
+export function checkStreamOptions(options: StreamOptions, more: readonly string[] = []): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`options must be an object, got ${String(options)}`)
+  }
+  for (const name of Object.keys(options)) {
+    if (!(names as readonly string[]).includes(name) && !more.includes(name)) {
+      throw new TypeError(`options.${name} is not an option; there are ${[...names, ...more].join(', ')}`)
+    }
+  }
+  const { timeouts, writer = {}, relay = {}, cleanup, dialect, onEnd } = options
+  if (typeof timeouts !== 'function') resolveTimeouts(timeouts, timeoutProfiles.streaming)
+  checkWriterOptions(writer)
+  if (cleanup) {
+    for (const name of ['graceMs', 'lingerMs'] as const) {
+      if (cleanup[name] !== undefined) readDuration(`cleanup.${name}`, cleanup[name])
+    }
+  }
+  if (relay.onTruncated !== undefined && !['error', 'accept'].includes(relay.onTruncated)) {
+    throw new TypeError(`relay.onTruncated must be 'error' or 'accept', got ${String(relay.onTruncated)}`)
+  }
+  if (relay.maxEventBytes !== undefined && !(relay.maxEventBytes > 0)) {
+    throw new TypeError(`relay.maxEventBytes must be a number above 0, got ${String(relay.maxEventBytes)}`)
+  }
+  if (onEnd !== undefined && typeof onEnd !== 'function') {
+    throw new TypeError(`onEnd must be a function, got ${String(onEnd)}`)
+  }
+  selectDialect(dialect)
+}

@@ -1,0 +1,52 @@
+import { log } from './diagnostics.js'
+import type { StreamError } from './errors.js'
+import {
+  coordinatedSocketCleanup,
+  type SocketCleanupOptions,
+  type SocketCleanupReport,
+} from './socket-cleanup.js'
+
+/** What one stream opened upstream: released together, once; what comes later is released at once. */
+export class Upstreams {
+  readonly #options: SocketCleanupOptions | false
+  readonly #onReport: (report: SocketCleanupReport) => void
+  readonly #opened = new Set<unknown>()
+  readonly #cleanups: Promise<void>[] = []
+  #release: SocketCleanupOptions | undefined
+
+  constructor(
+    options: SocketCleanupOptions | false | undefined,
+    onReport: (report: SocketCleanupReport) => void,
+  ) {
+    this.#options = options ?? {}
+    this.#onReport = onReport
+  }
+
+  adopt(upstream: unknown): void {
+    if (this.#release) this.#cleanUp(upstream, this.#release)
+    else this.#opened.add(upstream)
+  }
+
+  /**
+   * @param reason why they are destroyed; none: they have ended, or may do so within `lingerMs`. An upstream
+   *   that answered with an error may end by itself as well: its connection is sound.
+   */
+  release(reason?: StreamError): void {
+    if (this.#options === false || this.#release) return
+    const { graceMs, lingerMs = 1_000 } = this.#options
+    const sound = reason === undefined || reason.outcome === 'upstream_error'
+    this.#release = { reason, graceMs, ...(sound ? { lingerMs } : {}) }
+    for (const upstream of this.#opened) this.#cleanUp(upstream, this.#release)
+    this.#opened.clear()
+  }
+
+  /** When all of them are gone. */
+  get released(): Promise<unknown> {
+    return Promise.all(this.#cleanups)
+  }
+
+  #cleanUp(upstream: unknown, options: SocketCleanupOptions): void {
+    const cleanup = coordinatedSocketCleanup(upstream, options).then(this.#onReport)
+    this.#cleanups.push(cleanup.catch((error) => log.cleanup('a subscriber failed: %s', error)))
+  }
+}

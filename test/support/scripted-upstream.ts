@@ -1,0 +1,148 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+
+/** What the upstream does with one request, step by step. */
+export type Script = (exchange: UpstreamExchange) => unknown
+
+/** An upstream on a raw socket: it can do everything that an upstream should not. */
+export interface ScriptedUpstream extends AsyncDisposable {
+  readonly url: string
+  readonly port: number
+  /** One for each request, in order. */
+  readonly exchanges: UpstreamExchange[]
+  /** How many connections were opened. */
+  readonly connections: number
+  /** How many are open now. */
+  readonly openConnections: number
+  /** Waits for the request with this number, from 0. */
+  exchange(index: number): Promise<UpstreamExchange>
+}
+
+export class UpstreamExchange {
+  readonly socket: Socket
+  readonly head: string
+  readonly body: string
+  /** Resolves when the connection is gone, whoever ended it. */
+  readonly closed: Promise<unknown>
+
+  constructor(socket: Socket, head: string, body: string) {
+    this.socket = socket
+    this.head = head
+    this.body = body
+    this.closed = socket.closed ? Promise.resolve() : new Promise((resolve) => socket.once('close', resolve))
+  }
+
+  raw(bytes: string | Uint8Array): this {
+    this.socket.write(bytes)
+    return this
+  }
+
+  /** The head of a chunked event stream, or of whatever the arguments say. */
+  open(headers = 'Content-Type: text/event-stream', status = '200 OK'): this {
+    return this.raw(`HTTP/1.1 ${status}\r\n${headers}\r\nTransfer-Encoding: chunked\r\n\r\n`)
+  }
+
+  /** One HTTP chunk. */
+  chunk(text: string | Uint8Array): this {
+    const bytes = Buffer.from(text)
+    return this.raw(
+      Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]),
+    )
+  }
+
+  data(...events: unknown[]): this {
+    for (const event of events) {
+      this.chunk(`data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`)
+    }
+    return this
+  }
+
+  /** The body is complete; the connection stays. */
+  end(): this {
+    return this.raw('0\r\n\r\n')
+  }
+
+  /** A whole answer with a length. */
+  answer(status: string, body: string, headers = 'Content-Type: application/json'): this {
+    return this.raw(
+      `HTTP/1.1 ${status}\r\n${headers}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    )
+  }
+
+  /** Closes the connection after what was written. */
+  fin(): void {
+    this.socket.end()
+  }
+
+  /** Waits until what was written is with the peer's system, then resets the connection. */
+  async reset(): Promise<void> {
+    await new Promise((resolve) => this.socket.write('', resolve))
+    this.socket.resetAndDestroy()
+  }
+}
+
+export async function startUpstream(script: Script): Promise<ScriptedUpstream> {
+  const sockets = new Set<Socket>()
+  const exchanges: UpstreamExchange[] = []
+  const waiting: (() => void)[] = []
+  let connections = 0
+  const server = createServer((socket) => {
+    connections++
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket)).on('error', () => {})
+    readRequests(socket, (head, body) => {
+      const exchange = new UpstreamExchange(socket, head, body)
+      exchanges.push(exchange)
+      for (const wake of waiting.splice(0)) wake()
+      script(exchange)
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    exchanges,
+    get connections() {
+      return connections
+    },
+    get openConnections() {
+      return sockets.size
+    },
+    async exchange(index) {
+      while (exchanges.length <= index) await new Promise<void>((resolve) => waiting.push(resolve))
+      return exchanges[index] as UpstreamExchange
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+function readRequests(socket: Socket, onRequest: (head: string, body: string) => void): void {
+  let received = Buffer.alloc(0)
+  socket.on('data', (bytes: Buffer) => {
+    received = Buffer.concat([received, bytes])
+    for (;;) {
+      const headEnd = received.indexOf('\r\n\r\n')
+      if (headEnd === -1) return
+      const head = received.subarray(0, headEnd).toString()
+      const length = readBodyLength(head, received.subarray(headEnd + 4))
+      if (length === undefined || received.length < headEnd + 4 + length) return
+      const body = received.subarray(headEnd + 4, headEnd + 4 + length).toString()
+      received = received.subarray(headEnd + 4 + length)
+      onRequest(head, body)
+    }
+  })
+}
+
+function readBodyLength(head: string, rest: Buffer): number | undefined {
+  if (/\ntransfer-encoding: *chunked/i.test(head)) {
+    const end = rest.indexOf('0\r\n\r\n')
+    return end === -1 ? undefined : end + 5
+  }
+  return Number(head.match(/\ncontent-length: *(\d+)/i)?.[1] ?? 0)
+}

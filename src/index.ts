@@ -7,6 +7,7 @@ export {
 } from './detect-streaming-request.js'
 export { channels, type StreamEnd } from './diagnostics.js'
 export { type DialectName, dialects } from './dialects.js'
+export { type DrainOptions, type DrainReport, drainStreams } from './drain-streams.js'
 export { type ErrorResponseOptions, respondWithError } from './error-response.js'
 export {
   type FailedOutcome,

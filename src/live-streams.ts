@@ -34,7 +34,12 @@ export function isDraining(): boolean {
   return registry().draining
 }
 
-/** How many streams are running in this process. */
-export function countLiveStreams(): number {
-  return registry().streams.size
+/** From now on new streams are refused. */
+export function startDraining(): void {
+  registry().draining = true
+}
+
+/** The streams that are running in this process. */
+export function liveStreams(): ReadonlySet<LiveStream> {
+  return registry().streams
 }

@@ -1,0 +1,74 @@
+import http, { type IncomingMessage } from 'node:http'
+import https from 'node:https'
+import { readUpstreamError, StreamError, type TimeoutCoordinator, watchConnect } from 'unhang'
+import { type QolabaAnswer, type QolabaRequest, readEvent } from './translate.js'
+
+/** What a call needs of the stream it is made for. */
+export interface UpstreamCall {
+  /** The bearer key. */
+  key: string
+  signal: AbortSignal
+  timeouts: TimeoutCoordinator
+}
+
+const longestAnswer = 8 * 1024 * 1024
+
+/**
+ * Calls Qolaba with `node:http(s)`. It has no timers of its own: the stream's clock and signal are in charge.
+ */
+export class QolabaClient {
+  readonly #baseUrl: string
+  readonly #transport: typeof http | typeof https
+  readonly #agent: http.Agent
+
+  constructor(baseUrl: string) {
+    this.#baseUrl = baseUrl.replace(/\/+$/, '')
+    this.#transport = baseUrl.startsWith('https:') ? https : http
+    // Without a timeout an agent ignores what the server says of its idle connections, and reuses dead ones.
+    this.#agent = new this.#transport.Agent({ keepAlive: true, timeout: 55_000 })
+  }
+
+  /** The answer as it comes; its status and its events are for the caller to read. */
+  streamChat(body: QolabaRequest, call: UpstreamCall): Promise<IncomingMessage> {
+    return this.#post('/streamChat', { ...body, stream: true }, 'text/event-stream', call)
+  }
+
+  /** The complete answer. */
+  async chat(body: QolabaRequest, call: UpstreamCall): Promise<QolabaAnswer> {
+    const { signal, timeouts } = call
+    const response = await this.#post('/chat', body, 'application/json', call)
+    const onChunk = () => timeouts.touch()
+    if (response.statusCode !== 200) throw await readUpstreamError(response, { signal, onChunk })
+    let text = ''
+    for await (const chunk of response.setEncoding('utf8')) {
+      onChunk()
+      text += chunk
+      if (text.length > longestAnswer) throw new StreamError('upstream_protocol')
+    }
+    const { output, promptTokens, completionTokens } = readEvent(text) as Partial<QolabaAnswer>
+    if (typeof output !== 'string') throw new StreamError('upstream_protocol')
+    return { output, promptTokens, completionTokens }
+  }
+
+  close(): void {
+    this.#agent.destroy()
+  }
+
+  #post(path: string, body: object, accept: string, call: UpstreamCall): Promise<IncomingMessage> {
+    const json = JSON.stringify(body)
+    return new Promise((resolve, reject) => {
+      const request = this.#transport.request(`${this.#baseUrl}${path}`, {
+        method: 'POST',
+        agent: this.#agent,
+        signal: call.signal,
+        headers: {
+          authorization: `Bearer ${call.key}`,
+          accept,
+          'content-type': 'application/json',
+          'content-length': Buffer.byteLength(json),
+        },
+      })
+      watchConnect(request, call.timeouts).on('response', resolve).on('error', reject).end(json)
+    })
+  }
+}

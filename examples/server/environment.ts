@@ -1,0 +1,61 @@
+import type { StreamOptions, StreamTimeouts } from 'unhang'
+
+/** What the example servers read from the environment. */
+export interface Settings {
+  port: number
+  host: string
+  /** `undefined`: the stand-in. */
+  baseUrl: string | undefined
+  /** `undefined`: the client's own key is passed on. */
+  apiKey: string | undefined
+  timeouts: StreamTimeouts
+  writer: NonNullable<StreamOptions['writer']>
+}
+
+const qolaba = 'https://qolaba-server-b2b.up.railway.app/api/v1/studio'
+
+/**
+ * @throws Error whose message names the variable and its value
+ */
+export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
+  const { HOST: host = '127.0.0.1', QOLABA_API_KEY: apiKey } = environment
+  const baseUrl = readUrl(environment, 'QOLABA_BASE_URL') ?? (apiKey ? qolaba : undefined)
+  return {
+    port: readPort(environment),
+    host,
+    baseUrl,
+    apiKey: apiKey || undefined,
+    timeouts: {
+      connectMs: readDuration(environment, 'TIMEOUT_CONNECT_MS'),
+      firstByteMs: readDuration(environment, 'TIMEOUT_FIRST_BYTE_MS'),
+      inactivityMs: readDuration(environment, 'TIMEOUT_INACTIVITY_MS'),
+      totalMs: readDuration(environment, 'TIMEOUT_TOTAL_MS'),
+    },
+    writer: {
+      heartbeatMs: readDuration(environment, 'HEARTBEAT_MS'),
+      commitAfterMs: readDuration(environment, 'COMMIT_AFTER_MS'),
+    },
+  }
+}
+
+function readPort({ PORT = '3000' }: NodeJS.ProcessEnv): number {
+  if (/^\d{1,5}$/.test(PORT) && Number(PORT) < 65_536) return Number(PORT)
+  throw new Error(`PORT must be a whole number from 0 to 65535, got ${JSON.stringify(PORT)}`)
+}
+
+function readUrl(environment: NodeJS.ProcessEnv, name: string): string | undefined {
+  const value = environment[name]
+  if (!value) return undefined
+  if (URL.canParse(value) && /^https?:/i.test(value)) return value
+  throw new Error(`${name} must be an http or https URL, got ${JSON.stringify(value)}`)
+}
+
+function readDuration(environment: NodeJS.ProcessEnv, name: string): number | undefined {
+  const value = environment[name]
+  if (!value) return undefined
+  if (value === 'Infinity') return Number.POSITIVE_INFINITY
+  if (/^\d+$/.test(value) && Number(value) > 0) return Number(value)
+  throw new Error(
+    `${name} must be a whole number of milliseconds above 0, or Infinity; got ${JSON.stringify(value)}`,
+  )
+}

@@ -1,0 +1,43 @@
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { drainStreams } from 'unhang'
+import { startFakeUpstream } from '../qolaba/fake-upstream.js'
+import { readEnvironment, type Settings } from './environment.js'
+
+/** What an app is built from. */
+export interface AppSettings extends Omit<Settings, 'baseUrl'> {
+  baseUrl: string
+}
+
+/** Reads the environment, starts the app, and shuts it down on SIGTERM; a bad setting is one line and exit 1. */
+export async function run(createApp: (settings: AppSettings) => RequestListener): Promise<void> {
+  try {
+    const settings = readEnvironment(process.env)
+    const { host, port } = settings
+    const upstream = settings.baseUrl ? undefined : await startFakeUpstream()
+    const app = createApp({
+      ...settings,
+      baseUrl: settings.baseUrl ?? upstream?.baseUrl ?? '',
+      // The stand-in takes any key: nobody has to have one to see it work.
+      apiKey: settings.apiKey ?? (upstream && 'stand-in'),
+    })
+    const server = createServer({ keepAliveTimeout: 65_000 }, app)
+    server.once('error', fail)
+    server.listen(port, host, () => announce(server, settings))
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => drainStreams(server).then(() => process.exit(0), fail))
+    }
+  } catch (error) {
+    fail(error)
+  }
+}
+
+function announce(server: Server, { host, baseUrl }: Settings): void {
+  const address = server.address()
+  const port = typeof address === 'object' ? address?.port : address
+  console.log(`Listening on http://${host}:${port}, upstream: ${baseUrl ?? 'a stand-in for Qolaba'}`)
+}
+
+function fail(error: unknown): never {
+  console.error(error instanceof Error ? error.message : String(error))
+  process.exit(1)
+}

@@ -5,7 +5,12 @@ import { cancelHeld, holdReader, releaseReader } from './web-readers.js'
 /** One thing of an exchange that can be released. */
 export interface CleanupPart {
   readonly closed: boolean
-  absorbErrors(): void
+  /**
+   * Errors that come late must find a listener.
+   *
+   * @param stopping whether the part is going to be destroyed
+   */
+  absorbErrors(stopping: boolean): void
   /** Reads on to the end; rejects when there is too much of it. */
   finish(): Promise<void>
   stop(reason: Error | undefined): Promise<'destroy' | 'cancel' | 'unreachable'>
@@ -95,10 +100,13 @@ class StreamPart implements CleanupPart {
     )
   }
 
-  absorbErrors(): void {
-    this.#stream.on('error', () => {})
-    const request = this.#stream.req as NodePart | undefined
-    if (request && isNodePart(request)) request.on('error', () => {})
+  absorbErrors(stopping: boolean): void {
+    const { req: request, socket } = this.#stream
+    this.#stream.on('error', ignore)
+    if (request && isNodePart(request)) request.on('error', ignore)
+    // Node destroys the socket with the error and, if the answer had come whole but unread, has taken its own
+    // listener off by then: the process would end. (A socket that lives on must not collect listeners.)
+    if (stopping) socket?.on('error', ignore)
   }
 
   finish(): Promise<void> {
@@ -129,6 +137,8 @@ class StreamPart implements CleanupPart {
     if (!this.closed) this.#stream.socket?.destroy()
   }
 }
+
+function ignore(): void {}
 
 class WebPart implements CleanupPart {
   readonly #stream: ReadableStream<Uint8Array>

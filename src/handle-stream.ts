@@ -53,7 +53,7 @@ async function runStream(
   log.stream('%s: start, model %s', requestId, options.model)
   let completed = true
   try {
-    liftSocketTimeout(response)
+    prepare(response, requestId)
     if (isDraining()) throw new StreamError('shutdown')
     if (timeouts.reason) throw timeouts.reason
     await timeouts.run(Promise.race([fill(stream, handler), stream.terminal]))
@@ -69,6 +69,13 @@ async function runStream(
   announce(end, options.onEnd)
   await upstreams.released
   return end
+}
+
+function prepare(response: ServerResponse, requestId: string): void {
+  liftSocketTimeout(response)
+  if (!response.headersSent && !response.hasHeader('x-request-id')) {
+    response.setHeader('x-request-id', requestId)
+  }
 }
 
 async function fill(stream: ActiveStream, handler: StreamHandler): Promise<void> {

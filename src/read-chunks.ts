@@ -47,6 +47,9 @@ async function* readNodeStream(
     if (!ended) failure ??= { error: new StreamError('upstream_hangup') }
     wake()
   }
+  // Of a reset or a garbled answer it is the request that says what happened; the answer is only "aborted".
+  const { req: request } = stream as { req?: Partial<Readable> }
+  if (typeof request?.on === 'function') request.on('error', onError)
   stream.on('readable', onReadable).on('end', onEnd).on('error', onError).on('close', onClose)
   signal?.addEventListener('abort', onReadable)
   try {
@@ -67,8 +70,7 @@ async function* readNodeStream(
   } finally {
     signal?.removeEventListener('abort', onReadable)
     stream.off('readable', onReadable).off('end', onEnd).off('close', onClose)
-    // An error that comes later, say of our own destroy(), must find a listener.
-    stream.off('error', onError).on('error', () => {})
+    // `onError` stays: an error that comes later, say of our own destroy(), must find a listener.
   }
 }
 

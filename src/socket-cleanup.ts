@@ -80,7 +80,7 @@ async function release(
       { milliseconds: limitMs, message: false, customTimers: promiseTimers },
     ).then(Boolean)
 
-  for (const part of parts) part.absorbErrors()
+  for (const part of parts) part.absorbErrors(reason !== undefined || lingerMs === undefined)
   if (parts.every((part) => part.closed)) return report('ended', true)
   if (lingerMs !== undefined && lingerMs !== false) {
     const finished = Promise.all(parts.map((part) => part.finish()))

@@ -22,14 +22,28 @@ export class UpstreamExchange {
   readonly socket: Socket
   readonly head: string
   readonly body: string
-  /** Resolves when the connection is gone, whoever ended it. */
-  readonly closed: Promise<unknown>
-
   constructor(socket: Socket, head: string, body: string) {
     this.socket = socket
     this.head = head
     this.body = body
-    this.closed = socket.closed ? Promise.resolve() : new Promise((resolve) => socket.once('close', resolve))
+  }
+
+  /** Resolves when the connection is gone, whoever ended it. */
+  get closed(): Promise<unknown> {
+    return this.socket.closed
+      ? Promise.resolve()
+      : new Promise((resolve) => this.socket.once('close', resolve))
+  }
+
+  /** Resolves when the peer has made room, or is gone. */
+  drained(): Promise<void> {
+    return new Promise((resolve) => {
+      const settle = () => {
+        this.socket.off('drain', settle).off('close', settle)
+        resolve()
+      }
+      this.socket.on('drain', settle).on('close', settle)
+    })
   }
 
   raw(bytes: string | Uint8Array): this {

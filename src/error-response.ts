@@ -2,7 +2,13 @@ import type { ServerResponse } from 'node:http'
 import { type DialectName, selectDialect } from './dialects.js'
 import { toStreamError } from './error-causes.js'
 import { isStreamError, type StreamError, UpstreamError } from './errors.js'
-import { asServerResponse, discardUnreadBody, isGone, type StreamResponse } from './exchange.js'
+import {
+  asServerResponse,
+  discardUnreadBody,
+  isEventStream,
+  isGone,
+  type StreamResponse,
+} from './exchange.js'
 import { encodeEvent } from './sse-encode.js'
 import type { StreamDialect } from './stream-dialect.js'
 
@@ -34,8 +40,7 @@ export function respondWithError(
   if (isGone(target)) return
   const message = clientMessage(reason, options.exposeDetails)
   if (!target.headersSent) return sendErrorBody(target, reason, message, dialect, options.requestId)
-  const type = String(target.getHeader('content-type') ?? '')
-  if (!/^text\/event-stream\b/i.test(type)) {
+  if (!isEventStream(target)) {
     target.destroy(reason)
     return
   }

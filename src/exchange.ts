@@ -36,6 +36,15 @@ export function backlogOf(response: ServerResponse): number {
   return response.writableLength ?? http2Stream(response)?.writableLength ?? 0
 }
 
+/** Whether a head that was sent is that of an event stream. */
+export function isEventStream(response: ServerResponse): boolean {
+  const type = response.getHeader('content-type')
+  if (type !== undefined) return /^text\/event-stream\b/i.test(String(type))
+  // Headers that were given to writeHead() alone are to be found in no other place.
+  const { _header: head } = response as { _header?: unknown }
+  return typeof head === 'string' && /^content-type: *text\/event-stream\b/im.test(head)
+}
+
 /** Writes the head of an event stream and readies the socket for it. */
 export function writeEventStreamHead(response: ServerResponse, options: EventStreamHeadOptions): void {
   const request = response.req as IncomingMessage | undefined

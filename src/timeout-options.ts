@@ -48,14 +48,16 @@ const renamed: Record<string, TimeoutName> = {
   max: 'totalMs',
 }
 
+const never = Number.POSITIVE_INFINITY
+
 const noTimeouts: ResolvedTimeouts = {
-  connectMs: Number.POSITIVE_INFINITY,
-  firstByteMs: Number.POSITIVE_INFINITY,
-  firstEventMs: Number.POSITIVE_INFINITY,
-  inactivityMs: Number.POSITIVE_INFINITY,
-  stallMs: Number.POSITIVE_INFINITY,
-  drainMs: Number.POSITIVE_INFINITY,
-  totalMs: Number.POSITIVE_INFINITY,
+  connectMs: never,
+  firstByteMs: never,
+  firstEventMs: never,
+  inactivityMs: never,
+  stallMs: never,
+  drainMs: never,
+  totalMs: never,
 }
 
 /**
@@ -77,12 +79,13 @@ export function resolveTimeouts(
   const set = readTimeouts(timeouts)
   const resolved: Record<TimeoutName, number> = { ...defaults, ...set }
   for (const [inner, outer] of nesting) {
-    if (resolved[inner] <= resolved[outer]) continue
+    // One that is off contradicts nothing.
+    if (resolved[inner] === never || resolved[inner] <= resolved[outer]) continue
     if (set[inner] === undefined) resolved[inner] = resolved[outer]
     else if (set[outer] === undefined) {
       // The caller asked for a longer beginning: the room the default left for the rest stays as it was.
       resolved[outer] = resolved[inner] + Math.max(0, finite(defaults[outer]) - finite(defaults[inner]))
-    } else if (resolved[inner] !== Number.POSITIVE_INFINITY) {
+    } else {
       throw new RangeError(
         `timeouts.${inner} (${resolved[inner]}) must not be longer than timeouts.${outer} (${resolved[outer]})`,
       )
@@ -110,13 +113,12 @@ function keepReachable(
   set: Partial<Record<TimeoutName, number>>,
 ): void {
   for (const name of ['inactivityMs', 'drainMs'] as const) {
-    if (resolved[name] < resolved.totalMs || resolved.totalMs === Number.POSITIVE_INFINITY) continue
+    if (resolved[name] === never || resolved[name] < resolved.totalMs) continue
     if (set[name] === undefined) resolved[name] = resolved.totalMs
-    else if (set[name] !== Number.POSITIVE_INFINITY) {
+    else if (set.totalMs === undefined) resolved.totalMs += resolved[name]
+    else {
       const limit = `timeouts.totalMs (${resolved.totalMs})`
-      if (set.totalMs !== undefined) {
-        warnOnce(`timeouts.${name} (${set[name]}) can never pass: it is not shorter than ${limit}`)
-      } else resolved.totalMs = resolved[name] + resolved.totalMs
+      warnOnce(`timeouts.${name} (${set[name]}) can never pass: it is not shorter than ${limit}`)
     }
   }
 }
@@ -132,7 +134,7 @@ function finite(durationMs: number): number {
  * @throws TypeError that names the option and the value
  */
 export function readDuration(name: string, value: unknown): number {
-  if (value === false) return Number.POSITIVE_INFINITY
+  if (value === false) return never
   if (typeof value === 'number' && value > 0) return value
   const shown = typeof value === 'string' ? JSON.stringify(value) : String(value)
   throw new TypeError(`${name} must be a number of milliseconds above 0, or Infinity for never; got ${shown}`)

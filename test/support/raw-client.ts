@@ -15,12 +15,14 @@ export class RawClient {
   readonly socket: Socket
   readonly #chunks: Buffer[] = []
   readonly #waiting = new Set<() => void>()
+  #received = 0
   #ending: 'fin' | 'reset' | undefined
 
   constructor(port: number) {
     this.socket = connect({ port, host: '127.0.0.1', allowHalfOpen: false })
     this.socket.on('data', (bytes) => {
       this.#chunks.push(bytes)
+      this.#received += bytes.length
       this.#wake()
     })
     this.socket.on('end', () => this.#ended('fin'))
@@ -34,7 +36,15 @@ export class RawClient {
   }
 
   get bytes(): Buffer {
-    return Buffer.concat(this.#chunks)
+    if (this.#chunks.length > 1) this.#chunks.splice(0, this.#chunks.length, Buffer.concat(this.#chunks))
+    return this.#chunks[0] ?? Buffer.alloc(0)
+  }
+
+  /** Whether it is worth looking: decoding a large body after each of its chunks would take for ever. */
+  get #mayBeComplete(): boolean {
+    const last = this.#chunks.at(-1)
+    if (this.#received < 64 * 1024 || last === undefined || last.length < 5) return true
+    return last.subarray(-5).toString() === '0\r\n\r\n'
   }
 
   get text(): string {
@@ -117,7 +127,7 @@ export class RawClient {
 
   /** Waits for the response to be complete, or for the connection to end. */
   async finished(): Promise<this> {
-    while (!this.#ending && !this.body.complete) {
+    while (!this.#ending && !(this.#mayBeComplete && this.body.complete)) {
       await new Promise<void>((resolve) => this.#waiting.add(resolve))
     }
     return this

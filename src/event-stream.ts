@@ -62,7 +62,8 @@ export class EventStreamParser {
     const parser = createParser({
       maxBufferSize: maxEventBytes,
       onEvent: (event) => {
-        if (event.data.length > maxEventBytes) this.#tooLong = true
+        // What comes after an event that is missing would be read as what came instead of it.
+        if (this.#tooLong || event.data.length > maxEventBytes) this.#tooLong = true
         else if (!this.#ended || this.#isWhole(event.data)) onEvent(event)
       },
       onError: ({ type }) => {

@@ -38,7 +38,7 @@ interface AnyResponse {
  * @throws TypeError for something that holds no stream of bytes
  */
 export function openSource(source: UpstreamSource): UpstreamAnswer {
-  const { status, statusCode, headers } = source as AnyResponse
+  const { status, statusCode, headers } = (source ?? {}) as AnyResponse
   const code = status ?? statusCode
   return {
     body: findBody(source),

@@ -1,0 +1,117 @@
+import { describe, expect, test } from 'vitest'
+import { selectDialect } from '../src/dialects.js'
+import { dialects, StreamError, UpstreamError } from '../src/index.js'
+import { chatAnswer, chatChunk } from './support/chat.js'
+
+const hangUp = new StreamError('upstream_hangup')
+
+describe('which dialect', () => {
+  test.each([
+    ['/v1/chat/completions', 'openai-chat'],
+    ['/v1/completions', 'openai-chat'],
+    ['/openai/deployments/x/chat/completions?api-version=1', 'openai-chat'],
+    ['/v1/chat/completions/', 'openai-chat'],
+    ['/events', 'plain'],
+    ['', 'plain'],
+  ])('%s speaks %s', (path, name) => {
+    expect(selectDialect(undefined, path).name).toBe(name)
+  })
+
+  test('by name, or one’s own', () => {
+    expect(selectDialect('plain', '/v1/chat/completions')).toBe(dialects.plain)
+    const own = { ...dialects.plain, name: 'own' }
+    expect(selectDialect(own)).toBe(own)
+    expect(() => selectDialect('openai' as never)).toThrow(
+      'dialect must be one of openaiChat, plain; got openai',
+    )
+    expect(() => selectDialect('toString' as never)).toThrow(TypeError)
+  })
+})
+
+describe('openai-chat', () => {
+  test('is complete with [DONE], or when every choice has finished', () => {
+    const done = dialects.openaiChat.follow()
+    expect(done.complete).toBe(false)
+    expect(done.observe({ data: chatChunk('a') })).toBe('content')
+    expect(done.observe({ data: '[DONE]' })).toBe('terminal')
+    expect(done.complete).toBe(true)
+    expect(done.closing()).toEqual([])
+
+    const finished = dialects.openaiChat.follow()
+    for (const data of chatAnswer('a').slice(0, -1)) finished.observe({ data: JSON.stringify(data) })
+    expect(finished.complete).toBe(true)
+    expect(finished.closing()).toEqual([{ data: '[DONE]' }])
+  })
+
+  test('is not complete while a choice is open, nor by a finish_reason of "error"', () => {
+    const two = dialects.openaiChat.follow()
+    for (const data of [chatChunk('a', null, 0), chatChunk('b', null, 1), chatChunk('', 'stop', 0)])
+      two.observe({ data })
+    expect(two.complete).toBe(false)
+    two.observe({ data: chatChunk('', 'length', 1) })
+    expect(two.complete).toBe(true)
+    const failed = dialects.openaiChat.follow()
+    failed.observe({ data: chatChunk('', 'error') })
+    expect(failed.complete).toBe(false)
+  })
+
+  test('knows content from role-only and empty deltas, and an error from both', () => {
+    const stream = dialects.openaiChat.follow()
+    const role = { choices: [{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }] }
+    expect(stream.observe({ data: role })).toBe('other')
+    expect(stream.observe({ data: chatChunk('') })).toBe('other')
+    expect(stream.observe({ data: { choices: [], usage: {} } })).toBe('other')
+    expect(stream.observe({ data: { choices: [{ text: 'x' }] } })).toBe('content')
+    expect(stream.observe({ data: { choices: [{ delta: { tool_calls: [{}] } }] } })).toBe('content')
+    expect(stream.observe({ data: { error: { message: 'no' } } })).toBe('error')
+    expect(stream.observe({ data: { error: null, choices: [] } })).toBe('other')
+    for (const data of ['', 'x', '{', '{"choices":7}', '{"choices":[null,7]}', null, 7]) {
+      expect(stream.observe({ data })).toBe('other')
+    }
+  })
+
+  test('the text "finish_reason" inside an answer finishes nothing', () => {
+    const stream = dialects.openaiChat.follow()
+    stream.observe({ data: JSON.stringify(chatChunk('"finish_reason":"stop"} data: [DONE]')) })
+    expect(stream.complete).toBe(false)
+  })
+
+  test('its error event begins with the error, and is a chunk of the same stream', () => {
+    const stream = dialects.openaiChat.follow()
+    stream.observe({ data: chatChunk('a') })
+    const [event, ...more] = stream.failing(hangUp, hangUp.message)
+    expect(more).toEqual([])
+    expect(JSON.stringify(event?.data)).toBe(
+      '{"error":{"message":"The upstream closed the connection before the answer was complete.","type":"server_error",' +
+        '"param":null,"code":"connection_reset"},"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,' +
+        '"model":"test-model","choices":[{"index":0,"delta":{"role":"error","content":""},"finish_reason":"error"}]}',
+    )
+    expect(event).not.toHaveProperty('event')
+  })
+})
+
+describe('plain', () => {
+  test('ends when it ends, and names its error', () => {
+    const stream = dialects.plain.follow()
+    expect(dialects.plain.needsTerminal).toBe(false)
+    expect(stream.closing()).toEqual([])
+    expect(stream.failing(hangUp, 'Sorry.')).toEqual([
+      { event: 'error', data: { message: 'Sorry.', code: 'connection_reset' } },
+    ])
+  })
+})
+
+test.each([
+  [401, 'authentication_error'],
+  [403, 'permission_error'],
+  [404, 'invalid_request_error'],
+  [429, 'rate_limit_error'],
+  [500, 'server_error'],
+  [503, 'server_error'],
+])('status %i is told as %s', (status, type) => {
+  const error = new UpstreamError({ status })
+  expect(dialects.openaiChat.errorBody(error, error.message, 'req-1')).toEqual({
+    error: { message: error.message, type, param: null, code: expect.any(String) },
+    request_id: 'req-1',
+  })
+})

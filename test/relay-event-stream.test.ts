@@ -1,0 +1,140 @@
+import { Readable } from 'node:stream'
+import { describe, expect, test, vi } from 'vitest'
+import {
+  createSSEWriter,
+  dialects,
+  type RelayOptions,
+  type RelayResult,
+  relayEventStream,
+  type UpstreamSource,
+} from '../src/index.js'
+import { chatAnswer, chatChunk, textOf } from './support/chat.js'
+import { listen } from './support/proxy.js'
+import { rawRequest } from './support/raw-client.js'
+
+const wire = (...events: unknown[]) =>
+  events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
+
+/** Relays a source to a client, closes, and gives what came of it. */
+async function relay(source: UpstreamSource, options?: RelayOptions) {
+  let result: RelayResult | undefined
+  let error: unknown
+  const writes: number[] = []
+  await using server = await listen(async (_request, response) => {
+    const write = vi.spyOn(response, 'write')
+    const writer = createSSEWriter(response)
+    try {
+      result = await relayEventStream(source, writer, options)
+    } catch (thrown) {
+      error = thrown
+    }
+    await new Promise(setImmediate)
+    writes.push(write.mock.calls.length)
+    writer.close()
+  })
+  using client = await rawRequest({ port: server.port }).finished()
+  return { result, error, client, data: client.data, writes: writes[0] }
+}
+
+test('every event as it is: name, id and data', async () => {
+  const { client, result } = await relay(Readable.from(['event: a\nid: 1\ndata: x\ndata: y\n\ndata: z\n\n']))
+  expect(client.events).toEqual([
+    { event: 'a', id: '1', data: 'x\ny' },
+    { event: undefined, id: undefined, data: 'z' },
+  ])
+  expect(result).toEqual({ received: 2, sawTerminal: false })
+})
+
+test('all events of one chunk go out in one write', async () => {
+  const { writes, data } = await relay(Readable.from([wire('a', 'b', 'c', 'd')], { objectMode: false }))
+  expect(data).toEqual(['a', 'b', 'c', 'd'])
+  expect(writes).toBe(1)
+})
+
+test('map makes one event, several, or none of each', async () => {
+  const { data } = await relay(Readable.from([wire('one', 'two', 'none', 'nothing')]), {
+    map: ({ data: name }) => {
+      if (name === 'one') return { data: 1 }
+      if (name === 'two') return [{ data: 'a' }, { data: 'b' }]
+      return name === 'none' ? null : undefined
+    },
+  })
+  expect(data).toEqual(['1', 'a', 'b'])
+})
+
+test('what map throws ends the relay, after the events before it', async () => {
+  const bug = new Error('bug')
+  const { data, error } = await relay(Readable.from([wire('a', 'bad', 'c')]), {
+    map: (event) => {
+      if (event.data === 'bad') throw bug
+      return event
+    },
+  })
+  expect(data).toEqual(['a'])
+  expect(error).toBe(bug)
+})
+
+describe('the end', () => {
+  test('the terminal event is the last, even if the upstream goes on', async () => {
+    const endless = new Readable({ read() {} })
+    endless.push(wire(...chatAnswer('Hi'), chatChunk('more'), '[DONE]'))
+    const { data, result } = await relay(endless, { dialect: dialects.openaiChat })
+    expect(data.filter((event) => event === '[DONE]')).toHaveLength(1)
+    expect(textOf(data)).toBe('Hi')
+    expect(result).toMatchObject({ sawTerminal: true })
+    expect(endless.destroyed).toBe(false)
+  })
+
+  test('an end without it is upstream_truncated, unless that is accepted', async () => {
+    const cutOff = () => Readable.from([wire(chatChunk('Hi'))])
+    expect((await relay(cutOff(), { dialect: dialects.openaiChat })).error).toMatchObject({
+      outcome: 'upstream_truncated',
+    })
+    expect(
+      (await relay(cutOff(), { dialect: dialects.openaiChat, onTruncated: 'accept' })).error,
+    ).toBeUndefined()
+    expect((await relay(cutOff())).error).toBeUndefined()
+  })
+
+  test('an upstream that said nothing at all is truncated in any dialect', async () => {
+    expect((await relay(Readable.from([]))).error).toMatchObject({ outcome: 'upstream_truncated' })
+    expect((await relay(Readable.from([':\n\n']), { dialect: dialects.plain })).error).toMatchObject({
+      outcome: 'upstream_truncated',
+    })
+  })
+
+  test('an error the upstream reports is thrown, not passed on', async () => {
+    const { data, error } = await relay(Readable.from([wire(chatChunk('Hi'), { error: 'secret' })]), {
+      dialect: dialects.openaiChat,
+    })
+    expect(error).toMatchObject({ outcome: 'upstream_error', detail: '{"error":"secret"}' })
+    expect(data.join('')).not.toContain('secret')
+  })
+})
+
+test('it reads no further than the client does', async () => {
+  let chunks = 0
+  const flood = new Readable({
+    highWaterMark: 64 * 1024,
+    read() {
+      chunks++
+      this.push(chunks > 2_000 ? null : wire('x'.repeat(16 * 1024)))
+    },
+  })
+  await using server = await listen(async (_request, response) => {
+    const writer = createSSEWriter(response)
+    await relayEventStream(flood, writer)
+    writer.close()
+  })
+  using client = rawRequest({ port: server.port })
+  client.socket.pause()
+  // Nothing moves any more once two looks, a while apart, see the same.
+  for (let before = -1; before !== chunks; ) {
+    before = chunks
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  expect(chunks).toBeLessThan(1_000)
+  client.socket.resume()
+  await client.finished()
+  expect(client.data).toHaveLength(2_000)
+})

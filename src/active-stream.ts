@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
-import { channels } from './diagnostics.js'
+import { channels, log } from './diagnostics.js'
 import { selectDialect } from './dialects.js'
 import { requestPath } from './error-response.js'
-import type { StreamError } from './errors.js'
+import { type StreamError, StreamTimeoutError } from './errors.js'
 import { type EventSourceMessage, readEventStream } from './event-stream.js'
 import {
   type EventMap,
@@ -156,9 +156,10 @@ export class ActiveStream implements Stream {
   readonly #settled = (reason: StreamError | undefined): void => {
     if (!reason) return
     this.upstreams.release(reason)
-    if (reason.phase) {
-      const { requestId } = this
-      channels.timeout.publish({ requestId, phase: reason.phase, timeoutMs: this.timeouts.elapsedMs })
+    if (reason instanceof StreamTimeoutError) {
+      const { phase, timeoutMs } = reason
+      log.timeout('%s: %s after %d ms', this.requestId, phase, timeoutMs)
+      channels.timeout.publish({ requestId: this.requestId, phase, timeoutMs })
     }
   }
 }

@@ -30,7 +30,8 @@ export async function handleStream(
 ): Promise<StreamEnd> {
   checkStreamOptions(options, ['signal', 'model', 'requestId'])
   const stream = new ActiveStream(asServerResponse(response), options)
-  const story = runStream(stream, asServerResponse(response), handler, options)
+  // A turn later, so that the stream is among the live ones before its handler runs.
+  const story = Promise.resolve().then(() => runStream(stream, asServerResponse(response), handler, options))
   const removeLiveStream = addLiveStream({
     stop: (reason) => void stream.timeouts.settle(reason),
     ended: story,

@@ -33,6 +33,10 @@ export function createStreamMiddleware(
   if (typeof handler !== 'function') throw new TypeError(`handler must be a function, got ${String(handler)}`)
   const { timeouts, detect, model = modelOf, ...rest } = options
   checkStreamOptions(typeof timeouts === 'function' ? rest : { ...rest, timeouts })
+  if (typeof model !== 'function') throw new TypeError(`model must be a function, got ${String(model)}`)
+  if (detect !== undefined && detect !== false && (typeof detect !== 'object' || detect === null)) {
+    throw new TypeError(`detect must be an object of hints or false, got ${String(detect)}`)
+  }
   return (request, response, next) => {
     if (detect !== false && !detectStreamingRequest(request, detect)) return next()
     handleStream(response, (stream) => handler(stream, request, response), {

@@ -8,6 +8,7 @@ const shared: Options = {
   sourcemap: true,
   treeshake: false,
   dts: true,
+  removeNodeProtocol: false,
 }
 
 export default defineConfig([

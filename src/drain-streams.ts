@@ -2,9 +2,9 @@ import type { Server } from 'node:http'
 import pTimeout from 'p-timeout'
 import { promiseTimers } from './clock.js'
 import { log } from './diagnostics.js'
+import { readDuration } from './duration.js'
 import { StreamError } from './errors.js'
 import { liveStreams, startDraining } from './live-streams.js'
-import { readDuration } from './timeout-options.js'
 
 export interface DrainOptions {
   /** How long to go on as before, until the load balancer has noticed. Default: not at all. */

@@ -61,7 +61,7 @@ function isUpstreamError(error: unknown): error is UpstreamError {
 }
 
 /** Answers with status and JSON; the head must be unsent. */
-export function sendErrorBody(
+function sendErrorBody(
   response: ServerResponse,
   reason: StreamError,
   message: string,

@@ -14,7 +14,7 @@ export interface ReadEventStreamOptions {
   onChunk?: ((chunk: Uint8Array | string) => void) | undefined
 }
 
-export const defaultMaxEventBytes = 8 * 1024 * 1024
+const defaultMaxEventBytes = 8 * 1024 * 1024
 
 /**
  * Reads the events of an upstream's event stream.

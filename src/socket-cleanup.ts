@@ -2,7 +2,7 @@ import pTimeout from 'p-timeout'
 import { type CleanupPart, collectParts } from './cleanup-parts.js'
 import { promiseTimers, systemClock } from './clock.js'
 import { log } from './diagnostics.js'
-import { readDuration } from './timeout-options.js'
+import { readDuration } from './duration.js'
 
 export interface SocketCleanupOptions {
   /** Why; the error that whoever still uses the target is given. */

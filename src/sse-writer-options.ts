@@ -1,9 +1,9 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { Clock } from './clock.js'
+import { readDuration } from './duration.js'
 import type { StreamError } from './errors.js'
 import type { EventStreamHeadOptions } from './event-stream-head.js'
 import type { SSEEvent } from './sse-encode.js'
-import { readDuration } from './timeout-options.js'
 
 /** Told what happens to the response. */
 export interface SSEWriterObserver {

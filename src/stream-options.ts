@@ -1,10 +1,11 @@
 import type { StreamEnd } from './diagnostics.js'
 import { type DialectName, selectDialect } from './dialects.js'
+import { readDuration } from './duration.js'
 import type { RelayOptions } from './relay-event-stream.js'
 import type { SocketCleanupOptions } from './socket-cleanup.js'
 import { checkWriterOptions, type SSEWriterOptions } from './sse-writer-options.js'
 import type { StreamDialect } from './stream-dialect.js'
-import { readDuration, resolveTimeouts, type StreamTimeouts } from './timeout-options.js'
+import { resolveTimeouts, type StreamTimeouts } from './timeout-options.js'
 import { timeoutProfiles } from './timeout-profiles.js'
 
 /** Nested by owner: where an option stands tells which part of the library reads it. */

@@ -1,4 +1,5 @@
 import { warnOnce } from './diagnostics.js'
+import { readDuration } from './duration.js'
 
 /** Timeouts in milliseconds, each a number above 0; `Infinity` or `false` switches one off. */
 export interface StreamTimeouts {
@@ -125,17 +126,4 @@ function keepReachable(
 
 function finite(durationMs: number): number {
   return Number.isFinite(durationMs) ? durationMs : 0
-}
-
-/**
- * Checks one duration option. 0 is refused: it means "off" to some libraries and "at once" to others.
- *
- * @returns milliseconds, `Infinity` for `false`
- * @throws TypeError that names the option and the value
- */
-export function readDuration(name: string, value: unknown): number {
-  if (value === false) return never
-  if (typeof value === 'number' && value > 0) return value
-  const shown = typeof value === 'string' ? JSON.stringify(value) : String(value)
-  throw new TypeError(`${name} must be a number of milliseconds above 0, or Infinity for never; got ${shown}`)
 }

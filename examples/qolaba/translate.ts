@@ -25,7 +25,7 @@ export interface QolabaRequest extends QolabaModel {
   tools: object
 }
 
-export interface QolabaMessage {
+interface QolabaMessage {
   role: 'user' | 'assistant'
   content: { text: string; image_data: { url: string; details: 'low' | 'high' }[] }
 }
@@ -53,10 +53,10 @@ type Fields = Record<string, unknown>
 export function toQolaba(request: unknown): Chat {
   if (!isFields(request)) throw new RefusedRequest('The body must be a JSON object.')
   const { model, messages } = request
-  const known = typeof model === 'string' ? models.get(model) : undefined
-  if (!known || typeof model !== 'string') {
+  if (typeof model !== 'string') throw new RefusedRequest(`model must be a name, got ${show(model)}.`)
+  const known = models.get(model)
+  if (!known)
     throw new RefusedRequest(`The model ${show(model)} is unknown; GET /v1/models lists the known ones.`)
-  }
   if (!Array.isArray(messages) || messages.length === 0) {
     throw new RefusedRequest('messages must be a list with at least one message.')
   }

@@ -8,6 +8,8 @@ export interface Settings {
   baseUrl: string | undefined
   /** `undefined`: the client's own key is passed on. */
   apiKey: string | undefined
+  /** How long live streams may take to finish once the server is told to stop. */
+  shutdownGraceMs: number
   timeouts: StreamTimeouts
   writer: NonNullable<StreamOptions['writer']>
 }
@@ -25,6 +27,8 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
     host,
     baseUrl,
     apiKey: apiKey || undefined,
+    // Docker and Kubernetes are through with their patience after 10 and 30 seconds.
+    shutdownGraceMs: readDuration(environment, 'SHUTDOWN_GRACE_MS') ?? 8_000,
     timeouts: {
       connectMs: readDuration(environment, 'TIMEOUT_CONNECT_MS'),
       firstByteMs: readDuration(environment, 'TIMEOUT_FIRST_BYTE_MS'),

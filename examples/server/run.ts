@@ -12,7 +12,7 @@ export interface AppSettings extends Omit<Settings, 'baseUrl'> {
 export async function run(createApp: (settings: AppSettings) => RequestListener): Promise<void> {
   try {
     const settings = readEnvironment(process.env)
-    const { host, port } = settings
+    const { host, port, shutdownGraceMs } = settings
     const upstream = settings.baseUrl ? undefined : await startFakeUpstream()
     const app = createApp({
       ...settings,
@@ -24,7 +24,9 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
     server.once('error', fail)
     server.listen(port, host, () => announce(server, settings))
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.once(signal, () => drainStreams(server).then(() => process.exit(0), fail))
+      process.once(signal, () => {
+        drainStreams(server, { graceMs: shutdownGraceMs, forceMs: 1_000 }).then(() => process.exit(0), fail)
+      })
     }
   } catch (error) {
     fail(error)

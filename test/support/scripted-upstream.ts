@@ -18,7 +18,7 @@ export interface ScriptedUpstream extends AsyncDisposable {
   exchange(index: number): Promise<UpstreamExchange>
 }
 
-export class UpstreamExchange {
+class UpstreamExchange {
   readonly socket: Socket
   readonly head: string
   readonly body: string

@@ -1,0 +1,123 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
+import { rawRequest } from './support/raw-client.js'
+import { type Script, startUpstream } from './support/scripted-upstream.js'
+
+const run = promisify(execFile)
+
+/** The snippets of a page, in one language. */
+async function snippets(file: string, language: string): Promise<string[]> {
+  const text = await readFile(file, 'utf8')
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))].map(
+    ([, code]) => code ?? '',
+  )
+}
+
+/** A folder inside the package, so that `unhang` is what `npm install unhang` would give. */
+async function workshop() {
+  const folder = await mkdtemp(join('test', '.docs-'))
+  return { folder, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) }
+}
+
+describe('docs/FETCH.md', () => {
+  /** Runs the proxy of the page in front of an upstream. */
+  async function withProxy(script: Script, use: (port: number) => Promise<void>) {
+    await using upstream = await startUpstream(script)
+    await using place = await workshop()
+    const [code = ''] = await snippets('docs/FETCH.md', 'js')
+    await writeFile(join(place.folder, 'proxy.mjs'), code)
+    const env = { ...process.env, UPSTREAM_URL: upstream.url, PORT: '0' }
+    const child = spawn(process.execPath, [join(place.folder, 'proxy.mjs')], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    try {
+      const [text] = await once(child.stdout, 'data')
+      await use(Number(String(text).match(/\d+/)?.[0]))
+    } finally {
+      child.kill('SIGTERM')
+      expect(await once(child, 'exit')).toEqual([0, null])
+    }
+  }
+
+  test('streams, and answers the rest', async () => {
+    const script: Script = (exchange) =>
+      exchange.body.includes('"stream":true')
+        ? exchange
+            .open()
+            .data(...chatAnswer('Hel', 'lo'))
+            .end()
+        : exchange.answer('200 OK', '{"object":"chat.completion"}')
+    await withProxy(script, async (port) => {
+      using client = await rawRequest({ port, body: { stream: true } }).finished()
+      expect(textOf(client.data)).toBe('Hello')
+      using plain = await rawRequest({ port, body: { stream: false } }).finished()
+      expect(plain.bodyText).toBe('{"object":"chat.completion"}')
+    })
+  })
+
+  test('survives its upstream', async () => {
+    await withProxy(
+      (exchange) =>
+        exchange.body.includes('"stream":true')
+          ? exchange.open().data(chatChunk('Hel')).fin()
+          : exchange.fin(),
+      async (port) => {
+        using client = await rawRequest({ port, body: { stream: true } }).finished()
+        expect(textOf(client.data)).toBe('Hel')
+        expect(failureOf(client.data).code).toBe('connection_reset')
+        using plain = await rawRequest({ port, body: { stream: false } }).finished()
+        expect(plain.status).toBe(503)
+      },
+    )
+  })
+})
+
+test('README: every TypeScript snippet compiles', async () => {
+  await using place = await workshop()
+  const codes = await snippets('README.md', 'ts')
+  expect(codes.length).toBeGreaterThan(2)
+  const handler = `import type { Stream } from 'unhang'
+declare const upstream: Response
+declare const stream: Stream
+const { relay, read, writer } = stream
+`
+  for (const [index, code] of codes.entries()) {
+    const text = code.includes('import ') ? code : `${handler}${code}`
+    await writeFile(join(place.folder, `snippet-${index}.ts`), `${text}\nexport {}\n`)
+  }
+  const compiler = { extends: '../../tsconfig.json', include: ['*.ts'] }
+  await writeFile(join(place.folder, 'tsconfig.json'), JSON.stringify(compiler))
+  const result = await run('npx', ['tsc', '-p', place.folder]).catch((error) => error)
+  expect(result.stdout).toBe('')
+}, 60_000)
+
+test('the package works as ESM and as CommonJS, and both are one', async () => {
+  await using place = await workshop()
+  const check = `
+    const names = ['createSSEWriter', 'TimeoutCoordinator', 'coordinatedSocketCleanup', 'detectStreamingRequest', 'handleStream']
+    for (const name of names) if (typeof unhang[name] !== 'function') throw new Error(name)
+    if (typeof express.createStreamMiddleware !== 'function') throw new Error('createStreamMiddleware')
+  `
+  await writeFile(
+    join(place.folder, 'a.cjs'),
+    `const unhang = require('unhang'); const express = require('unhang/express'); ${check}
+    import('unhang').then((other) => {
+      if (!other.isStreamError(new unhang.StreamError('internal'))) throw new Error('two copies, two kinds of error')
+      const target = new AbortController()
+      if (unhang.coordinatedSocketCleanup(target) !== other.coordinatedSocketCleanup(target)) throw new Error('two registries')
+    })`,
+  )
+  await writeFile(
+    join(place.folder, 'a.mjs'),
+    `import * as unhang from 'unhang'; import * as express from 'unhang/express'; ${check}`,
+  )
+  for (const file of ['a.cjs', 'a.mjs']) await run(process.execPath, [join(place.folder, file)])
+  const bundle = await readFile('dist/index.cjs', 'utf8')
+  expect(bundle).not.toMatch(/require\(["']p-timeout["']\)/)
+})

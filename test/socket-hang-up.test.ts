@@ -46,7 +46,7 @@ async function thrownBy(call: (url: string) => Promise<unknown>, script: Script)
   )
 }
 
-describe.each(Object.entries(callers))('%s', (name, call) => {
+describe.each(Object.entries(callers))('%s', (_name, call) => {
   test.each<[string, Script]>([
     ['FIN before the head', (exchange) => exchange.fin()],
     ['FIN inside the head', (exchange) => exchange.raw('HTTP/1.1 200').fin()],
@@ -90,16 +90,13 @@ describe.each(Object.entries(callers))('%s', (name, call) => {
     const error = await call(upstream.url, controller.signal).catch((thrown: unknown) => thrown)
     expect(toStreamError(error).outcome).toBe('aborted')
   })
+})
 
-  test.runIf(['axios', 'axios json', 'got'].includes(name))(
-    'an error status is the upstream’s answer',
-    async () => {
-      const error = await thrownBy(call, (exchange) =>
-        exchange.answer('429 Slow Down', '{}', 'Retry-After: 9'),
-      )
-      expect(toStreamError(error)).toMatchObject({ outcome: 'upstream_error', status: 429, retryAfter: '9' })
-    },
-  )
+test.each(['axios', 'axios json', 'got'])('%s: an error status is the upstream’s answer', async (name) => {
+  // axios throws for a status with its body still open, got with it read.
+  const call = callers[name] as (url: string) => Promise<unknown>
+  const error = await thrownBy(call, (exchange) => exchange.answer('429 Slow Down', '{}', 'Retry-After: 9'))
+  expect(toStreamError(error)).toMatchObject({ outcome: 'upstream_error', status: 429, retryAfter: '9' })
 })
 
 describe('classification', () => {

@@ -42,8 +42,8 @@ function createApp({ baseUrl, apiKey, timeouts, writer }: AppSettings) {
     express.json({ limit: '20mb' }),
     readChat,
     createStreamMiddleware(
-      async ({ relay, signal, timeouts }, _request, { locals: { chat, key } }) => {
-        const upstream = await qolaba.streamChat(chat.body, { key, signal, timeouts })
+      async ({ openUpstream, relay, signal, timeouts }, _request, { locals: { chat, key } }) => {
+        const upstream = await openUpstream(() => qolaba.streamChat(chat.body, { key, signal, timeouts }))
         await relay(upstream, toOpenAIChunks(chat))
       },
       { timeouts, writer },

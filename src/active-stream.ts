@@ -5,6 +5,7 @@ import { selectDialect } from './dialects.js'
 import { requestPath } from './error-response.js'
 import { type StreamError, StreamTimeoutError } from './errors.js'
 import { type EventSourceMessage, readEventStream } from './event-stream.js'
+import { openUpstream, type RetryOptions } from './open-upstream.js'
 import {
   type EventMap,
   type RelayResult,
@@ -29,6 +30,11 @@ export interface Stream {
   readonly signal: AbortSignal
   readonly timeouts: TimeoutCoordinator
   readonly requestId: string
+  /** Calls an upstream, and calls it again where that does no harm. See `RetryOptions`. */
+  openUpstream<T extends UpstreamSource>(
+    open: (attempt: number) => Promise<T>,
+    retry?: RetryOptions,
+  ): Promise<T>
   /** The events of an upstream, to loop over. */
   read(source: UpstreamSource): AsyncGenerator<EventSourceMessage, void>
   /** Sends the events of an upstream on to the client, each as `map` makes it. */
@@ -89,6 +95,14 @@ export class ActiveStream implements Stream {
 
   get signal(): AbortSignal {
     return this.timeouts.signal
+  }
+
+  readonly openUpstream = <T extends UpstreamSource>(
+    open: (attempt: number) => Promise<T>,
+    retry?: RetryOptions,
+  ): Promise<T> => {
+    const { timeouts, writer } = this
+    return openUpstream(open, { timeouts, committed: () => writer.committed || writer.events > 0 }, retry)
   }
 
   readonly read = (source: UpstreamSource): AsyncGenerator<EventSourceMessage, void> => {

@@ -1,10 +1,12 @@
 import type { ClientRequest } from 'node:http'
 import type { Socket } from 'node:net'
+import { watchStaleConnection } from './stale-connection.js'
 import type { TimeoutCoordinator } from './timeout-coordinator.js'
 
 /**
  * Lets a stream's clock see how a `node:http(s)` request connects, so that an upstream that cannot be reached
- * is told from one that is slow to answer (`connectMs`). Without it the time counts as `firstByteMs`.
+ * is told from one that is slow to answer (`connectMs`), and a kept connection that has gone stale from an
+ * upstream that hangs up. Without it the time counts as `firstByteMs`.
  *
  * @example watchConnect(https.request(url, { signal }), timeouts)
  */
@@ -13,6 +15,7 @@ export function watchConnect<Request extends ClientRequest>(
   timeouts: Pick<TimeoutCoordinator, 'connecting' | 'connected'>,
 ): Request {
   timeouts.connecting()
+  watchStaleConnection(request)
   let watched: { socket: Socket; event: string } | undefined
   const done = () => {
     timeouts.connected()

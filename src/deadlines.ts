@@ -21,6 +21,7 @@ const byPrecedence: readonly TimeoutPhase[] = [
 export class Deadlines {
   readonly #timeouts: ResolvedTimeouts
   readonly #startedAt: number
+  #attemptAt: number
   #connectingSince = never
   #lastByteAt = never
   #lastContentAt = never
@@ -34,6 +35,7 @@ export class Deadlines {
   constructor(timeouts: ResolvedTimeouts, startedAt: number) {
     this.#timeouts = timeouts
     this.#startedAt = startedAt
+    this.#attemptAt = startedAt
   }
 
   get phase(): TimeoutPhase {
@@ -41,6 +43,12 @@ export class Deadlines {
     if (this.#finished) return 'total'
     if (this.firstByteAt !== never) return 'inactivity'
     return this.#connectingSince === never ? 'firstByte' : 'connect'
+  }
+
+  attemptStarted(now: number): void {
+    this.#attemptAt = now
+    this.#connectingSince = never
+    this.firstByteAt = this.#lastByteAt = never
   }
 
   connecting(now: number): void {
@@ -118,9 +126,9 @@ export class Deadlines {
       case 'connect':
         return this.#connectingSince + timeouts.connectMs
       case 'firstByte':
-        return this.firstByteAt === never ? this.#startedAt + timeouts.firstByteMs : never
+        return this.firstByteAt === never ? this.#attemptAt + timeouts.firstByteMs : never
       case 'firstEvent':
-        return this.#lastContentAt === never ? this.#startedAt + timeouts.firstEventMs : never
+        return this.#lastContentAt === never ? this.#attemptAt + timeouts.firstEventMs : never
       case 'inactivity':
         return draining ? never : this.#lastByteAt + timeouts.inactivityMs
       case 'stall':

@@ -28,6 +28,7 @@ export {
 } from './event-stream.js'
 export type { StreamResponse } from './exchange.js'
 export { type HandleStreamOptions, handleStream, type StreamHandler } from './handle-stream.js'
+export type { RetryOptions } from './open-upstream.js'
 export { type EventMap, type RelayOptions, type RelayResult, relayEventStream } from './relay-event-stream.js'
 export {
   coordinatedSocketCleanup,

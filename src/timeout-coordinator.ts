@@ -101,6 +101,12 @@ export class TimeoutCoordinator implements Disposable {
     else this.#onSettled = listener
   }
 
+  /** The upstream is called again: it has its whole time to begin. */
+  attemptStarted(): void {
+    this.#deadlines.attemptStarted(this.#clock.now())
+    this.#plan()
+  }
+
   /** A connection to the upstream is being made. Leave it out where that cannot be seen (plain `fetch`). */
   connecting(): void {
     this.#deadlines.connecting(this.#clock.now())

@@ -1,0 +1,108 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { toStreamError } from './error-causes.js'
+import { isStreamError, type StreamError, UpstreamError } from './errors.js'
+import { readUpstreamError } from './event-stream.js'
+import { isStaleConnection } from './stale-connection.js'
+import type { TimeoutCoordinator } from './timeout-coordinator.js'
+import { openSource, type UpstreamSource } from './upstream-source.js'
+
+export interface RetryOptions {
+  /** How often the upstream is called at most. Default 2. */
+  attempts?: number | undefined
+  /**
+   * Whether to call again when the upstream may have begun to work on the request, and bill it: after a hang-up,
+   * a 500, 502 or 504. Default `false`.
+   */
+  retryUncertain?: boolean | undefined
+  /** No attempt is begun with less than this left of `totalMs`. Default `connectMs` and a second. */
+  minAttemptMs?: number | undefined
+}
+
+export interface OpenUpstreamContext {
+  timeouts: TimeoutCoordinator
+  /** Whether the client has had a byte: then nothing may be begun again. */
+  committed(): boolean
+}
+
+const firstBackoffMs = 250
+const longestBackoffMs = 4_000
+
+/**
+ * Calls an upstream, and calls it again where that is sure to do no harm: when it could not be reached, when
+ * it answered 429, 503 or 529 (after its `Retry-After`), and, at once and uncounted, when a kept connection
+ * turned out to be closed. Never once the client has had a byte.
+ *
+ * @param open makes one call; a response with an error status counts as a failure
+ * @throws the last failure, as a StreamError
+ * @see https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+ */
+export async function openUpstream<T extends UpstreamSource>(
+  open: (attempt: number) => Promise<T>,
+  { timeouts, committed }: OpenUpstreamContext,
+  options: RetryOptions = {},
+): Promise<T> {
+  const { attempts = 2, retryUncertain = false } = options
+  const { connectMs, totalMs } = timeouts.timeouts
+  const minAttemptMs = options.minAttemptMs ?? (Number.isFinite(connectMs) ? connectMs + 1_000 : 1_000)
+  if (!Number.isSafeInteger(attempts) || attempts < 1) {
+    throw new TypeError(`retry.attempts must be a whole number from 1, got ${String(attempts)}`)
+  }
+  let spareForStale = 1
+  for (let attempt = 1; ; attempt++) {
+    const outcome = await tryOnce(() => open(attempt), timeouts)
+    if ('upstream' in outcome) return outcome.upstream
+    const { failure, stale } = outcome
+    if (timeouts.settled || committed()) throw failure
+    let delayMs: number | undefined
+    if (stale && spareForStale > 0) {
+      spareForStale--
+      attempt--
+      delayMs = 0
+    } else if (attempt < attempts) delayMs = delayBefore(attempt, failure, retryUncertain)
+    if (delayMs === undefined || totalMs - timeouts.elapsedMs - delayMs < minAttemptMs) throw failure
+    if (delayMs > 0) await wait(delayMs, undefined, { signal: timeouts.signal, ref: false }).catch(() => {})
+    if (timeouts.reason) throw timeouts.reason
+    timeouts.attemptStarted()
+  }
+}
+
+type Attempt<T> = { upstream: T } | { failure: StreamError; stale: boolean }
+
+async function tryOnce<T extends UpstreamSource>(
+  call: () => Promise<T>,
+  timeouts: TimeoutCoordinator,
+): Promise<Attempt<T>> {
+  try {
+    const upstream = await timeouts.run(call())
+    const { status } = openSource(upstream)
+    if (status === undefined || (status >= 200 && status <= 299)) return { upstream }
+    // Read to its end, its connection serves the next attempt.
+    const failure = await readUpstreamError(upstream, { signal: timeouts.signal })
+    return { failure, stale: false }
+  } catch (error) {
+    return { failure: toStreamError(error), stale: isStaleConnection(error) }
+  }
+}
+
+/** How long to wait before another attempt; `undefined` where another one might do harm. */
+function delayBefore(attempt: number, failure: StreamError, retryUncertain: boolean): number | undefined {
+  const backoffMs = Math.random() * Math.min(longestBackoffMs, firstBackoffMs * 2 ** attempt)
+  if (failure.outcome === 'upstream_connect') return failure.retryable === false ? undefined : backoffMs
+  if (failure.outcome === 'upstream_hangup') return retryUncertain ? backoffMs : undefined
+  if (!isUpstreamError(failure)) return undefined
+  const { upstreamStatus = 0, retryAfter } = failure
+  if ([429, 503, 529].includes(upstreamStatus)) return readRetryAfter(retryAfter) ?? backoffMs
+  return retryUncertain && [500, 502, 504].includes(upstreamStatus) ? backoffMs : undefined
+}
+
+function isUpstreamError(error: StreamError): error is UpstreamError {
+  return error instanceof UpstreamError || (isStreamError(error) && 'upstreamStatus' in error)
+}
+
+/** Seconds, or a date. */
+function readRetryAfter(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined
+  if (/^\s*\d+\s*$/.test(value)) return Number(value) * 1_000
+  const at = Date.parse(value)
+  return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now())
+}

@@ -1,0 +1,199 @@
+import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
+import { expect, test, vi } from 'vitest'
+import {
+  type HandleStreamOptions,
+  type RetryOptions,
+  type Stream,
+  type UpstreamSource,
+  watchConnect,
+} from '../src/index.js'
+import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
+import { startProxy, upstreamClients } from './support/proxy.js'
+import { rawRequest } from './support/raw-client.js'
+import { type Script, startUpstream } from './support/scripted-upstream.js'
+
+const good: Script = (exchange) =>
+  exchange
+    .open()
+    .data(...chatAnswer('Hello'))
+    .end()
+
+/** One stream whose upstream does something else at each attempt; the last goes on. */
+async function attempts(scripts: Script[], retry?: RetryOptions, options: HandleStreamOptions = {}) {
+  vi.spyOn(Math, 'random').mockReturnValue(0)
+  await using upstream = await startUpstream((exchange) => {
+    const index = Math.min(upstream.exchanges.length, scripts.length) - 1
+    scripts[index]?.(exchange)
+  })
+  await using proxy = await startProxy(async (stream) => {
+    await stream.relay(await stream.openUpstream(() => upstreamClients.http(upstream.url, stream), retry))
+  }, options)
+  using client = await rawRequest({ port: proxy.port, body: {} }).finished()
+  return { client, calls: upstream.exchanges.length, end: await proxy.end() }
+}
+
+const answer =
+  (status: number, headers = 'X: 1'): Script =>
+  (exchange) =>
+    exchange.answer(`${status} No`, '{}', headers)
+
+test.each([429, 503, 529])('%i is tried again, invisibly', async (status) => {
+  const { client, calls } = await attempts([answer(status, 'Retry-After: 0'), good])
+  expect(calls).toBe(2)
+  expect(client.status).toBe(200)
+  expect(textOf(client.data)).toBe('Hello')
+})
+
+test('a Retry-After that does not fit the time is passed on', async () => {
+  const { client, calls } = await attempts([answer(429, 'Retry-After: 3600'), good])
+  expect(calls).toBe(1)
+  expect(client.status).toBe(429)
+  expect(client.header('retry-after')).toBe('3600')
+})
+
+test('twice is enough, unless told otherwise', async () => {
+  const busy = answer(503, 'Retry-After: 0')
+  expect(await attempts([busy, busy, good])).toMatchObject({ calls: 2, client: { status: 503 } })
+  expect(await attempts([busy, busy, good], { attempts: 3 })).toMatchObject({
+    calls: 3,
+    client: { status: 200 },
+  })
+  expect(await attempts([busy, good], { attempts: 1 })).toMatchObject({ calls: 1, client: { status: 503 } })
+})
+
+test.each([400, 401, 404, 500, 502, 504])(
+  '%i is not: it may have been billed, or will not change',
+  async (status) => {
+    expect(await attempts([answer(status), good])).toMatchObject({ calls: 1, client: { status } })
+  },
+)
+
+test('FM-12: nor is a hang-up on a fresh connection, unless it is asked for', async () => {
+  expect(await attempts([(exchange) => exchange.fin(), good])).toMatchObject({
+    calls: 1,
+    client: { status: 503 },
+  })
+  const asked = { retryUncertain: true }
+  expect(await attempts([(exchange) => exchange.fin(), good], asked)).toMatchObject({
+    calls: 2,
+    client: { status: 200 },
+  })
+  expect(await attempts([answer(500), good], asked)).toMatchObject({ calls: 2, client: { status: 200 } })
+})
+
+test('FM-03: nor is one that is too slow to begin', async () => {
+  const { calls, client } = await attempts(
+    [() => {}, good],
+    { retryUncertain: true },
+    { timeouts: { firstByteMs: 100 } },
+  )
+  expect(calls).toBe(1)
+  expect(client.status).toBe(504)
+})
+
+test('FM-01: a refused connection is tried again within the budget', async () => {
+  vi.spyOn(Math, 'random').mockReturnValue(0)
+  const gone = await startUpstream(() => {})
+  await gone[Symbol.asyncDispose]()
+  let calls = 0
+  await using proxy = await startProxy(async (stream) => {
+    await stream.openUpstream(
+      () => {
+        calls++
+        return upstreamClients.http(gone.url, stream)
+      },
+      { attempts: 3 },
+    )
+  })
+  using client = await rawRequest({ port: proxy.port, body: {} }).finished()
+  expect(client.status).toBe(503)
+  expect(calls).toBe(3)
+})
+
+test('FM-47: no attempt is begun that has no time; the first failure is reported', async () => {
+  const slow: Script = async (exchange) => {
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    answer(503, 'Retry-After: 0')(exchange)
+  }
+  const timeouts = { totalMs: 1_500, connectMs: 400 }
+  expect(await attempts([slow, good], {}, { timeouts })).toMatchObject({ calls: 1, client: { status: 503 } })
+  const enough = { minAttemptMs: 100 }
+  expect(await attempts([slow, good], enough, { timeouts })).toMatchObject({
+    calls: 2,
+    client: { status: 200 },
+  })
+})
+
+test('after a byte has reached the client nothing is begun again', async () => {
+  let calls = 0
+  await using upstream = await startUpstream(answer(503, 'Retry-After: 0'))
+  await using proxy = await startProxy(async (stream) => {
+    await stream.writer.write({ data: chatChunk('Hello') })
+    await stream.openUpstream(() => {
+      calls++
+      return upstreamClients.http(upstream.url, stream)
+    })
+  })
+  using client = await rawRequest({ port: proxy.port, body: {} }).finished()
+  expect(calls).toBe(1)
+  expect(failureOf(client.data).code).toBe('upstream_error')
+})
+
+test.each(['http', 'axios'] as const)(
+  'FM-13: %s, a kept connection that has gone stale is replaced at once, without a duplicate',
+  async (name) => {
+    await using upstream = await startUpstream((exchange) => {
+      const first = exchange.socket.listenerCount('stale') === 0
+      exchange.socket.on('stale', () => {})
+      // The second request on the first connection meets its end.
+      if (first) good(exchange)
+      else exchange.socket.resetAndDestroy()
+    })
+    const agent = new Agent({ keepAlive: true, timeout: 5_000, maxSockets: 1 })
+    const open = {
+      http: ({ timeouts, signal }: Stream) =>
+        new Promise<IncomingMessage>((resolve, reject) => {
+          watchConnect(httpRequest(upstream.url, { agent, signal }), timeouts)
+            .on('response', resolve)
+            .on('error', reject)
+            .end()
+        }),
+      axios: async ({ signal }: Stream) =>
+        (await import('axios')).default.get(upstream.url, {
+          httpAgent: agent,
+          signal,
+          responseType: 'stream',
+        }),
+    }[name]
+    await using proxy = await startProxy(async (stream) => {
+      await stream.relay(await stream.openUpstream<UpstreamSource>(() => open(stream), { attempts: 1 }))
+    })
+    for (let index = 0; index < 4; index++) {
+      using client = await rawRequest({ port: proxy.port, body: {} }).finished()
+      expect(client.status).toBe(200)
+      expect(textOf(client.data)).toBe('Hello')
+      await proxy.end(index)
+      await new Promise(setImmediate)
+    }
+    expect(upstream.exchanges.length).toBeGreaterThan(4)
+    agent.destroy()
+  },
+)
+
+test('the client leaves while the proxy waits for the next attempt', async () => {
+  await using upstream = await startUpstream(answer(503, 'Retry-After: 60'))
+  await using proxy = await startProxy(async (stream) => {
+    await stream.openUpstream(() => upstreamClients.http(upstream.url, stream))
+  })
+  using client = rawRequest({ port: proxy.port, body: {} })
+  await upstream.exchange(0)
+  // Some turns for the answer to be read: whenever the client leaves, the outcome is the same.
+  for (let turns = 0; turns < 20; turns++) await new Promise(setImmediate)
+  client.reset()
+  expect(await proxy.end()).toMatchObject({ outcome: 'client_gone' })
+})
+
+test('bad options are named', async () => {
+  const { end } = await attempts([good], { attempts: 0 })
+  expect(end.reason?.cause).toMatchObject({ message: 'retry.attempts must be a whole number from 1, got 0' })
+})

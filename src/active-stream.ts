@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { channels, log } from './diagnostics.js'
-import { selectDialect } from './dialects.js'
+import { recognizeDialect, selectDialect } from './dialects.js'
 import { requestPath } from './error-response.js'
-import { type StreamError, StreamTimeoutError } from './errors.js'
+import { StreamError, StreamTimeoutError } from './errors.js'
 import { type EventSourceMessage, readEventStream } from './event-stream.js'
+import { requestIdOf } from './exchange.js'
 import { openUpstream, type RetryOptions } from './open-upstream.js'
 import {
   type EventMap,
@@ -25,25 +25,31 @@ import { Upstreams } from './upstreams.js'
 
 /** What a handler fills. Its functions can be taken out of it: `({ relay, signal }) => …`. */
 export interface Stream {
+  /** Writes events of your own. */
   readonly writer: SSEWriter
   /** Hand it to every call of the upstream: it aborts when the client leaves or a deadline passes. */
   readonly signal: AbortSignal
+  /** The stream's clock. */
   readonly timeouts: TimeoutCoordinator
+  /** Stands in the record, the logs, and the `x-request-id` of the response. */
   readonly requestId: string
   /** Calls an upstream, and calls it again where that does no harm. See `RetryOptions`. */
   openUpstream<T extends UpstreamSource>(
     open: (attempt: number) => Promise<T>,
     retry?: RetryOptions,
   ): Promise<T>
-  /** The events of an upstream, to loop over. */
-  read(source: UpstreamSource): AsyncGenerator<EventSourceMessage, void>
-  /** Sends the events of an upstream on to the client, each as `map` makes it. */
-  relay(source: UpstreamSource, map?: EventMap): Promise<RelayResult>
+  /** The events of an upstream, or of the call that will return it, to loop over. */
+  read(source: UpstreamSource | PromiseLike<UpstreamSource>): AsyncGenerator<EventSourceMessage, void>
+  /** Sends the events of an upstream, or of the call that will return it, on to the client, each as `map` makes it. */
+  relay(source: UpstreamSource | PromiseLike<UpstreamSource>, map?: EventMap): Promise<RelayResult>
 }
 
 export interface ActiveStreamOptions extends StreamOptions {
+  /** A signal of the caller's; when it aborts, the client is told and the stream ends as `aborted`. */
   signal?: AbortSignal | undefined
+  /** The model that was asked for: picks the timeouts, and goes into the record. */
   model?: string | undefined
+  /** Default: the request's `x-request-id` if it is a plain one, else a new one. */
   requestId?: string | undefined
 }
 
@@ -52,19 +58,21 @@ export class ActiveStream implements Stream {
   readonly requestId: string
   readonly timeouts: TimeoutCoordinator
   readonly writer: SSEWriter
-  readonly dialect: StreamDialect
-  readonly followed: FollowedStream
+  dialect: StreamDialect
+  followed: FollowedStream
   readonly upstreams: Upstreams
   /** Resolves when the terminal event has been written. */
   readonly terminal: Promise<void>
   sawTerminal = false
   readonly #relays: Promise<RelayResult>[] = []
+  readonly #chosenDialect: ActiveStreamOptions['dialect']
   readonly #relay: ActiveStreamOptions['relay']
   #resolveTerminal: () => void = () => {}
 
   constructor(response: ServerResponse, options: ActiveStreamOptions) {
     const { model, advancedModels } = options
     this.#relay = options.relay
+    this.#chosenDialect = options.dialect
     this.requestId = options.requestId ?? requestIdOf(response)
     this.dialect = selectDialect(options.dialect, requestPath(response))
     this.followed = this.dialect.follow()
@@ -105,12 +113,28 @@ export class ActiveStream implements Stream {
     return openUpstream(open, { timeouts, committed: () => writer.committed || writer.events > 0 }, retry)
   }
 
-  readonly read = (source: UpstreamSource): AsyncGenerator<EventSourceMessage, void> => {
-    this.upstreams.adopt(source)
-    return readEventStream(source, { ...this.#relay, signal: this.signal, onChunk: this.#touch })
+  readonly read = (
+    source: UpstreamSource | PromiseLike<UpstreamSource>,
+  ): AsyncGenerator<EventSourceMessage, void> => this.#read(source)
+
+  async *#read(
+    source: UpstreamSource | PromiseLike<UpstreamSource>,
+  ): AsyncGenerator<EventSourceMessage, void> {
+    const upstream = await this.#adopt(source)
+    yield* readEventStream(upstream, { ...this.#relay, signal: this.signal, onChunk: this.#touch })
   }
 
-  readonly relay = (source: UpstreamSource, map?: EventMap): Promise<RelayResult> => {
+  /** A call that is still on its way may be aborted before anybody looks at it: `run` does. */
+  async #adopt(source: UpstreamSource | PromiseLike<UpstreamSource>): Promise<UpstreamSource> {
+    const upstream = await this.timeouts.run(Promise.resolve(source))
+    this.upstreams.adopt(upstream)
+    return upstream
+  }
+
+  readonly relay = (
+    source: UpstreamSource | PromiseLike<UpstreamSource>,
+    map?: EventMap,
+  ): Promise<RelayResult> => {
     const relay = this.#runRelay(source, map)
     // A handler may forget to wait for it: the stream must not end before it, and nothing may go unhandled.
     this.#relays.push(relay)
@@ -123,9 +147,12 @@ export class ActiveStream implements Stream {
     await Promise.all(this.#relays)
   }
 
-  async #runRelay(source: UpstreamSource, map: EventMap | undefined): Promise<RelayResult> {
-    this.upstreams.adopt(source)
-    const received = await relayInto(this.#sink(), source, { ...this.#relay, map, onChunk: this.#touch })
+  async #runRelay(
+    source: UpstreamSource | PromiseLike<UpstreamSource>,
+    map: EventMap | undefined,
+  ): Promise<RelayResult> {
+    const upstream = await this.#adopt(source)
+    const received = await relayInto(this.#sink(), upstream, { ...this.#relay, map, onChunk: this.#touch })
     if (!this.sawTerminal && this.#relay?.onTruncated !== 'accept') {
       requireComplete(received, this.dialect, this.followed)
     }
@@ -138,6 +165,9 @@ export class ActiveStream implements Stream {
    * @throws StreamError `upstream_truncated` when the client would miss the end
    */
   requireComplete(): void {
+    if (this.#relays.length === 0 && this.writer.events === 0 && !this.writer.committed) {
+      throw new StreamError('internal', { code: 'no_answer', message: 'The server had no answer.' })
+    }
     if (this.#relay?.onTruncated !== 'accept') requireComplete(1, this.dialect, this.followed)
   }
 
@@ -157,6 +187,7 @@ export class ActiveStream implements Stream {
   #observe(event: SSEEvent): boolean {
     if (this.sawTerminal) return false
     this.timeouts.touch()
+    if (this.writer.events === 0 && this.#chosenDialect === undefined) this.#recognize(event)
     const role = this.followed.observe(event)
     if (role === 'error') throw reportedBy(event)
     if (role === 'content') this.timeouts.content()
@@ -165,6 +196,14 @@ export class ActiveStream implements Stream {
       this.#resolveTerminal()
     }
     return true
+  }
+
+  /** A path tells little of an API; its first event tells more. */
+  #recognize(event: SSEEvent): void {
+    const dialect = recognizeDialect(event)
+    if (!dialect || dialect === this.dialect) return
+    this.dialect = dialect
+    this.followed = dialect.follow()
   }
 
   readonly #settled = (reason: StreamError | undefined): void => {
@@ -176,11 +215,4 @@ export class ActiveStream implements Stream {
       channels.timeout.publish({ requestId: this.requestId, phase, timeoutMs })
     }
   }
-}
-
-const plainId = /^[\w.-]{1,128}$/
-
-function requestIdOf(response: ServerResponse): string {
-  const given = response.req?.headers['x-request-id']
-  return typeof given === 'string' && plainId.test(given) ? given : randomUUID()
 }

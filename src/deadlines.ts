@@ -19,7 +19,6 @@ const byPrecedence: readonly TimeoutPhase[] = [
  * only as it is told. All instants in milliseconds; `Infinity` is "not yet" or "not at all".
  */
 export class Deadlines {
-  readonly #timeouts: ResolvedTimeouts
   readonly #startedAt: number
   #attemptAt: number
   #connectingSince = never
@@ -29,6 +28,7 @@ export class Deadlines {
   #drainProgress: (() => number) | undefined
   #drainBacklog = 0
   #finished = false
+  #timeouts: ResolvedTimeouts
   firstByteAt = never
   longestGapMs = 0
 
@@ -49,6 +49,11 @@ export class Deadlines {
     this.#attemptAt = now
     this.#connectingSince = never
     this.firstByteAt = this.#lastByteAt = never
+  }
+
+  retime(timeouts: ResolvedTimeouts): void {
+    this.#timeouts = timeouts
+    this.#finished = false
   }
 
   connecting(now: number): void {
@@ -97,6 +102,12 @@ export class Deadlines {
     this.#drainBacklog = backlog
     this.#drainingSince = now
     return true
+  }
+
+  /** The silence at the end counts too: often it is the longest. */
+  ended(now: number): void {
+    const waits = this.#lastByteAt !== never && this.#drainingSince === never && !this.#finished
+    if (waits) this.longestGapMs = Math.max(this.longestGapMs, now - this.#lastByteAt)
   }
 
   finished(): void {

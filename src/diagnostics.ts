@@ -11,7 +11,10 @@ export const log = {
   drain: debug('unhang:drain'),
 }
 
-/** What happened to one stream; written once, when it has ended. Never holds payloads or header values. */
+/**
+ * What happened to one stream; written once, when it has ended. Holds no payload and no header itself;
+ * `reason.cause` is what was thrown, as it was thrown.
+ */
 export interface StreamEnd {
   outcome: StreamOutcome
   /** Why the stream did not complete. */
@@ -52,6 +55,13 @@ export const channels = {
   recovery: channel('unhang:stream:recovery'),
   /** The {@link StreamEnd}. */
   end: channel('unhang:stream:end'),
+}
+
+/** An error on one line, without what its client hung on to it (axios: the headers, the body). */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const { code } = error as { code?: unknown }
+  return `${error.name}${code === undefined ? '' : ` ${code}`}: ${error.message}`
 }
 
 const warned = new Set<string>()

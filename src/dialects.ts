@@ -1,5 +1,6 @@
 import { openaiChat } from './dialect-openai-chat.js'
 import { plain } from './dialect-plain.js'
+import type { SSEEvent } from './sse-encode.js'
 import type { StreamDialect } from './stream-dialect.js'
 
 /** The dialects that come with unhang. */
@@ -16,4 +17,15 @@ export function selectDialect(choice: StreamDialect | DialectName | undefined, p
   if (typeof choice === 'object') return choice
   if (Object.hasOwn(dialects, choice)) return dialects[choice]
   throw new TypeError(`dialect must be one of ${Object.keys(dialects).join(', ')}; got ${String(choice)}`)
+}
+
+/** The dialect that an event gives away; `undefined` if it could be any. */
+export function recognizeDialect({ data }: SSEEvent): StreamDialect | undefined {
+  if (typeof data === 'object' && data !== null) {
+    const { object } = data as { object?: unknown }
+    return object === 'chat.completion.chunk' || object === 'text_completion' ? openaiChat : undefined
+  }
+  return typeof data === 'string' && /^\{.*"object": *"(chat\.completion\.chunk|text_completion)"/s.test(data)
+    ? openaiChat
+    : undefined
 }

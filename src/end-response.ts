@@ -13,6 +13,7 @@ import { backlogOf, isClosed } from './exchange.js'
 export async function finishResponse(
   response: ServerResponse,
   drainMs: number,
+  destroy: (error: Error) => void = (error) => response.destroy(error),
 ): Promise<StreamTimeoutError | undefined> {
   if (response.writableFinished || isClosed(response)) return undefined
   const finished = new Promise<true>((resolve) => {
@@ -26,6 +27,6 @@ export async function finishResponse(
     backlog = left
   }
   const stalled = new StreamTimeoutError('drain', drainMs)
-  response.destroy(stalled)
+  destroy(stalled)
   return stalled
 }

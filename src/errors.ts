@@ -107,6 +107,7 @@ const timeouts: Record<TimeoutPhase, Failure> = {
 }
 
 export interface StreamErrorOptions {
+  /** A name for programs, in the client's error. */
   code?: string
   /** The HTTP status a client gets while the head is unsent. */
   status?: number
@@ -175,7 +176,8 @@ export class UpstreamError extends StreamError {
   override readonly name = 'UpstreamError'
   readonly upstreamStatus: number | undefined
   readonly retryAfter: string | undefined
-  readonly detail: string | undefined
+  /** What the upstream said; not enumerable, so that it is in no log by accident. */
+  declare readonly detail: string | undefined
 
   constructor({ status, retryAfter, detail, cause }: UpstreamErrorOptions = {}) {
     const passedOn = status !== undefined && status >= 400 && status <= 599
@@ -186,7 +188,7 @@ export class UpstreamError extends StreamError {
     })
     this.upstreamStatus = status
     this.retryAfter = retryAfter
-    this.detail = detail
+    Object.defineProperty(this, 'detail', { value: detail })
   }
 }
 

@@ -179,5 +179,17 @@ async function readAnswerError(
     // The status is worth more than the rest of its explanation.
     if (signal?.aborted) throw error
   }
-  return new UpstreamError({ status, retryAfter, detail: text.slice(0, longestDetail) || undefined })
+  return new UpstreamError({ status, retryAfter, detail: readDetail(text.slice(0, longestDetail)) })
+}
+
+/** The sentence in an error body of any of the usual shapes, else all of it. */
+function readDetail(text: string): string | undefined {
+  try {
+    const { error, message } = JSON.parse(text)
+    const detail = error?.message ?? error ?? message
+    if (typeof detail === 'string') return detail
+  } catch {
+    // Not JSON, or not an object.
+  }
+  return text || undefined
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import { type EventStreamHeadOptions, eventStreamHead } from './event-stream-head.js'
@@ -45,8 +46,14 @@ export function isEventStream(response: ServerResponse): boolean {
   return typeof head === 'string' && /^content-type: *text\/event-stream\b/im.test(head)
 }
 
-/** Writes the head of an event stream and readies the socket for it. */
+/** Writes the head of an event stream. */
 export function writeEventStreamHead(response: ServerResponse, options: EventStreamHeadOptions): void {
+  completeHead(response, options)
+  response.writeHead(200)
+}
+
+/** Sets the headers of an event stream beside those that the app has set. */
+export function completeHead(response: ServerResponse, options: EventStreamHeadOptions): void {
   const request = response.req as IncomingMessage | undefined
   const { set, remove } = eventStreamHead(
     {
@@ -61,7 +68,6 @@ export function writeEventStreamHead(response: ServerResponse, options: EventStr
   for (const name of remove) response.removeHeader(name)
   for (const [name, value] of Object.entries(set)) response.setHeader(name, value)
   discardUnreadBody(response)
-  response.writeHead(200)
 }
 
 /** A body that nobody reads would make Node cut the connection at the server's `requestTimeout`. */
@@ -80,4 +86,12 @@ export function liftSocketTimeout(response: ServerResponse): void {
 function keepAliveTimeoutOf(response: ServerResponse): number | undefined {
   // Node sets `server` on the sockets it accepts; @types/node does not know.
   return (response.socket as { server?: { keepAliveTimeout?: number } } | null)?.server?.keepAliveTimeout
+}
+
+const plainId = /^[\w.-]{1,128}$/
+
+/** The client's request id, if it is one that may be written to logs and headers; else a new one. */
+export function requestIdOf(response: ServerResponse): string {
+  const given = response.req?.headers['x-request-id']
+  return typeof given === 'string' && plainId.test(given) ? given : randomUUID()
 }

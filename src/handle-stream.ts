@@ -1,14 +1,16 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { ActiveStream, type ActiveStreamOptions, type Stream } from './active-stream.js'
-import { channels, log, type StreamEnd } from './diagnostics.js'
+import { channels, describeError, log, type StreamEnd } from './diagnostics.js'
 import { finishResponse } from './end-response.js'
 import { toStreamError } from './error-causes.js'
 import { clientMessage, respondWithError } from './error-response.js'
 import { StreamError } from './errors.js'
 import { asServerResponse, isGone, liftSocketTimeout, type StreamResponse } from './exchange.js'
+import { guards } from './guard-registry.js'
 import { addLiveStream, isDraining } from './live-streams.js'
 import { checkStreamOptions } from './stream-options.js'
+import { recordEnd } from './stream-record.js'
 
 /** Fills one stream; the stream is complete when it returns, or at the terminal event. */
 export type StreamHandler = (stream: Stream) => unknown
@@ -29,6 +31,8 @@ export async function handleStream(
   options: HandleStreamOptions = {},
 ): Promise<StreamEnd> {
   checkStreamOptions(options, ['signal', 'model', 'requestId'])
+  // A guard around the same response has nothing left to do.
+  guards().get(response)?.stepAside()
   const stream = new ActiveStream(asServerResponse(response), options)
   // A turn later, so that the stream is among the live ones before its handler runs.
   const story = Promise.resolve().then(() => runStream(stream, asServerResponse(response), handler, options))
@@ -66,8 +70,12 @@ async function runStream(
     upstreams.release()
     writer[Symbol.dispose]()
   }
-  const end = record(stream, response, completed, options.model)
-  announce(end, options.onEnd)
+  const { model, onEnd } = options
+  const sawTerminal = stream.sawTerminal || stream.followed.complete
+  const end = recordEnd(
+    { timeouts, response, requestId, model, sawTerminal, written: writer, completed },
+    onEnd,
+  )
   await upstreams.released
   return end
 }
@@ -85,7 +93,7 @@ async function fill(stream: ActiveStream, handler: StreamHandler): Promise<void>
     await stream.relaysDone()
   } catch (error) {
     if (stream.timeouts.settled)
-      log.stream('%s: the handler failed after the end: %s', stream.requestId, error)
+      log.stream('%s: the handler failed after the end: %s', stream.requestId, describeError(error))
     throw error
   }
 }
@@ -113,13 +121,14 @@ async function fail(
   error: StreamError,
   options: HandleStreamOptions,
 ): Promise<boolean> {
-  const { timeouts, writer, followed, dialect, requestId } = stream
+  const { timeouts, writer, requestId } = stream
   timeouts.settle(error)
   const reason = timeouts.reason ?? error
   reason.committed = response.headersSent
-  log.stream('%s: %s, %s: %s', requestId, reason.outcome, reason.code, reason.cause ?? reason.message)
+  log.stream('%s: %s, %s: %s', requestId, reason.outcome, reason.code, describeError(reason.cause ?? reason))
   if (reason.outcome === 'client_stalled') response.destroy(reason)
   if (isGone(response)) return false
+  const { dialect, followed } = stream
   const complete = followed.complete && isUpstreamFault(reason)
   if (writer.committed || writer.events > 0) {
     const message = clientMessage(reason, options.exposeDetails)
@@ -135,46 +144,4 @@ async function fail(
 
 function isUpstreamFault({ outcome }: StreamError): boolean {
   return outcome === 'timeout' || outcome.startsWith('upstream_')
-}
-
-function record(
-  stream: ActiveStream,
-  response: ServerResponse,
-  completed: boolean,
-  model: string | undefined,
-): StreamEnd {
-  const { timeouts, writer, requestId, sawTerminal } = stream
-  const reason = completed ? undefined : timeouts.reason
-  const late = timeouts.suppressed.map((error) => error.outcome)
-  return {
-    outcome: reason?.outcome ?? 'completed',
-    reason,
-    phase: reason?.phase,
-    requestId,
-    model,
-    status: response.headersSent ? response.statusCode : undefined,
-    ttfbMs: timeouts.ttfbMs,
-    durationMs: timeouts.elapsedMs,
-    longestGapMs: timeouts.longestGapMs,
-    events: writer.events,
-    bytes: writer.bytes,
-    heartbeats: writer.heartbeats,
-    sawTerminal,
-    suppressed: completed && timeouts.reason ? [timeouts.reason.outcome, ...late] : late,
-  }
-}
-
-function announce(end: StreamEnd, onEnd: ((end: StreamEnd) => void) | undefined): void {
-  const { requestId, outcome, reason, events, bytes, durationMs } = end
-  log.stream('%s: %s, %d events, %d bytes, %d ms', requestId, outcome, events, bytes, durationMs)
-  if (outcome === 'internal' && !onEnd && !channels.end.hasSubscribers) {
-    // A bug in a handler that nobody is told of would never be found: the client sees "internal error" only.
-    console.error('unhang: %s: the handler failed:', requestId, reason?.cause ?? reason)
-  }
-  channels.end.publish(end)
-  try {
-    onEnd?.(end)
-  } catch (error) {
-    log.stream('%s: onEnd failed: %s', requestId, error)
-  }
 }

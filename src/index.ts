@@ -27,6 +27,7 @@ export {
   readUpstreamError,
 } from './event-stream.js'
 export type { StreamResponse } from './exchange.js'
+export { type GuardedStream, type GuardOptions, getStream } from './guard-response.js'
 export { type HandleStreamOptions, handleStream, type StreamHandler } from './handle-stream.js'
 export type { RetryOptions } from './open-upstream.js'
 export { type EventMap, type RelayOptions, type RelayResult, relayEventStream } from './relay-event-stream.js'
@@ -51,3 +52,4 @@ export {
   timeoutProfiles,
 } from './timeout-profiles.js'
 export type { UpstreamBody, UpstreamResponse, UpstreamSource } from './upstream-source.js'
+export { type AppListener, wrapApp } from './wrap-app.js'

@@ -14,6 +14,9 @@ export async function* readChunks(
   body: UpstreamBody,
   signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array | string, void> {
+  if (body instanceof ReadableStream && body.locked) {
+    throw new TypeError("the upstream's body is being read by somebody else, or has been read")
+  }
   const isStream = isNodeReadable(body) || body instanceof ReadableStream
   try {
     if (isNodeReadable(body)) yield* readNodeStream(body, signal)

@@ -90,8 +90,9 @@ export async function relayInto(
     received++
     const mapped = map ? map(event) : event
     if (!mapped) return
-    if ('data' in mapped) write(mapped)
-    else mapped.forEach(write)
+    if (Array.isArray(mapped)) mapped.forEach(write)
+    else if ('then' in Object(mapped)) throw new TypeError('map must not be async: loop over read() instead')
+    else write(mapped as SSEEvent)
   }, maxEventBytes)
 
   const { signal } = sink

@@ -1,4 +1,4 @@
-import { log } from './diagnostics.js'
+import { describeError, log } from './diagnostics.js'
 import { toStreamError } from './error-causes.js'
 import { type ErrorResponseOptions, respondWithError } from './error-response.js'
 import type { StreamResponse } from './exchange.js'
@@ -25,7 +25,7 @@ export function handleSocketHangUp(
 ): boolean {
   const reason = toStreamError(error)
   if (reason.outcome !== 'upstream_hangup') return false
-  log.hangup('%s', reason.cause ?? reason)
+  log.hangup('%s', describeError(reason.cause ?? reason))
   respondWithError(reason, response, options)
   return true
 }

@@ -27,7 +27,11 @@ const allLineEndsInJson = /[\u2028\u2029\u0085]/g
  *
  * @throws TypeError for data that has no JSON form, and for a name, id or retry that would break the framing
  */
-export function encodeEvent({ data, event, id, retry }: SSEEvent): string {
+export function encodeEvent(source: SSEEvent): string {
+  if (typeof source !== 'object' || source === null) {
+    throw new TypeError(`an event must be an object with data, got ${show(source)}`)
+  }
+  const { data, event, id, retry } = source
   let head = ''
   if (event !== undefined && event !== '') head += `event: ${checkField('event', event, /[\r\n]/)}\n`
   if (id !== undefined) head += `id: ${checkField('id', id, /[\r\n\0]/)}\n`

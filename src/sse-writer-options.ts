@@ -51,11 +51,18 @@ export interface CheckedWriterOptions {
 export function checkWriterOptions(options: SSEWriterOptions): CheckedWriterOptions {
   const { headers, cors, maxBufferedBytes = writerDefaults.maxBufferedBytes } = options
   for (const [name, value] of Object.entries(headers || {})) {
-    validateHeaderName(name)
-    validateHeaderValue(name, value)
+    try {
+      validateHeaderName(name)
+      validateHeaderValue(name, value)
+    } catch (cause) {
+      const header = `${JSON.stringify(name)}: ${JSON.stringify(value)}`
+      throw new TypeError(`writer.headers holds what is no HTTP header, got ${header}`, { cause })
+    }
   }
-  if (cors !== undefined && typeof cors !== 'boolean' && !Array.isArray(cors)) {
-    throw new TypeError(`writer.cors must be true, false or a list of origins, got ${String(cors)}`)
+  const isOriginList =
+    Array.isArray(cors) && cors.every((origin) => /^[a-z][a-z\d+.-]*:\/\/[^\s/]+$|^null$/i.test(origin))
+  if (cors !== undefined && typeof cors !== 'boolean' && !isOriginList) {
+    throw new TypeError(`writer.cors must be true, false or a list of origins, got ${JSON.stringify(cors)}`)
   }
   if (!(maxBufferedBytes > 0)) {
     throw new TypeError(`writer.maxBufferedBytes must be a number above 0, got ${String(maxBufferedBytes)}`)

@@ -19,7 +19,9 @@ export interface SSEWriter extends Disposable {
   readonly signal: AbortSignal
   /** Whether the head has been sent. */
   readonly committed: boolean
+  /** Events written so far. */
   readonly events: number
+  /** Bytes written so far. */
   readonly bytes: number
   readonly heartbeats: number
   /** How much the client has yet to read, in bytes, as far as this process knows. */
@@ -33,6 +35,7 @@ export interface SSEWriter extends Disposable {
    * @throws TypeError for an event that cannot be encoded; nothing of it is written
    */
   write(event: SSEEvent): Promise<void>
+  /** Writes a comment, which clients ignore; settles as `write` does. */
   comment(text: string): Promise<void>
   /** Ends the response with these last events, in one write. Later calls do nothing. */
   close(...last: SSEEvent[]): void

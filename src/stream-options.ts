@@ -12,7 +12,9 @@ import { timeoutProfiles } from './timeout-profiles.js'
 export interface StreamOptions {
   /** Default: by what was asked for, see `selectTimeoutProfile`. `false`: no deadline at all. */
   timeouts?: StreamTimeouts | false | undefined
+  /** How the response is written. */
   writer?: Omit<SSEWriterOptions, 'signal' | 'observer' | 'clock'> | undefined
+  /** How an upstream is read. */
   relay?: Pick<RelayOptions, 'maxEventBytes' | 'onTruncated'> | undefined
   /** `lingerMs` defaults to 1 000. `false`: what the handler opened is left to the handler. */
   cleanup?: Pick<SocketCleanupOptions, 'graceMs' | 'lingerMs'> | false | undefined
@@ -23,7 +25,7 @@ export interface StreamOptions {
   /** Models that get the `advanced` timeouts. */
   advancedModels?: readonly (string | RegExp)[] | undefined
   /** Called once with the record of every stream that has ended. */
-  onEnd?: ((end: StreamEnd) => void) | undefined
+  onEnd?: ((end: StreamEnd) => unknown) | undefined
 }
 
 const names: readonly (keyof StreamOptions)[] = [
@@ -48,13 +50,32 @@ export function checkStreamOptions(options: StreamOptions, more: readonly string
     throw new TypeError(`options must be an object, got ${String(options)}`)
   }
   for (const name of Object.keys(options)) {
-    if (!(names as readonly string[]).includes(name) && !more.includes(name)) {
-      throw new TypeError(`options.${name} is not an option; there are ${[...names, ...more].join(', ')}`)
-    }
+    if ((names as readonly string[]).includes(name) || more.includes(name)) continue
+    const hint = ownerOf(name)
+    const help = hint ? `did you mean ${hint}?` : `there are ${[...names, ...more].join(', ')}`
+    throw new TypeError(`options.${name} is not an option; ${help}`)
   }
-  const { timeouts, writer = {}, relay = {}, cleanup, dialect, onEnd } = options
+  const {
+    timeouts,
+    writer = {},
+    relay = {},
+    cleanup,
+    dialect,
+    exposeDetails,
+    advancedModels,
+    onEnd,
+  } = options
   if (typeof timeouts !== 'function') resolveTimeouts(timeouts, timeoutProfiles.streaming)
   checkWriterOptions(writer)
+  if (cleanup !== undefined && cleanup !== false && (typeof cleanup !== 'object' || cleanup === null)) {
+    throw new TypeError(`cleanup must be an object or false, got ${String(cleanup)}`)
+  }
+  if (exposeDetails !== undefined && typeof exposeDetails !== 'boolean') {
+    throw new TypeError(`exposeDetails must be true or false, got ${JSON.stringify(exposeDetails)}`)
+  }
+  if (advancedModels !== undefined && !isModelList(advancedModels)) {
+    throw new TypeError(`advancedModels must be a list of names and patterns, got ${String(advancedModels)}`)
+  }
   if (cleanup) {
     for (const name of ['graceMs', 'lingerMs'] as const) {
       if (cleanup[name] !== undefined) readDuration(`cleanup.${name}`, cleanup[name])
@@ -70,4 +91,17 @@ export function checkStreamOptions(options: StreamOptions, more: readonly string
     throw new TypeError(`onEnd must be a function, got ${String(onEnd)}`)
   }
   selectDialect(dialect)
+}
+
+/** Where an option belongs that was put at the top. */
+function ownerOf(name: string): string | undefined {
+  if (/^(connect|firstByte|firstEvent|inactivity|stall|drain|total)Ms$/.test(name)) return `timeouts.${name}`
+  if (/^(heartbeatMs|commitAfterMs|headers|cors|maxBufferedBytes)$/.test(name)) return `writer.${name}`
+  if (/^(maxEventBytes|onTruncated)$/.test(name)) return `relay.${name}`
+  if (/^(lingerMs|graceMs)$/.test(name)) return `cleanup.${name}`
+  return name === 'timeout' ? 'timeouts' : undefined
+}
+
+function isModelList(value: unknown): boolean {
+  return Array.isArray(value) && value.every((model) => typeof model === 'string' || model instanceof RegExp)
 }

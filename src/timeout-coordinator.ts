@@ -10,6 +10,11 @@ export interface TimeoutCoordinatorOptions {
   defaults?: ResolvedTimeouts
   /** A signal of the caller's; when it aborts, the stream ends as `aborted`. */
   signal?: AbortSignal | undefined
+  /**
+   * Called before a deadline is enforced: what has become known of the request meanwhile may move it (`retime`)
+   * or lift it (`finished`).
+   */
+  beforeTimeout?: (() => void) | undefined
   clock?: Clock
 }
 
@@ -27,7 +32,8 @@ const mostSuppressed = 8
  * @throws TypeError | RangeError that names the timeout and its value
  */
 export class TimeoutCoordinator implements Disposable {
-  readonly timeouts: ResolvedTimeouts
+  #timeouts: ResolvedTimeouts
+  readonly #beforeTimeout: (() => void) | undefined
   readonly #clock: Clock
   readonly #startedAt: number
   readonly #deadlines: Deadlines
@@ -42,10 +48,11 @@ export class TimeoutCoordinator implements Disposable {
   readonly #suppressed: StreamError[] = []
 
   constructor(timeouts?: StreamTimeouts | false, options: TimeoutCoordinatorOptions = {}) {
-    this.timeouts = resolveTimeouts(timeouts, options.defaults ?? timeoutProfiles.streaming)
+    this.#timeouts = resolveTimeouts(timeouts, options.defaults ?? timeoutProfiles.streaming)
+    this.#beforeTimeout = options.beforeTimeout
     this.#clock = options.clock ?? systemClock
     this.#startedAt = this.#clock.now()
-    this.#deadlines = new Deadlines(this.timeouts, this.#startedAt)
+    this.#deadlines = new Deadlines(this.#timeouts, this.#startedAt)
     this.#external = options.signal
     if (this.#external?.aborted) this.#abortedByCaller()
     else this.#external?.addEventListener('abort', this.#abortedByCaller)
@@ -59,6 +66,11 @@ export class TimeoutCoordinator implements Disposable {
       if (this.#reason) this.#controller.abort(this.#reason)
     }
     return this.#controller.signal
+  }
+
+  /** The timeouts in force. */
+  get timeouts(): ResolvedTimeouts {
+    return this.#timeouts
   }
 
   get settled(): boolean {
@@ -99,6 +111,13 @@ export class TimeoutCoordinator implements Disposable {
   onSettled(listener: (reason: StreamError | undefined) => void): void {
     if (this.#settled) listener(this.#reason)
     else this.#onSettled = listener
+  }
+
+  /** Puts other timeouts in force, counted from the same start, also after `finished()`. */
+  retime(timeouts: ResolvedTimeouts): void {
+    this.#timeouts = timeouts
+    this.#deadlines.retime(timeouts)
+    this.#plan()
   }
 
   /** The upstream is called again: it has its whole time to begin. */
@@ -169,6 +188,7 @@ export class TimeoutCoordinator implements Disposable {
     }
     this.#settled = true
     this.#reason = reason
+    this.#deadlines.ended(this.#clock.now())
     this.#clock.clearTimeout(this.#timer)
     this.#timer = undefined
     this.#external?.removeEventListener('abort', this.#abortedByCaller)
@@ -207,6 +227,7 @@ export class TimeoutCoordinator implements Disposable {
   readonly #recheck = (): void => {
     this.#rechecking = false
     if (this.#settled) return
+    if (this.#beforeTimeout && this.#deadlines.next().at <= this.#clock.now()) this.#beforeTimeout()
     const now = this.#clock.now()
     const { phase, at } = this.#deadlines.next()
     if (at > now) return this.#plan()

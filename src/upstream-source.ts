@@ -76,6 +76,7 @@ function isAsyncIterable(value: unknown): value is AsyncIterable<Uint8Array | st
 }
 
 function describe(value: unknown): string {
+  if (typeof value === 'string') return 'a string'
   if (typeof value !== 'object' || value === null) return String(value)
   return `an object with ${Object.keys(value).slice(0, 5).join(', ') || 'no members'}`
 }

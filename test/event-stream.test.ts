@@ -63,11 +63,17 @@ describe('every kind of source', () => {
 
   test.each<[unknown, string]>([
     [undefined, 'got undefined'],
-    ['text', 'got text'],
+    ['text', 'got a string'],
     [{ a: 1, b: 2 }, 'got an object with a, b'],
     [{ data: 'text', status: 200 }, "axios needs responseType: 'stream'"],
   ])('%j is none', async (source, message) => {
     await expect(readAll(source as UpstreamSource)).rejects.toThrow(message)
+  })
+
+  test('a body that somebody else reads is the caller’s mistake, not the upstream’s', async () => {
+    const response = new Response('data: a\n\n')
+    await response.text()
+    await expect(readAll(response)).rejects.toThrow("the upstream's body is being read by somebody else")
   })
 
   test('one that was cut off before it was read', async () => {
@@ -229,8 +235,12 @@ describe('the answer’s head, when it is known', () => {
       outcome: 'upstream_error',
       status: 503,
       retryAfter: '3',
-      detail: '{"error":"busy"}',
+      detail: 'busy',
     })
+    const text = new Response('no JSON', { status: 500 })
+    const error = await readUpstreamError(text)
+    expect(error.detail).toBe('no JSON')
+    expect(JSON.stringify(error)).not.toContain('no JSON')
   })
 
   test('a redirect is no answer', async () => {

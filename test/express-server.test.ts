@@ -332,6 +332,8 @@ describe('a setting that cannot be is one line, and exit 1', () => {
     ],
     [{ HEARTBEAT_MS: '-5' }, 'HEARTBEAT_MS must be'],
     [{ COMMIT_AFTER_MS: '1.5' }, 'COMMIT_AFTER_MS must be'],
+    [{ QOLABA_API_KEY: 'a\nb' }, 'QOLABA_API_KEY holds what no HTTP header can carry'],
+    [{ TIMEOUT_INACTIVTY_MS: '5' }, 'TIMEOUT_INACTIVTY_MS is not a setting'],
     [
       { TIMEOUT_CONNECT_MS: '900', TIMEOUT_FIRST_BYTE_MS: '800' },
       'timeouts.connectMs (900) must not be longer than timeouts.firstByteMs (800)',

@@ -1,9 +1,17 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
+import { inspect } from 'node:util'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { channels, type HandleStreamOptions, handleStream, type StreamEnd } from '../src/index.js'
+import {
+  channels,
+  type HandleStreamOptions,
+  handleStream,
+  type Stream,
+  type StreamEnd,
+  type UpstreamError,
+} from '../src/index.js'
 import { liveStreams } from '../src/live-streams.js'
-import { chatAnswer, chatChunk, textOf } from './support/chat.js'
+import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
 import { listen, startProxy, upstreamClients } from './support/proxy.js'
 import { rawRequest } from './support/raw-client.js'
 import { startUpstream } from './support/scripted-upstream.js'
@@ -78,7 +86,46 @@ describe('the record', () => {
     expect(JSON.stringify(seen)).not.toContain('Hi')
   })
 
-  test('an onEnd that throws changes nothing', async () => {
+  test('holds nothing that was said, and no header, wherever a logger looks', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange.answer('401 No', '{"error":"key sk-secret"}'),
+    )
+    await using proxy = await startProxy(async (stream) => stream.relay(await http(upstream.url, stream)))
+    using _client = await ask(proxy.port).finished()
+    const end = await proxy.end()
+    expect(end.reason).toMatchObject({ status: 401 })
+    expect((end.reason as UpstreamError).detail).toContain('sk-secret')
+    expect(JSON.stringify(end) + inspect(end, { depth: 9 })).not.toContain('sk-secret')
+  })
+
+  test('counts the silence that ended the stream', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hi')))
+    const timeouts = { inactivityMs: 100 }
+    await using proxy = await startProxy(async (stream) => stream.relay(await http(upstream.url, stream)), {
+      timeouts,
+    })
+    using _client = await ask(proxy.port).finished()
+    expect((await proxy.end()).longestGapMs).toBeGreaterThanOrEqual(100)
+  })
+
+  test.each([
+    [
+      'throws',
+      () => {
+        throw new Error('bug')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('bug'))],
+  ])('an onEnd that %s changes nothing', async (_how, onEnd) => {
+    await using server = await listen((_request, response) => {
+      void handleStream(response, ({ writer }) => writer.write({ data: '[DONE]' }), { onEnd })
+    })
+    using client = await ask(server.port).finished()
+    expect(client.data).toEqual(['[DONE]'])
+    await new Promise(setImmediate)
+  })
+
+  test('an onEnd that throws, with others listening, changes nothing', async () => {
     await using proxy = await startProxy(({ writer }) => writer.write({ data: '[DONE]' }), {
       onEnd: () => {
         throw new Error('bug')
@@ -121,6 +168,70 @@ describe('handlers of every kind', () => {
     expect(textOf(client.data)).toBe('Hello')
     expect(client.data.at(-1)).toBe('[DONE]')
     expect(await proxy.end()).toMatchObject({ outcome: 'completed', events: 4 })
+  })
+
+  test('one that forgets to wait for its call', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange
+        .open()
+        .data(...chatAnswer('Hi'))
+        .end(),
+    )
+    await using proxy = await startProxy((stream) => stream.relay(http(upstream.url, stream)))
+    using client = await ask(proxy.port).finished()
+    expect(textOf(client.data)).toBe('Hi')
+  })
+
+  test('one that forgets it, and whose client leaves: no unhandled rejection', async () => {
+    await using upstream = await startUpstream(() => {})
+    await using proxy = await startProxy((stream) =>
+      stream.relay(upstreamClients.fetch(upstream.url, stream)),
+    )
+    using client = ask(proxy.port)
+    await upstream.exchange(0)
+    client.reset()
+    expect(await proxy.end()).toMatchObject({ outcome: 'client_gone' })
+    await new Promise(setImmediate)
+  })
+
+  test('one on a path that says nothing: the first event tells the dialect', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hi')).end())
+    await using proxy = await startProxy(async (stream) => stream.relay(await http(upstream.url, stream)))
+    using client = await rawRequest({ port: proxy.port, path: '/api/chat', body: {} }).finished()
+    expect(failureOf(client.data).code).toBe('upstream_truncated')
+    await using chosen = await startProxy(async (stream) => stream.relay(await http(upstream.url, stream)), {
+      dialect: 'plain',
+    })
+    using plain = await rawRequest({ port: chosen.port, path: '/api/chat', body: {} }).finished()
+    expect(textOf(plain.data)).toBe('Hi')
+  })
+
+  test.each<[string, (stream: Stream) => unknown, string]>([
+    [
+      'async map',
+      ({ relay }) => relay(new Response('data: x\n\n'), (async () => ({ data: 1 })) as never),
+      'map must not be async',
+    ],
+    [
+      'text for an event',
+      ({ writer }) => writer.write('hello' as never),
+      'an event must be an object with data, got "hello"',
+    ],
+    [
+      'text for an upstream',
+      ({ relay }) => relay('data: secret' as never),
+      'holds no stream of bytes, got a string',
+    ],
+    [
+      'text from map',
+      ({ relay }) => relay(new Response('data: secret\n\n'), (({ data }: { data: string }) => data) as never),
+      'an event must be an object',
+    ],
+  ])('one with a mistake is told which: %s', async (_what, handler, message) => {
+    await using proxy = await startProxy(handler)
+    using client = await ask(proxy.port).finished()
+    expect(client.status).toBe(500)
+    expect((await proxy.end()).reason?.cause).toMatchObject({ message: expect.stringContaining(message) })
   })
 
   test('one that has no upstream: its writes count as activity', async () => {
@@ -169,8 +280,8 @@ describe('handlers of every kind', () => {
   test('one that says nothing has not answered: never an empty 200', async () => {
     await using proxy = await startProxy(() => {})
     using client = await ask(proxy.port).finished()
-    expect(client.status).toBe(502)
-    expect(client.json.error.code).toBe('upstream_truncated')
+    expect(client.status).toBe(500)
+    expect(client.json.error.code).toBe('no_answer')
   })
 
   test('two that fail as the client leaves are told apart', async () => {
@@ -187,7 +298,12 @@ describe('handlers of every kind', () => {
 
 describe('options', () => {
   test.each<[object, string]>([
-    [{ timeout: 5 }, 'options.timeout is not an option; there are timeouts, writer'],
+    [{ timeout: 5 }, 'options.timeout is not an option; did you mean timeouts?'],
+    [{ whatever: 5 }, 'options.whatever is not an option; there are timeouts, writer'],
+    [{ heartbeatMs: 5 }, 'did you mean writer.heartbeatMs?'],
+    [{ cleanup: true }, 'cleanup must be an object or false, got true'],
+    [{ exposeDetails: 'false' }, 'exposeDetails must be true or false, got "false"'],
+    [{ advancedModels: 'o3' }, 'advancedModels must be a list of names and patterns, got o3'],
     [{ timeouts: { totalMs: 0 } }, 'timeouts.totalMs'],
     [{ writer: { heartbeatMs: 0 } }, 'writer.heartbeatMs'],
     [{ relay: { maxEventBytes: 0 } }, 'relay.maxEventBytes'],

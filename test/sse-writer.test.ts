@@ -402,8 +402,9 @@ describe('bad options are named, with their value', () => {
     ],
     [{ maxBufferedBytes: -1 }, 'writer.maxBufferedBytes must be a number above 0, got -1'],
     [{ headers: { 'bad name': 'x' } }, 'bad name'],
-    [{ headers: { name: 'a\r\nb' } }, 'name'],
-    [{ cors: 'https://a' as never }, 'writer.cors must be true, false or a list of origins, got https://a'],
+    [{ headers: { name: 'a\r\nb' } }, 'writer.headers holds what is no HTTP header, got "name": "a\\r\\nb"'],
+    [{ cors: 'https://a' as never }, 'writer.cors must be true, false or a list of origins, got "https://a"'],
+    [{ cors: ['a b'] }, 'got ["a b"]'],
   ])('%j', async (options, message) => {
     await using server = await listen((_request, response) => {
       expect(() => createSSEWriter(response, options)).toThrow(message)

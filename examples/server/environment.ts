@@ -20,7 +20,13 @@ const qolaba = 'https://qolaba-server-b2b.up.railway.app/api/v1/studio'
  * @throws Error whose message names the variable and its value
  */
 export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
-  const { HOST: host = '127.0.0.1', QOLABA_API_KEY: apiKey } = environment
+  const { HOST: host = '127.0.0.1', QOLABA_API_KEY: apiKey = '' } = environment
+  if (!/^[\x21-\x7e]*$/.test(apiKey)) throw new Error('QOLABA_API_KEY holds what no HTTP header can carry')
+  for (const name of Object.keys(environment)) {
+    if (/^TIMEOUT_.*_MS$/.test(name) && !timeoutNames.includes(name)) {
+      throw new Error(`${name} is not a setting; there are ${timeoutNames.join(', ')}`)
+    }
+  }
   const baseUrl = readUrl(environment, 'QOLABA_BASE_URL') ?? (apiKey ? qolaba : undefined)
   return {
     port: readPort(environment),
@@ -41,6 +47,8 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
     },
   }
 }
+
+const timeoutNames = ['CONNECT', 'FIRST_BYTE', 'INACTIVITY', 'TOTAL'].map((name) => `TIMEOUT_${name}_MS`)
 
 function readPort({ PORT = '3000' }: NodeJS.ProcessEnv): number {
   if (/^\d{1,5}$/.test(PORT) && Number(PORT) < 65_536) return Number(PORT)

@@ -1,18 +1,12 @@
-import type { Request, RequestHandler, Response } from 'express'
+import type { Application, ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
 import type { Stream } from '../active-stream.js'
-import { detectStreamingRequest, type StreamingHints } from '../detect-streaming-request.js'
+import { guards } from '../guard-registry.js'
+import { type GuardOptions, guardResponse, ResponseGuard } from '../guard-response.js'
 import { handleStream } from '../handle-stream.js'
-import { checkStreamOptions, type StreamOptions } from '../stream-options.js'
-import type { StreamTimeouts } from '../timeout-options.js'
+import { checkMiddleware, type MiddlewareOptions } from '../stream-middleware.js'
+import { type AppListener, checkGuardOptions, wrapApp as wrapListener } from '../wrap-app.js'
 
-export interface StreamMiddlewareOptions extends Omit<StreamOptions, 'timeouts'> {
-  /** Timeouts, `false` for none, or a function that picks them by the request. Default: by the model. */
-  timeouts?: StreamOptions['timeouts'] | ((request: Request) => StreamTimeouts | false | undefined)
-  /** What counts as a streaming request while the body is unread; `false`: every request streams. */
-  detect?: StreamingHints | false | undefined
-  /** Finds the requested model. Default: `request.body.model`. */
-  model?: ((request: Request) => string | undefined) | undefined
-}
+export type StreamMiddlewareOptions = MiddlewareOptions<Request>
 
 /**
  * A streaming route: requests that want a stream are answered by `handler`, all others go to `next()`.
@@ -30,24 +24,59 @@ export function createStreamMiddleware(
   handler: (stream: Stream, request: Request, response: Response) => unknown,
   options: StreamMiddlewareOptions = {},
 ): RequestHandler {
-  if (typeof handler !== 'function') throw new TypeError(`handler must be a function, got ${String(handler)}`)
-  const { timeouts, detect, model = modelOf, ...rest } = options
-  checkStreamOptions(typeof timeouts === 'function' ? rest : { ...rest, timeouts })
-  if (typeof model !== 'function') throw new TypeError(`model must be a function, got ${String(model)}`)
-  if (detect !== undefined && detect !== false && (typeof detect !== 'object' || detect === null)) {
-    throw new TypeError(`detect must be an object of hints or false, got ${String(detect)}`)
-  }
+  const { wantsStream, optionsFor } = checkMiddleware(handler, options, (request) => request.body)
   return (request, response, next) => {
-    if (detect !== false && !detectStreamingRequest(request, detect)) return next()
-    handleStream(response, (stream) => handler(stream, request, response), {
-      ...rest,
-      model: model(request),
-      timeouts: typeof timeouts === 'function' ? timeouts(request) : timeouts,
-    }).catch(next)
+    if (!wantsStream(request)) return next()
+    handleStream(response, (stream) => handler(stream, request, response), optionsFor(request)).catch(next)
   }
 }
 
-function modelOf(request: Request): string | undefined {
-  const model: unknown = request.body?.model
-  return typeof model === 'string' ? model : undefined
+/**
+ * Protects routes that already exist, untouched: mount it first, `app.use(guardStreams())`. Every handler after
+ * it that writes an event stream to its response gets the promises of `handleStream`; every other response
+ * passes as it is.
+ *
+ * @throws TypeError | RangeError that names the option and the value
+ */
+export function guardStreams(options: GuardOptions = {}): RequestHandler {
+  checkGuardOptions(options)
+  return (request, response, next) => {
+    const guard = guardResponse(request, response, options)
+    if (guard.refused) return
+    catchErrors(request.app)
+    next()
+  }
+}
+
+/**
+ * Protects a whole app that cannot be edited: `http.createServer(wrapApp(app))`. Takes an Express app, or any
+ * listener of `node:http`.
+ *
+ * @throws TypeError | RangeError that names the option and the value
+ */
+export function wrapApp(
+  app: Application | Parameters<typeof wrapListener>[0],
+  options: GuardOptions = {},
+): AppListener {
+  const listener = app as Parameters<typeof wrapListener>[0] & Partial<Application>
+  return wrapListener((request, response) => {
+    if (typeof listener.use === 'function') catchErrors(listener as unknown as Application)
+    return listener(request, response)
+  }, options)
+}
+
+const caught = new WeakSet<object>()
+
+/**
+ * Express' own last error handler cuts the connection once the head is sent. One of ours stands before it, put
+ * there at the first request: by then the app has all of its own.
+ */
+function catchErrors(app: Application): void {
+  if (caught.has(app)) return
+  caught.add(app)
+  const last: ErrorRequestHandler = (error, _request, response, next) => {
+    const guard = guards().get(response)
+    if (!(guard instanceof ResponseGuard && guard.failed(error))) next(error)
+  }
+  app.use(last)
 }

@@ -1,0 +1,91 @@
+import type Koa from 'koa'
+import type { Context, Middleware } from 'koa'
+import type { Stream } from '../active-stream.js'
+import { guards } from '../guard-registry.js'
+import { type GuardOptions, guardResponse, ResponseGuard } from '../guard-response.js'
+import { handleStream } from '../handle-stream.js'
+import { checkMiddleware, type MiddlewareOptions } from '../stream-middleware.js'
+import { type AppListener, checkGuardOptions, wrapApp as wrapListener } from '../wrap-app.js'
+
+export type StreamMiddlewareOptions = MiddlewareOptions<Context>
+
+/**
+ * A streaming route: requests that want a stream are answered by `handler`, all others go to `next()`.
+ *
+ * Errors of the handler do not reach Koa, which would leave the response open. The middleware is done when the
+ * stream is.
+ *
+ * @param handler fills the stream; it is complete when the handler returns, or at the terminal event
+ * @throws TypeError | RangeError that names the option and the value
+ * @example
+ * router.post('/v1/chat/completions', bodyParser(), createStreamMiddleware(async ({ relay, signal }, context) => {
+ *   await relay(await fetch(upstreamUrl, { method: 'POST', body: JSON.stringify(context.request.body), signal }))
+ * }))
+ */
+export function createStreamMiddleware(
+  handler: (stream: Stream, context: Context) => unknown,
+  options: StreamMiddlewareOptions = {},
+): Middleware {
+  const { wantsStream, optionsFor } = checkMiddleware(handler, options, parsedBody)
+  return async (context, next) => {
+    if (!wantsStream(context)) return next()
+    const streamOptions = optionsFor(context)
+    context.respond = false
+    await handleStream(context.res, (stream) => handler(stream, context), streamOptions)
+  }
+}
+
+/** The body parsers of Koa add it; Koa's own types do not know. */
+function parsedBody({ request }: Context): unknown {
+  return (request as { body?: unknown }).body
+}
+
+/**
+ * Protects routes that already exist, untouched: mount it first, `app.use(guardStreams())`. Every middleware
+ * after it that writes an event stream, to `context.body` or to `context.res`, gets the promises of
+ * `handleStream`; every other response passes as it is.
+ *
+ * @throws TypeError | RangeError that names the option and the value
+ */
+export function guardStreams(options: GuardOptions = {}): Middleware {
+  checkGuardOptions(options)
+  return async (context, next) => {
+    const guard = guardResponse(context.req, context.res, options)
+    if (guard.refused) {
+      context.respond = false
+      return
+    }
+    catchErrors(context.app)
+    try {
+      await next()
+    } catch (error) {
+      if (!guard.failed(error)) throw error
+    }
+    if (guard.refused) context.respond = false
+  }
+}
+
+/**
+ * Protects a whole app that cannot be edited: `http.createServer(wrapApp(app))`.
+ *
+ * @throws TypeError | RangeError that names the option and the value
+ */
+export function wrapApp(app: Koa, options: GuardOptions = {}): AppListener {
+  if (typeof app?.callback !== 'function') throw new TypeError(`app must be a Koa app, got ${String(app)}`)
+  // First: without a listener Koa attaches its own, which prints.
+  const listener = app.callback()
+  catchErrors(app)
+  return wrapListener(listener, options)
+}
+
+const caught = new WeakSet<object>()
+
+/** Koa leaves a response open when an error comes after its head; all it does is to say so. */
+function catchErrors(app: Koa): void {
+  if (caught.has(app)) return
+  caught.add(app)
+  app.on('error', (error: unknown, context?: Context) => {
+    const guard = context && guards().get(context.res)
+    if (guard instanceof ResponseGuard) guard.failed(error)
+  })
+}

@@ -67,6 +67,10 @@ export class ActiveStream implements Stream {
   readonly #relays: Promise<RelayResult>[] = []
   readonly #chosenDialect: ActiveStreamOptions['dialect']
   readonly #relay: ActiveStreamOptions['relay']
+  /** Events that came from upstreams. */
+  #received = 0
+  #adopted = false
+  #closing = false
   #resolveTerminal: () => void = () => {}
 
   constructor(response: ServerResponse, options: ActiveStreamOptions) {
@@ -94,7 +98,7 @@ export class ActiveStream implements Stream {
       observer: {
         onHead: () => channels.head.publish({ requestId: this.requestId }),
         onEvent: (event) => this.#observe(event),
-        onDrainStart: () => timeouts.drainStarted(() => this.writer.backlog),
+        onDrainStart: () => timeouts.drainStarted(() => this.writer.taken),
         onDrainEnd: () => timeouts.drainEnded(),
         onDisconnect: (reason) => void timeouts.settle(reason),
       },
@@ -117,16 +121,27 @@ export class ActiveStream implements Stream {
     source: UpstreamSource | PromiseLike<UpstreamSource>,
   ): AsyncGenerator<EventSourceMessage, void> => this.#read(source)
 
+  /** Ends the response with what the dialect says, which needs no looking at. */
+  close(events: SSEEvent[]): void {
+    this.#closing = true
+    this.writer.close(...events)
+  }
+
   async *#read(
     source: UpstreamSource | PromiseLike<UpstreamSource>,
   ): AsyncGenerator<EventSourceMessage, void> {
     const upstream = await this.#adopt(source)
-    yield* readEventStream(upstream, { ...this.#relay, signal: this.signal, onChunk: this.#touch })
+    const options = { ...this.#relay, signal: this.signal, onChunk: this.#touch }
+    for await (const event of readEventStream(upstream, options)) {
+      this.#received++
+      yield event
+    }
   }
 
   /** A call that is still on its way may be aborted before anybody looks at it: `run` does. */
   async #adopt(source: UpstreamSource | PromiseLike<UpstreamSource>): Promise<UpstreamSource> {
     const upstream = await this.timeouts.run(Promise.resolve(source))
+    this.#adopted = true
     this.upstreams.adopt(upstream)
     return upstream
   }
@@ -153,6 +168,7 @@ export class ActiveStream implements Stream {
   ): Promise<RelayResult> {
     const upstream = await this.#adopt(source)
     const received = await relayInto(this.#sink(), upstream, { ...this.#relay, map, onChunk: this.#touch })
+    this.#received += received
     if (!this.sawTerminal && this.#relay?.onTruncated !== 'accept') {
       requireComplete(received, this.dialect, this.followed)
     }
@@ -165,10 +181,13 @@ export class ActiveStream implements Stream {
    * @throws StreamError `upstream_truncated` when the client would miss the end
    */
   requireComplete(): void {
-    if (this.#relays.length === 0 && this.writer.events === 0 && !this.writer.committed) {
+    const hasUpstream = this.#relays.length > 0 || this.#adopted
+    if (!hasUpstream && this.writer.events === 0 && !this.writer.committed) {
       throw new StreamError('internal', { code: 'no_answer', message: 'The server had no answer.' })
     }
-    if (this.#relay?.onTruncated !== 'accept') requireComplete(1, this.dialect, this.followed)
+    if (this.#relay?.onTruncated !== 'accept') {
+      requireComplete(hasUpstream ? this.#received : 1, this.dialect, this.followed)
+    }
   }
 
   #sink(): RelaySink {
@@ -185,8 +204,9 @@ export class ActiveStream implements Stream {
   readonly #touch = (): void => this.timeouts.touch()
 
   #observe(event: SSEEvent): boolean {
+    if (this.#closing) return true
     if (this.sawTerminal) return false
-    this.timeouts.touch()
+    this.timeouts.wrote()
     if (this.writer.events === 0 && this.#chosenDialect === undefined) this.#recognize(event)
     const role = this.followed.observe(event)
     if (role === 'error') throw reportedBy(event)

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
-import { cancelHeld, holdReader, releaseReader } from './web-readers.js'
+import { cancelHeld, heldReader, holdReader, releaseReader } from './web-readers.js'
 
 /** One thing of an exchange that can be released. */
 export interface CleanupPart {
@@ -44,36 +44,45 @@ interface Composite {
   _currentRequest?: unknown
 }
 
-/**
- * The parts of an exchange, and every object that stands for it: a response and its request are one exchange.
- */
-export function collectParts(target: unknown): { identities: object[]; parts: CleanupPart[] } {
-  const identities = new Set<object>()
-  const parts: CleanupPart[] = []
-  const visit = (value: unknown): void => {
-    if (typeof value !== 'object' || value === null || identities.has(value)) return
-    identities.add(value)
-    if (Array.isArray(value)) return value.forEach(visit)
-    if (value instanceof AbortController) parts.push(new ControllerPart(value))
-    else if (value instanceof ReadableStream) parts.push(new WebPart(value))
+/** A part, and every object that stands for it: a request and its answer are one. */
+export interface IdentifiedPart {
+  part: CleanupPart
+  identities: object[]
+}
+
+/** @returns the parts of a target, and the objects that stand for all of them together */
+export function collectParts(target: unknown): { parts: IdentifiedPart[]; containers: object[] } {
+  const parts: IdentifiedPart[] = []
+  const seen = new Set<object>()
+  const visit = (value: unknown, aliases: object[] = []): void => {
+    if (typeof value !== 'object' || value === null || seen.has(value)) return
+    seen.add(value)
+    if (Array.isArray(value)) for (const item of value) visit(item)
+    else if (value instanceof AbortController) add(new ControllerPart(value), value, aliases)
+    else if (value instanceof ReadableStream) add(new WebPart(value), value, aliases)
     else if (isNodePart(value)) {
       // Destroying the answer of a request destroys the request; without an answer there is only the request.
-      if (value.res && isNodePart(value.res)) return visit(value.res)
-      if (value.req) identities.add(value.req)
-      parts.push(new StreamPart(value))
-    } else {
-      const { data, body, request, response, _currentRequest } = value as Composite
-      const bodies = [data, body, response].filter((part) => typeof part === 'object' && part !== null)
-      bodies.forEach(visit)
-      // axios keeps its request in here, behind the redirects it followed.
-      for (const found of [request, _currentRequest]) {
-        if (bodies.length > 0 && typeof found === 'object' && found !== null) identities.add(found)
-        else visit(found)
-      }
-    }
+      if (value.res && isNodePart(value.res)) visit(value.res, [value, ...aliases])
+      else add(new StreamPart(value), value, value.req ? [value.req, ...aliases] : aliases)
+    } else visitResponse(value as Composite, aliases)
+  }
+  const add = (part: CleanupPart, value: object, aliases: object[]) => {
+    parts.push({ part, identities: [value, ...aliases] })
+  }
+  const visitResponse = (response: Composite, aliases: object[]): void => {
+    const { data, body, request, _currentRequest } = response
+    // axios keeps its request in here, behind the redirects it followed.
+    const requests = [request, _currentRequest].filter(isObject)
+    const bodies = [data, body, response.response].filter(isObject)
+    for (const found of bodies) visit(found, [response, ...requests, ...aliases])
+    if (bodies.length === 0) for (const found of requests) visit(found, [response, ...aliases])
   }
   visit(target)
-  return { identities: [...identities], parts }
+  return { parts, containers: isObject(target) ? [target] : [] }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }
 
 function isNodePart(value: object): value is NodePart {
@@ -155,7 +164,9 @@ class WebPart implements CleanupPart {
   absorbErrors(): void {}
 
   async finish(): Promise<void> {
-    const reader = holdReader(this.#stream)
+    // A handler's own loop may still hold it: what it does not read any more is read beside it.
+    const holding = heldReader(this.#stream)
+    const reader = holding ?? holdReader(this.#stream)
     try {
       for (let read = 0; read <= longestTail; ) {
         const { done, value } = await reader.read()
@@ -167,7 +178,7 @@ class WebPart implements CleanupPart {
       }
       throw new Error(`more than ${longestTail} bytes were left`)
     } finally {
-      releaseReader(this.#stream)
+      if (!holding) releaseReader(this.#stream)
     }
   }
 

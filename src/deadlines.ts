@@ -26,10 +26,11 @@ export class Deadlines {
   #lastContentAt = never
   #drainingSince = never
   #drainProgress: (() => number) | undefined
-  #drainBacklog = 0
+  #drainTaken = 0
   #finished = false
   #timeouts: ResolvedTimeouts
   firstByteAt = never
+  firstWriteAt: number | undefined
   longestGapMs = 0
 
   constructor(timeouts: ResolvedTimeouts, startedAt: number) {
@@ -43,6 +44,12 @@ export class Deadlines {
     if (this.#finished) return 'total'
     if (this.firstByteAt !== never) return 'inactivity'
     return this.#connectingSince === never ? 'firstByte' : 'connect'
+  }
+
+  /** An event was written. Before the upstream has said anything it shows that the handler is at work. */
+  wrote(now: number): void {
+    this.firstWriteAt ??= now
+    if (this.firstByteAt === never) this.#attemptAt = now
   }
 
   attemptStarted(now: number): void {
@@ -81,10 +88,10 @@ export class Deadlines {
     this.#lastContentAt = now
   }
 
-  drainStarted(now: number, backlog: () => number): void {
+  drainStarted(now: number, taken: () => number): void {
     this.#drainingSince = now
-    this.#drainProgress = backlog
-    this.#drainBacklog = backlog()
+    this.#drainProgress = taken
+    this.#drainTaken = taken()
   }
 
   /** The upstream was left alone meanwhile: its silence counts from now. */
@@ -97,9 +104,9 @@ export class Deadlines {
 
   /** Whether the client read something since the last look; its time then starts again. */
   clientMoved(now: number): boolean {
-    const backlog = this.#drainProgress?.() ?? 0
-    if (backlog >= this.#drainBacklog) return false
-    this.#drainBacklog = backlog
+    const taken = this.#drainProgress?.() ?? 0
+    if (taken <= this.#drainTaken) return false
+    this.#drainTaken = taken
     this.#drainingSince = now
     return true
   }

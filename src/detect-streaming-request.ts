@@ -1,3 +1,5 @@
+import { readHeader } from './error-causes.js'
+
 /** A request of Express, Koa (`ctx` or `ctx.request`), `node:http` or Fetch. */
 export interface StreamingRequestLike {
   method?: string | undefined
@@ -56,9 +58,7 @@ function parsedBody(body: unknown): { stream?: unknown } | undefined {
 }
 
 function header({ headers }: StreamingRequestLike, name: string): string | undefined {
-  if (!headers) return undefined
-  const value = headers instanceof Headers ? headers.get(name) : (headers as Record<string, unknown>)[name]
-  return typeof value === 'string' ? value.slice(0, longestHeader) : undefined
+  return readHeader(headers, name)?.slice(0, longestHeader)
 }
 
 const longestHeader = 4096

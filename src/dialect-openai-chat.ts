@@ -37,6 +37,8 @@ class ChatStream implements FollowedStream {
   #finished = false
   /** Choices that have begun and have no `finish_reason` yet. */
   readonly #open = new Set<unknown>()
+  /** Some upstreams send one more, empty delta after it. */
+  readonly #closed = new Set<unknown>()
 
   get complete(): boolean {
     return this.#terminal || (this.#finished && this.#open.size === 0)
@@ -76,8 +78,9 @@ class ChatStream implements FollowedStream {
     // A reason of "error" is an ending, but not of a complete answer.
     if (typeof finishReason === 'string' && finishReason !== 'error') {
       this.#open.delete(index)
+      this.#closed.add(index)
       this.#finished = true
-    } else this.#open.add(index)
+    } else if (!this.#closed.has(index)) this.#open.add(index)
   }
 }
 

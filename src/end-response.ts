@@ -2,7 +2,14 @@ import type { ServerResponse } from 'node:http'
 import pTimeout from 'p-timeout'
 import { promiseTimers } from './clock.js'
 import { StreamTimeoutError } from './errors.js'
-import { backlogOf, isClosed } from './exchange.js'
+import { isClosed } from './exchange.js'
+
+export interface FinishOptions {
+  drainMs: number
+  /** How much the client has taken so far. */
+  taken: () => number
+  destroy(error: Error): void
+}
 
 /**
  * Waits until an ended response has left this process. A client that takes none of it for `drainMs` is cut
@@ -12,19 +19,19 @@ import { backlogOf, isClosed } from './exchange.js'
  */
 export async function finishResponse(
   response: ServerResponse,
-  drainMs: number,
-  destroy: (error: Error) => void = (error) => response.destroy(error),
+  { drainMs, taken, destroy }: FinishOptions,
 ): Promise<StreamTimeoutError | undefined> {
   if (response.writableFinished || isClosed(response)) return undefined
   const finished = new Promise<true>((resolve) => {
     response.once('finish', () => resolve(true)).once('close', () => resolve(true))
   })
-  for (let backlog = backlogOf(response); ; ) {
-    if (await pTimeout(finished, { milliseconds: drainMs, message: false, customTimers: promiseTimers }))
+  for (let before = taken(); ; ) {
+    if (await pTimeout(finished, { milliseconds: drainMs, message: false, customTimers: promiseTimers })) {
       return undefined
-    const left = backlogOf(response)
-    if (left >= backlog) break
-    backlog = left
+    }
+    const now = taken()
+    if (now <= before) break
+    before = now
   }
   const stalled = new StreamTimeoutError('drain', drainMs)
   destroy(stalled)

@@ -10,6 +10,7 @@ import {
 /** What the clients of Node say of themselves when something breaks, as far as we read it. */
 interface Cause {
   code?: unknown
+  syscall?: unknown
   name?: unknown
   message?: unknown
   cause?: unknown
@@ -64,8 +65,8 @@ const aborted = build('aborted')
 const byCode: Record<string, Build> = {
   ...all(unreachable, 'ENOTFOUND EAI_AGAIN EAI_NODATA'),
   ...all(unreachable, 'ECONNREFUSED EHOSTUNREACH ENETUNREACH ENETDOWN EADDRNOTAVAIL'),
-  ...all(timeout('connect'), 'UND_ERR_CONNECT_TIMEOUT ETIMEDOUT ERR_SOCKET_CONNECTION_TIMEOUT'),
-  ...all(timeout('firstByte'), 'UND_ERR_HEADERS_TIMEOUT ESOCKETTIMEDOUT'),
+  ...all(timeout('connect'), 'UND_ERR_CONNECT_TIMEOUT ERR_SOCKET_CONNECTION_TIMEOUT'),
+  ...all(timeout('firstByte'), 'UND_ERR_HEADERS_TIMEOUT ESOCKETTIMEDOUT ETIMEDOUT'),
   ...all(timeout('inactivity'), 'UND_ERR_BODY_TIMEOUT'),
   ...all(garbled, 'ERR_HTTP2_PROTOCOL_ERROR ERR_HTTP2_FRAME_ERROR'),
   ...all(hangUp, 'ECONNRESET EPIPE ECONNABORTED UND_ERR_SOCKET ERR_STREAM_PREMATURE_CLOSE'),
@@ -92,12 +93,17 @@ function all(found: Build, codes: string): Record<string, Build> {
 }
 
 function classify(link: Cause): Build | undefined {
-  const { code, name, message } = link
+  const { code, name, message, syscall } = link
   if (link.isAxiosError === true) {
     if (code === 'ECONNABORTED' && message !== 'aborted') return timeout('firstByte')
     if (code === 'ERR_BAD_RESPONSE' && /aborted/.test(String(message))) return hangUp
   }
   if (typeof code === 'string') {
+    // The system's word on a connection: one that was being made, or one that had been at work.
+    if (typeof syscall === 'string' && /^E(TIMEDOUT|HOSTUNREACH|NETUNREACH|NETDOWN)$/.test(code)) {
+      if (syscall !== 'connect') return hangUp
+      return code === 'ETIMEDOUT' ? timeout('connect') : unreachable
+    }
     if (Object.hasOwn(byCode, code)) return byCode[code]
     const matched = byCodePattern.find(([pattern]) => pattern.test(code))
     if (matched) return matched[1]

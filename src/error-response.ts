@@ -11,6 +11,7 @@ import {
 } from './exchange.js'
 import { encodeEvent } from './sse-encode.js'
 import type { StreamDialect } from './stream-dialect.js'
+import { writers } from './writers.js'
 
 export interface ErrorResponseOptions {
   /** How the client's API tells errors. Default: by the request's path. */
@@ -39,6 +40,11 @@ export function respondWithError(
   reason.committed = target.headersSent
   if (isGone(target)) return
   const message = clientMessage(reason, options.exposeDetails)
+  // Events that have been written but not sent would be lost beside a status.
+  const writer = writers().get(target)
+  if (writer && (writer.committed || writer.events > 0)) {
+    return writer.close(...dialect.follow().failing(reason, message))
+  }
   if (!target.headersSent) return sendErrorBody(target, reason, message, dialect, options.requestId)
   if (!isEventStream(target)) {
     target.destroy(reason)

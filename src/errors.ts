@@ -140,6 +140,10 @@ export class StreamError extends Error {
     const failure = outcome === 'timeout' ? timeouts[options.phase ?? 'total'] : failures[outcome]
     super(options.message ?? failure.message, 'cause' in options ? { cause: options.cause } : undefined)
     this.outcome = outcome
+    const { status = 400 } = options
+    if (!Number.isInteger(status) || status < 400 || status > 599) {
+      throw new RangeError(`status must be from 400 to 599, got ${String(status)}`)
+    }
     this.code = options.code ?? failure.code
     this.status = options.status ?? failure.status
     this.phase = options.phase

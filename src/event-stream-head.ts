@@ -28,6 +28,7 @@ export interface EventStreamHead {
 
 const eventStream = 'text/event-stream'
 // An event stream is as long as it gets; a length or tag left over from something else would be a lie.
+const connectionNames = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade']
 const untrue = ['content-length', 'transfer-encoding', 'etag']
 
 /**
@@ -55,15 +56,14 @@ export function eventStreamHead(
   const remove = untrue.filter((name) => existing.has(name))
   const type = existing.get('content-type')
   if (!type?.toLowerCase().startsWith(eventStream)) set['content-type'] = `${eventStream}; charset=utf-8`
+  if (!exchange.httpVersion.startsWith('1')) for (const name of connectionNames) delete set[name]
   if (headers === false) return { set, remove }
 
   set['cache-control'] = withNoTransform(existing.get('cache-control'))
   if (!existing.has('x-accel-buffering')) set['x-accel-buffering'] = 'no'
   if (!existing.has('x-content-type-options')) set['x-content-type-options'] = 'nosniff'
   Object.assign(set, corsHeaders(exchange, existing, cors))
-  // HTTP/2 has no connection headers: writing one throws.
-  if (!exchange.httpVersion.startsWith('1')) delete set.connection
-  else Object.assign(set, connectionHeaders(exchange, existing))
+  if (exchange.httpVersion.startsWith('1')) Object.assign(set, connectionHeaders(exchange, existing))
   return { set, remove }
 }
 

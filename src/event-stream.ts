@@ -63,7 +63,7 @@ export class EventStreamParser {
       maxBufferSize: maxEventBytes,
       onEvent: (event) => {
         // What comes after an event that is missing would be read as what came instead of it.
-        if (this.#tooLong || event.data.length > maxEventBytes) this.#tooLong = true
+        if (this.#tooLong || isLonger(event.data, maxEventBytes)) this.#tooLong = true
         else if (!this.#ended || this.#isWhole(event.data)) onEvent(event)
       },
       onError: ({ type }) => {
@@ -114,6 +114,11 @@ export class EventStreamParser {
   #isWhole(data: string): boolean {
     return this.#endedInLine || data === '[DONE]' || isJson(data)
   }
+}
+
+/** A character of a string is three bytes at most. */
+function isLonger(text: string, bytes: number): boolean {
+  return text.length * 3 > bytes && Buffer.byteLength(text) > bytes
 }
 
 function isJson(text: string): boolean {

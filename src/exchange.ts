@@ -24,7 +24,8 @@ export function isGone(response: ServerResponse): boolean {
 export function isClosed(response: ServerResponse): boolean {
   const stream = http2Stream(response)
   if (stream) return stream.destroyed || stream.closed
-  return response.destroyed || response.closed || response.socket?.destroyed === true
+  const socket = response.socket ?? response.req?.socket
+  return response.destroyed || response.closed || (!response.writableEnded && socket?.destroyed === true)
 }
 
 /** Whether a response that has closed was left by the client, not ended by us. */
@@ -67,7 +68,6 @@ export function completeHead(response: ServerResponse, options: EventStreamHeadO
   )
   for (const name of remove) response.removeHeader(name)
   for (const [name, value] of Object.entries(set)) response.setHeader(name, value)
-  discardUnreadBody(response)
 }
 
 /** A body that nobody reads would make Node cut the connection at the server's `requestTimeout`. */
@@ -88,10 +88,25 @@ function keepAliveTimeoutOf(response: ServerResponse): number | undefined {
   return (response.socket as { server?: { keepAliveTimeout?: number } } | null)?.server?.keepAliveTimeout
 }
 
-const plainId = /^[\w.-]{1,128}$/
+/** Whether a request id may be written to logs and headers. */
+export function isPlainId(id: unknown): id is string {
+  return typeof id === 'string' && /^[\w.-]{1,128}$/.test(id)
+}
 
 /** The client's request id, if it is one that may be written to logs and headers; else a new one. */
 export function requestIdOf(response: ServerResponse): string {
   const given = response.req?.headers['x-request-id']
-  return typeof given === 'string' && plainId.test(given) ? given : randomUUID()
+  return isPlainId(given) ? given : randomUUID()
+}
+
+/**
+ * A response that waits for others on its connection has no socket yet, and is not told when that is gone.
+ *
+ * @param onClose called if it goes before the response's turn has come
+ */
+export function watchPipelined(response: ServerResponse, onClose: () => void): void {
+  const socket = (response.req as IncomingMessage | undefined)?.socket
+  if (http2Stream(response) || response.socket !== null || !socket) return
+  socket.once('close', onClose)
+  response.once('socket', () => socket.off('close', onClose))
 }

@@ -319,8 +319,10 @@ export class ResponseGuard implements Guarded, GuardedStream {
     const response = this.#response
     this.#heartbeat.hold()
     if (backlogOf(response) > this.#maxBufferedBytes) this.timeouts.settle(new StreamError('client_stalled'))
-    else if (this.timeouts.phase !== 'drain') this.timeouts.drainStarted(() => backlogOf(response))
+    else if (this.timeouts.phase !== 'drain') this.timeouts.drainStarted(this.#taken)
   }
+
+  readonly #taken = (): number => this.written.bytes - backlogOf(this.#response)
 
   readonly #drained = (): void => {
     this.#heartbeat.resume()
@@ -410,7 +412,8 @@ export class ResponseGuard implements Guarded, GuardedStream {
 
   async #flushed(completed: boolean): Promise<void> {
     const { drainMs } = this.timeouts.timeouts
-    const stalled = await finishResponse(this.#response, drainMs, (error) => this.#own.destroy(error))
+    const destroy = (error: Error) => void this.#own.destroy(error)
+    const stalled = await finishResponse(this.#response, { drainMs, taken: this.#taken, destroy })
     if (stalled) this.timeouts.settle(stalled)
     else if (completed) this.timeouts.settle()
     this.#ended(completed && !stalled)

@@ -6,7 +6,14 @@ import { finishResponse } from './end-response.js'
 import { toStreamError } from './error-causes.js'
 import { clientMessage, respondWithError } from './error-response.js'
 import { StreamError } from './errors.js'
-import { asServerResponse, isGone, liftSocketTimeout, type StreamResponse } from './exchange.js'
+import {
+  asServerResponse,
+  isEventStream,
+  isGone,
+  isPlainId,
+  liftSocketTimeout,
+  type StreamResponse,
+} from './exchange.js'
 import { guards } from './guard-registry.js'
 import { addLiveStream, isDraining } from './live-streams.js'
 import { checkStreamOptions } from './stream-options.js'
@@ -31,6 +38,11 @@ export async function handleStream(
   options: HandleStreamOptions = {},
 ): Promise<StreamEnd> {
   checkStreamOptions(options, ['signal', 'model', 'requestId'])
+  if (options.requestId !== undefined && !isPlainId(options.requestId)) {
+    throw new TypeError(
+      `requestId must be letters, digits, dots, dashes; got ${JSON.stringify(options.requestId)}`,
+    )
+  }
   // A guard around the same response has nothing left to do.
   guards().get(response)?.stepAside()
   const stream = new ActiveStream(asServerResponse(response), options)
@@ -61,11 +73,14 @@ async function runStream(
     prepare(response, requestId)
     if (isDraining()) throw new StreamError('shutdown')
     if (timeouts.reason) throw timeouts.reason
+    if (isGone(response)) throw new StreamError('client_gone')
     await timeouts.run(Promise.race([fill(stream, handler), stream.terminal]))
     await complete(stream, response)
     timeouts.settle()
   } catch (error) {
-    completed = await fail(stream, response, toStreamError(error), options)
+    completed = await fail(stream, response, toStreamError(error), options).catch((failure) => {
+      return cutOff(stream, response, failure)
+    })
   } finally {
     upstreams.release()
     writer[Symbol.dispose]()
@@ -101,7 +116,7 @@ async function fill(stream: ActiveStream, handler: StreamHandler): Promise<void>
 /** Nothing failed: the client gets what closes its stream, and the time to read it. */
 async function complete(stream: ActiveStream, response: ServerResponse): Promise<void> {
   const { timeouts, writer, upstreams } = stream
-  if (response.headersSent && !writer.committed) {
+  if (response.headersSent && !writer.committed && !isEventStream(response)) {
     // The handler answered in its own way, say with JSON: its answer ends when the handler ends it.
     if (!isGone(response)) await timeouts.run(once(response, 'close'))
     return
@@ -109,8 +124,8 @@ async function complete(stream: ActiveStream, response: ServerResponse): Promise
   stream.requireComplete()
   timeouts.finished()
   upstreams.release()
-  writer.close(...stream.followed.closing())
-  const stalled = await finishResponse(response, timeouts.timeouts.drainMs)
+  stream.close(stream.followed.closing())
+  const stalled = await finishStream(stream, response)
   if (stalled) throw stalled
 }
 
@@ -132,14 +147,30 @@ async function fail(
   const complete = followed.complete && isUpstreamFault(reason)
   if (writer.committed || writer.events > 0) {
     const message = clientMessage(reason, options.exposeDetails)
-    writer.close(...(complete ? followed.closing() : followed.failing(reason, message)))
+    stream.close(complete ? followed.closing() : followed.failing(reason, message))
   } else {
     respondWithError(reason, response, { dialect, requestId, exposeDetails: options.exposeDetails })
   }
   const { outcome, code, committed } = reason
   channels.recovery.publish({ requestId, outcome, code, committed })
-  await finishResponse(response, timeouts.timeouts.drainMs)
+  await finishStream(stream, response)
   return complete
+}
+
+function finishStream({ timeouts, writer }: ActiveStream, response: ServerResponse) {
+  const { drainMs } = timeouts.timeouts
+  const destroy = (error: Error) => response.destroy(error)
+  return finishResponse(response, { drainMs, taken: () => writer.taken, destroy })
+}
+
+/** Even the telling failed, say in a dialect of the caller's: whatever happens, the client is not kept waiting. */
+function cutOff({ requestId }: ActiveStream, response: ServerResponse, failure: unknown): false {
+  log.stream('%s: the error could not be told: %s', requestId, describeError(failure))
+  if (isGone(response)) return false
+  const reason = new StreamError('internal', { cause: failure })
+  if (response.headersSent) response.destroy(reason)
+  else respondWithError(reason, response, { dialect: 'plain' })
+  return false
 }
 
 function isUpstreamFault({ outcome }: StreamError): boolean {

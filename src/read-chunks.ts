@@ -106,17 +106,19 @@ async function* readIterable(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array | string> {
   const iterator = iterable[Symbol.asyncIterator]()
-  let stop: () => void = () => {}
-  const stopped = new Promise<'stopped'>((resolve) => {
-    stop = () => resolve('stopped')
-  })
-  signal?.addEventListener('abort', stop)
+  let wake: () => void = () => {}
+  const onAbort = () => wake()
+  signal?.addEventListener('abort', onAbort)
   let exhausted = false
   try {
     for (;;) {
       if (signal?.aborted) throw signal.reason
-      const result = await Promise.race([iterator.next(), stopped])
-      if (result === 'stopped') throw signal?.reason
+      // A promise for each turn: one that lives on would keep every result that raced against it.
+      const result = await new Promise<IteratorResult<Uint8Array | string> | undefined>((resolve, reject) => {
+        wake = () => resolve(undefined)
+        iterator.next().then(resolve, reject)
+      })
+      if (result === undefined) throw signal?.reason
       if (result.done) {
         exhausted = true
         return
@@ -124,7 +126,7 @@ async function* readIterable(
       yield result.value
     }
   } finally {
-    signal?.removeEventListener('abort', stop)
+    signal?.removeEventListener('abort', onAbort)
     // Not awaited: a generator that waits for its own upstream settles when it settles.
     if (!exhausted) void Promise.resolve(iterator.return?.()).catch(() => {})
   }

@@ -45,27 +45,42 @@ function registry(): Registry {
  *
  * @param target an axios or Fetch response, what `undici.request` resolves to, a Node stream, a `ClientRequest`,
  *   a socket, an HTTP/2 stream, an `AbortController`, or a list of them
+ * @throws TypeError for a bad option, by name and value
  */
 export function coordinatedSocketCleanup(
   target: unknown,
   options: SocketCleanupOptions = {},
 ): Promise<SocketCleanupReport> {
   const graceMs = readDuration('cleanup.graceMs', options.graceMs ?? 1_000)
-  const { identities, parts } = collectParts(target)
+  const lingerMs = options.lingerMs === undefined ? 0 : readDuration('cleanup.lingerMs', options.lingerMs)
+  const settings = { graceMs, lingerMs: Number.isFinite(lingerMs) ? lingerMs : 0, reason: options.reason }
   const known = registry()
-  for (const identity of identities) {
-    const running = known.get(identity)
-    if (running) return running
-  }
-  const cleanup = release(parts, graceMs, options)
-  for (const identity of identities) known.set(identity, cleanup)
+  const isObject = typeof target === 'object' && target !== null
+  const running = isObject ? known.get(target) : undefined
+  if (running) return running
+  const { parts, containers } = collectParts(target)
+  const cleanups = parts.map(({ part, identities }) => {
+    const before = identities.map((identity) => known.get(identity)).find(Boolean)
+    const cleanup = before ?? release(part, settings)
+    for (const identity of identities) known.set(identity, cleanup)
+    return cleanup
+  })
+  const [only, ...others] = cleanups
+  const cleanup = only && others.length === 0 ? only : Promise.all(cleanups).then(merge)
+  for (const container of containers) known.set(container, cleanup)
   return cleanup
 }
 
+interface CleanupSettings {
+  reason: Error | undefined
+  graceMs: number
+  /** 0: not at all. */
+  lingerMs: number
+}
+
 async function release(
-  parts: CleanupPart[],
-  graceMs: number,
-  { reason, lingerMs }: SocketCleanupOptions,
+  part: CleanupPart,
+  { reason, graceMs, lingerMs }: CleanupSettings,
 ): Promise<SocketCleanupReport> {
   const startedAt = systemClock.now()
   const errors: Error[] = []
@@ -74,30 +89,37 @@ async function release(
     log.cleanup('%s, closed %s, forced %s, %d ms: %s', via, closed, forced, durationMs, reason?.message ?? '')
     return { via, closed, forced, durationMs, errors }
   }
-  const within = (work: Promise<unknown>, limitMs: number) =>
-    pTimeout(
-      work.then(() => true),
-      { milliseconds: limitMs, message: false, customTimers: promiseTimers },
-    ).then(Boolean)
-
-  for (const part of parts) part.absorbErrors(reason !== undefined || lingerMs === undefined)
-  if (parts.every((part) => part.closed)) return report('ended', true)
-  if (lingerMs !== undefined && lingerMs !== false) {
-    const finished = Promise.all(parts.map((part) => part.finish()))
-    if (await within(finished, lingerMs).catch(() => false)) return report('linger', true)
-  }
+  part.absorbErrors(reason !== undefined || lingerMs === 0)
+  if (part.closed) return report('ended', true)
+  if (lingerMs > 0 && (await within(part.finish(), lingerMs).catch(() => false)))
+    return report('linger', true)
   let via: SocketCleanupReport['via'] = 'destroy'
-  for (const part of parts) {
-    try {
-      const reached = await part.stop(reason)
-      if (reached !== 'destroy') via = reached
-    } catch (error) {
-      errors.push(error instanceof Error ? error : new Error(String(error)))
-    }
+  try {
+    via = await part.stop(reason)
+  } catch (error) {
+    errors.push(error instanceof Error ? error : new Error(String(error)))
   }
   if (via === 'unreachable') return report(via, false)
-  const closed = Promise.all(parts.map((part) => part.whenClosed()))
+  const closed = part.whenClosed()
   if (await within(closed, graceMs)) return report(via, true)
-  for (const part of parts) part.force()
+  part.force()
   return report(via, await within(closed, graceMs), true)
+}
+
+function within(work: Promise<unknown>, limitMs: number): Promise<boolean> {
+  const done = work.then(() => true)
+  return pTimeout(done, { milliseconds: limitMs, message: false, customTimers: promiseTimers }).then(Boolean)
+}
+
+/** How far from its goal a part was left; of several the farthest is told. */
+const byConcern = ['ended', 'linger', 'cancel', 'destroy', 'unreachable'] as const
+
+function merge(reports: SocketCleanupReport[]): SocketCleanupReport {
+  return {
+    via: byConcern[Math.max(0, ...reports.map(({ via }) => byConcern.indexOf(via)))] ?? 'ended',
+    closed: reports.every(({ closed }) => closed),
+    forced: reports.some(({ forced }) => forced),
+    durationMs: Math.max(0, ...reports.map(({ durationMs }) => durationMs)),
+    errors: reports.flatMap(({ errors }) => errors),
+  }
 }

@@ -1,18 +1,23 @@
 import type { ServerResponse } from 'node:http'
 import { systemClock } from './clock.js'
 import { type Drain, startDrain } from './drain.js'
+import { toStreamError } from './error-causes.js'
 import { StreamError } from './errors.js'
 import {
   asServerResponse,
   backlogOf,
+  discardUnreadBody,
+  isEventStream,
   isGone,
   type StreamResponse,
   wasLeft,
+  watchPipelined,
   writeEventStreamHead,
 } from './exchange.js'
 import { Heartbeat } from './heartbeat.js'
 import { encodeComment, encodeEvent, heartbeat, type SSEEvent } from './sse-encode.js'
 import { checkWriterOptions, type SSEWriterObserver, type SSEWriterOptions } from './sse-writer-options.js'
+import { writers } from './writers.js'
 
 export interface SSEWriter extends Disposable {
   /** Aborts when the client disconnects, or `options.signal` does; its reason says why. */
@@ -24,8 +29,8 @@ export interface SSEWriter extends Disposable {
   /** Bytes written so far. */
   readonly bytes: number
   readonly heartbeats: number
-  /** How much the client has yet to read, in bytes, as far as this process knows. */
-  readonly backlog: number
+  /** How many bytes have left this process for the client. */
+  readonly taken: number
   /** Sends the head now. */
   open(): void
   /**
@@ -42,6 +47,7 @@ export interface SSEWriter extends Disposable {
 }
 
 const flushAtLength = 16 * 1024
+const longestPiece = 64 * 1024
 const ready = Promise.resolve()
 
 /**
@@ -89,6 +95,8 @@ class ResponseWriter implements SSEWriter {
     })
     response.on('close', this.#responseClosed)
     response.on('drain', this.#drained)
+    writers().set(response, this)
+    watchPipelined(this.#response, this.#responseClosed)
     // A late error of a response that is gone must not end the process.
     response.on('error', ignore)
     options.signal?.addEventListener('abort', this.#signalAborted)
@@ -105,14 +113,13 @@ class ResponseWriter implements SSEWriter {
     return this.#controller.signal
   }
 
-  get backlog(): number {
-    return backlogOf(this.#response) + this.#pending.length
+  get taken(): number {
+    return this.bytes - backlogOf(this.#response)
   }
 
   open(): void {
     if (this.#stopped || this.#closed) return
-    this.#commit()
-    this.#response.flushHeaders?.()
+    if (!this.#isAnswered() && this.#commit()) this.#response.flushHeaders?.()
   }
 
   write(event: SSEEvent): Promise<void> {
@@ -131,20 +138,20 @@ class ResponseWriter implements SSEWriter {
   close(...last: SSEEvent[]): void {
     if (this.#closed) return
     const text = last.map(encodeEvent).join('')
-    this.#closed = true
+    const events = last.filter((event) => this.#observer.onEvent?.(event) !== false).length
     this.#heartbeat.stop()
+    if (this.#isAnswered() || (!isGone(this.#response) && !this.#commit())) return
+    this.#closed = true
+    this.events += events
+    if (events > 0 || last.length === 0) this.#pending += text
+    this.#hand()
     this.#endDrain()
-    if (isGone(this.#response)) return
-    this.events += last.length
-    this.#commit()
-    this.#response.end(this.#take(text))
   }
 
   [Symbol.dispose](): void {
     this.#heartbeat.stop()
     this.#response.off('close', this.#responseClosed)
     this.#response.off('drain', this.#drained)
-    this.#options.signal?.removeEventListener('abort', this.#signalAborted)
     this.#stop(new StreamError('aborted', { message: 'The writer was disposed.' }))
   }
 
@@ -171,12 +178,14 @@ class ResponseWriter implements SSEWriter {
   /** @returns what a write has to wait for */
   #flush(): Promise<void> {
     if (this.#pending === '' || this.#draining || this.#closed || isGone(this.#response)) return ready
-    this.#commit()
+    if (this.#isAnswered() || !this.#commit()) return this.#refuse()
     this.#heartbeat.postpone()
-    const more = this.#response.write(this.#take())
-    // compression() keeps what it is given until it is told to let go.
-    if ('flush' in this.#response && typeof this.#response.flush === 'function') this.#response.flush()
-    if (more || isGone(this.#response)) return ready
+    if (this.events > 0) discardUnreadBody(this.#response)
+    return this.#hand() ? ready : this.#wait()
+  }
+
+  #wait(): Promise<void> {
+    if (isGone(this.#response)) return ready
     const draining = startDrain()
     this.#draining = draining
     this.#heartbeat.hold()
@@ -184,34 +193,85 @@ class ResponseWriter implements SSEWriter {
     return draining.promise
   }
 
-  #take(last = ''): string {
-    const text = this.#pending + last
-    this.#pending = ''
+  /**
+   * Hands the response what waits, in pieces: of one large write nobody could see how far the client has come.
+   *
+   * @returns whether the client keeps up
+   */
+  #hand(): boolean {
+    const response = this.#response
+    if (isGone(response)) return true
+    let more = true
+    while (more && this.#pending.length > longestPiece) {
+      // Not between the halves of a surrogate pair.
+      const code = this.#pending.charCodeAt(longestPiece - 1)
+      more = response.write(this.#take(code >= 0xd800 && code < 0xdc00 ? longestPiece - 1 : longestPiece))
+    }
+    if (!more) return false
+    const rest = this.#take(this.#pending.length)
+    if (this.#closed) response.end(rest)
+    else if (rest !== '') more = response.write(rest)
+    // compression() keeps what it is given until it is told to let go.
+    if ('flush' in response && typeof response.flush === 'function') response.flush()
+    return more
+  }
+
+  #take(length: number): string {
+    const text = this.#pending.slice(0, length)
+    this.#pending = this.#pending.slice(length)
     this.bytes += Buffer.byteLength(text)
     return text
   }
 
-  #commit(): void {
-    if (this.committed) return
+  /** Somebody has begun to answer with something else: an event would only spoil it. */
+  #isAnswered(): boolean {
+    if (this.committed || !this.#response.headersSent || isEventStream(this.#response)) return false
+    this.#stop(new StreamError('internal', { message: 'The response is being answered otherwise.' }))
+    return true
+  }
+
+  /** @returns whether the head could be sent: what the app has hooked into it may fail */
+  #commit(): boolean {
+    if (this.committed) return true
+    try {
+      if (!this.#response.headersSent) writeEventStreamHead(this.#response, this.#options)
+    } catch (error) {
+      const reason = toStreamError(error)
+      this.#stop(reason)
+      this.#observer.onDisconnect?.(reason)
+      return false
+    }
     this.committed = true
-    const response = this.#response
-    if (!response.headersSent) writeEventStreamHead(response, this.#options)
     this.#heartbeat.committed()
     this.#observer.onHead?.()
+    return true
   }
 
   readonly #beat = (): void => {
     if (!this.#beats) return this.open()
+    if (this.#isAnswered()) return
     this.heartbeats++
     this.#pending += heartbeat
     this.#flush()
   }
 
   readonly #drained = (): void => {
-    if (!this.#draining) return
+    if (this.#closed) {
+      this.#hand()
+      return
+    }
+    const draining = this.#draining
+    if (!draining) return
+    // Each piece that has left is a sign of life of the client.
+    this.#observer.onDrainEnd?.()
+    this.#draining = undefined
     this.#heartbeat.resume()
-    this.#endDrain()
-    this.#flush()
+    if (this.#pending === '' || this.#hand()) draining.resolve()
+    else {
+      this.#draining = draining
+      this.#heartbeat.hold()
+      this.#observer.onDrainStart?.()
+    }
   }
 
   #endDrain(): void {
@@ -246,6 +306,7 @@ class ResponseWriter implements SSEWriter {
     this.#stopped = true
     this.#stopReason = reason
     this.#heartbeat.stop()
+    this.#options.signal?.removeEventListener('abort', this.#signalAborted)
     const draining = this.#draining
     this.#draining = undefined
     draining?.reject(reason)

@@ -1,9 +1,9 @@
-import type { StreamEnd } from './diagnostics.js'
+import { type StreamEnd, warnOnce } from './diagnostics.js'
 import { type DialectName, selectDialect } from './dialects.js'
 import { readDuration } from './duration.js'
 import type { RelayOptions } from './relay-event-stream.js'
 import type { SocketCleanupOptions } from './socket-cleanup.js'
-import { checkWriterOptions, type SSEWriterOptions } from './sse-writer-options.js'
+import { type CheckedWriterOptions, checkWriterOptions, type SSEWriterOptions } from './sse-writer-options.js'
 import type { StreamDialect } from './stream-dialect.js'
 import { resolveTimeouts, type StreamTimeouts } from './timeout-options.js'
 import { timeoutProfiles } from './timeout-profiles.js'
@@ -66,10 +66,10 @@ export function checkStreamOptions(options: StreamOptions, more: readonly string
     onEnd,
   } = options
   if (typeof timeouts !== 'function') resolveTimeouts(timeouts, timeoutProfiles.streaming)
-  checkWriterOptions(writer)
-  if (cleanup !== undefined && cleanup !== false && (typeof cleanup !== 'object' || cleanup === null)) {
-    throw new TypeError(`cleanup must be an object or false, got ${String(cleanup)}`)
-  }
+  checkNames('writer', writer, writerNames)
+  checkNames('relay', relay, ['maxEventBytes', 'onTruncated'])
+  if (cleanup !== undefined && cleanup !== false) checkNames('cleanup', cleanup, ['graceMs', 'lingerMs'])
+  checkCommitWindow(checkWriterOptions(writer), writer, timeouts)
   if (exposeDetails !== undefined && typeof exposeDetails !== 'boolean') {
     throw new TypeError(`exposeDetails must be true or false, got ${JSON.stringify(exposeDetails)}`)
   }
@@ -104,4 +104,39 @@ function ownerOf(name: string): string | undefined {
 
 function isModelList(value: unknown): boolean {
   return Array.isArray(value) && value.every((model) => typeof model === 'string' || model instanceof RegExp)
+}
+
+const writerNames = ['heartbeatMs', 'commitAfterMs', 'headers', 'cors', 'maxBufferedBytes']
+
+function checkNames(owner: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(
+      `${owner} must be an object${owner === 'cleanup' ? ' or false' : ''}, got ${String(options)}`,
+    )
+  }
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) {
+      throw new TypeError(`${owner}.${name} is not an option; there are ${known.join(', ')}`)
+    }
+  }
+}
+
+/** A head that is sent no earlier than the deadline it waits for comes too late for anything. */
+function checkCommitWindow(
+  { heartbeatMs, commitAfterMs }: CheckedWriterOptions,
+  writer: NonNullable<StreamOptions['writer']>,
+  timeouts: StreamOptions['timeouts'],
+): void {
+  const { firstByteMs } = timeouts || {}
+  const bothSet = writer.commitAfterMs !== undefined && typeof firstByteMs === 'number'
+  if (bothSet && Number.isFinite(commitAfterMs) && commitAfterMs >= firstByteMs) {
+    throw new RangeError(
+      `writer.commitAfterMs (${commitAfterMs}) must be shorter than timeouts.firstByteMs (${firstByteMs})`,
+    )
+  }
+  if (heartbeatMs > 30_000 && Number.isFinite(heartbeatMs)) {
+    warnOnce(
+      `writer.heartbeatMs (${heartbeatMs}) is longer than the 30 s after which many load balancers cut a stream`,
+    )
+  }
 }

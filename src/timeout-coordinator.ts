@@ -96,10 +96,11 @@ export class TimeoutCoordinator implements Disposable {
     return this.#clock.now() - this.#startedAt
   }
 
-  /** From the start to the first upstream activity; `undefined` before it. */
+  /** From the start to the first upstream activity or event; `undefined` before it. */
   get ttfbMs(): number | undefined {
-    const { firstByteAt } = this.#deadlines
-    return firstByteAt === never ? undefined : firstByteAt - this.#startedAt
+    const { firstByteAt, firstWriteAt = never } = this.#deadlines
+    const first = Math.min(firstByteAt, firstWriteAt)
+    return first === never ? undefined : first - this.#startedAt
   }
 
   /** The longest time between two touches. */
@@ -142,6 +143,14 @@ export class TimeoutCoordinator implements Disposable {
     if (this.#deadlines.bytes(this.#clock.now())) this.#plan()
   }
 
+  /**
+   * Records an event that the handler has written. It is no upstream activity, but gives an upstream that has
+   * not begun, or that there is none of, its `firstByteMs` again.
+   */
+  wrote(): void {
+    this.#deadlines.wrote(this.#clock.now())
+  }
+
   /** Records that an event with content has come. */
   content(): void {
     if (this.timeouts.stallMs === never && this.timeouts.firstEventMs === never) return
@@ -152,10 +161,10 @@ export class TimeoutCoordinator implements Disposable {
   /**
    * The client must catch up first: the upstream is left alone, and is not blamed for its silence.
    *
-   * @param backlog how much the client has yet to read; one that lowers it is slow, not stalled
+   * @param taken how much the client has taken so far; one that takes more is slow, not stalled
    */
-  drainStarted(backlog: () => number): void {
-    this.#deadlines.drainStarted(this.#clock.now(), backlog)
+  drainStarted(taken: () => number): void {
+    this.#deadlines.drainStarted(this.#clock.now(), taken)
     this.#plan()
   }
 

@@ -14,6 +14,11 @@ export function releaseReader(stream: ReadableStream<Uint8Array>): void {
   held.delete(stream)
 }
 
+/** The reader of ours that holds a stream, if one does. */
+export function heldReader(stream: ReadableStream<Uint8Array>): Reader | undefined {
+  return held.get(stream)
+}
+
 /** @returns `undefined` when somebody else holds it */
 export function cancelHeld(stream: ReadableStream<Uint8Array>, reason: unknown): Promise<void> | undefined {
   if (!stream.locked) return stream.cancel(reason)

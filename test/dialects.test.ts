@@ -55,6 +55,12 @@ describe('openai-chat', () => {
     expect(failed.complete).toBe(false)
   })
 
+  test('is not opened again by an empty delta after the finish', () => {
+    const stream = dialects.openaiChat.follow()
+    for (const data of [chatChunk('a'), chatChunk('', 'stop'), chatChunk('')]) stream.observe({ data })
+    expect(stream.complete).toBe(true)
+  })
+
   test('knows content from role-only and empty deltas, and an error from both', () => {
     const stream = dialects.openaiChat.follow()
     const role = { choices: [{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }] }

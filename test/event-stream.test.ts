@@ -221,6 +221,28 @@ describe('limits', () => {
     })
   })
 
+  test('is counted in bytes', async () => {
+    const source = () => iterate(cut(`data: ${'漢'.repeat(600)}\n\n`, 100))
+    await expect(readAll(source(), { maxEventBytes: 1_700 })).rejects.toMatchObject({
+      code: 'upstream_event_too_large',
+    })
+    expect(await data(source(), { maxEventBytes: 1_800 })).toHaveLength(1)
+  })
+
+  test('a long async iterable is not kept in memory', async () => {
+    async function* long() {
+      for (let chunks = 0; chunks < 800; chunks++) yield Buffer.alloc(256 * 1024, ':\n')
+      yield Buffer.from('data: end\n\n')
+    }
+    const before = process.memoryUsage().arrayBuffers
+    let most = 0
+    const onChunk = () => {
+      most = Math.max(most, process.memoryUsage().arrayBuffers - before)
+    }
+    expect(await data(long(), { signal: new AbortController().signal, onChunk })).toEqual(['end'])
+    expect(most).toBeLessThan(150 * 1024 * 1024)
+  })
+
   test('a bad limit is named', async () => {
     await expect(readAll(iterate([]), { maxEventBytes: 0 })).rejects.toThrow(
       'relay.maxEventBytes must be a number above 0, got 0',

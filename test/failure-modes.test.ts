@@ -101,6 +101,12 @@ describe('before the head is sent, a failure has a status', () => {
   })
 
   test('FM-05: comments and role chunks are no content: 504 at firstEventMs', async () => {
+    const role = { choices: [{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }] }
+    await using pinging = await scene((exchange) => exchange.open().chunk(': ping\n\n').data(role), {
+      timeouts: { firstEventMs: 100, firstByteMs: 100 },
+    })
+    await pinging.client.finished()
+    expect(failureOf(pinging.client.data).code).toBe('upstream_first_event_timeout')
     await using s = await scene((exchange) => exchange.open().chunk(': ping\n\n'), {
       timeouts: { firstEventMs: 100, firstByteMs: 100 },
     })
@@ -147,7 +153,10 @@ describe('before the head is sent, a failure has a status', () => {
     expect(s.client.header('retry-after')).toBe('17')
     expect(s.client.text).not.toContain('org-secret')
     expect(await s.proxy.end()).toMatchObject({ outcome: 'upstream_error', status: 429 })
-    expect(s.upstream.openConnections).toBe(1)
+    // Its connection is sound: the next request goes over it.
+    using again = await rawRequest({ port: s.proxy.port, body: {} }).finished()
+    expect(again.status).toBe(429)
+    expect(s.upstream.connections).toBe(1)
   })
 
   test('FM-19: what the upstream says is shown with exposeDetails', async () => {
@@ -470,7 +479,7 @@ describe('the client reads slowly, or not at all', () => {
       await using proxy = await startProxy(
         async (stream) => {
           const look = setInterval(() => {
-            mostBacklog = Math.max(mostBacklog, stream.writer.backlog)
+            mostBacklog = Math.max(mostBacklog, stream.writer.bytes - stream.writer.taken)
           }, 10)
           try {
             await stream.relay(await open(upstream.url, stream))
@@ -506,6 +515,35 @@ describe('the client reads slowly, or not at all', () => {
     expect(s.client.data.at(-1)).toBe('[DONE]')
     expect(await s.proxy.end()).toMatchObject({ outcome: 'completed' })
   })
+
+  test.each(['in the middle', 'at the end'])(
+    'FM-28: it takes a large event slowly, %s: it moves, so it is not cut off',
+    async (where) => {
+      const total = 24 * 1024 * 1024
+      await using proxy = await startProxy(
+        async ({ writer }) => {
+          void writer.write({ data: chatChunk('x'.repeat(total)) })
+          if (where === 'in the middle') await writer.write({ data: chatChunk('y') })
+          await writer.write({ data: chatChunk('', 'stop') })
+        },
+        { timeouts: { drainMs: 400 }, writer: { maxBufferedBytes: 2 * total } },
+      )
+      using client = rawRequest({ port: proxy.port, body: {} })
+      const { socket } = client
+      // A sip at a time: the waits are shorter than drainMs, all of them together are longer.
+      for (let sips = 0, goal = 0; sips < 16; sips++) {
+        goal += 600 * 1024
+        socket.resume()
+        while (socket.bytesRead < goal) await once(socket, 'data')
+        socket.pause()
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+      socket.resume()
+      await client.finished()
+      expect(client.data.at(-1)).toBe('[DONE]')
+      expect(await proxy.end()).toMatchObject({ outcome: 'completed' })
+    },
+  )
 
   test('FM-29: it does not read the end: it is let go at drainMs', async () => {
     await using proxy = await startProxy(

@@ -4,9 +4,11 @@ import { inspect } from 'node:util'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import {
   channels,
+  dialects,
   type HandleStreamOptions,
   handleStream,
   type Stream,
+  type StreamDialect,
   type StreamEnd,
   type UpstreamError,
 } from '../src/index.js'
@@ -301,6 +303,14 @@ describe('options', () => {
     [{ timeout: 5 }, 'options.timeout is not an option; did you mean timeouts?'],
     [{ whatever: 5 }, 'options.whatever is not an option; there are timeouts, writer'],
     [{ heartbeatMs: 5 }, 'did you mean writer.heartbeatMs?'],
+    [{ requestId: 'a\nb' }, 'requestId must be letters'],
+    [{ writer: { heartbeat: 5 } }, 'writer.heartbeat is not an option; there are heartbeatMs'],
+    [{ relay: { max: 5 } }, 'relay.max is not an option'],
+    [{ cleanup: { linger: 5 } }, 'cleanup.linger is not an option'],
+    [
+      { writer: { commitAfterMs: 500 }, timeouts: { firstByteMs: 500 } },
+      'writer.commitAfterMs (500) must be shorter than timeouts.firstByteMs (500)',
+    ],
     [{ cleanup: true }, 'cleanup must be an object or false, got true'],
     [{ exposeDetails: 'false' }, 'exposeDetails must be true or false, got "false"'],
     [{ advancedModels: 'o3' }, 'advancedModels must be a list of names and patterns, got o3'],
@@ -349,4 +359,145 @@ test('a stream is in the registry while it lives', async () => {
   await proxy.end()
   while (liveStreams().size > 0) await new Promise(setImmediate)
   expect(during).toBe(1)
+})
+
+describe('handlers that do it their own way', () => {
+  test('the app has sent the head itself', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange
+        .open()
+        .data(...chatAnswer('Hi'))
+        .end(),
+    )
+    await using proxy = await startProxy(async (stream, _request, response) => {
+      response.setHeader('content-type', 'text/event-stream')
+      response.flushHeaders()
+      await stream.relay(await http(upstream.url, stream))
+    })
+    using client = await ask(proxy.port).finished()
+    expect(textOf(client.data)).toBe('Hi')
+    expect(client.data.at(-1)).toBe('[DONE]')
+  })
+
+  test('a role chunk is written first: the upstream has its firstByteMs all the same', async () => {
+    await using upstream = await startUpstream(async (exchange) => {
+      await new Promise((resolve) => setTimeout(resolve, 400))
+      exchange
+        .open()
+        .data(...chatAnswer('Hi'))
+        .end()
+    })
+    await using proxy = await startProxy(
+      async (stream) => {
+        await stream.writer.write({ data: chatChunk('') })
+        await stream.relay(await http(upstream.url, stream))
+      },
+      { timeouts: { firstByteMs: 5_000, inactivityMs: 100 } },
+    )
+    using client = await ask(proxy.port).finished()
+    expect(textOf(client.data)).toBe('Hi')
+  })
+
+  test('the upstream that is read has nothing to say: never an empty 200', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange.answer('200 OK', '<p>hello</p>', 'Content-Type: text/plain'),
+    )
+    await using proxy = await startProxy(
+      async (stream) => {
+        for await (const event of stream.read(await http(upstream.url, stream)))
+          void stream.writer.write(event)
+      },
+      { dialect: 'plain' },
+    )
+    using client = await ask(proxy.port).finished()
+    expect(client.status).toBe(502)
+  })
+
+  test('the response was answered before: the handler is not run', async () => {
+    let handled = false
+    await using server = await listen(async (_request, response) => {
+      response.end('too late')
+      await handleStream(response, () => {
+        handled = true
+      })
+    })
+    using client = await ask(server.port).finished()
+    expect(client.bodyText).toBe('too late')
+    expect(handled).toBe(false)
+  })
+
+  test('the handler closes the writer itself', async () => {
+    await using proxy = await startProxy(({ writer }) => {
+      void writer.write({ data: chatChunk('Hi') })
+      writer.close({ data: '[DONE]' })
+    })
+    using client = await ask(proxy.port).finished()
+    expect(client.data.at(-1)).toBe('[DONE]')
+    expect(await proxy.end()).toMatchObject({ outcome: 'completed', sawTerminal: true })
+  })
+
+  test('the relay takes its time, unwaited for', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
+    await using proxy = await startProxy((stream) => {
+      void stream.relay(http(upstream.url, stream))
+    })
+    using client = await ask(proxy.port).received('Hel')
+    ;(await upstream.exchange(0)).data(chatChunk('lo'), chatChunk('', 'stop'), '[DONE]').end()
+    await client.finished()
+    expect(textOf(client.data)).toBe('Hello')
+    expect(client.data.at(-1)).toBe('[DONE]')
+  })
+
+  test('the upstream breaks after a complete answer; a bug after it is a bug all the same', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange.open().data(chatChunk('Hi'), chatChunk('', 'stop')),
+    )
+    await using proxy = await startProxy(async (stream) => stream.relay(await http(upstream.url, stream)))
+    using client = await ask(proxy.port).received('stop')
+    await (await upstream.exchange(0)).reset()
+    await client.finished()
+    expect(client.data.at(-1)).toBe('[DONE]')
+    const end = { outcome: 'completed', suppressed: ['upstream_hangup'], sawTerminal: true }
+    expect(await proxy.end()).toMatchObject(end)
+
+    await using buggy = await startProxy(({ writer }) => {
+      void writer.write({ data: chatChunk('', 'stop') })
+      throw new Error('bug')
+    })
+    using other = await ask(buggy.port).finished()
+    expect(failureOf(other.data).code).toBe('internal_error')
+  })
+
+  test('FM-42: the server’s own timeout is shorter than a silence', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hi')))
+    await using proxy = await startProxy(
+      async (stream) => stream.relay(await http(upstream.url, stream)),
+      {},
+      150,
+    )
+    using client = await ask(proxy.port).received('Hi')
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    ;(await upstream.exchange(0)).data('[DONE]').end()
+    await client.finished()
+    expect(client.data.at(-1)).toBe('[DONE]')
+  })
+
+  test('a dialect that fails itself does not keep the client waiting', async () => {
+    const dialect: StreamDialect = {
+      ...dialects.openaiChat,
+      follow: () => ({
+        ...dialects.plain.follow(),
+        failing: () => {
+          throw new Error('bug')
+        },
+      }),
+    }
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hi')).fin())
+    await using proxy = await startProxy(async (stream) => stream.relay(await http(upstream.url, stream)), {
+      dialect,
+    })
+    using client = await ask(proxy.port).closed()
+    expect(client.body.complete).toBe(false)
+    expect(await proxy.end()).toMatchObject({ outcome: 'upstream_hangup' })
+  })
 })

@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { liveStreams } from '../src/live-streams.js'
 import { startMixedStreams } from './support/mixed-streams.js'
-import { upstreamClients } from './support/proxy.js'
+import { agent, upstreamClients } from './support/proxy.js'
 
 afterEach(() => void vi.useRealTimers())
 
@@ -31,4 +31,16 @@ test('FM-50: after 1,000 mixed streams no timer, listener or socket is left, and
     for (const event of ['error', 'close', 'drain']) expect(socket.listenerCount(event)).toBeLessThan(8)
   }
   expect(streams.upstream.openConnections).toBeLessThanOrEqual(40)
+  for (let good = 0; good < 30; good++) {
+    await streams.run(streams.goodAfter(total) + 7 * good)
+    await streams.proxy.end(total + good)
+  }
+  // Nor have the proxy's own kept sockets collected anything from the streams they served.
+  const kept = Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? [])
+  expect(kept.length).toBeGreaterThan(0)
+  for (const socket of kept) {
+    for (const event of ['error', 'close', 'connect', 'drain', 'end']) {
+      expect(socket.listenerCount(event), event).toBeLessThan(6)
+    }
+  }
 })

@@ -5,7 +5,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { PassThrough } from 'node:stream'
 import axios from 'axios'
 import { Agent as UndiciAgent, request as undiciRequest } from 'undici'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { coordinatedSocketCleanup } from '../src/index.js'
 import { startUpstream } from './support/scripted-upstream.js'
 
@@ -99,6 +99,17 @@ describe('what stands for one exchange', () => {
   })
 })
 
+describe('a list', () => {
+  test('of which a part was released before: the rest is not forgotten', async () => {
+    await using upstream = await begun()
+    const [a, b] = [await httpResponse(upstream.url), await httpResponse(upstream.url)]
+    await coordinatedSocketCleanup(a, { reason })
+    expect(await coordinatedSocketCleanup([a, b], { reason })).toMatchObject({ closed: true })
+    await (await upstream.exchange(1)).closed
+    expect(b.destroyed).toBe(true)
+  })
+})
+
 describe('linger', () => {
   test.each<[string, (url: string) => Promise<unknown>]>([
     ['node:http', (url) => new Promise((resolve) => request(url, { agent }).on('response', resolve).end())],
@@ -169,10 +180,11 @@ describe('what cannot be helped', () => {
 
   test('a stream that does not close is reported, and never rejects', async () => {
     const stuck = new PassThrough({ destroy: () => {} })
-    expect(await coordinatedSocketCleanup(stuck, { graceMs: 20 })).toMatchObject({
-      closed: false,
-      forced: true,
-    })
+    const destroy = vi.fn()
+    Object.assign(stuck, { socket: { destroy, on: () => {} } })
+    const report = await coordinatedSocketCleanup(stuck, { graceMs: 20 })
+    expect(report).toMatchObject({ closed: false, forced: true })
+    expect(destroy).toHaveBeenCalledOnce()
   })
 
   test('a complete answer nobody read, whose request is aborted, does not end the process', async () => {

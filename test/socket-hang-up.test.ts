@@ -8,9 +8,11 @@ import { request as undiciRequest } from 'undici'
 import { describe, expect, test } from 'vitest'
 import { toStreamError } from '../src/error-causes.js'
 import {
+  createSSEWriter,
   handleSocketHangUp,
   isSocketHangUp,
   isStreamError,
+  relayEventStream,
   respondWithError,
   StreamError,
   UpstreamError,
@@ -108,6 +110,10 @@ describe('classification', () => {
     [Object.assign(new Error('x'), { code: 'Z_DATA_ERROR' }), 'upstream_protocol', 502],
     [Object.assign(new Error('x'), { code: 'UND_ERR_HEADERS_TIMEOUT' }), 'timeout', 504],
     [Object.assign(new Error('x'), { code: 'ETIMEDOUT' }), 'timeout', 504],
+    [Object.assign(new Error('x'), { code: 'ETIMEDOUT', syscall: 'connect' }), 'timeout', 504],
+    [Object.assign(new Error('x'), { code: 'ETIMEDOUT', syscall: 'read' }), 'upstream_hangup', 503],
+    [Object.assign(new Error('x'), { code: 'EHOSTUNREACH', syscall: 'connect' }), 'upstream_connect', 503],
+    [Object.assign(new Error('x'), { code: 'EHOSTUNREACH', syscall: 'read' }), 'upstream_hangup', 503],
     [new DOMException('x', 'TimeoutError'), 'timeout', 504],
     [
       new TypeError('fetch failed', { cause: Object.assign(new Error(), { code: 'ENOTFOUND' }) }),
@@ -153,13 +159,17 @@ describe('handleSocketHangUp', () => {
 
   test('before the head: 503 with JSON, and the connection stands', async () => {
     await using server = await listen((_request, response) => {
-      response.setHeader('ETag', 'x').setHeader('Content-Type', 'text/plain')
+      response
+        .setHeader('ETag', 'x')
+        .setHeader('Content-Type', 'text/plain')
+        .setHeader('Content-Encoding', 'gzip')
       expect(handleSocketHangUp(hangUp, response)).toBe(true)
     })
     using client = await rawRequest({ port: server.port }).finished()
     expect(client.status).toBe(503)
     expect(client.header('retry-after')).toBe('1')
     expect(client.header('etag')).toBeUndefined()
+    expect(client.header('content-encoding')).toBeUndefined()
     expect(client.json.error).toEqual({
       message: 'The upstream closed the connection before the answer was complete.',
       type: 'server_error',
@@ -181,6 +191,30 @@ describe('handleSocketHangUp', () => {
       error: { code: 'connection_reset' },
       choices: [{ delta: { role: 'error', content: '' }, finish_reason: 'error' }],
     })
+  })
+
+  test('beside a writer: the events that were written come first', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().chunk('data: "Hello"\n\n').fin())
+    await using server = await listen(async (_request, response) => {
+      const writer = createSSEWriter(response)
+      try {
+        await relayEventStream(await fetch(upstream.url), writer)
+      } catch (error) {
+        handleSocketHangUp(error, response)
+      }
+    })
+    using client = await rawRequest({ port: server.port }).finished()
+    expect(client.status).toBe(200)
+    expect(client.data[0]).toBe('"Hello"')
+    expect(client.data[1]).toContain('connection_reset')
+  })
+
+  test('a HEAD request gets a head', async () => {
+    await using server = await listen((_request, response) => void handleSocketHangUp(hangUp, response))
+    using client = await rawRequest({ port: server.port, method: 'HEAD' }).received('\r\n\r\n')
+    client.send({ method: 'HEAD' })
+    await client.until(() => client.text.split('HTTP/1.1 503').length === 3)
+    expect(client.text).not.toContain('connection_reset')
   })
 
   test('in any other body: a cut, which cannot be taken for the end', async () => {

@@ -17,7 +17,7 @@ import {
   type StreamResponse,
 } from '../src/index.js'
 import { listen } from './support/proxy.js'
-import { rawRequest } from './support/raw-client.js'
+import { RawClient, rawRequest } from './support/raw-client.js'
 import { withResolvers } from './support/with-resolvers.js'
 
 afterEach(() => vi.useRealTimers())
@@ -249,10 +249,10 @@ describe('heartbeats', () => {
     const writer = await opened.promise
     void writer.write({ data: 'x'.repeat(16 * 1024 * 1024) })
     await full.promise
-    const { backlog } = writer
+    const before = writer.bytes
     vi.advanceTimersByTime(60_000)
     expect(writer.heartbeats).toBe(0)
-    expect(writer.backlog).toBeLessThanOrEqual(backlog)
+    expect(writer.bytes).toBe(before)
     client.socket.resume()
     await client.received('\n\n')
     vi.advanceTimersByTime(10_000)
@@ -358,6 +358,23 @@ describe('HTTP/2', () => {
     expect(text).toBe('data: a\n\ndata: b\n\n')
   })
 
+  test('what an app writes there of connection headers is left out', async () => {
+    const server = createHttp2Server((_request, response) => {
+      createSSEWriter(response as StreamResponse, { headers: { 'Keep-Alive': 'timeout=5' } }).close({
+        data: 'x',
+      })
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const stream = session.request({ ':path': '/' }).setEncoding('utf8')
+    let text = ''
+    for await (const chunk of stream) text += chunk
+    expect(text).toBe('data: x\n\n')
+    session.destroy()
+    server.close()
+  })
+
   test('FM-38: a client that resets has left', async () => {
     const opened = withResolvers<SSEWriter>()
     await using server = await http2Server((writer) => {
@@ -386,6 +403,96 @@ describe('HTTP/2', () => {
     expect(written).toBeLessThan(100)
     stream.resume()
     await done.promise
+  })
+})
+
+describe('what goes wrong around it', () => {
+  test('a head that cannot be sent stops the stream, not the process', async () => {
+    const stopped = withResolvers<unknown>()
+    await using server = await listen((_request, response) => {
+      const writer = createSSEWriter(response)
+      Object.assign(response, {
+        writeHead: () => {
+          throw new Error('a hook of the app')
+        },
+      })
+      writer.signal.addEventListener('abort', () => stopped.resolve(writer.signal.reason))
+      void writer.write({ data: 'x' })
+    })
+    using _client = rawRequest({ port: server.port })
+    expect(await stopped.promise).toMatchObject({ outcome: 'internal' })
+  })
+
+  test('nothing is written into an answer that is no event stream', async () => {
+    const refused = withResolvers<unknown>()
+    await using server = await listen(async (_request, response) => {
+      const writer = createSSEWriter(response, { commitAfterMs: 10, heartbeatMs: 10 })
+      response.writeHead(200, { 'content-type': 'application/json' })
+      response.write('{"a":')
+      await new Promise((resolve) => setTimeout(resolve, 60))
+      await writer.write({ data: 'x' }).catch(refused.resolve)
+      response.end('1}')
+    })
+    using client = await rawRequest({ port: server.port }).finished()
+    expect(client.bodyText).toBe('{"a":1}')
+    expect(await refused.promise).toMatchObject({ message: 'The response is being answered otherwise.' })
+  })
+
+  test('a signal that lives on is left without a listener', async () => {
+    const controller = new AbortController()
+    const added = vi.spyOn(controller.signal, 'addEventListener')
+    const removed = vi.spyOn(controller.signal, 'removeEventListener')
+    const closed = withResolvers()
+    await using server = await listen((_request, response) => {
+      createSSEWriter(response, { signal: controller.signal }).close({ data: 'x' })
+      response.once('close', closed.resolve)
+    })
+    using _client = await rawRequest({ port: server.port }).finished()
+    await closed.promise
+    await new Promise(setImmediate)
+    expect(removed.mock.calls.length).toBe(added.mock.calls.length)
+  })
+
+  test('a late error of the response ends nothing', async () => {
+    await using server = await writerServer((writer, response) => {
+      writer.close({ data: 'x' })
+      response.emit('error', new Error('late'))
+    })
+    using client = await rawRequest({ port: server.port }).finished()
+    expect(client.data).toEqual(['x'])
+  })
+
+  test('of two pipelined requests the second knows too that the client has left', async () => {
+    const signals: AbortSignal[] = []
+    const both = withResolvers()
+    await using server = await writerServer((writer) => {
+      if (signals.push(writer.signal) === 2) both.resolve()
+    })
+    using client = new RawClient(server.port)
+    client.send({ path: '/a' }).send({ path: '/b' })
+    await both.promise
+    const aborted = Promise.all(signals.map((signal) => once(signal, 'abort')))
+    client.reset()
+    await aborted
+  })
+
+  test('a body that nobody reads does not stand in the way of the next request', async () => {
+    await using server = await writerServer((writer) => writer.close({ data: 'x' }))
+    using client = await rawRequest({ port: server.port, body: 'x'.repeat(3_000_000) }).finished()
+    client.send({})
+    await client.until(() => client.text.split('data: x').length === 3)
+  })
+
+  test('a body that the handler reads later is all there', async () => {
+    await using server = await listen(async (request, response) => {
+      const writer = createSSEWriter(response, { commitAfterMs: 10 })
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      let length = 0
+      for await (const chunk of request) length += chunk.length
+      writer.close({ data: length })
+    })
+    using client = await rawRequest({ port: server.port, body: 'x'.repeat(100_000) }).finished()
+    expect(client.data).toEqual(['100000'])
   })
 })
 

@@ -25,12 +25,15 @@ export async function answerJson(
   using timeouts = new TimeoutCoordinator(options.timeouts, { defaults })
   const left = () => timeouts.settle(new StreamError('client_gone'))
   response.once('close', left)
+  // A listener on a response that was left before is never called.
+  if (response.closed || response.destroyed) left()
   try {
     const answer = await timeouts.run(work({ signal: timeouts.signal, timeouts }))
-    response.off('close', left)
     response.setHeader('content-type', 'application/json; charset=utf-8')
     response.end(JSON.stringify(answer))
   } catch (error) {
     respondWithError(error, response, { dialect: 'openaiChat' })
+  } finally {
+    response.off('close', left)
   }
 }

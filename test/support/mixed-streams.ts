@@ -36,6 +36,8 @@ export interface MixedStreams extends AsyncDisposable {
   readonly proxy: TestProxy
   /** Runs one stream of the next kind to its end. Clients of silent upstreams leave. */
   run(index: number): Promise<void>
+  /** The number of a good stream, not before this one; every seventh after it is another. */
+  goodAfter(index: number): number
   /** How the streams should have ended, by the kind they were. */
   expected(index: number): string[]
 }
@@ -53,6 +55,7 @@ export async function startMixedStreams(open: OpenUpstream, options = {}): Promi
   return {
     upstream,
     proxy,
+    goodAfter: (index) => Math.ceil(index / kinds.length) * kinds.length,
     expected: (index) => kinds[index % kinds.length]?.outcomes ?? [],
     async run(index) {
       using client = new RawClient(proxy.port).send({ path: `/stream-${index}/chat/completions`, body: {} })

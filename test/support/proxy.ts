@@ -26,8 +26,10 @@ export interface TestServer extends AsyncDisposable {
 
 export async function listen(
   listener: (request: IncomingMessage, response: ServerResponse) => void,
+  timeoutMs = 0,
 ): Promise<TestServer> {
   const server = createServer(listener)
+  server.timeout = timeoutMs
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
@@ -52,6 +54,7 @@ export interface TestProxy extends TestServer {
 export async function startProxy(
   handler: (stream: Stream, request: IncomingMessage, response: ServerResponse) => unknown,
   options: HandleStreamOptions = {},
+  serverTimeoutMs = 0,
 ): Promise<TestProxy> {
   const ends: StreamEnd[] = []
   const waiting: (() => void)[] = []
@@ -64,7 +67,7 @@ export async function startProxy(
         options.onEnd?.(end)
       },
     })
-  })
+  }, serverTimeoutMs)
   return {
     ...server,
     ends,
@@ -79,7 +82,8 @@ export async function startProxy(
 /** How a handler may call its upstream. */
 export type OpenUpstream = (url: string, stream: Stream) => Promise<UpstreamSource>
 
-const agent = new Agent({ keepAlive: true, timeout: 30_000 })
+/** The pool that the `http` client takes its connections from. */
+export const agent = new Agent({ keepAlive: true, timeout: 30_000 })
 const dispatcher = new UndiciAgent({ headersTimeout: 0, bodyTimeout: 0 })
 
 /** The four clients that the library promises to understand. */

@@ -526,17 +526,17 @@ describe('the client reads slowly, or not at all', () => {
           if (where === 'in the middle') await writer.write({ data: chatChunk('y') })
           await writer.write({ data: chatChunk('', 'stop') })
         },
-        { timeouts: { drainMs: 400 }, writer: { maxBufferedBytes: 2 * total } },
+        { timeouts: { drainMs: 1_000 }, writer: { maxBufferedBytes: 2 * total } },
       )
       using client = rawRequest({ port: proxy.port, body: {} })
       const { socket } = client
       // A sip at a time: the waits are shorter than drainMs, all of them together are longer.
-      for (let sips = 0, goal = 0; sips < 16; sips++) {
-        goal += 600 * 1024
+      for (let sips = 0, goal = 0; sips < 11; sips++) {
+        goal += 2 * 1024 * 1024
         socket.resume()
         while (socket.bytesRead < goal) await once(socket, 'data')
         socket.pause()
-        await new Promise((resolve) => setTimeout(resolve, 100))
+        await new Promise((resolve) => setTimeout(resolve, 150))
       }
       socket.resume()
       await client.finished()

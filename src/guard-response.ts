@@ -6,7 +6,7 @@ import { recognizeDialect, selectDialect } from './dialects.js'
 import { finishResponse } from './end-response.js'
 import { toStreamError } from './error-causes.js'
 import { clientMessage, requestPath, respondWithError } from './error-response.js'
-import { StreamError } from './errors.js'
+import { type FailedOutcome, StreamError } from './errors.js'
 import { EventBoundary } from './event-boundary.js'
 import { EventStreamParser } from './event-stream.js'
 import {
@@ -142,14 +142,22 @@ export class ResponseGuard implements Guarded, GuardedStream {
    * @returns whether it has been taken care of
    */
   failed(error: unknown): boolean {
-    if (this.#state === 'streaming') this.timeouts.settle(toStreamError(error))
+    if (this.#state === 'streaming') this.#fail(error)
     return this.#state === 'closed'
   }
 
   /** The handler failed, and there is no framework to answer for it. */
   failedAtLast(error: unknown): void {
     if (this.#state === 'passing') this.#own.destroy(toStreamError(error))
-    else this.timeouts.settle(toStreamError(error))
+    else this.#fail(error)
+  }
+
+  /** What fails on a connection that is gone fails because it is gone. */
+  #fail(error: unknown, fallback: FailedOutcome = 'internal'): void {
+    const gone = isClosed(this.#response) && wasLeft(this.#response)
+    this.timeouts.settle(
+      gone ? new StreamError('client_gone', { cause: error }) : toStreamError(error, fallback),
+    )
   }
 
   #profile() {
@@ -260,7 +268,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
     if (this.#state === 'closed') return isClosed(this.#response) ? this.#own.destroy(error) : this.#response
     if (this.#state === 'passing' || isGone(this.#response)) return this.#own.destroy(error)
     if (this.#state === 'waiting' && error === undefined) return this.#own.destroy()
-    this.timeouts.settle(error ? toStreamError(error, 'upstream_hangup') : new StreamError('upstream_hangup'))
+    this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
     return this.#response
   }
 
@@ -335,10 +343,9 @@ export class ResponseGuard implements Guarded, GuardedStream {
     let ended = false
     const broken = (error: unknown = new StreamError('upstream_hangup')) => {
       if (ended || isGone(this.#response)) return
-      const reason = toStreamError(error, 'upstream_hangup')
       // A body that is no event stream can only be cut: it must not look complete.
-      if (this.#state === 'passing') this.#own.destroy(reason)
-      else this.timeouts.settle(reason)
+      if (this.#state === 'passing') this.#own.destroy(toStreamError(error, 'upstream_hangup'))
+      else this.#fail(error, 'upstream_hangup')
     }
     source.once('end', () => {
       ended = true

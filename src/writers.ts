@@ -1,7 +1,7 @@
 import type { SSEEvent } from './sse-encode.js'
 
 /** What the rest of the library may know of the writer of a response. */
-export interface ResponseOwner {
+interface ResponseOwner {
   readonly committed: boolean
   readonly events: number
   close(...last: SSEEvent[]): void

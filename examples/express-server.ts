@@ -2,16 +2,15 @@ import cors from 'cors'
 import express, { type ErrorRequestHandler, type RequestHandler } from 'express'
 import { respondWithError } from 'unhang'
 import { createStreamMiddleware } from 'unhang/express'
-import { QolabaClient } from './qolaba/client.js'
 import { modelList } from './qolaba/models.js'
-import { type Chat, toOpenAIChunks, toOpenAICompletion, toQolaba } from './qolaba/translate.js'
-import { answerJson } from './server/answer-json.js'
+import { type ChatCall, ChatProxy } from './server/chat.js'
 import { openAIError } from './server/openai-error.js'
 import { type AppSettings, run } from './server/run.js'
 
 /** An OpenAI-compatible proxy for Qolaba. */
-function createApp({ baseUrl, apiKey, timeouts, writer }: AppSettings) {
-  const qolaba = new QolabaClient(baseUrl)
+function createApp(settings: AppSettings) {
+  const proxy = new ChatProxy(settings)
+  const { timeouts, writer } = settings
   const app = express()
   app.disable('x-powered-by')
   app.use(cors({ exposedHeaders: ['x-request-id', 'retry-after'] }))
@@ -19,18 +18,11 @@ function createApp({ baseUrl, apiKey, timeouts, writer }: AppSettings) {
   app.get('/health', (_request, response) => void response.json({ status: 'ok' }))
 
   const requireKey: RequestHandler = (request, response, next) => {
-    const [, key = apiKey] = /^Bearer +(\S+)/i.exec(request.headers.authorization ?? '') ?? []
-    response.locals.key = apiKey ?? key
-    next(
-      response.locals.key
-        ? undefined
-        : openAIError(401, 'An API key is missing: send Authorization: Bearer KEY.'),
-    )
+    response.locals.key = proxy.readKey(request.headers.authorization)
+    next()
   }
   const readChat: RequestHandler = (request, response, next) => {
-    const chat = toQolaba(request.body)
-    if (chat.ignored.length > 0) response.set('x-ignored-parameters', chat.ignored.join(', '))
-    response.locals.chat = chat
+    response.locals.chat = proxy.readChat(request.body, response)
     next()
   }
 
@@ -42,20 +34,10 @@ function createApp({ baseUrl, apiKey, timeouts, writer }: AppSettings) {
     express.json({ limit: '20mb' }),
     readChat,
     createStreamMiddleware(
-      async ({ openUpstream, relay, signal, timeouts }, _request, { locals: { chat, key } }) => {
-        const upstream = await openUpstream(() => qolaba.streamChat(chat.body, { key, signal, timeouts }))
-        await relay(upstream, toOpenAIChunks(chat))
-      },
+      (stream, _request, response) => proxy.stream(stream, response.locals as ChatCall),
       { timeouts, writer },
     ),
-    (_request, response) => {
-      const { chat, key } = response.locals as { chat: Chat; key: string }
-      return answerJson(
-        response,
-        async (call) => toOpenAICompletion(chat, await qolaba.chat(chat.body, { key, ...call })),
-        { model: chat.model, timeouts },
-      )
-    },
+    (_request, response) => proxy.answer(response, response.locals as ChatCall),
   )
 
   app.use(({ method, path }, _response, next) => next(openAIError(404, `There is no ${method} ${path}.`)))

@@ -29,6 +29,7 @@ export async function answerJson(
   if (response.closed || response.destroyed) left()
   try {
     const answer = await timeouts.run(work({ signal: timeouts.signal, timeouts }))
+    response.statusCode = 200
     response.setHeader('content-type', 'application/json; charset=utf-8')
     response.end(JSON.stringify(answer))
   } catch (error) {

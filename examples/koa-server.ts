@@ -1,0 +1,71 @@
+import cors from '@koa/cors'
+import Router from '@koa/router'
+import Koa, { type Context, type Middleware } from 'koa'
+import bodyParser from 'koa-bodyparser'
+import { respondWithError } from 'unhang'
+import { createStreamMiddleware } from 'unhang/koa'
+import { modelList } from './qolaba/models.js'
+import { type ChatCall, ChatProxy } from './server/chat.js'
+import { openAIError } from './server/openai-error.js'
+import { type AppSettings, run } from './server/run.js'
+
+/** An OpenAI-compatible proxy for Qolaba. */
+function createApp(settings: AppSettings) {
+  const proxy = new ChatProxy(settings)
+  const { timeouts, writer } = settings
+  const app = new Koa()
+  const router = new Router()
+
+  app.use(async (context, next) => {
+    try {
+      await next()
+      if (context.respond === false || context.body !== undefined || context.status !== 404) return
+      throw openAIError(404, `There is no ${context.method} ${context.path}.`)
+    } catch (error) {
+      context.respond = false
+      respondWithError(error, context.res, { dialect: 'openaiChat' })
+    }
+  })
+  app.use(cors({ origin: '*', exposeHeaders: ['x-request-id', 'retry-after'] }))
+
+  router.get('/health', (context) => {
+    context.body = { status: 'ok' }
+  })
+
+  const requireKey: Middleware = (context, next) => {
+    context.state.key = proxy.readKey(context.get('authorization'))
+    return next()
+  }
+  const readChat: Middleware = (context, next) => {
+    context.state.chat = proxy.readChat(context.request.body, context.res)
+    return next()
+  }
+
+  router.get('/v1/models', requireKey, (context) => {
+    context.body = modelList
+  })
+
+  router.post(
+    '/v1/chat/completions',
+    requireKey,
+    bodyParser({ jsonLimit: '20mb', enableTypes: ['json'], onerror: refuseBody }),
+    readChat,
+    createStreamMiddleware((stream, { state }) => proxy.stream(stream, state as ChatCall), {
+      timeouts,
+      writer,
+    }),
+    async (context: Context) => {
+      context.respond = false
+      await proxy.answer(context.res, context.state as ChatCall)
+    },
+  )
+
+  return app.use(router.routes()).callback()
+}
+
+/** The body parser's own errors do not say that a client may read them. */
+function refuseBody({ message }: Error): never {
+  throw openAIError(400, message)
+}
+
+run(createApp)

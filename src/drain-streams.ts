@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2'
 import pTimeout from 'p-timeout'
 import { promiseTimers } from './clock.js'
 import { log } from './diagnostics.js'
@@ -24,53 +25,80 @@ export interface DrainReport {
   forced: number
 }
 
-let running: Promise<DrainReport> | undefined
+export type DrainableServer = Server | Http2Server | Http2SecureServer
+
+const running = new WeakMap<object, Promise<DrainReport>>()
 
 /**
  * Shuts a server down without cutting a stream: new streams are refused with 503, live ones finish, the rest
  * are told in their dialect, and only what does not even read that is cut. Every call gets the same report.
  *
+ * @param server a server of `node:http`, `node:https` or `node:http2`; of the streams of the process, those of
+ *   other servers are left alone
  * @throws TypeError that names the option and the value
  */
-export function drainStreams(server: Server, options: DrainOptions = {}): Promise<DrainReport> {
+export function drainStreams(server: DrainableServer, options: DrainOptions = {}): Promise<DrainReport> {
+  const known = running.get(server)
+  if (known) return known
   const noticeMs = options.noticeMs ? readDuration('noticeMs', options.noticeMs) : 0
   const graceMs = readDuration('graceMs', options.graceMs ?? 10_000)
   const forceMs = readDuration('forceMs', options.forceMs ?? 5_000)
-  running ??= drain(server, noticeMs, graceMs, forceMs)
-  return running
+  const report = drain(server, noticeMs, graceMs, forceMs)
+  running.set(server, report)
+  return report
 }
 
 async function drain(
-  server: Server,
+  server: DrainableServer,
   noticeMs: number,
   graceMs: number,
   forceMs: number,
 ): Promise<DrainReport> {
+  const sessions = watchSessions(server)
   if (noticeMs > 0) await within(new Promise(() => {}), noticeMs)
-  startDraining()
+  startDraining(server)
   server.prependListener('request', (_request, response) => {
-    response.shouldKeepAlive = false
+    // Before its head is sent, this is how Node is asked to say "Connection: close" itself.
+    if ('shouldKeepAlive' in response) response.shouldKeepAlive = false
   })
   server.close()
-  const streams = [...liveStreams()]
+  for (const session of sessions) session.close()
+  const streams = [...liveStreams()].filter((stream) => stream.server === server)
   log.drain('%d live streams', streams.length)
   let finished = 0
   const ended = streams.map(async (stream) => {
     await stream.ended
     finished++
     // Its connection is idle from now on, and nobody else would close it.
-    setImmediate(() => server.closeIdleConnections())
+    setImmediate(() => closeIdle(server))
   })
-  server.closeIdleConnections()
+  closeIdle(server)
   await within(Promise.all(ended), graceMs)
   const report = { finished, told: 0, forced: 0 }
-  for (const stream of liveStreams()) stream.stop(new StreamError('shutdown'))
+  for (const stream of streams) stream.stop(new StreamError('shutdown'))
   await within(Promise.all(ended), forceMs)
   report.told = finished - report.finished
   report.forced = streams.length - finished
-  if (report.forced > 0) server.closeAllConnections()
+  if (report.forced > 0) closeAll(server, sessions)
   log.drain('%d finished, %d told, %d forced', report.finished, report.told, report.forced)
   return report
+}
+
+/** HTTP/2 servers do not know their sessions; those that are open already are found by the streams in them. */
+function watchSessions(server: DrainableServer): Set<ServerHttp2Session> {
+  const sessions = new Set<ServerHttp2Session>()
+  for (const { session } of liveStreams()) if (session) sessions.add(session as ServerHttp2Session)
+  server.on('session', (session: ServerHttp2Session) => sessions.add(session))
+  return sessions
+}
+
+function closeIdle(server: DrainableServer): void {
+  if ('closeIdleConnections' in server) server.closeIdleConnections()
+}
+
+function closeAll(server: DrainableServer, sessions: Set<ServerHttp2Session>): void {
+  if ('closeAllConnections' in server) server.closeAllConnections()
+  for (const session of sessions) session.destroy()
 }
 
 function within(work: Promise<unknown>, limitMs: number): Promise<unknown> {

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import pTimeout from 'p-timeout'
 import { promiseTimers } from './clock.js'
 import { StreamTimeoutError } from './errors.js'
-import { isClosed } from './exchange.js'
+import { isClosed, whenFlushed } from './exchange.js'
 
 export interface FinishOptions {
   drainMs: number
@@ -23,7 +23,7 @@ export async function finishResponse(
 ): Promise<StreamTimeoutError | undefined> {
   if (response.writableFinished || isClosed(response)) return undefined
   const finished = new Promise<true>((resolve) => {
-    response.once('finish', () => resolve(true)).once('close', () => resolve(true))
+    whenFlushed(response, () => resolve(true))
   })
   for (let before = taken(); ; ) {
     if (await pTimeout(finished, { milliseconds: drainMs, message: false, customTimers: promiseTimers })) {

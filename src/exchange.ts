@@ -84,8 +84,19 @@ export function liftSocketTimeout(response: ServerResponse): void {
 }
 
 function keepAliveTimeoutOf(response: ServerResponse): number | undefined {
+  return (serverOf(response) as { keepAliveTimeout?: number } | undefined)?.keepAliveTimeout
+}
+
+/** The server that accepted the connection of a response. */
+export function serverOf(response: ServerResponse): object | undefined {
+  const socket = http2Stream(response)?.session?.socket ?? response.socket ?? response.req?.socket
   // Node sets `server` on the sockets it accepts; @types/node does not know.
-  return (response.socket as { server?: { keepAliveTimeout?: number } } | null)?.server?.keepAliveTimeout
+  return (socket as { server?: object } | null | undefined)?.server
+}
+
+/** The HTTP/2 session of a response. */
+export function sessionOf(response: ServerResponse): object | undefined {
+  return http2Stream(response)?.session
 }
 
 /** Whether a request id may be written to logs and headers. */
@@ -109,4 +120,11 @@ export function watchPipelined(response: ServerResponse, onClose: () => void): v
   if (http2Stream(response) || response.socket !== null || !socket) return
   socket.once('close', onClose)
   response.once('socket', () => socket.off('close', onClose))
+}
+
+/** Calls back when an ended response has left this process, or never will. */
+export function whenFlushed(response: ServerResponse, callback: () => void): void {
+  // The response of HTTP/2 says so only once the client's side of the stream has ended as well.
+  http2Stream(response)?.once('finish', callback)
+  response.once('finish', callback).once('close', callback)
 }

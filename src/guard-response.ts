@@ -120,7 +120,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
     response.on('close', this.#closed).on('drain', this.#drained).on('pipe', this.#piped)
     response.on('error', ignore)
     if (isClosed(response)) this.#closed()
-    else if (isDraining() && this.#wantsStream()) this.timeouts.settle(new StreamError('shutdown'))
+    else if (isDraining(response) && this.#wantsStream()) this.timeouts.settle(new StreamError('shutdown'))
   }
 
   get signal(): AbortSignal {
@@ -204,7 +204,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
     if (!response.hasHeader('x-request-id')) response.setHeader('x-request-id', this.requestId)
     this.#state = 'streaming'
     this.#reconsider()
-    this.#removeLiveStream = addLiveStream({
+    this.#removeLiveStream = addLiveStream(response, {
       stop: (reason) => void this.timeouts.settle(reason),
       ended: new Promise<void>((resolve) => {
         this.#resolveEnded = resolve

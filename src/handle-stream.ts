@@ -48,7 +48,7 @@ export async function handleStream(
   const stream = new ActiveStream(asServerResponse(response), options)
   // A turn later, so that the stream is among the live ones before its handler runs.
   const story = Promise.resolve().then(() => runStream(stream, asServerResponse(response), handler, options))
-  const removeLiveStream = addLiveStream({
+  const removeLiveStream = addLiveStream(asServerResponse(response), {
     stop: (reason) => void stream.timeouts.settle(reason),
     ended: story,
   })
@@ -71,7 +71,7 @@ async function runStream(
   let completed = true
   try {
     prepare(response, requestId)
-    if (isDraining()) throw new StreamError('shutdown')
+    if (isDraining(response)) throw new StreamError('shutdown')
     if (timeouts.reason) throw timeouts.reason
     if (isGone(response)) throw new StreamError('client_gone')
     await timeouts.run(Promise.race([fill(stream, handler), stream.terminal]))

@@ -31,6 +31,7 @@ export { type GuardedStream, type GuardOptions, getStream } from './guard-respon
 export { type HandleStreamOptions, handleStream, type StreamHandler } from './handle-stream.js'
 export type { RetryOptions } from './open-upstream.js'
 export { type EventMap, type RelayOptions, type RelayResult, relayEventStream } from './relay-event-stream.js'
+export { type AlignOptions, alignServerTimeouts, type TimeoutFinding } from './server-timeouts.js'
 export {
   coordinatedSocketCleanup,
   type SocketCleanupOptions,

@@ -1,7 +1,12 @@
+import type { ServerResponse } from 'node:http'
 import type { StreamError } from './errors.js'
+import { serverOf, sessionOf } from './exchange.js'
 
 /** A stream that is running in this process. */
 export interface LiveStream {
+  readonly server: object | undefined
+  /** The HTTP/2 session it is part of. */
+  readonly session: object | undefined
   /** Ends it for `reason`, telling its client. */
   stop(reason: StreamError): void
   /** Settles when its client has the ending. */
@@ -10,7 +15,7 @@ export interface LiveStream {
 
 interface Registry {
   streams: Set<LiveStream>
-  draining: boolean
+  draining: WeakSet<object>
 }
 
 const registryKey = Symbol.for('unhang.liveStreams')
@@ -18,25 +23,30 @@ const registryKey = Symbol.for('unhang.liveStreams')
 /** One registry per process, also with several copies of unhang in it. */
 function registry(): Registry {
   const holder = globalThis as { [registryKey]?: Registry }
-  holder[registryKey] ??= { streams: new Set(), draining: false }
+  holder[registryKey] ??= { streams: new Set(), draining: new WeakSet() }
   return holder[registryKey]
 }
 
 /** @returns a function that takes it off again */
-export function addLiveStream(stream: LiveStream): () => void {
+export function addLiveStream(
+  response: ServerResponse,
+  { stop, ended }: Pick<LiveStream, 'stop' | 'ended'>,
+): () => void {
   const { streams } = registry()
+  const stream = { stop, ended, server: serverOf(response), session: sessionOf(response) }
   streams.add(stream)
   return () => streams.delete(stream)
 }
 
-/** Whether new streams are being refused. */
-export function isDraining(): boolean {
-  return registry().draining
+/** Whether new streams of a response's server are being refused. */
+export function isDraining(response: ServerResponse): boolean {
+  const server = serverOf(response)
+  return server !== undefined && registry().draining.has(server)
 }
 
-/** From now on new streams are refused. */
-export function startDraining(): void {
-  registry().draining = true
+/** From now on new streams of a server are refused. */
+export function startDraining(server: object): void {
+  registry().draining.add(server)
 }
 
 /** The streams that are running in this process. */

@@ -1,5 +1,5 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
-import { drainStreams } from 'unhang'
+import { alignServerTimeouts, drainStreams } from 'unhang'
 import { startFakeUpstream } from '../qolaba/fake-upstream.js'
 import { readEnvironment, type Settings } from './environment.js'
 
@@ -22,6 +22,7 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
     })
     const server = createServer({ keepAliveTimeout: 65_000 }, app)
     server.once('error', fail)
+    for (const { message } of alignServerTimeouts(server)) console.warn(message)
     server.listen(port, host, () => announce(server, settings))
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {

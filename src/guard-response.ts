@@ -370,7 +370,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
       describeError(reason.cause ?? reason),
     )
     if (reason.outcome === 'client_gone' || isClosed(this.#response)) return this.#ended(false)
-    if (reason.outcome === 'client_stalled') {
+    if (reason.outcome === 'client_stalled' || this.#options.recovery === false) {
       this.#own.destroy(reason)
       return this.#ended(false)
     }

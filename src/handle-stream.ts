@@ -141,7 +141,7 @@ async function fail(
   const reason = timeouts.reason ?? error
   reason.committed = response.headersSent
   log.stream('%s: %s, %s: %s', requestId, reason.outcome, reason.code, describeError(reason.cause ?? reason))
-  if (reason.outcome === 'client_stalled') response.destroy(reason)
+  if (reason.outcome === 'client_stalled' || options.recovery === false) response.destroy(reason)
   if (isGone(response)) return false
   const { dialect, followed } = stream
   const complete = followed.complete && isUpstreamFault(reason)

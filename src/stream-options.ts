@@ -20,6 +20,10 @@ export interface StreamOptions {
   cleanup?: Pick<SocketCleanupOptions, 'graceMs' | 'lingerMs'> | false | undefined
   /** How the client's stream ends. Default: by the request's path. */
   dialect?: StreamDialect | DialectName | undefined
+  /**
+   * `false`: a stream that fails is not told of but cut, as it would be without unhang.
+   */
+  recovery?: boolean | undefined
   /** Whether a client may read what the upstream says of its errors. Default `false`. */
   exposeDetails?: boolean | undefined
   /** Models that get the `advanced` timeouts. */
@@ -34,6 +38,7 @@ const names: readonly (keyof StreamOptions)[] = [
   'relay',
   'cleanup',
   'dialect',
+  'recovery',
   'exposeDetails',
   'advancedModels',
   'onEnd',
@@ -55,23 +60,17 @@ export function checkStreamOptions(options: StreamOptions, more: readonly string
     const help = hint ? `did you mean ${hint}?` : `there are ${[...names, ...more].join(', ')}`
     throw new TypeError(`options.${name} is not an option; ${help}`)
   }
-  const {
-    timeouts,
-    writer = {},
-    relay = {},
-    cleanup,
-    dialect,
-    exposeDetails,
-    advancedModels,
-    onEnd,
-  } = options
+  const { timeouts, writer = {}, relay = {}, cleanup, dialect, advancedModels, onEnd } = options
   if (typeof timeouts !== 'function') resolveTimeouts(timeouts, timeoutProfiles.streaming)
   checkNames('writer', writer, writerNames)
   checkNames('relay', relay, ['maxEventBytes', 'onTruncated'])
   if (cleanup !== undefined && cleanup !== false) checkNames('cleanup', cleanup, ['graceMs', 'lingerMs'])
   checkCommitWindow(checkWriterOptions(writer), writer, timeouts)
-  if (exposeDetails !== undefined && typeof exposeDetails !== 'boolean') {
-    throw new TypeError(`exposeDetails must be true or false, got ${JSON.stringify(exposeDetails)}`)
+  for (const name of ['exposeDetails', 'recovery'] as const) {
+    const value: unknown = options[name]
+    if (value !== undefined && typeof value !== 'boolean') {
+      throw new TypeError(`${name} must be true or false, got ${JSON.stringify(value)}`)
+    }
   }
   if (advancedModels !== undefined && !isModelList(advancedModels)) {
     throw new TypeError(`advancedModels must be a list of names and patterns, got ${String(advancedModels)}`)

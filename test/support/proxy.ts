@@ -27,9 +27,11 @@ export interface TestServer extends AsyncDisposable {
 export async function listen(
   listener: (request: IncomingMessage, response: ServerResponse) => void,
   timeoutMs = 0,
+  keepAliveTimeoutMs = 5_000,
 ): Promise<TestServer> {
   const server = createServer(listener)
   server.timeout = timeoutMs
+  server.keepAliveTimeout = keepAliveTimeoutMs
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

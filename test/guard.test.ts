@@ -1,0 +1,367 @@
+import { once } from 'node:events'
+import { Agent, request as httpRequest, type RequestListener } from 'node:http'
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
+import type { AddressInfo } from 'node:net'
+import { pipeline, Readable } from 'node:stream'
+import { gunzipSync } from 'node:zlib'
+import compression from 'compression'
+import express from 'express'
+import Koa from 'koa'
+import { describe, expect, test } from 'vitest'
+import { guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
+import { wrapApp as wrapKoa } from '../src/adapters/koa.js'
+import { EventBoundary } from '../src/event-boundary.js'
+import { type GuardOptions, getStream, type StreamEnd, wrapApp } from '../src/index.js'
+import { chatAnswer, chatChunk, failureOf } from './support/chat.js'
+import { listen } from './support/proxy.js'
+import { RawClient, rawRequest } from './support/raw-client.js'
+import { startUpstream } from './support/scripted-upstream.js'
+
+const eventStream = { 'Content-Type': 'text/event-stream' }
+const wire = (...events: unknown[]) =>
+  events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
+
+describe('what is no event stream passes as it was', () => {
+  const app = () => {
+    const created = express()
+    created.get('/json', (_request, response) => void response.json({ a: 1 }))
+    created.get('/text', (_request, response) => void response.send('hello'))
+    created.get('/empty', (_request, response) => void response.status(204).end())
+    created.get('/redirect', (_request, response) => response.redirect('/json'))
+    created.get(
+      '/array',
+      (_request, response) => void response.writeHead(200, ['X-A', '1', 'X-B', '2']).end('x'),
+    )
+    created.get('/chunks', (_request, response) => {
+      response.write('a')
+      response.end('b')
+    })
+    created.get('/trailers', (_request, response) => {
+      response.write('a')
+      response.addTrailers({ 'X-Sum': '1' })
+      response.end()
+    })
+    created.get('/fail', () => {
+      throw new Error('bug')
+    })
+    created.get('/fail-later', async () => {
+      await new Promise(setImmediate)
+      throw Object.assign(new Error('teapot'), { status: 418 })
+    })
+    created.set('env', 'test')
+    return created
+  }
+  const koa = () => {
+    const created = new Koa()
+    created.silent = true
+    return created.use((context) => {
+      if (context.path === '/json') context.body = { a: 1 }
+      else if (context.path === '/text') context.body = 'hello'
+      else if (context.path === '/fail') throw new Error('bug')
+      else if (context.path === '/fail-later') context.throw(418, 'teapot')
+    })
+  }
+  const paths = [
+    '/json',
+    '/text',
+    '/empty',
+    '/redirect',
+    '/array',
+    '/chunks',
+    '/trailers',
+    '/fail',
+    '/fail-later',
+    '/none',
+  ]
+
+  test.each<[string, () => RequestListener, () => RequestListener]>([
+    ['Express 5', () => app() as unknown as RequestListener, () => wrapExpress(app())],
+    ['Koa 3', () => koa().callback(), () => wrapKoa(koa())],
+  ])(
+    'under wrapApp %s answers byte for byte, errors before the head and 404 included',
+    async (_name, bare, wrapped) => {
+      await using before = await listen(bare())
+      await using after = await listen(wrapped())
+      for (const path of paths) {
+        for (const method of ['GET', 'HEAD', 'POST']) {
+          const texts: string[] = []
+          for (const { port } of [before, after]) {
+            using client = rawRequest({ port, path, method, headers: { Connection: 'close' } })
+            await client.closed()
+            texts.push(client.text.replace(/^Date: .*$/m, 'Date:'))
+          }
+          expect(texts[1], `${method} ${path}`).toBe(texts[0])
+        }
+      }
+    },
+  )
+
+  test('and leaves no record, even on a path for chats', async () => {
+    const ends: StreamEnd[] = []
+    const listener = wrapApp((_request, response) => void response.end('{}'), {
+      onEnd: (end) => ends.push(end),
+    })
+    await using server = await listen(listener)
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(client.bodyText).toBe('{}')
+    await new Promise(setImmediate)
+    expect(ends).toEqual([])
+  })
+
+  test('a client that leaves a JSON request aborts its signal', async () => {
+    const aborted = new Promise<unknown>((resolve) => {
+      void listen(
+        wrapApp((request) => {
+          const { signal } = getStream(request) as { signal: AbortSignal }
+          signal.addEventListener('abort', () => resolve(signal.reason))
+        }),
+      ).then(async ({ port }) => {
+        const client = rawRequest({ port, path: '/json', method: 'GET' })
+        await once(client.socket, 'connect')
+        setTimeout(() => client.reset(), 20)
+      })
+    })
+    expect(await aborted).toMatchObject({ outcome: 'client_gone' })
+  })
+})
+
+describe('what handlers do with streams', () => {
+  async function guarded(
+    handler: Parameters<typeof wrapApp>[0],
+    options: GuardOptions = {},
+    path = '/v1/chat/completions',
+  ) {
+    await using server = await listen(wrapApp(handler, options))
+    using client = await rawRequest({ port: server.port, path, body: { stream: true } }).finished()
+    return client
+  }
+  const broken = (...events: unknown[]) => {
+    const source = new Readable({ read() {} })
+    source.push(wire(...events))
+    setTimeout(() => source.destroy(Object.assign(new Error('reset'), { code: 'ECONNRESET' })), 20)
+    return source
+  }
+
+  test.each<[string, Parameters<typeof wrapApp>[0]]>([
+    [
+      'FM-41: .pipe(res)',
+      (_request, response) => void broken(chatChunk('Hi')).pipe(response.writeHead(200, eventStream)),
+    ],
+    [
+      'pipeline(source, res)',
+      (_request, response) =>
+        void pipeline(broken(chatChunk('Hi')), response.writeHead(200, eventStream), () => {}),
+    ],
+    [
+      'res.destroy()',
+      (_request, response) => {
+        response.writeHead(200, eventStream).write(wire(chatChunk('Hi')))
+        setTimeout(() => response.destroy(), 20)
+      },
+    ],
+  ])('%s: a source that breaks', async (_how, handler) => {
+    const client = await guarded(handler)
+    expect(client.body.complete).toBe(true)
+    expect(failureOf(client.data).code).toBe('connection_reset')
+  })
+
+  test('a source that breaks before its first byte', async () => {
+    const client = await guarded((_request, response) => void broken().pipe(response))
+    expect(client.status).toBe(503)
+  })
+
+  test('a source that is no event stream is cut: what is not whole must not look so', async () => {
+    const client = await guarded((_request, response) => {
+      const source = new Readable({ read() {} })
+      source.push('{"half":')
+      setTimeout(() => source.destroy(new Error('reset')), 20)
+      source.pipe(response.writeHead(200, { 'Content-Type': 'application/json' }))
+    })
+    expect(client.body.complete).toBe(false)
+  })
+
+  test('[DONE] ends the response at once, though the handler does not', async () => {
+    const client = await guarded((_request, response) => {
+      response.writeHead(200, eventStream).write(wire(...chatAnswer('Hi')))
+    })
+    expect(client.data.at(-1)).toBe('[DONE]')
+  })
+
+  test('a finish_reason and the end: [DONE] is added', async () => {
+    const client = await guarded((_request, response) => {
+      response.writeHead(200, eventStream).end(wire(chatChunk('Hi'), chatChunk('', 'stop')))
+    })
+    expect(client.data.at(-1)).toBe('[DONE]')
+  })
+
+  test('an error event of the upstream is passed on, and no other added', async () => {
+    const client = await guarded((_request, response) => {
+      response.writeHead(200, eventStream).end(wire(chatChunk('Hi'), { error: { message: 'their own' } }))
+    })
+    expect(failureOf(client.data).message).toBe('their own')
+  })
+
+  test('on a path that says nothing the first event tells the dialect', async () => {
+    const client = await guarded(
+      (_request, response) => void response.writeHead(200, eventStream).end(wire(chatChunk('Hi'))),
+      {},
+      '/api/talk',
+    )
+    expect(failureOf(client.data).code).toBe('upstream_truncated')
+    const plain = await guarded(
+      (_request, response) => void response.writeHead(200, eventStream).end(wire('tick')),
+      {},
+      '/events',
+    )
+    expect(plain.bodyText).toBe('data: tick\n\n')
+  })
+
+  test('a handler that answers after the guard has: nothing is sent, nothing thrown', async () => {
+    const late = new Promise<void>((resolve) => {
+      void guarded(
+        async (_request, response) => {
+          await new Promise((wait) => setTimeout(wait, 150))
+          response.setHeader('X-Late', '1')
+          response.writeHead(200, { 'Content-Type': 'application/json' })
+          response.write('late')
+          response.end('later', () => resolve())
+        },
+        { timeouts: { firstByteMs: 50 } },
+      ).then((client) => {
+        expect(client.status).toBe(504)
+        expect(client.text).not.toContain('late')
+      })
+    })
+    await late
+  })
+
+  test('a request that turns out to want no stream is not timed', async () => {
+    const app = express().use(guardStreams({ timeouts: { firstByteMs: 50 } }), express.json())
+    app.post('/v1/chat/completions', async (_request, response) => {
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      response.json({ a: 1 })
+    })
+    await using server = await listen(app)
+    using client = await rawRequest({ port: server.port, body: { stream: false } }).finished()
+    expect(client.bodyText).toBe('{"a":1}')
+    using streaming = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(streaming.status).toBe(504)
+  })
+
+  test('a client that stops reading is let go', async () => {
+    const ends: StreamEnd[] = []
+    const listener = wrapApp(
+      (_request, response) => {
+        response.writeHead(200, eventStream)
+        for (let events = 0; events < 150; events++) response.write(wire('x'.repeat(64 * 1024)))
+      },
+      { timeouts: { drainMs: 100 }, onEnd: (end) => ends.push(end) },
+    )
+    await using server = await listen(listener)
+    using client = new RawClient(server.port)
+    client.send({ path: '/events' }).socket.pause()
+    while (ends.length === 0) await new Promise((resolve) => setTimeout(resolve, 10))
+    expect(ends[0]).toMatchObject({ outcome: 'client_stalled' })
+  })
+
+  test('behind compression() nothing is put into the compressed bytes', async () => {
+    const app = express().use(guardStreams(), compression({ filter: () => true }))
+    app.post('/v1/chat/completions', (_request, response) => {
+      response.writeHead(200, { ...eventStream, 'Content-Encoding': 'identity' }).end(wire(chatChunk('Hi')))
+    })
+    await using server = await listen(app)
+    const headers = { 'Accept-Encoding': 'gzip' }
+    using client = await rawRequest({ port: server.port, headers }).finished()
+    const text = gunzipSync(client.body.bytes).toString()
+    expect(text).toBe(wire(chatChunk('Hi')))
+  })
+
+  test('FM-39: HTTP/2, a body that is no event stream ends with an error, not as if it were whole', async () => {
+    const server = createHttp2Server(
+      wrapApp((_request, response) => {
+        const source = new Readable({ read() {} })
+        source.push('{"half":')
+        setTimeout(() => source.destroy(new Error('reset')), 20)
+        response.setHeader('content-type', 'application/json')
+        source.pipe(response)
+      }),
+    ).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const stream = session.request({ ':path': '/' })
+    stream.resume()
+    const [error] = await once(stream, 'error')
+    expect(error).toMatchObject({ code: 'ERR_HTTP2_STREAM_ERROR' })
+    session.destroy()
+    server.close()
+  })
+})
+
+test('FM-36: the keep-alive race: of 300 requests on sockets that are about to close none fails', async () => {
+  const listener = wrapApp((_request, response) => {
+    response.setHeader('Connection', 'keep-alive')
+    response.writeHead(200, eventStream).end(wire('[DONE]'))
+  })
+  await using server = await listen(listener, 0, 1_000)
+  const agent = new Agent({ keepAlive: true, timeout: 60_000 })
+  const failures: unknown[] = []
+  const ask = () =>
+    new Promise<void>((resolve) => {
+      httpRequest(server.url, { agent }, (response) => response.resume().on('end', resolve))
+        .on('error', (error) => {
+          failures.push(error)
+          resolve()
+        })
+        .end()
+    })
+  // The server closes an idle socket two seconds after its answer: half of these come just then.
+  for (let round = 0; round < 3; round++) {
+    await Promise.all(Array.from({ length: 50 }, ask))
+    await new Promise((resolve) => setTimeout(resolve, 1_990 + 10 * round))
+    await Promise.all(Array.from({ length: 50 }, ask))
+  }
+  expect(failures).toEqual([])
+  agent.destroy()
+})
+
+describe('EventBoundary', () => {
+  test.each([
+    ['', true],
+    ['data: a\n\n', true],
+    ['data: a\r\n\r\n', true],
+    ['data: a\r\r', true],
+    ['data: a\n', false],
+    ['data: a', false],
+    ['data: a\r\n', false],
+    ['data: a\r\n\r', false],
+    ['data: a\n\nda', false],
+    [':\n\n', true],
+  ])('%j', (text, expected) => {
+    for (let cut = 0; cut <= text.length; cut++) {
+      const boundary = new EventBoundary()
+      boundary.observe(text.slice(0, cut))
+      boundary.observe(text.slice(cut))
+      expect(boundary.betweenEvents).toBe(expected)
+    }
+  })
+})
+
+test('bad options, and no app, are refused when the app is built', () => {
+  expect(() => wrapApp(undefined as never)).toThrow('app must be a function, got undefined')
+  expect(() => wrapKoa({} as never)).toThrow('app must be a Koa app')
+  expect(() => guardStreams({ timeouts: { totalMs: 0 } })).toThrow('timeouts.totalMs')
+  expect(() => wrapApp(() => {}, { detect: 7 as never })).toThrow('detect must be')
+  expect(() => wrapApp(() => {}, { onend: () => {} } as never)).toThrow('options.onend is not an option')
+})
+
+test('an upstream that is piped is cancelled when the client leaves', async () => {
+  await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hi')))
+  await using server = await listen(
+    wrapApp((_request, response) => {
+      httpRequest(upstream.url, (answer) => answer.pipe(response.writeHead(200, eventStream))).end()
+    }),
+  )
+  using client = await rawRequest({ port: server.port, body: {} }).received('Hi')
+  client.reset()
+  await (await upstream.exchange(0)).closed
+})

@@ -17,6 +17,7 @@ import {
   liftSocketTimeout,
   requestIdOf,
   wasLeft,
+  watchPipelined,
 } from './exchange.js'
 import { type Guarded, guards } from './guard-registry.js'
 import { Heartbeat } from './heartbeat.js'
@@ -38,7 +39,7 @@ import type { StreamOptions } from './stream-options.js'
 import { recordEnd } from './stream-record.js'
 import { TimeoutCoordinator } from './timeout-coordinator.js'
 import { resolveTimeouts } from './timeout-options.js'
-import { selectTimeoutProfile } from './timeout-profiles.js'
+import { selectTimeoutProfile, timeoutProfiles } from './timeout-profiles.js'
 import { Upstreams } from './upstreams.js'
 
 export interface GuardOptions extends StreamOptions {
@@ -78,6 +79,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
   readonly #maxBufferedBytes: number
   #state: State = 'waiting'
   #sawTerminal = false
+  #wasStream = false
   /** What the upstream said of its failure, in an event that has been passed on. */
   #reported: StreamError | undefined
   /** Whether it is the guard that uses the response: some methods of a response call others. */
@@ -119,8 +121,12 @@ export class ResponseGuard implements Guarded, GuardedStream {
     guards().set(response, this)
     response.on('close', this.#closed).on('drain', this.#drained).on('pipe', this.#piped)
     response.on('error', ignore)
+    watchPipelined(response, this.#closed)
     if (isClosed(response)) this.#closed()
-    else if (isDraining(response) && this.#wantsStream()) this.timeouts.settle(new StreamError('shutdown'))
+    else if (this.#wantsStream()) {
+      if (isDraining(response)) this.timeouts.settle(new StreamError('shutdown'))
+      else this.#enlist()
+    }
   }
 
   get signal(): AbortSignal {
@@ -130,6 +136,21 @@ export class ResponseGuard implements Guarded, GuardedStream {
   /** Whether the request has been answered, or left, before its handler ran. */
   get refused(): boolean {
     return this.#state === 'closed'
+  }
+
+  /** Among the live streams, so that a server that shuts down waits for it. */
+  #enlist(): void {
+    this.#removeLiveStream ??= addLiveStream(this.#response, {
+      stop: (reason) => void this.timeouts.settle(reason),
+      ended: new Promise<void>((resolve) => {
+        this.#resolveEnded = resolve
+      }),
+    })
+  }
+
+  #leave(): void {
+    this.#resolveEnded()
+    this.#removeLiveStream?.()
   }
 
   stepAside(): void {
@@ -162,7 +183,10 @@ export class ResponseGuard implements Guarded, GuardedStream {
 
   #profile() {
     const { advancedModels } = this.#options
-    const model = modelOf((this.#request as { body?: unknown }).body)
+    const { body } = this.#request as { body?: unknown }
+    // Of an unread body nobody knows the model: it may be one that thinks long.
+    if (body === undefined) return timeoutProfiles.advanced
+    const model = modelOf(body)
     return selectTimeoutProfile({ streaming: true, model }, advancedModels ? { advancedModels } : {})
   }
 
@@ -173,6 +197,8 @@ export class ResponseGuard implements Guarded, GuardedStream {
 
   /** By now the body may have been parsed: it says which model was asked for, and whether for a stream. */
   readonly #reconsider = (): void => {
+    // A head that went past us, as HTTP/2 allows, is none of ours.
+    if (this.#state === 'waiting' && this.#response.headersSent) return this.#pass()
     if (this.#state === 'waiting' && !this.#wantsStream()) return this.timeouts.finished()
     if (this.#options.timeouts === false) return
     this.timeouts.retime(resolveTimeouts(this.#options.timeouts, this.#profile()))
@@ -183,33 +209,38 @@ export class ResponseGuard implements Guarded, GuardedStream {
     if (this.#state === 'closed') return this.#response
     if (this.#state === 'waiting') {
       const { status, message, headers } = readHead(args)
-      const type = headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1]
-      if (status === 200 && this.#isEventStream(type)) return this.#begin(status, message, headers)
+      const given = (wanted: string) => headers.findLast(([name]) => name.toLowerCase() === wanted)?.[1]
+      const isStream = this.#isEventStream(given('content-type'), given('content-encoding'))
+      if (status === 200 && isStream && this.#request.method !== 'HEAD')
+        return this.#begin(status, message, headers)
       this.#pass()
     }
     return this.#own.writeHead(...(args as [number]))
   }
 
   /** Also no event stream: one that is compressed, into which nothing can be put. */
-  #isEventStream(type: unknown = this.#response.getHeader('content-type')): boolean {
+  #isEventStream(
+    type: unknown = this.#response.getHeader('content-type'),
+    encoding: unknown = this.#response.getHeader('content-encoding'),
+  ): boolean {
     if (!/^\s*text\/event-stream\b/i.test(String(type))) return false
-    const encoding = this.#response.getHeader('content-encoding')
     return encoding === undefined || encoding === 'identity'
   }
 
   #begin(status: number, message: string | undefined, headers: [string, unknown][]): ServerResponse {
     const response = this.#response
-    for (const [name, value] of headers) response.setHeader(name, value as string)
+    if (!this.#removeLiveStream && isDraining(response)) {
+      this.timeouts.settle(new StreamError('shutdown'))
+      return response
+    }
+    for (const [name] of headers) response.removeHeader(name)
+    for (const [name, value] of headers) response.appendHeader(name, value as string)
     completeHead(response, this.#options.writer ?? {})
     if (!response.hasHeader('x-request-id')) response.setHeader('x-request-id', this.requestId)
     this.#state = 'streaming'
     this.#reconsider()
-    this.#removeLiveStream = addLiveStream(response, {
-      stop: (reason) => void this.timeouts.settle(reason),
-      ended: new Promise<void>((resolve) => {
-        this.#resolveEnded = resolve
-      }),
-    })
+    this.#wasStream = true
+    this.#enlist()
     liftSocketTimeout(response)
     channels.start.publish({ requestId: this.requestId, model: this.#model })
     channels.head.publish({ requestId: this.requestId })
@@ -220,7 +251,8 @@ export class ResponseGuard implements Guarded, GuardedStream {
 
   readonly #write = (chunk: unknown, ...rest: unknown[]): boolean => {
     if (this.#ours) return this.#own.write(chunk as string, ...(rest as []))
-    if (this.#state === 'closed') return swallow(rest, false)
+    // True: nobody will ever say 'drain'.
+    if (this.#state === 'closed') return swallow(rest, true)
     if (this.#state === 'waiting') {
       if (this.#isEventStream()) this.#response.writeHead(this.#response.statusCode)
       else this.#pass()
@@ -232,7 +264,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
     if (failure) this.timeouts.settle(failure)
     else if (this.#sawTerminal) this.#finish([])
     else if (!more) this.#wait()
-    return more
+    return more || this.#isOver()
   }
 
   readonly #end = (chunk?: unknown, ...rest: unknown[]): ServerResponse => {
@@ -267,7 +299,8 @@ export class ResponseGuard implements Guarded, GuardedStream {
     if (this.#ours) return this.#own.destroy(error)
     if (this.#state === 'closed') return isClosed(this.#response) ? this.#own.destroy(error) : this.#response
     if (this.#state === 'passing' || isGone(this.#response)) return this.#own.destroy(error)
-    if (this.#state === 'waiting' && error === undefined) return this.#own.destroy()
+    if (this.#state === 'waiting' && (error === undefined || !this.#wantsStream()))
+      return this.#own.destroy(error)
     this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
     return this.#response
   }
@@ -282,7 +315,6 @@ export class ResponseGuard implements Guarded, GuardedStream {
       typeof chunk === 'string'
         ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
         : (chunk as Uint8Array)
-    this.timeouts.touch()
     this.#boundary.observe(Buffer.from(bytes.subarray(-4)).toString('latin1'))
     this.written.bytes += bytes.length
     try {
@@ -290,6 +322,10 @@ export class ResponseGuard implements Guarded, GuardedStream {
       this.#parser.check()
     } catch (error) {
       return toStreamError(error)
+    } finally {
+      // What comes before the first event is the handler's own: a greeting, not yet the upstream.
+      if (this.written.events === 0) this.timeouts.wrote()
+      else this.timeouts.touch()
     }
     return this.#reported
   }
@@ -338,19 +374,41 @@ export class ResponseGuard implements Guarded, GuardedStream {
   }
 
   /** A source that breaks tells nobody but itself: `pipe` leaves the response open for ever. */
-  readonly #piped = (source: NodeJS.ReadableStream): void => {
-    this.#upstreams.adopt(source)
+  readonly #piped = (source: NodeJS.ReadableStream & { destroyed?: boolean }): void => {
+    if (this.#state !== 'passing') this.#upstreams.adopt(source)
     let ended = false
-    const broken = (error: unknown = new StreamError('upstream_hangup')) => {
+    const judge = (error: unknown = new StreamError('upstream_hangup')) => {
       if (ended || isGone(this.#response)) return
+      // An app that listens to its source's errors answers for them itself, where that is still open to it.
+      const isHandled = source.listenerCount('error') > 1
+      if (isHandled && (this.#state === 'passing' || !this.#wantsStream())) return
       // A body that is no event stream can only be cut: it must not look complete.
       if (this.#state === 'passing') this.#own.destroy(toStreamError(error, 'upstream_hangup'))
       else this.#fail(error, 'upstream_hangup')
     }
+    // After the handler's own listeners, which may have dealt with it.
+    const broken = (error?: unknown) => void setImmediate(() => judge(error))
     source.once('end', () => {
       ended = true
     })
-    source.on('error', broken).once('close', () => broken())
+    this.#response.on('unpipe', (from: NodeJS.ReadableStream & { destroyed?: boolean }) => {
+      if (from === source && !source.destroyed) ended = true
+    })
+    const onClose = () => broken()
+    source.on('error', broken).once('close', onClose)
+    // A source may outlive the response, and serve others.
+    this.#response.once('close', () => {
+      if (this.#state === 'passing') source.off('error', broken).off('close', onClose)
+    })
+  }
+
+  #isOver(): boolean {
+    return this.#state === 'closed'
+  }
+
+  /** A handler that waits for its client waits in vain. */
+  #releaseWaiting(): void {
+    setImmediate(() => this.#response.emit('drain'))
   }
 
   /** The one place where a stream of a guarded handler goes wrong. */
@@ -377,19 +435,38 @@ export class ResponseGuard implements Guarded, GuardedStream {
     const { outcome, code, committed } = reason
     if (before === 'waiting') {
       const { exposeDetails } = this.#options
-      this.#as(() =>
+      this.#tell(() =>
         respondWithError(reason, this.#response, { dialect: this.#dialect, requestId, exposeDetails }),
       )
-      silenceHeaders(this.#response)
     } else {
-      const message = clientMessage(reason, this.#options.exposeDetails)
-      const complete = this.#followed.complete && outcome.startsWith('upstream_')
-      const told = complete ? this.#followed.closing() : this.#followed.failing(reason, message)
-      this.#endWith(reason === this.#reported ? [] : told)
-      silenceHeaders(this.#response)
+      this.#tell(() => this.#tellInStream(reason))
     }
+    silenceHeaders(this.#response)
     channels.recovery.publish({ requestId, outcome, code, committed })
+    this.#releaseWaiting()
     void this.#flushed(false)
+  }
+
+  /** Below whatever the app has put in front of the response since, and safe from what it has hooked into it. */
+  #tell(use: () => void): void {
+    const response = this.#response
+    const { writeHead, write, end } = response
+    Object.assign(response, { writeHead: this.#own.writeHead, write: this.#own.write, end: this.#own.end })
+    try {
+      use()
+    } catch (failure) {
+      log.stream('%s: the error could not be told: %s', this.requestId, describeError(failure))
+      this.#own.destroy(toStreamError(failure))
+    } finally {
+      Object.assign(response, { writeHead, write, end })
+    }
+  }
+
+  #tellInStream(reason: StreamError): void {
+    if (reason === this.#reported) return this.#endWith([])
+    const message = clientMessage(reason, this.#options.exposeDetails)
+    const complete = this.#followed.complete && reason.outcome.startsWith('upstream_')
+    this.#endWith(complete ? this.#followed.closing() : this.#followed.failing(reason, message))
   }
 
   #finish(last: readonly SSEEvent[]): void {
@@ -397,7 +474,8 @@ export class ResponseGuard implements Guarded, GuardedStream {
     this.#heartbeat.stop()
     this.timeouts.finished()
     this.#upstreams.release()
-    this.#endWith(last)
+    this.#tell(() => this.#endWith(last))
+    this.#releaseWaiting()
     void this.#flushed(true)
   }
 
@@ -435,6 +513,8 @@ export class ResponseGuard implements Guarded, GuardedStream {
   /** No event stream, and so none of ours. */
   #pass(): void {
     this.#state = 'passing'
+    this.#upstreams.forget()
+    this.#leave()
     restoreResponse(this.#response, this.#methods, this.#own)
     this.timeouts.finished()
   }
@@ -445,7 +525,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
 
   #ended(completed: boolean): void {
     const { timeouts, requestId, written } = this
-    const wasStream = this.#removeLiveStream !== undefined || this.#wantsStream()
+    const wasStream = this.#wasStream || this.#wantsStream()
     this.#release()
     if (!wasStream) return
     recordEnd(
@@ -460,15 +540,16 @@ export class ResponseGuard implements Guarded, GuardedStream {
       },
       this.#options.onEnd,
     )
-    this.#resolveEnded()
-    this.#removeLiveStream?.()
   }
 
   #release(): void {
     this.#heartbeat.stop()
     this.timeouts.settle()
     this.#upstreams.release()
-    this.#response.off('close', this.#closed).off('drain', this.#drained).off('pipe', this.#piped)
+    this.#response.off('close', this.#closed).off('drain', this.#drained)
+    // What is piped after a failure is released at once.
+    if (!this.timeouts.reason) this.#response.off('pipe', this.#piped)
+    this.#leave()
   }
 }
 

@@ -60,6 +60,8 @@ export function guardStreams(options: GuardOptions = {}): Middleware {
       await next()
     } catch (error) {
       if (!guard.failed(error)) throw error
+      // Whoever listens for the app's errors hears of this one, too.
+      context.app.emit('error', error, context)
     }
     if (guard.refused) context.respond = false
   }

@@ -1,9 +1,10 @@
 import { once } from 'node:events'
-import { Agent, request as httpRequest, type RequestListener } from 'node:http'
+import { createReadStream } from 'node:fs'
+import { Agent, createServer, request as httpRequest, type RequestListener } from 'node:http'
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import { pipeline, Readable } from 'node:stream'
-import { gunzipSync } from 'node:zlib'
+import { PassThrough, pipeline, Readable } from 'node:stream'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import compression from 'compression'
 import express from 'express'
 import Koa from 'koa'
@@ -11,7 +12,14 @@ import { describe, expect, test } from 'vitest'
 import { guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
 import { wrapApp as wrapKoa } from '../src/adapters/koa.js'
 import { EventBoundary } from '../src/event-boundary.js'
-import { type GuardOptions, getStream, type StreamEnd, wrapApp } from '../src/index.js'
+import {
+  dialects,
+  drainStreams,
+  type GuardOptions,
+  getStream,
+  type StreamEnd,
+  wrapApp,
+} from '../src/index.js'
 import { chatAnswer, chatChunk, failureOf } from './support/chat.js'
 import { listen } from './support/proxy.js'
 import { RawClient, rawRequest } from './support/raw-client.js'
@@ -364,4 +372,154 @@ test('an upstream that is piped is cancelled when the client leaves', async () =
   using client = await rawRequest({ port: server.port, body: {} }).received('Hi')
   client.reset()
   await (await upstream.exchange(0)).closed
+})
+
+describe('what a reviewer found', () => {
+  const later = (durationMs: number) => new Promise((resolve) => setTimeout(resolve, durationMs))
+
+  test('an app whose session wraps end() gets its 504 whole', async () => {
+    const app = express().use(guardStreams({ timeouts: { firstByteMs: 50 } }), (_request, response, next) => {
+      const end = response.end.bind(response)
+      Object.assign(response, { end: (...args: []) => void setTimeout(() => end(...args), 20) })
+      next()
+    })
+    app.post('/v1/chat/completions', () => {})
+    await using server = await listen(app)
+    using client = await rawRequest({ port: server.port, path: '/v1/chat/completions' }).finished()
+    expect(client.status).toBe(504)
+    expect(client.body.complete).toBe(true)
+  })
+
+  test('an upstream that is piped after the 504 is released', async () => {
+    await using upstream = await startUpstream(async (exchange) => {
+      await later(200)
+      exchange.open().data(chatChunk('late'))
+    })
+    await using server = await listen(
+      wrapApp(
+        (_request, response) => {
+          httpRequest(upstream.url, (answer) => answer.pipe(response.writeHead(200, eventStream))).end()
+        },
+        { timeouts: { firstByteMs: 50 } },
+      ),
+    )
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(client.status).toBe(504)
+    await (await upstream.exchange(0)).closed
+  })
+
+  test('compressed events pass as they are, also when writeHead says so', async () => {
+    const bytes = gzipSync(wire(chatChunk('Hi')))
+    await using server = await listen(
+      wrapApp((_request, response) => {
+        response.writeHead(200, { ...eventStream, 'Content-Encoding': 'gzip' }).end(bytes)
+      }),
+    )
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(client.body.bytes.equals(bytes)).toBe(true)
+  })
+
+  test('a source that several responses share outlives each of them', async () => {
+    const source = new PassThrough()
+    await using server = await listen(
+      wrapApp((_request, response) => {
+        response.writeHead(200, { 'Content-Type': 'multipart/x-mixed-replace' }).flushHeaders()
+        source.pipe(response)
+      }),
+    )
+    const first = rawRequest({ port: server.port, method: 'GET', path: '/camera' })
+    using second = rawRequest({ port: server.port, method: 'GET', path: '/camera' })
+    await Promise.all([first, second].map((client) => client.received('\r\n\r\n')))
+    first.reset()
+    await later(50)
+    source.write('frame')
+    await second.received('frame')
+    expect(source.listenerCount('error')).toBeLessThan(4)
+  })
+
+  test('a handler answers for its own source', async () => {
+    await using server = await listen(
+      wrapApp((_request, response) => {
+        const source = createReadStream('/no/such/file')
+        source.pipe(response)
+        source.on('error', () => response.writeHead(404).end('no such file'))
+      }),
+    )
+    using client = await rawRequest({ port: server.port, method: 'GET', path: '/file' }).finished()
+    expect(client.status).toBe(404)
+    expect(client.bodyText).toBe('no such file')
+  })
+
+  test('a greeting is not yet the upstream', async () => {
+    await using server = await listen(
+      wrapApp(
+        async (_request, response) => {
+          response.writeHead(200, eventStream).write(': connected\n\n')
+          await later(300)
+          response.end(wire(...chatAnswer('Hi')))
+        },
+        { timeouts: { firstByteMs: 5_000, inactivityMs: 100 } },
+      ),
+    )
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(client.data.at(-1)).toBe('[DONE]')
+  })
+
+  test('a handler that waits for drain after the end does not wait for ever', async () => {
+    const done = new Promise<void>((resolve) => {
+      void listen(
+        wrapApp(async (_request, response) => {
+          response.writeHead(200, eventStream)
+          for (const chunk of [wire(...chatAnswer('x'.repeat(200_000))), '\n']) {
+            if (!response.write(chunk)) await once(response, 'drain')
+          }
+          resolve()
+        }),
+      ).then(({ port }) => rawRequest({ port, body: { stream: true } }))
+    })
+    await done
+  })
+
+  test('a dialect that fails does not end the process, nor keep the client waiting', async () => {
+    const fail = () => {
+      throw new Error('bug')
+    }
+    const dialect = {
+      ...dialects.plain,
+      errorBody: fail,
+      follow: () => ({ ...dialects.plain.follow(), failing: fail }),
+    }
+    await using server = await listen(wrapApp(() => {}, { dialect, timeouts: { firstByteMs: 50 } }))
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).closed()
+    expect(client.text).toBe('')
+  })
+
+  test('a shutdown waits for a stream whose head is still to come', async () => {
+    const server = createServer(
+      wrapApp(async (_request, response) => {
+        await later(200)
+        response.writeHead(200, eventStream).end(wire(...chatAnswer('Hi')))
+      }),
+    ).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    using client = rawRequest({ port: (server.address() as AddressInfo).port, body: { stream: true } })
+    await once(server, 'request')
+    expect(await drainStreams(server, { graceMs: 5_000 })).toEqual({ finished: 1, told: 0, forced: 0 })
+    await client.finished()
+    expect(client.data.at(-1)).toBe('[DONE]')
+  })
+
+  test('a HEAD request is no stream', async () => {
+    const ends: StreamEnd[] = []
+    const handler = wrapApp((_request, response) => void response.writeHead(200, eventStream).end(), {
+      onEnd: (end) => ends.push(end),
+    })
+    await using server = await listen(handler)
+    using client = await rawRequest({ port: server.port, method: 'HEAD', path: '/events' }).received(
+      '\r\n\r\n',
+    )
+    client.send({ method: 'HEAD', path: '/events' })
+    await client.until(() => client.text.split('HTTP/1.1 200').length === 3)
+    expect(ends).toEqual([])
+  })
 })

@@ -27,7 +27,15 @@ export interface DrainReport {
 
 export type DrainableServer = Server | Http2Server | Http2SecureServer
 
-const running = new WeakMap<object, Promise<DrainReport>>()
+const registryKey = Symbol.for('unhang.drains')
+type Registry = WeakMap<object, Promise<DrainReport>>
+
+/** One registry per process, also with several copies of unhang in it. */
+function drains(): Registry {
+  const holder = globalThis as { [registryKey]?: Registry }
+  holder[registryKey] ??= new WeakMap()
+  return holder[registryKey]
+}
 
 /**
  * Shuts a server down without cutting a stream: new streams are refused with 503, live ones finish, the rest
@@ -38,13 +46,13 @@ const running = new WeakMap<object, Promise<DrainReport>>()
  * @throws TypeError that names the option and the value
  */
 export function drainStreams(server: DrainableServer, options: DrainOptions = {}): Promise<DrainReport> {
-  const known = running.get(server)
+  const known = drains().get(server)
   if (known) return known
   const noticeMs = options.noticeMs ? readDuration('noticeMs', options.noticeMs) : 0
   const graceMs = readDuration('graceMs', options.graceMs ?? 10_000)
   const forceMs = readDuration('forceMs', options.forceMs ?? 5_000)
   const report = drain(server, noticeMs, graceMs, forceMs)
-  running.set(server, report)
+  drains().set(server, report)
   return report
 }
 

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { systemClock } from './clock.js'
+import { systemClock, type Timer } from './clock.js'
 import { detectStreamingRequest, type StreamingHints } from './detect-streaming-request.js'
 import { channels, describeError, log } from './diagnostics.js'
 import { recognizeDialect, selectDialect } from './dialects.js'
@@ -80,6 +80,9 @@ export class ResponseGuard implements Guarded, GuardedStream {
   #state: State = 'waiting'
   #sawTerminal = false
   #wasStream = false
+  /** Whether a source is being piped that has not ended. */
+  #piping = false
+  #lingering: Timer | undefined
   /** What the upstream said of its failure, in an event that has been passed on. */
   #reported: StreamError | undefined
   /** Whether it is the guard that uses the response: some methods of a response call others. */
@@ -258,11 +261,12 @@ export class ResponseGuard implements Guarded, GuardedStream {
       else this.#pass()
     }
     if (this.#state !== 'streaming') return this.#own.write(chunk as string, ...(rest as []))
+    if (this.#sawTerminal) return swallow(rest, true)
     const failure = this.#follow(chunk, rest[0])
     this.#heartbeat.postpone()
     const more = this.#own.write(chunk as string, ...(rest as []))
     if (failure) this.timeouts.settle(failure)
-    else if (this.#sawTerminal) this.#finish([])
+    else if (this.#sawTerminal) this.#finishAtTerminal()
     else if (!more) this.#wait()
     return more || this.#isOver()
   }
@@ -376,9 +380,11 @@ export class ResponseGuard implements Guarded, GuardedStream {
   /** A source that breaks tells nobody but itself: `pipe` leaves the response open for ever. */
   readonly #piped = (source: NodeJS.ReadableStream & { destroyed?: boolean }): void => {
     if (this.#state !== 'passing') this.#upstreams.adopt(source)
+    this.#piping = true
     let ended = false
     const judge = (error: unknown = new StreamError('upstream_hangup')) => {
       if (ended || isGone(this.#response)) return
+      if (this.#sawTerminal && this.#state === 'streaming') return this.#finish([])
       // An app that listens to its source's errors answers for them itself, where that is still open to it.
       const isHandled = source.listenerCount('error') > 1
       if (isHandled && (this.#state === 'passing' || !this.#wantsStream())) return
@@ -390,9 +396,12 @@ export class ResponseGuard implements Guarded, GuardedStream {
     const broken = (error?: unknown) => void setImmediate(() => judge(error))
     source.once('end', () => {
       ended = true
+      this.#piping = false
     })
     this.#response.on('unpipe', (from: NodeJS.ReadableStream & { destroyed?: boolean }) => {
-      if (from === source && !source.destroyed) ended = true
+      if (from !== source || source.destroyed) return
+      ended = true
+      this.#piping = false
     })
     const onClose = () => broken()
     source.on('error', broken).once('close', onClose)
@@ -469,8 +478,23 @@ export class ResponseGuard implements Guarded, GuardedStream {
     this.#endWith(complete ? this.#followed.closing() : this.#followed.failing(reason, message))
   }
 
+  /**
+   * The client has all of it. A source that is being piped may end by itself within `lingerMs`: cut off before,
+   * `pipeline` would take the good stream for a broken one.
+   */
+  #finishAtTerminal(): void {
+    this.timeouts.finished()
+    this.#heartbeat.stop()
+    const { lingerMs = 1_000 } = this.#options.cleanup || {}
+    if (!this.#piping || lingerMs === false) return this.#finish([])
+    this.#lingering = systemClock.setTimeout(() => {
+      if (this.#state === 'streaming') this.#finish([])
+    }, lingerMs)
+  }
+
   #finish(last: readonly SSEEvent[]): void {
     this.#state = 'closed'
+    systemClock.clearTimeout(this.#lingering)
     this.#heartbeat.stop()
     this.timeouts.finished()
     this.#upstreams.release()

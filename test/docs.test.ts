@@ -111,6 +111,8 @@ test('the package works as ESM and as CommonJS, and both are one', async () => {
       if (!other.isStreamError(new unhang.StreamError('internal'))) throw new Error('two copies, two kinds of error')
       const target = new AbortController()
       if (unhang.coordinatedSocketCleanup(target) !== other.coordinatedSocketCleanup(target)) throw new Error('two registries')
+      const server = require('node:http').createServer()
+      if (unhang.drainStreams(server) !== other.drainStreams(server)) throw new Error('two drains')
     })`,
   )
   await writeFile(

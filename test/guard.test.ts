@@ -509,6 +509,28 @@ describe('what a reviewer found', () => {
     expect(client.data.at(-1)).toBe('[DONE]')
   })
 
+  test('a good stream is good for pipeline() too, and ends though its source does not', async () => {
+    for (const ends of [true, false]) {
+      const failures: unknown[] = []
+      const piped = (source: Readable) =>
+        wrapApp(
+          (_request, response) => {
+            pipeline(source, response.writeHead(200, eventStream), (error) => failures.push(error))
+          },
+          { cleanup: { lingerMs: 100 } },
+        )
+      const source = new Readable({ read() {} })
+      source.push(wire(...chatAnswer('Hi')))
+      if (ends) setTimeout(() => source.push(null), 30)
+      await using server = await listen(piped(source))
+      using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+      expect(client.data.at(-1)).toBe('[DONE]')
+      expect(client.body.complete).toBe(true)
+      while (failures.length === 0) await later(5)
+      if (ends) expect(failures).toEqual([undefined])
+    }
+  })
+
   test('a HEAD request is no stream', async () => {
     const ends: StreamEnd[] = []
     const handler = wrapApp((_request, response) => void response.writeHead(200, eventStream).end(), {

@@ -88,7 +88,15 @@ declare const stream: Stream
 const { relay, read, writer } = stream
 `
   for (const [index, code] of codes.entries()) {
-    const text = code.includes('import ') ? code : `${handler}${code}`
+    const framework = code.includes('unhang/koa') ? "import('koa')" : "import('express').Application"
+    const surroundings = [
+      code.includes('import ') ? '' : handler,
+      /\bapp\b/.test(code) && !code.includes('const app') ? `declare const app: ${framework}\n` : '',
+      /\bserver\b/.test(code) && !code.includes('const server')
+        ? "declare const server: import('node:http').Server\n"
+        : '',
+    ]
+    const text = `${surroundings.join('')}${code}`
     await writeFile(join(place.folder, `snippet-${index}.ts`), `${text}\nexport {}\n`)
   }
   const compiler = { extends: '../../tsconfig.json', include: ['*.ts'] }

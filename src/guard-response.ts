@@ -551,7 +551,13 @@ export class ResponseGuard implements Guarded, GuardedStream {
     const { timeouts, requestId, written } = this
     const wasStream = this.#wasStream || this.#wantsStream()
     this.#release()
-    if (!wasStream) return
+    if (!wasStream) {
+      // Without us this would have ended the process, with a trace: it must not go unseen.
+      if (timeouts.reason?.outcome === 'internal') {
+        console.error('unhang: %s: the handler failed:', requestId, timeouts.reason.cause ?? timeouts.reason)
+      }
+      return
+    }
     recordEnd(
       {
         timeouts,

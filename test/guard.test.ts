@@ -8,7 +8,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import compression from 'compression'
 import express from 'express'
 import Koa from 'koa'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
 import { wrapApp as wrapKoa } from '../src/adapters/koa.js'
 import { EventBoundary } from '../src/event-boundary.js'
@@ -529,6 +529,17 @@ describe('what a reviewer found', () => {
       while (failures.length === 0) await later(5)
       if (ends) expect(failures).toEqual([undefined])
     }
+  })
+
+  test('a bare handler that rejects is answered, and its error printed', async () => {
+    const print = vi.spyOn(console, 'error').mockImplementation(() => {})
+    const bug = new Error('bug')
+    await using server = await listen(wrapApp(() => Promise.reject(bug)))
+    using client = await rawRequest({ port: server.port, method: 'GET', path: '/page' }).finished()
+    expect(client.status).toBe(500)
+    while (print.mock.calls.length === 0) await later(5)
+    expect(print.mock.calls[0]?.at(-1)).toBe(bug)
+    print.mockRestore()
   })
 
   test('a HEAD request is no stream', async () => {

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2'
 import pTimeout from 'p-timeout'
-import { promiseTimers } from './clock.js'
+import { promiseTimers, systemClock, type Timer } from './clock.js'
 import { log } from './diagnostics.js'
 import { readDuration } from './duration.js'
 import { StreamError } from './errors.js'
@@ -39,7 +39,8 @@ function drains(): Registry {
 
 /**
  * Shuts a server down without cutting a stream: new streams are refused with 503, live ones finish, the rest
- * are told in their dialect, and only what does not even read that is cut. Every call gets the same report.
+ * are told in their dialect, and only what does not even read that is cut. Other answers under way may finish
+ * within `graceMs` as well. Every call gets the same report.
  *
  * @param server a server of `node:http`, `node:https` or `node:http2`; of the streams of the process, those of
  *   other servers are left alone
@@ -69,7 +70,7 @@ async function drain(
     // Before its head is sent, this is how Node is asked to say "Connection: close" itself.
     if ('shouldKeepAlive' in response) response.shouldKeepAlive = false
   })
-  server.close()
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   for (const session of sessions) session.close()
   const streams = [...liveStreams()].filter((stream) => stream.server === server)
   log.drain('%d live streams', streams.length)
@@ -80,11 +81,15 @@ async function drain(
     // Its connection is idle from now on, and nobody else would close it.
     setImmediate(() => closeIdle(server))
   })
-  closeIdle(server)
-  await within(Promise.all(ended), graceMs)
+  const stopSweeping = sweep(server)
+  // Other answers under way, too: whoever ends the process next would cut them. (HTTP/2 sessions end when their
+  // clients see fit.)
+  const isHttp1 = 'closeIdleConnections' in server
+  await within(Promise.all([...ended, isHttp1 ? closed : undefined]), graceMs)
   const report = { finished, told: 0, forced: 0 }
   for (const stream of streams) stream.stop(new StreamError('shutdown'))
   await within(Promise.all(ended), forceMs)
+  stopSweeping()
   report.told = finished - report.finished
   report.forced = streams.length - finished
   if (report.forced > 0) closeAll(server, sessions)
@@ -102,6 +107,19 @@ function watchSessions(server: DrainableServer): Set<ServerHttp2Session> {
 
 function closeIdle(server: DrainableServer): void {
   if ('closeIdleConnections' in server) server.closeIdleConnections()
+}
+
+const sweepEveryMs = 100
+
+/** A connection that has served its last answer is idle from then on, and Node would keep it. */
+function sweep(server: DrainableServer): () => void {
+  let timer: Timer
+  const again = () => {
+    closeIdle(server)
+    timer = systemClock.setTimeout(again, sweepEveryMs)
+  }
+  again()
+  return () => systemClock.clearTimeout(timer)
 }
 
 function closeAll(server: DrainableServer, sessions: Set<ServerHttp2Session>): void {

@@ -143,6 +143,22 @@ test.each([
   },
 )
 
+test('an answer under way that is no stream may finish, too', async () => {
+  const order: string[] = []
+  const server = createServer(async (_request, response) => {
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    response.end('{}', () => order.push('answered'))
+  })
+  using client = rawRequest({ port: await listening(server) })
+  await once(server, 'request')
+  const report = drainStreams(server, { graceMs: 5_000 }).then(() => order.push('drained'))
+  await client.finished()
+  expect(client.bodyText).toBe('{}')
+  await client.closed()
+  await report
+  expect(order).toEqual(['answered', 'drained'])
+})
+
 test('another server of the process goes on', async () => {
   await using draining = await liveProxy('handleStream')
   await using other = await liveProxy('handleStream')

@@ -1,3 +1,5 @@
+import pTimeout from 'p-timeout'
+
 /** The longest delay `setTimeout` keeps; anything longer would fire after 1 ms. */
 const longestDelayMs = 2 ** 31 - 1
 
@@ -28,8 +30,13 @@ export const systemClock: Clock = {
   },
 }
 
-/** The same clock, in the form p-timeout takes. */
-export const promiseTimers = {
+const customTimers = {
   setTimeout: systemClock.setTimeout as typeof setTimeout,
   clearTimeout: systemClock.clearTimeout as typeof clearTimeout,
+}
+
+/** Waits for `work`, which goes on in any case; rejects if it does. @returns whether it was done in time */
+export async function within(work: Promise<unknown>, limitMs: number): Promise<boolean> {
+  const done = work.then(() => true)
+  return (await pTimeout(done, { milliseconds: limitMs, message: false, customTimers })) === true
 }

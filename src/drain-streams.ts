@@ -1,11 +1,11 @@
 import type { Server } from 'node:http'
 import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2'
-import pTimeout from 'p-timeout'
-import { promiseTimers, systemClock, type Timer } from './clock.js'
+import { systemClock, type Timer, within } from './clock.js'
 import { log } from './diagnostics.js'
 import { readDuration } from './duration.js'
 import { StreamError } from './errors.js'
 import { liveStreams, startDraining } from './live-streams.js'
+import { processWide } from './process-wide.js'
 
 export interface DrainOptions {
   /** How long to go on as before, until the load balancer has noticed. Default: not at all. */
@@ -27,15 +27,7 @@ export interface DrainReport {
 
 export type DrainableServer = Server | Http2Server | Http2SecureServer
 
-const registryKey = Symbol.for('unhang.drains')
-type Registry = WeakMap<object, Promise<DrainReport>>
-
-/** One registry per process, also with several copies of unhang in it. */
-function drains(): Registry {
-  const holder = globalThis as { [registryKey]?: Registry }
-  holder[registryKey] ??= new WeakMap()
-  return holder[registryKey]
-}
+const drains = () => processWide('drains', () => new WeakMap<object, Promise<DrainReport>>())
 
 /**
  * Shuts a server down without cutting a stream: new streams are refused with 503, live ones finish, the rest
@@ -125,8 +117,4 @@ function sweep(server: DrainableServer): () => void {
 function closeAll(server: DrainableServer, sessions: Set<ServerHttp2Session>): void {
   if ('closeAllConnections' in server) server.closeAllConnections()
   for (const session of sessions) session.destroy()
-}
-
-function within(work: Promise<unknown>, limitMs: number): Promise<unknown> {
-  return pTimeout(work, { milliseconds: limitMs, message: false, customTimers: promiseTimers })
 }

@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import pTimeout from 'p-timeout'
-import { promiseTimers } from './clock.js'
+import { within } from './clock.js'
 import { StreamTimeoutError } from './errors.js'
 import { isClosed, whenFlushed } from './exchange.js'
 
@@ -22,13 +21,11 @@ export async function finishResponse(
   { drainMs, taken, destroy }: FinishOptions,
 ): Promise<StreamTimeoutError | undefined> {
   if (response.writableFinished || isClosed(response)) return undefined
-  const finished = new Promise<true>((resolve) => {
-    whenFlushed(response, () => resolve(true))
+  const finished = new Promise<void>((resolve) => {
+    whenFlushed(response, resolve)
   })
   for (let before = taken(); ; ) {
-    if (await pTimeout(finished, { milliseconds: drainMs, message: false, customTimers: promiseTimers })) {
-      return undefined
-    }
+    if (await within(finished, drainMs)) return undefined
     const now = taken()
     if (now <= before) break
     before = now

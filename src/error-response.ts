@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { type DialectName, selectDialect } from './dialects.js'
 import { toStreamError } from './error-causes.js'
-import { isStreamError, type StreamError, UpstreamError } from './errors.js'
+import { isUpstreamError, type StreamError } from './errors.js'
 import {
   asServerResponse,
   discardUnreadBody,
@@ -59,11 +59,6 @@ export function respondWithError(
 export function clientMessage(reason: StreamError, exposeDetails = false): string {
   const detail = isUpstreamError(reason) ? reason.detail : undefined
   return exposeDetails && detail ? `${reason.message} ${detail}` : reason.message
-}
-
-/** By its members, so that an error of another copy of unhang is known too. */
-function isUpstreamError(error: unknown): error is UpstreamError {
-  return error instanceof UpstreamError || (isStreamError(error) && 'upstreamStatus' in error)
 }
 
 /** Answers with status and JSON; the head must be unsent. */

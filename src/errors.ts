@@ -196,6 +196,11 @@ export class UpstreamError extends StreamError {
   }
 }
 
+/** Whether `error` is an {@link UpstreamError}, also one made by another copy of unhang. */
+export function isUpstreamError(error: unknown): error is UpstreamError {
+  return isStreamError(error) && 'upstreamStatus' in error
+}
+
 /** Whether `error` is a {@link StreamError}, also one made by another copy of unhang in this process. */
 export function isStreamError(error: unknown): error is StreamError {
   return typeof error === 'object' && error !== null && brand in error

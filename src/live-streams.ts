@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { StreamError } from './errors.js'
 import { serverOf, sessionOf } from './exchange.js'
+import { processWide } from './process-wide.js'
 
 /** A stream that is running in this process. */
 export interface LiveStream {
@@ -18,14 +19,8 @@ interface Registry {
   draining: WeakSet<object>
 }
 
-const registryKey = Symbol.for('unhang.liveStreams')
-
-/** One registry per process, also with several copies of unhang in it. */
-function registry(): Registry {
-  const holder = globalThis as { [registryKey]?: Registry }
-  holder[registryKey] ??= { streams: new Set(), draining: new WeakSet() }
-  return holder[registryKey]
-}
+const registry = () =>
+  processWide<Registry>('liveStreams', () => ({ streams: new Set(), draining: new WeakSet() }))
 
 /** @returns a function that takes it off again */
 export function addLiveStream(

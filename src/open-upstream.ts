@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { toStreamError } from './error-causes.js'
-import { isStreamError, type StreamError, UpstreamError } from './errors.js'
+import { isUpstreamError, type StreamError } from './errors.js'
 import { readUpstreamError } from './event-stream.js'
 import { isStaleConnection } from './stale-connection.js'
 import type { TimeoutCoordinator } from './timeout-coordinator.js'
@@ -93,10 +93,6 @@ function delayBefore(attempt: number, failure: StreamError, retryUncertain: bool
   const { upstreamStatus = 0, retryAfter } = failure
   if ([429, 503, 529].includes(upstreamStatus)) return readRetryAfter(retryAfter) ?? backoffMs
   return retryUncertain && [500, 502, 504].includes(upstreamStatus) ? backoffMs : undefined
-}
-
-function isUpstreamError(error: StreamError): error is UpstreamError {
-  return error instanceof UpstreamError || (isStreamError(error) && 'upstreamStatus' in error)
 }
 
 /** Seconds, or a date. */

@@ -1,8 +1,8 @@
-import pTimeout from 'p-timeout'
 import { type CleanupPart, collectParts } from './cleanup-parts.js'
-import { promiseTimers, systemClock } from './clock.js'
+import { systemClock, within } from './clock.js'
 import { log } from './diagnostics.js'
 import { readDuration } from './duration.js'
+import { processWide } from './process-wide.js'
 
 export interface SocketCleanupOptions {
   /** Why; the error that whoever still uses the target is given. */
@@ -29,15 +29,7 @@ export interface SocketCleanupReport {
   errors: Error[]
 }
 
-const registryKey = Symbol.for('unhang.cleanups')
-type Registry = WeakMap<object, Promise<SocketCleanupReport>>
-
-/** One registry per process, also with several copies of unhang in it. */
-function registry(): Registry {
-  const holder = globalThis as { [registryKey]?: Registry }
-  holder[registryKey] ??= new WeakMap()
-  return holder[registryKey]
-}
+const registry = () => processWide('cleanups', () => new WeakMap<object, Promise<SocketCleanupReport>>())
 
 /**
  * Releases what a stream held of its upstream, once: every caller gets the same report, whichever part of the
@@ -104,11 +96,6 @@ async function release(
   if (await within(closed, graceMs)) return report(via, true)
   part.force()
   return report(via, await within(closed, graceMs), true)
-}
-
-function within(work: Promise<unknown>, limitMs: number): Promise<boolean> {
-  const done = work.then(() => true)
-  return pTimeout(done, { milliseconds: limitMs, message: false, customTimers: promiseTimers }).then(Boolean)
 }
 
 /** How far from its goal a part was left; of several the farthest is told. */

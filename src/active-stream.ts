@@ -5,18 +5,11 @@ import { requestPath } from './error-response.js'
 import { StreamError, StreamTimeoutError } from './errors.js'
 import { type EventSourceMessage, readEventStream } from './event-stream.js'
 import { requestIdOf } from './exchange.js'
+import { FollowedEvents } from './followed-events.js'
 import { openUpstream, type RetryOptions } from './open-upstream.js'
-import {
-  type EventMap,
-  type RelayResult,
-  type RelaySink,
-  relayInto,
-  reportedBy,
-  requireComplete,
-} from './relay-event-stream.js'
+import { type EventMap, type RelayResult, type RelaySink, relayInto } from './relay-event-stream.js'
 import type { SSEEvent } from './sse-encode.js'
 import { createSSEWriter, type SSEWriter } from './sse-writer.js'
-import type { FollowedStream, StreamDialect } from './stream-dialect.js'
 import type { StreamOptions } from './stream-options.js'
 import { TimeoutCoordinator } from './timeout-coordinator.js'
 import { selectTimeoutProfile } from './timeout-profiles.js'
@@ -58,14 +51,11 @@ export class ActiveStream implements Stream {
   readonly requestId: string
   readonly timeouts: TimeoutCoordinator
   readonly writer: SSEWriter
-  dialect: StreamDialect
-  followed: FollowedStream
+  readonly followed: FollowedEvents
   readonly upstreams: Upstreams
   /** Resolves when the terminal event has been written. */
   readonly terminal: Promise<void>
-  sawTerminal = false
   readonly #relays: Promise<RelayResult>[] = []
-  readonly #chosenDialect: ActiveStreamOptions['dialect']
   readonly #relay: ActiveStreamOptions['relay']
   /** Events that came from upstreams. */
   #received = 0
@@ -76,10 +66,9 @@ export class ActiveStream implements Stream {
   constructor(response: ServerResponse, options: ActiveStreamOptions) {
     const { model, advancedModels } = options
     this.#relay = options.relay
-    this.#chosenDialect = options.dialect
     this.requestId = options.requestId ?? requestIdOf(response)
-    this.dialect = selectDialect(options.dialect, requestPath(response))
-    this.followed = this.dialect.follow()
+    const dialect = selectDialect(options.dialect, requestPath(response))
+    this.followed = new FollowedEvents(dialect, options.dialect ? undefined : recognizeDialect)
     this.terminal = new Promise((resolve) => {
       this.#resolveTerminal = resolve
     })
@@ -169,10 +158,9 @@ export class ActiveStream implements Stream {
     const upstream = await this.#adopt(source)
     const received = await relayInto(this.#sink(), upstream, { ...this.#relay, map, onChunk: this.#touch })
     this.#received += received
-    if (!this.sawTerminal && this.#relay?.onTruncated !== 'accept') {
-      requireComplete(received, this.dialect, this.followed)
-    }
-    return { received, sawTerminal: this.sawTerminal }
+    const { sawTerminal } = this.followed
+    if (!sawTerminal && this.#relay?.onTruncated !== 'accept') this.followed.requireComplete(received)
+    return { received, sawTerminal }
   }
 
   /**
@@ -186,7 +174,7 @@ export class ActiveStream implements Stream {
       throw new StreamError('internal', { code: 'no_answer', message: 'The server had no answer.' })
     }
     if (this.#relay?.onTruncated !== 'accept') {
-      requireComplete(hasUpstream ? this.#received : 1, this.dialect, this.followed)
+      this.followed.requireComplete(hasUpstream ? this.#received : 1)
     }
   }
 
@@ -196,7 +184,7 @@ export class ActiveStream implements Stream {
       signal: stream.signal,
       write: (event) => stream.writer.write(event),
       get ended() {
-        return stream.sawTerminal
+        return stream.followed.sawTerminal
       },
     }
   }
@@ -205,25 +193,13 @@ export class ActiveStream implements Stream {
 
   #observe(event: SSEEvent): boolean {
     if (this.#closing) return true
-    if (this.sawTerminal) return false
+    if (this.followed.sawTerminal) return false
     this.timeouts.wrote()
-    if (this.writer.events === 0 && this.#chosenDialect === undefined) this.#recognize(event)
     const role = this.followed.observe(event)
-    if (role === 'error') throw reportedBy(event)
+    if (this.followed.reported) throw this.followed.reported
     if (role === 'content') this.timeouts.content()
-    if (role === 'terminal') {
-      this.sawTerminal = true
-      this.#resolveTerminal()
-    }
+    if (role === 'terminal') this.#resolveTerminal()
     return true
-  }
-
-  /** A path tells little of an API; its first event tells more. */
-  #recognize(event: SSEEvent): void {
-    const dialect = recognizeDialect(event)
-    if (!dialect || dialect === this.dialect) return
-    this.dialect = dialect
-    this.followed = dialect.follow()
   }
 
   readonly #settled = (reason: StreamError | undefined): void => {

@@ -67,7 +67,8 @@ export function eventStreamHead(
   return { set, remove }
 }
 
-function withNoTransform(cacheControl: string | undefined): string {
+/** Adds `no-transform` to what the app has set, or to `no-cache`. */
+export function withNoTransform(cacheControl: string | undefined): string {
   if (!cacheControl) return 'no-cache, no-transform'
   return /\bno-transform\b/i.test(cacheControl) ? cacheControl : `${cacheControl}, no-transform`
 }

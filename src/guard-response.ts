@@ -1,16 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { systemClock, type Timer } from './clock.js'
-import { detectStreamingRequest, type StreamingHints } from './detect-streaming-request.js'
 import { channels, describeError, log } from './diagnostics.js'
-import { recognizeDialect, selectDialect } from './dialects.js'
+import { selectDialect } from './dialects.js'
 import { finishResponse } from './end-response.js'
 import { toStreamError } from './error-causes.js'
 import { clientMessage, requestPath, respondWithError } from './error-response.js'
 import { type FailedOutcome, StreamError } from './errors.js'
-import { EventBoundary } from './event-boundary.js'
-import { EventStreamParser } from './event-stream.js'
 import {
-  backlogOf,
   completeHead,
   isClosed,
   isGone,
@@ -20,32 +16,27 @@ import {
   watchPipelined,
 } from './exchange.js'
 import { type Guarded, guards } from './guard-registry.js'
-import { Heartbeat } from './heartbeat.js'
+import { GuardedEvents } from './guarded-events.js'
+import { KeptUncompressed } from './kept-uncompressed.js'
 import { addLiveStream, isDraining } from './live-streams.js'
-import { reportedBy } from './relay-event-stream.js'
+import { type PipedSource, watchPipedSource } from './piped-source.js'
+import { type GuardOptions, RequestedStream } from './requested-stream.js'
 import {
+  type GivenHead,
   interceptResponse,
+  isEventStreamHead,
   type OwnMethods,
   type ResponseMethods,
   readHead,
   restoreResponse,
   silenceHeaders,
+  swallow,
+  useOwnMethods,
 } from './response-methods.js'
-import { encodeEvent, heartbeat, type SSEEvent } from './sse-encode.js'
-import { checkWriterOptions } from './sse-writer-options.js'
-import type { FollowedStream, StreamDialect } from './stream-dialect.js'
-import { modelOf } from './stream-middleware.js'
-import type { StreamOptions } from './stream-options.js'
+import type { SSEEvent } from './sse-encode.js'
 import { recordEnd } from './stream-record.js'
 import { TimeoutCoordinator } from './timeout-coordinator.js'
-import { resolveTimeouts } from './timeout-options.js'
-import { selectTimeoutProfile, timeoutProfiles } from './timeout-profiles.js'
 import { Upstreams } from './upstreams.js'
-
-export interface GuardOptions extends StreamOptions {
-  /** What counts as a streaming request while the body is unread; `false`: only what is answered with one. */
-  detect?: StreamingHints | false | undefined
-}
 
 /** What a handler may know of the stream it is writing. */
 export interface GuardedStream {
@@ -57,6 +48,8 @@ export interface GuardedStream {
 
 type State = 'waiting' | 'streaming' | 'passing' | 'closed'
 
+const nothingWritten = { events: 0, bytes: 0, heartbeats: 0 }
+
 /**
  * The promises of `handleStream` for a handler that writes to the response itself. Until the head is written
  * it only waits; a response that is no event stream is then left alone, byte for byte.
@@ -64,52 +57,28 @@ type State = 'waiting' | 'streaming' | 'passing' | 'closed'
 export class ResponseGuard implements Guarded, GuardedStream {
   readonly requestId: string
   readonly timeouts: TimeoutCoordinator
-  readonly written = { events: 0, bytes: 0, heartbeats: 0 }
-  readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #options: GuardOptions
-  #dialect: StreamDialect
-  #followed: FollowedStream
-  readonly #boundary = new EventBoundary()
-  readonly #parser: EventStreamParser
-  readonly #heartbeat: Heartbeat
-  readonly #upstreams: Upstreams
+  readonly #requested: RequestedStream
   readonly #methods: ResponseMethods
   readonly #own: OwnMethods
-  readonly #maxBufferedBytes: number
+  readonly #uncompressed: KeptUncompressed
+  #events: GuardedEvents | undefined
+  #upstreams: Upstreams | undefined
   #state: State = 'waiting'
-  #sawTerminal = false
-  #wasStream = false
   /** Whether a source is being piped that has not ended. */
   #piping = false
   #lingering: Timer | undefined
-  /** What the upstream said of its failure, in an event that has been passed on. */
-  #reported: StreamError | undefined
-  /** Whether it is the guard that uses the response: some methods of a response call others. */
-  #ours = false
   #removeLiveStream: (() => void) | undefined
   #resolveEnded: () => void = () => {}
 
   constructor(request: IncomingMessage, response: ServerResponse, options: GuardOptions) {
-    this.#request = request
     this.#response = response
     this.#options = options
+    this.#requested = new RequestedStream(request, options)
     this.requestId = requestIdOf(response)
-    this.#dialect = selectDialect(options.dialect, requestPath(response))
-    this.#followed = this.#dialect.follow()
-    this.#upstreams = new Upstreams(options.cleanup, (report) => {
-      channels.cleanup.publish({ requestId: this.requestId, report })
-    })
-    const { heartbeatMs, maxBufferedBytes } = checkWriterOptions(options.writer ?? {})
-    this.#maxBufferedBytes = maxBufferedBytes
-    this.#heartbeat = new Heartbeat(this.#beat, {
-      firstMs: Number.POSITIVE_INFINITY,
-      everyMs: heartbeatMs,
-      clock: systemClock,
-    })
-    this.#parser = new EventStreamParser(this.#observe, options.relay?.maxEventBytes)
     this.timeouts = new TimeoutCoordinator(options.timeouts, {
-      defaults: this.#profile(),
+      defaults: this.#requested.profile,
       beforeTimeout: this.#reconsider,
     })
     this.timeouts.onSettled((reason) => reason && this.#stop(reason))
@@ -118,15 +87,16 @@ export class ResponseGuard implements Guarded, GuardedStream {
       write: this.#write as ServerResponse['write'],
       end: this.#end as ServerResponse['end'],
       destroy: this.#destroy,
+      setHeader: this.#setHeader as ServerResponse['setHeader'],
     }
     this.#own = interceptResponse(response, this.#methods)
+    this.#uncompressed = new KeptUncompressed(response, this.#own)
     guards().set(request, this)
     guards().set(response, this)
-    response.on('close', this.#closed).on('drain', this.#drained).on('pipe', this.#piped)
-    response.on('error', ignore)
+    response.on('close', this.#closed).on('pipe', this.#piped).on('error', ignore)
     watchPipelined(response, this.#closed)
     if (isClosed(response)) this.#closed()
-    else if (this.#wantsStream()) {
+    else if (this.#requested.isWanted) {
       if (isDraining(response)) this.timeouts.settle(new StreamError('shutdown'))
       else this.#enlist()
     }
@@ -139,21 +109,6 @@ export class ResponseGuard implements Guarded, GuardedStream {
   /** Whether the request has been answered, or left, before its handler ran. */
   get refused(): boolean {
     return this.#state === 'closed'
-  }
-
-  /** Among the live streams, so that a server that shuts down waits for it. */
-  #enlist(): void {
-    this.#removeLiveStream ??= addLiveStream(this.#response, {
-      stop: (reason) => void this.timeouts.settle(reason),
-      ended: new Promise<void>((resolve) => {
-        this.#resolveEnded = resolve
-      }),
-    })
-  }
-
-  #leave(): void {
-    this.#resolveEnded()
-    this.#removeLiveStream?.()
   }
 
   stepAside(): void {
@@ -184,53 +139,51 @@ export class ResponseGuard implements Guarded, GuardedStream {
     )
   }
 
-  #profile() {
-    const { advancedModels } = this.#options
-    const { body } = this.#request as { body?: unknown }
-    // Of an unread body nobody knows the model: it may be one that thinks long.
-    if (body === undefined) return timeoutProfiles.advanced
-    const model = modelOf(body)
-    return selectTimeoutProfile({ streaming: true, model }, advancedModels ? { advancedModels } : {})
+  /** Among the live streams, so that a server that shuts down waits for it. */
+  #enlist(): void {
+    this.#removeLiveStream ??= addLiveStream(this.#response, {
+      stop: (reason) => void this.timeouts.settle(reason),
+      ended: new Promise<void>((resolve) => {
+        this.#resolveEnded = resolve
+      }),
+    })
   }
 
-  #wantsStream(): boolean {
-    const { detect } = this.#options
-    return detect !== false && detectStreamingRequest(this.#request, detect)
+  #leave(): void {
+    this.#resolveEnded()
+    this.#removeLiveStream?.()
   }
 
   /** By now the body may have been parsed: it says which model was asked for, and whether for a stream. */
   readonly #reconsider = (): void => {
     // A head that went past us, as HTTP/2 allows, is none of ours.
     if (this.#state === 'waiting' && this.#response.headersSent) return this.#pass()
-    if (this.#state === 'waiting' && !this.#wantsStream()) return this.timeouts.finished()
-    if (this.#options.timeouts === false) return
-    this.timeouts.retime(resolveTimeouts(this.#options.timeouts, this.#profile()))
+    if (this.#state === 'waiting' && !this.#requested.isWanted) return this.timeouts.finished()
+    if (this.#options.timeouts !== false) this.timeouts.retime(this.#requested.timeouts)
+  }
+
+  readonly #setHeader = (name: string, value: unknown): ServerResponse => {
+    this.#own.setHeader(name, value as string)
+    if (this.#state === 'waiting') this.#uncompressed.headerSet(name)
+    return this.#response
   }
 
   readonly #writeHead = (...args: unknown[]): ServerResponse => {
-    if (this.#ours) return this.#own.writeHead(...(args as [number]))
     if (this.#state === 'closed') return this.#response
     if (this.#state === 'waiting') {
-      const { status, message, headers } = readHead(args)
-      const given = (wanted: string) => headers.findLast(([name]) => name.toLowerCase() === wanted)?.[1]
-      const isStream = this.#isEventStream(given('content-type'), given('content-encoding'))
-      if (status === 200 && isStream && this.#request.method !== 'HEAD')
-        return this.#begin(status, message, headers)
+      const head = readHead(args)
+      if (this.#opensStream(head)) return this.#begin(head)
       this.#pass()
     }
     return this.#own.writeHead(...(args as [number]))
   }
 
-  /** Also no event stream: one that is compressed, into which nothing can be put. */
-  #isEventStream(
-    type: unknown = this.#response.getHeader('content-type'),
-    encoding: unknown = this.#response.getHeader('content-encoding'),
-  ): boolean {
-    if (!/^\s*text\/event-stream\b/i.test(String(type))) return false
-    return encoding === undefined || encoding === 'identity'
+  #opensStream({ status, headers }: GivenHead): boolean {
+    const { req: request } = this.#response
+    return status === 200 && request.method !== 'HEAD' && isEventStreamHead(this.#response, headers)
   }
 
-  #begin(status: number, message: string | undefined, headers: [string, unknown][]): ServerResponse {
+  #begin({ status, message, headers }: GivenHead): ServerResponse {
     const response = this.#response
     if (!this.#removeLiveStream && isDraining(response)) {
       this.timeouts.settle(new StreamError('shutdown'))
@@ -238,45 +191,41 @@ export class ResponseGuard implements Guarded, GuardedStream {
     }
     for (const [name] of headers) response.removeHeader(name)
     for (const [name, value] of headers) response.appendHeader(name, value as string)
-    completeHead(response, this.#options.writer ?? {})
-    if (!response.hasHeader('x-request-id')) response.setHeader('x-request-id', this.requestId)
+    const { writer = {} } = this.#options
+    completeHead(response, writer)
+    if (writer.headers !== false && !response.hasHeader('x-request-id')) {
+      this.#own.setHeader('x-request-id', this.requestId)
+    }
     this.#state = 'streaming'
+    this.#events = new GuardedEvents(response, this.#own, this.timeouts, this.#options)
     this.#reconsider()
-    this.#wasStream = true
     this.#enlist()
     liftSocketTimeout(response)
-    channels.start.publish({ requestId: this.requestId, model: this.#model })
+    channels.start.publish({ requestId: this.requestId, model: this.#requested.model })
     channels.head.publish({ requestId: this.requestId })
-    this.#heartbeat.committed()
     this.#own.writeHead(...((message === undefined ? [status] : [status, message]) as [number]))
     return response
   }
 
   readonly #write = (chunk: unknown, ...rest: unknown[]): boolean => {
-    if (this.#ours) return this.#own.write(chunk as string, ...(rest as []))
     // True: nobody will ever say 'drain'.
     if (this.#state === 'closed') return swallow(rest, true)
-    if (this.#state === 'waiting') {
-      if (this.#isEventStream()) this.#response.writeHead(this.#response.statusCode)
-      else this.#pass()
-    }
-    if (this.#state !== 'streaming') return this.#own.write(chunk as string, ...(rest as []))
-    if (this.#sawTerminal) return swallow(rest, true)
-    const failure = this.#follow(chunk, rest[0])
-    this.#heartbeat.postpone()
-    const more = this.#own.write(chunk as string, ...(rest as []))
-    if (failure) this.timeouts.settle(failure)
-    else if (this.#sawTerminal) this.#finishAtTerminal()
-    else if (!more) this.#wait()
-    return more || this.#isOver()
+    if (this.#state === 'waiting') this.#writeImplicitHead()
+    if (this.#state !== 'streaming' || !this.#events) return this.#own.write(chunk as string, ...(rest as []))
+    const wasComplete = this.#events.followed.sawTerminal
+    const more = this.#events.write(chunk, ...rest)
+    if (!wasComplete && this.#events.followed.sawTerminal) this.#finishAtTerminal()
+    return more || this.refused
+  }
+
+  #writeImplicitHead(): void {
+    if (isEventStreamHead(this.#response)) this.#response.writeHead(this.#response.statusCode)
+    if (this.#state === 'waiting') this.#pass()
   }
 
   readonly #end = (chunk?: unknown, ...rest: unknown[]): ServerResponse => {
-    if (this.#ours) return this.#own.end(chunk as string, ...(rest as []))
     if (this.#state === 'closed') return swallow([chunk, ...rest], this.#response)
-    if (this.#state === 'waiting' && this.#isEventStream())
-      this.#response.writeHead(this.#response.statusCode)
-    if (this.#state === 'waiting') this.#pass()
+    if (this.#state === 'waiting') this.#writeImplicitHead()
     if (this.#state !== 'streaming') return this.#own.end(chunk as string, ...(rest as []))
     const encoding = typeof rest[0] === 'string' ? [rest[0]] : []
     if (chunk !== undefined && chunk !== null && typeof chunk !== 'function') this.#write(chunk, ...encoding)
@@ -286,133 +235,55 @@ export class ResponseGuard implements Guarded, GuardedStream {
 
   /** The handler says that this was all: was it? */
   #conclude(): void {
-    if (this.#state !== 'streaming') return
+    if (this.#state !== 'streaming' || !this.#events) return
     try {
-      this.#parser.end()
-      const needed = this.#dialect.needsTerminal && this.#options.relay?.onTruncated !== 'accept'
-      if (needed && !this.#followed.complete) throw new StreamError('upstream_truncated')
+      this.#events.requireComplete()
     } catch (error) {
       this.timeouts.settle(toStreamError(error))
       return
     }
-    this.#finish(this.#sawTerminal ? [] : this.#followed.closing())
+    this.#finish(this.#events.followed.closing())
   }
 
   readonly #destroy = (error?: Error): ServerResponse => {
     // A client that has left, or an ending that is on its way: the one needs nothing, the other must not be cut.
-    if (this.#ours) return this.#own.destroy(error)
     if (this.#state === 'closed') return isClosed(this.#response) ? this.#own.destroy(error) : this.#response
-    if (this.#state === 'passing' || isGone(this.#response)) return this.#own.destroy(error)
-    if (this.#state === 'waiting' && (error === undefined || !this.#wantsStream()))
-      return this.#own.destroy(error)
+    const wasAsked = this.#state === 'streaming' || (error !== undefined && this.#requested.isWanted)
+    if (this.#state === 'passing' || isGone(this.#response) || !wasAsked) return this.#own.destroy(error)
     this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
     return this.#response
   }
 
-  /**
-   * Looks at a chunk on its way to the client.
-   *
-   * @returns what is wrong with the stream from here on
-   */
-  #follow(chunk: unknown, encoding: unknown): StreamError | undefined {
-    const bytes =
-      typeof chunk === 'string'
-        ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
-        : (chunk as Uint8Array)
-    this.#boundary.observe(Buffer.from(bytes.subarray(-4)).toString('latin1'))
-    this.written.bytes += bytes.length
-    try {
-      this.#parser.feed(bytes)
-      this.#parser.check()
-    } catch (error) {
-      return toStreamError(error)
-    } finally {
-      // What comes before the first event is the handler's own: a greeting, not yet the upstream.
-      if (this.written.events === 0) this.timeouts.wrote()
-      else this.timeouts.touch()
-    }
-    return this.#reported
-  }
-
-  readonly #observe = (event: SSEEvent): void => {
-    if (this.#sawTerminal || this.#reported) return
-    if (this.written.events++ === 0 && this.#options.dialect === undefined) this.#recognize(event)
-    const role = this.#followed.observe(event)
-    if (role === 'error') this.#reported = reportedBy(event)
-    if (role === 'content') this.timeouts.content()
-    if (role === 'terminal') this.#sawTerminal = true
-  }
-
-  /** A path tells little of an API; its first event tells more. */
-  #recognize(event: SSEEvent): void {
-    const dialect = recognizeDialect(event)
-    if (!dialect || dialect === this.#dialect) return
-    this.#dialect = dialect
-    this.#followed = dialect.follow()
-  }
-
-  readonly #beat = (): void => {
-    if (this.#state !== 'streaming' || !this.#boundary.betweenEvents) return
-    this.written.heartbeats++
-    this.#send(heartbeat)
-  }
-
-  #send(text: string): void {
-    this.written.bytes += Buffer.byteLength(text)
-    this.#heartbeat.postpone()
-    if (!this.#as(() => this.#own.write(text))) this.#wait()
-  }
-
-  #wait(): void {
-    const response = this.#response
-    this.#heartbeat.hold()
-    if (backlogOf(response) > this.#maxBufferedBytes) this.timeouts.settle(new StreamError('client_stalled'))
-    else if (this.timeouts.phase !== 'drain') this.timeouts.drainStarted(this.#taken)
-  }
-
-  readonly #taken = (): number => this.written.bytes - backlogOf(this.#response)
-
-  readonly #drained = (): void => {
-    this.#heartbeat.resume()
-    this.timeouts.drainEnded()
-  }
-
-  /** A source that breaks tells nobody but itself: `pipe` leaves the response open for ever. */
-  readonly #piped = (source: NodeJS.ReadableStream & { destroyed?: boolean }): void => {
-    if (this.#state !== 'passing') this.#upstreams.adopt(source)
+  readonly #piped = (source: PipedSource): void => {
+    if (this.#state !== 'passing') this.#adopt(source)
     this.#piping = true
-    let ended = false
-    const judge = (error: unknown = new StreamError('upstream_hangup')) => {
-      if (ended || isGone(this.#response)) return
-      if (this.#sawTerminal && this.#state === 'streaming') return this.#finish([])
-      // An app that listens to its source's errors answers for them itself, where that is still open to it.
-      const isHandled = source.listenerCount('error') > 1
-      if (isHandled && (this.#state === 'passing' || !this.#wantsStream())) return
-      // A body that is no event stream can only be cut: it must not look complete.
-      if (this.#state === 'passing') this.#own.destroy(toStreamError(error, 'upstream_hangup'))
-      else this.#fail(error, 'upstream_hangup')
+    const onEnded = () => {
+      this.#piping = false
     }
-    // After the handler's own listeners, which may have dealt with it.
-    const broken = (error?: unknown) => void setImmediate(() => judge(error))
-    source.once('end', () => {
-      ended = true
-      this.#piping = false
-    })
-    this.#response.on('unpipe', (from: NodeJS.ReadableStream & { destroyed?: boolean }) => {
-      if (from !== source || source.destroyed) return
-      ended = true
-      this.#piping = false
-    })
-    const onClose = () => broken()
-    source.on('error', broken).once('close', onClose)
-    // A source may outlive the response, and serve others.
+    const unwatch = watchPipedSource(source, this.#response, this.#sourceBroke, onEnded)
     this.#response.once('close', () => {
-      if (this.#state === 'passing') source.off('error', broken).off('close', onClose)
+      if (this.#state === 'passing') unwatch()
     })
   }
 
-  #isOver(): boolean {
-    return this.#state === 'closed'
+  readonly #sourceBroke = (error: unknown, handled: boolean): void => {
+    if (isGone(this.#response)) return
+    if (this.#events?.followed.sawTerminal && this.#state === 'streaming') return this.#finish([])
+    // An app that listens to its source's errors answers for them itself, where that is still open to it.
+    if (handled && (this.#state === 'passing' || !this.#requested.isWanted)) return
+    // A body that is no event stream can only be cut: it must not look complete.
+    if (this.#state === 'passing') this.#own.destroy(toStreamError(error, 'upstream_hangup'))
+    else this.#fail(error, 'upstream_hangup')
+  }
+
+  #adopt(source: PipedSource): void {
+    if (!this.#upstreams) {
+      this.#upstreams = new Upstreams(this.#options.cleanup, (report) => {
+        channels.cleanup.publish({ requestId: this.requestId, report })
+      })
+      if (this.#state === 'closed') this.#upstreams.release(this.timeouts.reason)
+    }
+    this.#upstreams.adopt(source)
   }
 
   /** A handler that waits for its client waits in vain. */
@@ -425,57 +296,48 @@ export class ResponseGuard implements Guarded, GuardedStream {
     const { requestId } = this
     const before = this.#state
     if (before === 'closed' || before === 'passing') return
-    this.#state = 'closed'
-    this.#heartbeat.stop()
-    this.#upstreams.release(reason)
+    this.#close(reason)
     reason.committed = before === 'streaming'
-    log.stream(
-      '%s: %s, %s: %s',
-      requestId,
-      reason.outcome,
-      reason.code,
-      describeError(reason.cause ?? reason),
-    )
-    if (reason.outcome === 'client_gone' || isClosed(this.#response)) return this.#ended(false)
-    if (reason.outcome === 'client_stalled' || this.#options.recovery === false) {
+    const { outcome, code, committed } = reason
+    log.stream('%s: %s, %s: %s', requestId, outcome, code, describeError(reason.cause ?? reason))
+    if (outcome === 'client_gone' || isClosed(this.#response)) return this.#ended(false)
+    if (outcome === 'client_stalled' || this.#options.recovery === false) {
       this.#own.destroy(reason)
       return this.#ended(false)
     }
-    const { outcome, code, committed } = reason
-    if (before === 'waiting') {
-      const { exposeDetails } = this.#options
-      this.#tell(() =>
-        respondWithError(reason, this.#response, { dialect: this.#dialect, requestId, exposeDetails }),
-      )
-    } else {
-      this.#tell(() => this.#tellInStream(reason))
-    }
+    this.#tell(() => this.#tellOf(reason))
     silenceHeaders(this.#response)
     channels.recovery.publish({ requestId, outcome, code, committed })
     this.#releaseWaiting()
-    void this.#flushed(false)
+    void this.#flushed(this.#events?.followed.survives(reason) ?? false)
   }
 
-  /** Below whatever the app has put in front of the response since, and safe from what it has hooked into it. */
+  #close(reason?: StreamError): void {
+    this.#state = 'closed'
+    systemClock.clearTimeout(this.#lingering)
+    this.#events?.stop()
+    this.#upstreams?.release(reason)
+  }
+
   #tell(use: () => void): void {
-    const response = this.#response
-    const { writeHead, write, end } = response
-    Object.assign(response, { writeHead: this.#own.writeHead, write: this.#own.write, end: this.#own.end })
     try {
-      use()
+      useOwnMethods(this.#response, this.#own, use)
     } catch (failure) {
       log.stream('%s: the error could not be told: %s', this.requestId, describeError(failure))
       this.#own.destroy(toStreamError(failure))
-    } finally {
-      Object.assign(response, { writeHead, write, end })
     }
   }
 
-  #tellInStream(reason: StreamError): void {
-    if (reason === this.#reported) return this.#endWith([])
-    const message = clientMessage(reason, this.#options.exposeDetails)
-    const complete = this.#followed.complete && reason.outcome.startsWith('upstream_')
-    this.#endWith(complete ? this.#followed.closing() : this.#followed.failing(reason, message))
+  #tellOf(reason: StreamError): void {
+    const { exposeDetails, dialect: choice } = this.#options
+    if (this.#events) {
+      const { followed } = this.#events
+      // What the upstream said of its failure has been passed on.
+      const told = reason === followed.reported
+      return this.#events.end(told ? [] : followed.ending(reason, clientMessage(reason, exposeDetails)))
+    }
+    const dialect = selectDialect(choice, requestPath(this.#response))
+    respondWithError(reason, this.#response, { dialect, requestId: this.requestId, exposeDetails })
   }
 
   /**
@@ -483,46 +345,29 @@ export class ResponseGuard implements Guarded, GuardedStream {
    * `pipeline` would take the good stream for a broken one.
    */
   #finishAtTerminal(): void {
+    if (this.#state !== 'streaming') return
     this.timeouts.finished()
-    this.#heartbeat.stop()
     const { lingerMs = 1_000 } = this.#options.cleanup || {}
     if (!this.#piping || lingerMs === false) return this.#finish([])
+    this.#events?.stop()
     this.#lingering = systemClock.setTimeout(() => {
       if (this.#state === 'streaming') this.#finish([])
     }, lingerMs)
   }
 
   #finish(last: readonly SSEEvent[]): void {
-    this.#state = 'closed'
-    systemClock.clearTimeout(this.#lingering)
-    this.#heartbeat.stop()
+    this.#close()
     this.timeouts.finished()
-    this.#upstreams.release()
-    this.#tell(() => this.#endWith(last))
+    this.#tell(() => this.#events?.end(last))
     this.#releaseWaiting()
     void this.#flushed(true)
-  }
-
-  /** Ends the response with these events, in one write, after the end of the event that has begun. */
-  #endWith(events: readonly SSEEvent[]): void {
-    const text = this.#boundary.closing + events.map(encodeEvent).join('')
-    this.written.bytes += Buffer.byteLength(text)
-    this.#as(() => (text === '' ? this.#own.end() : this.#own.end(text)))
-  }
-
-  #as<Result>(use: () => Result): Result {
-    this.#ours = true
-    try {
-      return use()
-    } finally {
-      this.#ours = false
-    }
   }
 
   async #flushed(completed: boolean): Promise<void> {
     const { drainMs } = this.timeouts.timeouts
     const destroy = (error: Error) => void this.#own.destroy(error)
-    const stalled = await finishResponse(this.#response, { drainMs, taken: this.#taken, destroy })
+    const taken = this.#events?.taken ?? (() => 0)
+    const stalled = await finishResponse(this.#response, { drainMs, taken, destroy })
     if (stalled) this.timeouts.settle(stalled)
     else if (completed) this.timeouts.settle()
     this.#ended(completed && !stalled)
@@ -537,19 +382,16 @@ export class ResponseGuard implements Guarded, GuardedStream {
   /** No event stream, and so none of ours. */
   #pass(): void {
     this.#state = 'passing'
-    this.#upstreams.forget()
+    this.#upstreams?.forget()
     this.#leave()
+    this.#uncompressed.undo()
     restoreResponse(this.#response, this.#methods, this.#own)
     this.timeouts.finished()
   }
 
-  get #model(): string | undefined {
-    return modelOf((this.#request as { body?: unknown }).body)
-  }
-
   #ended(completed: boolean): void {
-    const { timeouts, requestId, written } = this
-    const wasStream = this.#wasStream || this.#wantsStream()
+    const { timeouts, requestId } = this
+    const wasStream = this.#events !== undefined || this.#requested.isWanted
     this.#release()
     if (!wasStream) {
       // Without us this would have ended the process, with a trace: it must not go unseen.
@@ -563,9 +405,9 @@ export class ResponseGuard implements Guarded, GuardedStream {
         timeouts,
         response: this.#response,
         requestId,
-        model: this.#model,
-        sawTerminal: this.#sawTerminal || this.#followed.complete,
-        written,
+        model: this.#requested.model,
+        sawTerminal: this.#events?.followed.complete ?? false,
+        written: this.#events?.written ?? nothingWritten,
         completed,
       },
       this.#options.onEnd,
@@ -573,21 +415,14 @@ export class ResponseGuard implements Guarded, GuardedStream {
   }
 
   #release(): void {
-    this.#heartbeat.stop()
+    this.#events?.stop()
     this.timeouts.settle()
-    this.#upstreams.release()
-    this.#response.off('close', this.#closed).off('drain', this.#drained)
+    this.#upstreams?.release()
+    this.#response.off('close', this.#closed)
     // What is piped after a failure is released at once.
     if (!this.timeouts.reason) this.#response.off('pipe', this.#piped)
     this.#leave()
   }
-}
-
-/** Nothing is sent; a handler that waits for its callback must not wait for ever. */
-function swallow<Result>(args: readonly unknown[], result: Result): Result {
-  const callback = args.find((arg) => typeof arg === 'function')
-  if (callback) process.nextTick(callback as () => void)
-  return result
 }
 
 function ignore(): void {}

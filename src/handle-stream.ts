@@ -86,7 +86,7 @@ async function runStream(
     writer[Symbol.dispose]()
   }
   const { model, onEnd } = options
-  const sawTerminal = stream.sawTerminal || stream.followed.complete
+  const sawTerminal = stream.followed.complete
   const end = recordEnd(
     { timeouts, response, requestId, model, sawTerminal, written: writer, completed },
     onEnd,
@@ -143,18 +143,18 @@ async function fail(
   log.stream('%s: %s, %s: %s', requestId, reason.outcome, reason.code, describeError(reason.cause ?? reason))
   if (reason.outcome === 'client_stalled' || options.recovery === false) response.destroy(reason)
   if (isGone(response)) return false
-  const { dialect, followed } = stream
-  const complete = followed.complete && isUpstreamFault(reason)
+  const { followed } = stream
   if (writer.committed || writer.events > 0) {
     const message = clientMessage(reason, options.exposeDetails)
-    stream.close(complete ? followed.closing() : followed.failing(reason, message))
+    stream.close(followed.ending(reason, message))
   } else {
+    const { dialect } = followed
     respondWithError(reason, response, { dialect, requestId, exposeDetails: options.exposeDetails })
   }
   const { outcome, code, committed } = reason
   channels.recovery.publish({ requestId, outcome, code, committed })
   await finishStream(stream, response)
-  return complete
+  return followed.survives(reason)
 }
 
 function finishStream({ timeouts, writer }: ActiveStream, response: ServerResponse) {
@@ -171,8 +171,4 @@ function cutOff({ requestId }: ActiveStream, response: ServerResponse, failure: 
   if (response.headersSent) response.destroy(reason)
   else respondWithError(reason, response, { dialect: 'plain' })
   return false
-}
-
-function isUpstreamFault({ outcome }: StreamError): boolean {
-  return outcome === 'timeout' || outcome.startsWith('upstream_')
 }

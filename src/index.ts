@@ -27,10 +27,11 @@ export {
   readUpstreamError,
 } from './event-stream.js'
 export type { StreamResponse } from './exchange.js'
-export { type GuardedStream, type GuardOptions, getStream } from './guard-response.js'
+export { type GuardedStream, getStream } from './guard-response.js'
 export { type HandleStreamOptions, handleStream, type StreamHandler } from './handle-stream.js'
 export type { RetryOptions } from './open-upstream.js'
 export { type EventMap, type RelayOptions, type RelayResult, relayEventStream } from './relay-event-stream.js'
+export type { GuardOptions } from './requested-stream.js'
 export { type AlignOptions, alignServerTimeouts, type TimeoutFinding } from './server-timeouts.js'
 export {
   coordinatedSocketCleanup,

@@ -1,14 +1,15 @@
-import { StreamError, UpstreamError } from './errors.js'
+import { StreamError } from './errors.js'
 import {
   type EventSourceMessage,
   EventStreamParser,
   openEventStream,
   type ReadEventStreamOptions,
 } from './event-stream.js'
+import { FollowedEvents } from './followed-events.js'
 import { readChunks } from './read-chunks.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { SSEWriter } from './sse-writer.js'
-import type { FollowedStream, StreamDialect } from './stream-dialect.js'
+import type { StreamDialect } from './stream-dialect.js'
 import type { UpstreamSource } from './upstream-source.js'
 
 /** Turns one event of the upstream into what the client gets: one event, several, or none. */
@@ -55,23 +56,24 @@ export async function relayEventStream(
   writer: SSEWriter,
   options: RelayOptions = {},
 ): Promise<RelayResult> {
-  const followed = options.dialect?.follow()
-  let sawTerminal = false
+  const followed = options.dialect && new FollowedEvents(options.dialect)
   const sink: RelaySink = {
     signal: writer.signal,
     get ended() {
-      return sawTerminal
+      return followed?.sawTerminal ?? false
     },
     write(event) {
-      const role = followed?.observe(event)
-      if (role === 'error') throw reportedBy(event)
-      sawTerminal = role === 'terminal'
+      followed?.observe(event)
+      if (followed?.reported) throw followed.reported
       return writer.write(event)
     },
   }
   const received = await relayInto(sink, source, options)
-  if (options.onTruncated !== 'accept') requireComplete(received, options.dialect, followed)
-  return { received, sawTerminal }
+  if (options.onTruncated !== 'accept') {
+    if (followed) followed.requireComplete(received)
+    else if (received === 0) throw new StreamError('upstream_truncated')
+  }
+  return { received, sawTerminal: sink.ended }
 }
 
 /** @returns how many events came */
@@ -107,23 +109,4 @@ export async function relayInto(
   }
   parser.end()
   return received
-}
-
-/**
- * An upstream that simply ended: was that the end?
- *
- * @throws StreamError `upstream_truncated`
- */
-export function requireComplete(
-  received: number,
-  dialect: StreamDialect | undefined,
-  followed: FollowedStream | undefined,
-): void {
-  const complete = dialect?.needsTerminal ? followed?.complete : received > 0
-  if (!complete) throw new StreamError('upstream_truncated')
-}
-
-/** The upstream told its own failure by an event; the client gets it in the form its dialect has for that. */
-export function reportedBy({ data }: SSEEvent): UpstreamError {
-  return new UpstreamError({ detail: typeof data === 'string' ? data : JSON.stringify(data) })
 }

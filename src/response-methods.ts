@@ -1,38 +1,46 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 
-/** The methods of a response that the guard stands in front of. */
-export type ResponseMethods = Pick<ServerResponse, 'writeHead' | 'write' | 'end' | 'destroy'>
-
-const names = ['writeHead', 'write', 'end', 'destroy'] as const
+const names = ['writeHead', 'write', 'end', 'destroy', 'setHeader'] as const
 const headerNames = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 'flushHeaders'] as const
 
-/** A response's own methods, each bound to it, and which of them somebody had intercepted before. */
+/** The methods of a response that the guard stands in front of. */
+export type ResponseMethods = Pick<ServerResponse, (typeof names)[number]>
+
+/** A response's own methods, each bound to it, and as they were found. */
 export interface OwnMethods extends ResponseMethods {
-  readonly intercepted: ReadonlyMap<string, unknown>
+  readonly found: ResponseMethods
 }
 
 /** Puts methods in front of a response's own, which are returned. */
 export function interceptResponse(response: ServerResponse, methods: ResponseMethods): OwnMethods {
-  const intercepted = new Map(
-    names.flatMap((name) => (Object.hasOwn(response, name) ? [[name, response[name]] as const] : [])),
-  )
-  const own = {
-    intercepted,
-    writeHead: response.writeHead.bind(response),
-    write: response.write.bind(response),
-    end: response.end.bind(response),
-    destroy: response.destroy.bind(response),
-  } as OwnMethods
+  const { writeHead, write, end, destroy, setHeader } = response
   Object.assign(response, methods)
-  return own
+  return {
+    found: { writeHead, write, end, destroy, setHeader },
+    writeHead: writeHead.bind(response),
+    write: write.bind(response),
+    end: end.bind(response),
+    destroy: destroy.bind(response),
+    setHeader: setHeader.bind(response),
+  } as OwnMethods
 }
 
 /** Takes methods away again, unless somebody has put theirs in front meanwhile (they call ours). */
 export function restoreResponse(response: ServerResponse, methods: ResponseMethods, own: OwnMethods): void {
   for (const name of names) {
-    if (response[name] !== methods[name]) continue
-    delete (response as Partial<ServerResponse>)[name]
-    if (own.intercepted.has(name)) Object.assign(response, { [name]: own.intercepted.get(name) })
+    // Assigned, not deleted: an object that has lost a property is a slow one for the rest of its life.
+    if (response[name] === methods[name]) Object.assign(response, { [name]: own.found[name] })
+  }
+}
+
+/** Uses a response below whatever has been put in front of it, and safe from what is hooked into it. */
+export function useOwnMethods(response: ServerResponse, own: OwnMethods, use: () => void): void {
+  const { writeHead, write, end } = response
+  Object.assign(response, { writeHead: own.writeHead, write: own.write, end: own.end })
+  try {
+    use()
+  } finally {
+    Object.assign(response, { writeHead, write, end })
   }
 }
 
@@ -47,12 +55,22 @@ export function silenceHeaders(response: ServerResponse): void {
   }
 }
 
-/** The arguments of `writeHead`, in whichever of its forms. */
-export function readHead(args: readonly unknown[]): {
+/** Nothing is sent; a handler that waits for its callback must not wait for ever. */
+export function swallow<Result>(args: readonly unknown[], result: Result): Result {
+  const callback = args.find((arg) => typeof arg === 'function')
+  if (callback) process.nextTick(callback as () => void)
+  return result
+}
+
+/** What `writeHead` was given. */
+export interface GivenHead {
   status: number
   message: string | undefined
   headers: [string, OutgoingHttpHeader][]
-} {
+}
+
+/** The arguments of `writeHead`, in whichever of its forms. */
+export function readHead(args: readonly unknown[]): GivenHead {
   const [status, second, third] = args
   const message = typeof second === 'string' ? second : undefined
   return {
@@ -60,6 +78,15 @@ export function readHead(args: readonly unknown[]): {
     message,
     headers: listHeaders(message === undefined ? (third ?? second) : third),
   }
+}
+
+/** Whether this would be the head of an event stream, and not of one that is compressed: nothing fits into that. */
+export function isEventStreamHead(response: ServerResponse, given: GivenHead['headers'] = []): boolean {
+  const header = (wanted: string) =>
+    given.findLast(([name]) => name.toLowerCase() === wanted)?.[1] ?? response.getHeader(wanted)
+  if (!/^\s*text\/event-stream\b/i.test(String(header('content-type')))) return false
+  const encoding = header('content-encoding')
+  return encoding === undefined || encoding === 'identity'
 }
 
 function listHeaders(headers: unknown): [string, OutgoingHttpHeader][] {

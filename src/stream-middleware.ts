@@ -4,6 +4,7 @@ import {
   type StreamingRequestLike,
 } from './detect-streaming-request.js'
 import type { HandleStreamOptions } from './handle-stream.js'
+import { modelOf } from './requested-stream.js'
 import { checkStreamOptions, type StreamOptions } from './stream-options.js'
 import type { StreamTimeouts } from './timeout-options.js'
 
@@ -51,11 +52,4 @@ export function checkMiddleware<Context extends StreamingRequestLike>(
 export function checkDetection(detect: unknown): void {
   if (detect === undefined || detect === false || (typeof detect === 'object' && detect !== null)) return
   throw new TypeError(`detect must be an object of hints or false, got ${String(detect)}`)
-}
-
-/** The model a parsed body names. */
-export function modelOf(body: unknown): string | undefined {
-  if (typeof body !== 'object' || body === null) return undefined
-  const { model } = body as { model?: unknown }
-  return typeof model === 'string' ? model : undefined
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asServerResponse, type StreamResponse } from './exchange.js'
-import { type GuardOptions, guardResponse } from './guard-response.js'
+import { guardResponse } from './guard-response.js'
+import type { GuardOptions } from './requested-stream.js'
 import { checkDetection } from './stream-middleware.js'
 import { checkStreamOptions } from './stream-options.js'
 

@@ -1,6 +1,9 @@
 import type { RequestListener } from 'node:http'
 import { Readable } from 'node:stream'
+import { createSession } from 'better-sse'
+import { EventSourceParserStream } from 'eventsource-parser/stream'
 import express from 'express'
+import expressHttpProxy from 'express-http-proxy'
 import { createProxyMiddleware } from 'http-proxy-middleware'
 import Koa from 'koa'
 import { describe, expect, test, vi } from 'vitest'
@@ -19,7 +22,7 @@ interface Fixture {
   guarded(upstreamUrl: string): RequestListener
 }
 
-/** Three proxies as they are written everywhere. */
+/** Proxies as they are written everywhere. */
 const fixtures: Record<string, Fixture> = {
   'a tutorial Express proxy with fetch': fixture(
     (url) =>
@@ -34,6 +37,24 @@ const fixtures: Record<string, Fixture> = {
   ),
   'http-proxy-middleware': fixture(
     (url) => express().use(createProxyMiddleware({ target: url, changeOrigin: true })),
+    (app) => wrapExpress(app, { timeouts: { inactivityMs: 500 } }),
+  ),
+  'express-http-proxy': fixture(
+    (url) => express().use(expressHttpProxy(url)),
+    (app) => wrapExpress(app, { timeouts: { inactivityMs: 500 } }),
+  ),
+  'better-sse': fixture(
+    (url) =>
+      express().post(path, async (request, response) => {
+        const upstream = await fetch(url, { method: 'POST' })
+        const session = await createSession(request, response, { serializer: String })
+        const events = upstream.body
+          ?.pipeThrough(new TextDecoderStream())
+          .pipeThrough(new EventSourceParserStream())
+        for await (const { data } of events as unknown as AsyncIterable<{ data: string }>)
+          session.push(data, 'message')
+        response.end()
+      }),
     (app) => wrapExpress(app, { timeouts: { inactivityMs: 500 } }),
   ),
   'Koa with ctx.body = stream': {
@@ -136,7 +157,8 @@ describe.each(Object.entries(fixtures))('%s', (_name, { app, guarded }) => {
             .end(),
         async (client) => {
           await client.finished()
-          texts.push(client.bodyText)
+          // better-sse makes the ids up.
+          texts.push(client.bodyText.replace(/^id:.*$/gm, 'id:'))
         },
       )
     }

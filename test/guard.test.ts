@@ -1,6 +1,12 @@
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
-import { Agent, createServer, request as httpRequest, type RequestListener } from 'node:http'
+import {
+  Agent,
+  createServer,
+  request as httpRequest,
+  type RequestListener,
+  type ServerResponse,
+} from 'node:http'
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { PassThrough, pipeline, Readable } from 'node:stream'
@@ -8,9 +14,10 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import compression from 'compression'
 import express from 'express'
 import Koa from 'koa'
+import compress from 'koa-compress'
 import { describe, expect, test, vi } from 'vitest'
 import { guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
-import { wrapApp as wrapKoa } from '../src/adapters/koa.js'
+import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../src/adapters/koa.js'
 import { EventBoundary } from '../src/event-boundary.js'
 import {
   dialects,
@@ -272,16 +279,60 @@ describe('what handlers do with streams', () => {
     expect(ends[0]).toMatchObject({ outcome: 'client_stalled' })
   })
 
-  test('behind compression() nothing is put into the compressed bytes', async () => {
-    const app = express().use(guardStreams(), compression({ filter: () => true }))
-    app.post('/v1/chat/completions', (_request, response) => {
-      response.writeHead(200, { ...eventStream, 'Content-Encoding': 'identity' }).end(wire(chatChunk('Hi')))
+  describe.each([
+    ['before', [compression(), guardStreams()]],
+    ['after', [guardStreams(), compression()]],
+  ])('compression() %s the guard', (_where, middleware) => {
+    test.each([
+      ['writeHead', (response: ServerResponse) => response.writeHead(200, eventStream)],
+      ['setHeader', (response: ServerResponse) => response.setHeader('Content-Type', 'text/event-stream')],
+      [
+        'setHeader, with a Cache-Control of its own',
+        (response: ServerResponse) =>
+          response.setHeader('content-type', 'text/event-stream').setHeader('Cache-Control', 'private'),
+      ],
+    ])('holds nothing of a stream back: %s', async (how, begin) => {
+      const app = express().use(...middleware)
+      app.post('/v1/chat/completions', (_request, response) => {
+        begin(response)
+        response.write(wire(chatChunk('Hi')))
+      })
+      await using server = await listen(app)
+      using client = rawRequest({ port: server.port, headers: { 'Accept-Encoding': 'gzip' } })
+      await client.received('Hi')
+      expect(client.head.toLowerCase()).not.toContain('content-encoding')
+      expect(client.head.toLowerCase()).toContain(
+        how.includes('own')
+          ? 'cache-control: private, no-transform'
+          : 'cache-control: no-cache, no-transform',
+      )
     })
-    await using server = await listen(app)
-    const headers = { 'Accept-Encoding': 'gzip' }
-    using client = await rawRequest({ port: server.port, headers }).finished()
-    const text = gunzipSync(client.body.bytes).toString()
-    expect(text).toBe(wire(chatChunk('Hi')))
+
+    test('compresses the rest as ever', async () => {
+      const app = express().use(...middleware)
+      app.get('/', (_request, response) => {
+        // It changes its mind.
+        response.type('text/event-stream').type('text').send('a'.repeat(5_000))
+      })
+      await using server = await listen(app)
+      const headers = { 'Accept-Encoding': 'gzip' }
+      using client = await rawRequest({ port: server.port, method: 'GET', path: '/', headers }).finished()
+      expect(gunzipSync(client.body.bytes).toString()).toBe('a'.repeat(5_000))
+      expect(client.head.toLowerCase()).not.toContain('cache-control')
+    })
+  })
+
+  test('koa-compress after the guard holds nothing back', async () => {
+    const app = new Koa().use(guardKoa()).use(compress({ threshold: 0 }))
+    app.use((context) => {
+      context.type = 'text/event-stream'
+      const body = new PassThrough()
+      body.write(wire(chatChunk('Hi')))
+      context.body = body
+    })
+    await using server = await listen(app.callback())
+    using client = rawRequest({ port: server.port, headers: { 'Accept-Encoding': 'gzip' } })
+    await client.received('Hi')
   })
 
   test('FM-39: HTTP/2, a body that is no event stream ends with an error, not as if it were whole', async () => {

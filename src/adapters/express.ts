@@ -1,10 +1,12 @@
 import type { Application, ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
 import type { Stream } from '../active-stream.js'
 import { guards } from '../guard-registry.js'
-import { type GuardOptions, guardResponse, ResponseGuard } from '../guard-response.js'
+import { guardResponse, ResponseGuard } from '../guard-response.js'
 import { handleStream } from '../handle-stream.js'
+import type { GuardOptions } from '../requested-stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream-middleware.js'
 import { type AppListener, checkGuardOptions, wrapApp as wrapListener } from '../wrap-app.js'
+import { passRejectionsOn } from './express4-rejections.js'
 
 export type StreamMiddlewareOptions = MiddlewareOptions<Request>
 
@@ -74,6 +76,7 @@ const caught = new WeakSet<object>()
 function catchErrors(app: Application): void {
   if (caught.has(app)) return
   caught.add(app)
+  passRejectionsOn(app)
   const last: ErrorRequestHandler = (error, _request, response, next) => {
     const guard = guards().get(response)
     if (!(guard instanceof ResponseGuard && guard.failed(error))) next(error)

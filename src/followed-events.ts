@@ -1,0 +1,71 @@
+import { StreamError, UpstreamError } from './errors.js'
+import type { SSEEvent } from './sse-encode.js'
+import type { EventRole, FollowedStream, StreamDialect } from './stream-dialect.js'
+
+/** What the events of one stream have said so far, to whoever sends or passes them on. */
+export class FollowedEvents {
+  dialect: StreamDialect
+  /** Whether the stream has said that it is complete, and nothing may follow. */
+  sawTerminal = false
+  /** What the upstream said of its own failure. */
+  reported: UpstreamError | undefined
+  #followed: FollowedStream
+  #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
+
+  /** @param recognize finds the dialect that the first event gives away: a path tells little of an API */
+  constructor(dialect: StreamDialect, recognize?: (event: SSEEvent) => StreamDialect | undefined) {
+    this.dialect = dialect
+    this.#followed = dialect.follow()
+    this.#recognize = recognize
+  }
+
+  /** Looks at an event on its way to the client. */
+  observe(event: SSEEvent): EventRole {
+    const dialect = this.#recognize?.(event)
+    this.#recognize = undefined
+    if (dialect && dialect !== this.dialect) {
+      this.dialect = dialect
+      this.#followed = dialect.follow()
+    }
+    const role = this.#followed.observe(event)
+    if (role === 'terminal') this.sawTerminal = true
+    if (role === 'error') this.reported = reportedBy(event)
+    return role
+  }
+
+  /** Whether the client has the whole answer, so that nothing is lost if the upstream breaks now. */
+  get complete(): boolean {
+    return this.sawTerminal || this.#followed.complete
+  }
+
+  /**
+   * The upstream simply ended: was that the end?
+   *
+   * @param received how many events came; in a dialect without terminal events one is enough
+   * @throws StreamError `upstream_truncated`
+   */
+  requireComplete(received: number): void {
+    const complete = this.dialect.needsTerminal ? this.complete : received > 0
+    if (!complete) throw new StreamError('upstream_truncated')
+  }
+
+  /** What still has to be sent so that the client knows that the stream is complete. */
+  closing(): SSEEvent[] {
+    return this.sawTerminal ? [] : this.#followed.closing()
+  }
+
+  /** Whether a failure comes too late to be one for the client. */
+  survives({ outcome }: StreamError): boolean {
+    return this.complete && (outcome === 'timeout' || outcome.startsWith('upstream_'))
+  }
+
+  /** What the client of a stream that stops for `reason` still has to be told. */
+  ending(reason: StreamError, message: string): SSEEvent[] {
+    return this.survives(reason) ? this.closing() : this.#followed.failing(reason, message)
+  }
+}
+
+/** The upstream told its own failure by an event; the client gets it in the form its dialect has for that. */
+function reportedBy({ data }: SSEEvent): UpstreamError {
+  return new UpstreamError({ detail: typeof data === 'string' ? data : JSON.stringify(data) })
+}

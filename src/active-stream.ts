@@ -10,6 +10,7 @@ import { openUpstream, type RetryOptions } from './open-upstream.js'
 import { type EventMap, type RelayResult, type RelaySink, relayInto } from './relay-event-stream.js'
 import type { SSEEvent } from './sse-encode.js'
 import { createSSEWriter, type SSEWriter } from './sse-writer.js'
+import type { EventRole } from './stream-dialect.js'
 import type { StreamOptions } from './stream-options.js'
 import { TimeoutCoordinator } from './timeout-coordinator.js'
 import { selectTimeoutProfile } from './timeout-profiles.js'
@@ -33,7 +34,10 @@ export interface Stream {
   ): Promise<T>
   /** The events of an upstream, or of the call that will return it, to loop over. */
   read(source: UpstreamSource | PromiseLike<UpstreamSource>): AsyncGenerator<EventSourceMessage, void>
-  /** Sends the events of an upstream, or of the call that will return it, on to the client, each as `map` makes it. */
+  /**
+   * Sends the events of an upstream, or of the call that will return it, on to the client: each as `map` makes
+   * it, or, without one, byte for byte.
+   */
   relay(source: UpstreamSource | PromiseLike<UpstreamSource>, map?: EventMap): Promise<RelayResult>
 }
 
@@ -183,6 +187,14 @@ export class ActiveStream implements Stream {
     return {
       signal: stream.signal,
       write: (event) => stream.writer.write(event),
+      observe: (event) => stream.#pass(event),
+      forward: (bytes, events) => stream.#forward(bytes, events),
+      get committed() {
+        return stream.writer.committed || stream.writer.events > 0
+      },
+      get reported() {
+        return stream.followed.reported
+      },
       get ended() {
         return stream.followed.sawTerminal
       },
@@ -200,6 +212,21 @@ export class ActiveStream implements Stream {
     if (role === 'content') this.timeouts.content()
     if (role === 'terminal') this.#resolveTerminal()
     return true
+  }
+
+  /** Looks at an event whose bytes are passed on as they are. */
+  #pass(event: SSEEvent): EventRole | undefined {
+    if (this.followed.sawTerminal) return 'terminal'
+    const role = this.followed.observe(event)
+    if (role === 'content') this.timeouts.content()
+    return role
+  }
+
+  #forward(bytes: Uint8Array, events: number): Promise<void> {
+    this.followed.reportedToClient = this.followed.reported !== undefined
+    const ready = this.writer.forward(bytes, events)
+    if (this.followed.sawTerminal) this.#resolveTerminal()
+    return ready
   }
 
   readonly #settled = (reason: StreamError | undefined): void => {

@@ -1,6 +1,7 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import { StreamError, UpstreamError } from './errors.js'
 import { readChunks } from './read-chunks.js'
+import { sentenceOf } from './reported-error.js'
 import { openSource, type UpstreamAnswer, type UpstreamBody, type UpstreamSource } from './upstream-source.js'
 
 export type { EventSourceMessage }
@@ -81,8 +82,19 @@ export class EventStreamParser {
 
   /** Call after each feed, when its events have been taken care of. */
   check(): void {
-    if (!this.#tooLong) return
-    throw new StreamError('upstream_protocol', {
+    if (this.#tooLong) throw this.failure
+  }
+
+  /** Call for an event that is kept elsewhere until it is whole. */
+  checkLength(bytes: number): void {
+    if (bytes > this.#maxEventBytes) this.#tooLong = true
+    this.check()
+  }
+
+  /** What is wrong with the event after the last one that was handed out. */
+  get failure(): StreamError | undefined {
+    if (!this.#tooLong) return undefined
+    return new StreamError('upstream_protocol', {
       code: 'upstream_event_too_large',
       message: `The upstream sent an event of more than ${this.#maxEventBytes} bytes.`,
     })
@@ -184,17 +196,5 @@ async function readAnswerError(
     // The status is worth more than the rest of its explanation.
     if (signal?.aborted) throw error
   }
-  return new UpstreamError({ status, retryAfter, detail: readDetail(text.slice(0, longestDetail)) })
-}
-
-/** The sentence in an error body of any of the usual shapes, else all of it. */
-function readDetail(text: string): string | undefined {
-  try {
-    const { error, message } = JSON.parse(text)
-    const detail = error?.message ?? error ?? message
-    if (typeof detail === 'string') return detail
-  } catch {
-    // Not JSON, or not an object.
-  }
-  return text || undefined
+  return new UpstreamError({ status, retryAfter, detail: sentenceOf(text.slice(0, longestDetail)) })
 }

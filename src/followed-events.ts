@@ -1,4 +1,5 @@
-import { StreamError, UpstreamError } from './errors.js'
+import { StreamError, type UpstreamError } from './errors.js'
+import { reportedError } from './reported-error.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { EventRole, FollowedStream, StreamDialect } from './stream-dialect.js'
 
@@ -9,6 +10,8 @@ export class FollowedEvents {
   sawTerminal = false
   /** What the upstream said of its own failure. */
   reported: UpstreamError | undefined
+  /** Whether the client has read it in the upstream's own words. */
+  reportedToClient = false
   #followed: FollowedStream
   #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
 
@@ -29,7 +32,7 @@ export class FollowedEvents {
     }
     const role = this.#followed.observe(event)
     if (role === 'terminal') this.sawTerminal = true
-    if (role === 'error') this.reported = reportedBy(event)
+    if (role === 'error') this.reported = reportedError(event.data)
     return role
   }
 
@@ -61,11 +64,7 @@ export class FollowedEvents {
 
   /** What the client of a stream that stops for `reason` still has to be told. */
   ending(reason: StreamError, message: string): SSEEvent[] {
+    if (reason === this.reported && this.reportedToClient) return []
     return this.survives(reason) ? this.closing() : this.#followed.failing(reason, message)
   }
-}
-
-/** The upstream told its own failure by an event; the client gets it in the form its dialect has for that. */
-function reportedBy({ data }: SSEEvent): UpstreamError {
-  return new UpstreamError({ detail: typeof data === 'string' ? data : JSON.stringify(data) })
 }

@@ -332,9 +332,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
     const { exposeDetails, dialect: choice } = this.#options
     if (this.#events) {
       const { followed } = this.#events
-      // What the upstream said of its failure has been passed on.
-      const told = reason === followed.reported
-      return this.#events.end(told ? [] : followed.ending(reason, clientMessage(reason, exposeDetails)))
+      return this.#events.end(followed.ending(reason, clientMessage(reason, exposeDetails)))
     }
     const dialect = selectDialect(choice, requestPath(this.#response))
     respondWithError(reason, this.#response, { dialect, requestId: this.requestId, exposeDetails })

@@ -111,7 +111,9 @@ export class GuardedEvents {
   readonly #observe = (event: SSEEvent): void => {
     if (this.followed.sawTerminal || this.followed.reported) return
     this.written.events++
-    if (this.followed.observe(event) === 'content') this.#timeouts.content()
+    const role = this.followed.observe(event)
+    if (role === 'content') this.#timeouts.content()
+    if (role === 'error') this.followed.reportedToClient = true
   }
 
   readonly #beat = (): void => {

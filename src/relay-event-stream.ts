@@ -6,6 +6,7 @@ import {
   type ReadEventStreamOptions,
 } from './event-stream.js'
 import { FollowedEvents } from './followed-events.js'
+import { type PassThroughSink, passThrough } from './pass-through.js'
 import { readChunks } from './read-chunks.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { SSEWriter } from './sse-writer.js'
@@ -16,7 +17,7 @@ import type { UpstreamSource } from './upstream-source.js'
 export type EventMap = (event: EventSourceMessage) => SSEEvent | readonly SSEEvent[] | null | undefined
 
 export interface RelayOptions extends Omit<ReadEventStreamOptions, 'signal'> {
-  /** Default: every event as it is. */
+  /** Default: none; the upstream's bytes are passed on as they are. */
   map?: EventMap | undefined
   /** How the client's stream ends; without one, the upstream's end is the end. */
   dialect?: StreamDialect | undefined
@@ -35,17 +36,16 @@ export interface RelayResult {
 }
 
 /** Where relayed events go. */
-export interface RelaySink {
+export interface RelaySink extends PassThroughSink {
   /** `undefined`: take the next one at once. */
   write(event: SSEEvent): Promise<void> | undefined
   /** Nothing more is wanted. */
   readonly ended: boolean
-  readonly signal: AbortSignal
 }
 
 /**
  * Relays an upstream's event stream to a client: every event of a chunk in one write, and no reading on while
- * the client has to catch up. Returns at the terminal event, or when the upstream ends. Neither the writer nor
+ * the client has to catch up. Without a `map` the bytes stay as they are. Returns at the terminal event, or when the upstream ends. Neither the writer nor
  * the upstream is closed: that is for whoever opened them.
  *
  * @throws UpstreamError | StreamError as `readEventStream`, and `upstream_truncated`; the reason of
@@ -59,6 +59,14 @@ export async function relayEventStream(
   const followed = options.dialect && new FollowedEvents(options.dialect)
   const sink: RelaySink = {
     signal: writer.signal,
+    get committed() {
+      return writer.committed
+    },
+    get reported() {
+      return followed?.reported
+    },
+    observe: (event) => followed?.observe(event),
+    forward: (bytes, events) => writer.forward(bytes, events),
     get ended() {
       return followed?.sawTerminal ?? false
     },
@@ -77,10 +85,16 @@ export async function relayEventStream(
 }
 
 /** @returns how many events came */
-export async function relayInto(
+export function relayInto(sink: RelaySink, source: UpstreamSource, options: RelayOptions): Promise<number> {
+  const { map, ...rest } = options
+  return map ? translate(sink, source, map, rest) : passThrough(sink, source, rest)
+}
+
+async function translate(
   sink: RelaySink,
   source: UpstreamSource,
-  { map, maxEventBytes, onChunk }: RelayOptions,
+  map: EventMap,
+  { maxEventBytes, onChunk }: RelayOptions,
 ): Promise<number> {
   let received = 0
   let ready: Promise<void> | undefined
@@ -90,7 +104,7 @@ export async function relayInto(
   const parser = new EventStreamParser((event) => {
     if (sink.ended) return
     received++
-    const mapped = map ? map(event) : event
+    const mapped = map(event)
     if (!mapped) return
     if (Array.isArray(mapped)) mapped.forEach(write)
     else if ('then' in Object(mapped)) throw new TypeError('map must not be async: loop over read() instead')

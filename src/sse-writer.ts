@@ -40,6 +40,12 @@ export interface SSEWriter extends Disposable {
    * @throws TypeError for an event that cannot be encoded; nothing of it is written
    */
   write(event: SSEEvent): Promise<void>
+  /**
+   * Sends bytes that are whole events already, as they are, in one write. Settles as `write` does; wait for it.
+   *
+   * @param events how many they are; default 1
+   */
+  forward(bytes: Uint8Array, events?: number): Promise<void>
   /** Writes a comment, which clients ignore; settles as `write` does. */
   comment(text: string): Promise<void>
   /** Ends the response with these last events, in one write. Later calls do nothing. */
@@ -130,6 +136,26 @@ class ResponseWriter implements SSEWriter {
     return this.#push(text)
   }
 
+  forward(bytes: Uint8Array, events = 1): Promise<void> {
+    if (this.#stopped || this.#closed) return this.#refuse()
+    if (this.#isAnswered() || (!isGone(this.#response) && !this.#commit())) return this.#refuse()
+    if (isGone(this.#response)) return ready
+    this.events += events
+    this.#heartbeat.postpone()
+    discardUnreadBody(this.#response)
+    // What was written before comes before, whether or not the client has caught up.
+    const text = this.#take(this.#pending.length)
+    if (text !== '') this.#response.write(text)
+    let more = true
+    for (let at = 0; at < bytes.length; at += longestPiece) {
+      more = this.#response.write(bytes.subarray(at, at + longestPiece))
+    }
+    this.bytes += bytes.length
+    this.#letGo()
+    if (this.#draining) return this.#draining.promise
+    return more ? ready : this.#wait()
+  }
+
   comment(text: string): Promise<void> {
     if (this.#stopped || this.#closed) return this.#refuse()
     return this.#push(encodeComment(text))
@@ -211,9 +237,14 @@ class ResponseWriter implements SSEWriter {
     const rest = this.#take(this.#pending.length)
     if (this.#closed) response.end(rest)
     else if (rest !== '') more = response.write(rest)
-    // compression() keeps what it is given until it is told to let go.
-    if ('flush' in response && typeof response.flush === 'function') response.flush()
+    this.#letGo()
     return more
+  }
+
+  /** compression() keeps what it is given until it is told to. */
+  #letGo(): void {
+    const response = this.#response
+    if ('flush' in response && typeof response.flush === 'function') response.flush()
   }
 
   #take(length: number): string {

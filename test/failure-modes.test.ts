@@ -360,16 +360,43 @@ describe('after the head is sent, a failure is an event and a clean end', () => 
     expectCleanFailure(s.client, 'Hello', 'upstream_protocol_error')
   })
 
-  test('an error event of the upstream becomes one in the client’s dialect', async () => {
-    const script: Script = (exchange) =>
-      exchange
-        .open()
-        .data(chatChunk('Hello'), { error: { message: 'internal-host-17 is down' } })
-        .end()
-    await using s = await scene(script)
+  const failing: Script = (exchange) =>
+    exchange
+      .open()
+      .data(chatChunk('Hello'), { error: { message: 'internal-host-17 is down' } })
+      .end()
+
+  test('an error event of a translated upstream becomes one in the client’s dialect', async () => {
+    await using upstream = await startUpstream(failing)
+    await using proxy = await startProxy(async (stream) => {
+      await stream.relay(await http(upstream.url, stream), (event) => event)
+    })
+    using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+    expectCleanFailure(client, 'Hello', 'upstream_error')
+    expect(client.text).not.toContain('internal-host-17')
+  })
+
+  test('FM-21: one that comes later is passed on as it is, and none is added', async () => {
+    await using s = await scene(failing)
     await s.client.finished()
-    expectCleanFailure(s.client, 'Hello', 'upstream_error')
-    expect(s.client.text).not.toContain('internal-host-17')
+    expect(s.client.body.complete).toBe(true)
+    expect(s.client.data).toEqual([
+      JSON.stringify(chatChunk('Hello')),
+      '{"error":{"message":"internal-host-17 is down"}}',
+    ])
+    expect(await s.proxy.end()).toMatchObject({ outcome: 'upstream_error', sawTerminal: false })
+  })
+
+  test.each([
+    [{ error: { code: 429, message: 'slow down' } }, 429, 'rate_limit_exceeded'],
+    [{ error: { type: 'authentication_error', message: 'no' } }, 401, 'upstream_error'],
+    [{ type: 'error', error: { type: 'overloaded_error', message: 'busy' } }, 529, 'upstream_error'],
+    [{ error: 'something' }, 502, 'upstream_error'],
+  ])('FM-21: a 200 whose first event is the error %j has the status %i', async (error, status, code) => {
+    await using s = await scene((exchange) => exchange.open().chunk(': hello\n\n').data(error).end())
+    await s.client.finished()
+    expectStatus(s.client, status, code)
+    expect(await s.proxy.end()).toMatchObject({ outcome: 'upstream_error', status })
   })
 })
 

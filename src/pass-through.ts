@@ -1,0 +1,111 @@
+import { EventSplitter, endOfEvent } from './event-splitter.js'
+import { type EventSourceMessage, EventStreamParser, openEventStream } from './event-stream.js'
+import { readChunks } from './read-chunks.js'
+import type { RelayOptions } from './relay-event-stream.js'
+import type { EventRole } from './stream-dialect.js'
+import type { UpstreamSource } from './upstream-source.js'
+
+/** Where bytes are passed on to that are whole events. */
+export interface PassThroughSink {
+  /** Looks at an event before its bytes are passed on. */
+  observe(event: EventSourceMessage): EventRole | undefined
+  /** `undefined`: pass the next ones on at once. */
+  forward(bytes: Uint8Array, events: number): Promise<void> | undefined
+  /** Whether the client has had a byte: from then on an error has no status of its own. */
+  readonly committed: boolean
+  /** What the upstream said of its own failure. */
+  readonly reported: Error | undefined
+  readonly signal: AbortSignal
+}
+
+/**
+ * Passes an event stream on, byte for byte, and looks at it beside the copy. Only whole events are passed on:
+ * one that never ends is left out, so that an error event can follow.
+ *
+ * @returns how many events came
+ * @throws what the upstream reported, once it has been passed on; if it is the first event, instead of that
+ */
+export async function passThrough(
+  sink: PassThroughSink,
+  source: UpstreamSource,
+  { maxEventBytes, onChunk }: RelayOptions,
+): Promise<number> {
+  const passing = new PassingBytes(sink, maxEventBytes)
+  const { signal } = sink
+  const body = await openEventStream(source, { signal, onChunk })
+  for await (const chunk of readChunks(body, signal)) {
+    onChunk?.(chunk)
+    await passing.push(chunk)
+    if (passing.ended) return passing.received
+  }
+  await passing.end()
+  return passing.received
+}
+
+class PassingBytes {
+  received = 0
+  /** Nothing may follow: the terminal event has been passed on. */
+  ended = false
+  readonly #sink: PassThroughSink
+  readonly #splitter = new EventSplitter()
+  readonly #parser: EventStreamParser
+  /** Comments before the first event: they alone are no reason to send the head. */
+  #held: Buffer = Buffer.alloc(0)
+  /** Events in the bytes that are being looked at. */
+  #events = 0
+  #isOver = false
+
+  constructor(sink: PassThroughSink, maxEventBytes: number | undefined) {
+    this.#sink = sink
+    this.#parser = new EventStreamParser((event) => {
+      if (this.#isOver) return
+      this.#events++
+      const role = sink.observe(event)
+      this.ended = role === 'terminal'
+      this.#isOver = this.ended || role === 'error'
+    }, maxEventBytes)
+  }
+
+  push(chunk: Uint8Array | string): Promise<void> | undefined {
+    const whole = this.#splitter.push(chunk)
+    this.#parser.checkLength(this.#splitter.rest.length)
+    if (whole.length === 0) return undefined
+    this.#events = 0
+    this.#parser.feed(whole)
+    return this.#pass(whole)
+  }
+
+  /** The upstream has ended: an event that lacks nothing but its blank line is one all the same. */
+  end(): Promise<void> | undefined {
+    const { rest } = this.#splitter
+    this.#events = 0
+    this.#parser.feed(rest)
+    this.#parser.end()
+    return this.#events > 0 ? this.#pass(this.#splitter.closed()) : undefined
+  }
+
+  #pass(whole: Buffer): Promise<void> | undefined {
+    const { committed, reported } = this.#sink
+    this.received += this.#events
+    if (reported && !committed && this.received === 1) throw reported
+    const tooLong = this.#parser.failure
+    const cut = this.#isOver || tooLong !== undefined
+    const bytes = cut ? whole.subarray(0, endOfEvent(whole, this.#events)) : whole
+    if (this.received === 0 && !committed) {
+      this.#held = Buffer.concat([this.#held, bytes])
+      if (tooLong) throw tooLong
+      return undefined
+    }
+    const ready = this.#sink.forward(this.#unheld(bytes), this.#events)
+    if (reported) throw reported
+    if (tooLong) throw tooLong
+    return ready
+  }
+
+  #unheld(bytes: Buffer): Buffer {
+    if (this.#held.length === 0) return bytes
+    const all = Buffer.concat([this.#held, bytes])
+    this.#held = Buffer.alloc(0)
+    return all
+  }
+}

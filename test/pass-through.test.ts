@@ -1,0 +1,183 @@
+import { Readable } from 'node:stream'
+import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { EventSplitter, endOfEvent } from '../src/event-splitter.js'
+import type { HandleStreamOptions } from '../src/index.js'
+import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
+import { startProxy } from './support/proxy.js'
+import { rawRequest } from './support/raw-client.js'
+
+const wire = (...events: unknown[]) =>
+  events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
+
+/** What a client gets of these chunks, passed on. */
+async function passed(chunks: readonly (string | Uint8Array)[], options: HandleStreamOptions = {}) {
+  const source = Readable.from(chunks.map((chunk) => Buffer.from(chunk)))
+  await using proxy = await startProxy((stream) => stream.relay(source), options)
+  using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+  return { client, body: client.bodyText, end: await proxy.end() }
+}
+
+/** What a client would have read of an upstream it is connected to directly. */
+function direct(bytes: Uint8Array): EventSourceMessage[] {
+  const events: EventSourceMessage[] = []
+  // Its line ends are all the same to a client; a CR at the very end of what has come is one to it, too.
+  const text = new TextDecoder().decode(bytes).replace(/\r\n?/g, '\n')
+  createParser({ onEvent: (event) => events.push(event) }).feed(text)
+  return events
+}
+
+describe('what passes is what came', () => {
+  test('byte for byte: names, ids, comments, unknown fields, line ends', async () => {
+    const text =
+      ': hi\r\n\r\nevent: a\r\nid: 1\r\nretry: 5\r\nfoo: bar\r\ndata:x\r\ndata: y\r\n\r\n:c\n\ndata\n\n'
+    const { body, end } = await passed([text], { dialect: 'plain' })
+    expect(body).toBe(text)
+    expect(end).toMatchObject({ outcome: 'completed', events: 2 })
+  })
+
+  test('but for a byte order mark, to which some clients lose their first event', async () => {
+    const { body } = await passed([`\ufeff${wire(...chatAnswer('Hi'))}`])
+    expect(body).toBe(wire(...chatAnswer('Hi')))
+  })
+
+  test('up to the terminal event: nothing may follow it', async () => {
+    const answer = wire(...chatAnswer('Hi'))
+    const { body, end } = await passed([`${answer}: bye\n\n${wire('[DONE]', chatChunk('more'))}`])
+    expect(body).toBe(answer)
+    expect(end).toMatchObject({ outcome: 'completed', sawTerminal: true, events: 3 })
+  })
+
+  const line = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.string({ unit: 'binary' }).map((text) => `data: ${text.replace(/[\r\n]/g, ' ')}`),
+    },
+    fc.constantFrom(
+      'data',
+      'data:',
+      ':',
+      ': ping',
+      'id: 7',
+      'event: x',
+      'event',
+      'retry: 9',
+      'foo: bar',
+      'x',
+      '',
+    ),
+  )
+  const lineEnd = fc.constantFrom('\n', '\r\n', '\r')
+  const bytes = fc
+    .tuple(fc.boolean(), fc.array(fc.tuple(line, lineEnd), { maxLength: 30 }))
+    .map(([mark, lines]) => Buffer.from(`${mark ? '\ufeff' : ''}${lines.flat().join('')}`))
+  const cuts = fc.array(fc.nat(), { maxLength: 20 })
+
+  test('any bytes, cut anywhere: whole events, in order, nothing lost', () => {
+    fc.assert(
+      fc.property(bytes, cuts, (all, at) => {
+        const splitter = new EventSplitter()
+        const places = [...new Set(at.map((place) => place % (all.length + 1)))].sort((a, b) => a - b)
+        const slices = [0, ...places].map((start, index) => all.subarray(start, places[index] ?? all.length))
+        const whole = slices.map((slice) => splitter.push(slice))
+        const mark = all.subarray(0, 3).equals(Buffer.from('\ufeff')) ? 3 : 0
+        const rest = splitter.rest.subarray(whole.some(({ length }) => length > 0) ? 0 : mark)
+        expect(Buffer.concat([...whole, rest])).toEqual(all.subarray(mark))
+        expect(whole.flatMap((piece) => direct(piece).map(({ data }) => data))).toEqual(
+          direct(all.subarray(mark)).map(({ data }) => data),
+        )
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  test('where an event ends, whatever stands between', () => {
+    fc.assert(
+      fc.property(bytes, (all) => {
+        const text = Buffer.from(all.toString().replace('\ufeff', ''))
+        const events = direct(text)
+        for (let number = 1; number <= events.length; number++) {
+          expect(direct(text.subarray(0, endOfEvent(text, number)))).toHaveLength(number)
+        }
+      }),
+    )
+  })
+
+  test('through a whole proxy, too', async () => {
+    const event = fc.string({ unit: 'grapheme' }).map((content) => chatChunk(content))
+    await fc.assert(
+      fc.asyncProperty(fc.array(event, { minLength: 1 }), cuts, async (events, at) => {
+        const all = Buffer.from(wire(...events, chatChunk('', 'stop'), '[DONE]'))
+        const places = [...new Set(at.map((place) => place % all.length))].sort((a, b) => a - b)
+        const slices = [0, ...places].map((start, index) => all.subarray(start, places[index] ?? all.length))
+        const { body, end } = await passed(slices)
+        expect(body).toBe(all.toString())
+        expect(end).toMatchObject({ outcome: 'completed', events: events.length + 2 })
+      }),
+      { numRuns: 50 },
+    )
+  })
+})
+
+describe('when it stops', () => {
+  test('in the middle of an event: that is left out, so that the error can be read', async () => {
+    const { client } = await passed([wire(chatChunk('Hello')), 'data: {"choices":[{"delta":{"con'])
+    expect(client.bodyText.startsWith(`${wire(chatChunk('Hello'))}data: {"error"`)).toBe(true)
+    expect(textOf(client.data)).toBe('Hello')
+    expect(failureOf(client.data).code).toBe('upstream_truncated')
+  })
+
+  test('before the last blank line only: the event is whole, and is closed', async () => {
+    const { body, end } = await passed([wire(...chatAnswer('Hi')).trimEnd()])
+    expect(body).toBe(wire(...chatAnswer('Hi')))
+    expect(end.outcome).toBe('completed')
+  })
+
+  test('after every choice has finished: [DONE] is added', async () => {
+    const { body } = await passed([wire(...chatAnswer('Hi').slice(0, -1))])
+    expect(body).toBe(wire(...chatAnswer('Hi')))
+  })
+
+  test.each([
+    ['in one chunk', (long: string) => [wire(chatChunk('Hello')) + wire(chatChunk(long)) + wire('[DONE]')]],
+    [
+      'in many',
+      (long: string) => [wire(chatChunk('Hello')), ...(wire(chatChunk(long)).match(/.{1,100}/gs) ?? [])],
+    ],
+  ])('at an event that is too long, %s', async (_how, chunks) => {
+    const { client } = await passed(chunks('x'.repeat(3_000)), { relay: { maxEventBytes: 1_000 } })
+    expect(textOf(client.data)).toBe('Hello')
+    expect(failureOf(client.data).code).toBe('upstream_event_too_large')
+  })
+})
+
+test('comments alone do not send the head, so that a failure still has a status', async () => {
+  const { client } = await passed([': processing\n\n', ': processing\n\n'])
+  expect(client.status).toBe(502)
+})
+
+test('a client that reads slowly is waited for', async () => {
+  let sent = 0
+  const flood = new Readable({
+    highWaterMark: 64 * 1024,
+    read() {
+      sent++
+      this.push(sent > 400 ? wire('[DONE]') : wire(chatChunk('x'.repeat(32 * 1024))))
+      if (sent > 400) this.push(null)
+    },
+  })
+  await using proxy = await startProxy((stream) => stream.relay(flood))
+  using client = rawRequest({ port: proxy.port, body: { stream: true } })
+  client.socket.pause()
+  let before = -1
+  while (before !== sent) {
+    before = sent
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  expect(sent).toBeLessThan(400)
+  client.socket.resume()
+  await client.finished()
+  expect(client.body.complete).toBe(true)
+  expect(client.data).toHaveLength(401)
+})

@@ -85,10 +85,13 @@ export class ActiveStream implements Stream {
     })
     timeouts.onSettled(this.#settled)
     this.timeouts = timeouts
+    const { headers } = options.writer ?? {}
     this.writer = createSSEWriter(response, {
       ...options.writer,
+      headers: headers === false ? false : { ...dialect.headers, ...headers },
       signal: timeouts.signal,
       observer: {
+        emptyDelta: () => this.followed.emptyDelta(),
         onHead: () => channels.head.publish({ requestId: this.requestId }),
         onEvent: (event) => this.#observe(event),
         onDrainStart: () => timeouts.drainStarted(() => this.writer.taken),

@@ -1,7 +1,8 @@
 import { openaiError, plain } from './dialect-plain.js'
 import type { StreamError } from './errors.js'
+import { jsonOf } from './event-json.js'
 import type { SSEEvent } from './sse-encode.js'
-import type { EventRole, FollowedStream, StreamDialect } from './stream-dialect.js'
+import type { EventRole, FailingOptions, FollowedStream, StreamDialect } from './stream-dialect.js'
 
 /**
  * Streams of `/chat/completions` and `/completions`: complete with `[DONE]`, which is added once every choice
@@ -49,7 +50,7 @@ class ChatStream implements FollowedStream {
       this.#terminal = true
       return 'terminal'
     }
-    const chunk = asChunk(data)
+    const chunk = jsonOf<Chunk>(data)
     if (!chunk) return 'other'
     if (chunk.error) return 'error'
     this.#first ??= chunk
@@ -66,12 +67,19 @@ class ChatStream implements FollowedStream {
     return this.#terminal ? [] : [{ data: '[DONE]' }]
   }
 
+  emptyDelta(): SSEEvent | undefined {
+    if (!this.#first || this.complete) return undefined
+    const { id, created, model } = this.#first
+    const choices = [{ index: 0, delta: {}, finish_reason: null }]
+    return { data: { id, object: 'chat.completion.chunk', created, model, choices } }
+  }
+
   /** `error` comes first because some clients look for that very prefix; `choices` because others read on. */
-  failing(error: StreamError, message: string): SSEEvent[] {
+  failing(error: StreamError, message: string, { doneAfterError = false }: FailingOptions = {}): SSEEvent[] {
     const { id = '', created = Math.floor(Date.now() / 1000), model = '' } = this.#first ?? {}
     const choices = [{ index: 0, delta: { role: 'error', content: '' }, finish_reason: 'error' }]
     const frame = { error: openaiError(error, message), id, object: 'chat.completion.chunk', created, model }
-    return [{ data: { ...frame, choices } }]
+    return [{ data: { ...frame, choices } }, ...(doneAfterError ? [{ data: '[DONE]' }] : [])]
   }
 
   #follow({ index = 0, finish_reason: finishReason }: Choice): void {
@@ -90,14 +98,4 @@ function hasContent({ delta, text }: Choice): boolean {
   return Object.entries(delta).some(
     ([name, value]) => name !== 'role' && value !== '' && value !== null && value !== undefined,
   )
-}
-
-function asChunk(data: unknown): Chunk | undefined {
-  if (typeof data === 'object' && data !== null) return data
-  if (typeof data !== 'string' || !data.startsWith('{')) return undefined
-  try {
-    return JSON.parse(data) as Chunk
-  } catch {
-    return undefined
-  }
 }

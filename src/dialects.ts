@@ -1,31 +1,50 @@
+import { aiSdkUi } from './dialect-ai-sdk-ui.js'
+import { anthropic } from './dialect-anthropic.js'
 import { openaiChat } from './dialect-openai-chat.js'
+import { openaiResponses } from './dialect-openai-responses.js'
 import { plain } from './dialect-plain.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { StreamDialect } from './stream-dialect.js'
 
 /** The dialects that come with unhang. */
-export const dialects = { openaiChat, plain } as const satisfies Record<string, StreamDialect>
+export const dialects = { openaiChat, openaiResponses, anthropic, aiSdkUi, plain } as const satisfies Record<
+  string,
+  StreamDialect
+>
 
 export type DialectName = keyof typeof dialects
+
+const byPath: readonly [RegExp, StreamDialect][] = [
+  [/\/completions\/?(\?|$)/, openaiChat],
+  [/\/responses\/?(\?|$)/, openaiResponses],
+  [/\/messages\/?(\?|$)/, anthropic],
+]
 
 /**
  * @param choice a dialect, its name, or nothing for the one that fits `path`
  * @throws TypeError for an unknown name
  */
 export function selectDialect(choice: StreamDialect | DialectName | undefined, path = ''): StreamDialect {
-  if (choice === undefined) return /\/completions\/?(\?|$)/.test(path) ? openaiChat : plain
+  if (choice === undefined) return byPath.find(([pattern]) => pattern.test(path))?.[1] ?? plain
   if (typeof choice === 'object') return choice
   if (Object.hasOwn(dialects, choice)) return dialects[choice]
   throw new TypeError(`dialect must be one of ${Object.keys(dialects).join(', ')}; got ${String(choice)}`)
 }
 
+/** What the first event of a stream says of its API. */
+const byFirstEvent: readonly [RegExp, StreamDialect][] = [
+  [/^\s*\{.*"object": *"(chat\.completion\.chunk|text_completion)"/s, openaiChat],
+  [/^\s*\{.*"type": *"response\.[a-z_.]+"/s, openaiResponses],
+  [/^\s*\{.*"type": *"message_start"/s, anthropic],
+]
+
 /** The dialect that an event gives away; `undefined` if it could be any. */
 export function recognizeDialect({ data }: SSEEvent): StreamDialect | undefined {
-  if (typeof data === 'object' && data !== null) {
-    const { object } = data as { object?: unknown }
-    return object === 'chat.completion.chunk' || object === 'text_completion' ? openaiChat : undefined
-  }
-  return typeof data === 'string' && /^\{.*"object": *"(chat\.completion\.chunk|text_completion)"/s.test(data)
-    ? openaiChat
-    : undefined
+  const json = typeof data === 'string' ? data : JSON.stringify(data)
+  return byFirstEvent.find(([pattern]) => pattern.test(json))?.[1]
+}
+
+/** The dialect that a response's headers give away. */
+export function dialectOfHead(response: { hasHeader(name: string): boolean }): StreamDialect | undefined {
+  return response.hasHeader('x-vercel-ai-ui-message-stream') ? aiSdkUi : undefined
 }

@@ -1,7 +1,7 @@
 import { StreamError, type UpstreamError } from './errors.js'
 import { reportedError } from './reported-error.js'
 import type { SSEEvent } from './sse-encode.js'
-import type { EventRole, FollowedStream, StreamDialect } from './stream-dialect.js'
+import type { EventRole, FailingOptions, FollowedStream, StreamDialect } from './stream-dialect.js'
 
 /** What the events of one stream have said so far, to whoever sends or passes them on. */
 export class FollowedEvents {
@@ -57,14 +57,20 @@ export class FollowedEvents {
     return this.sawTerminal ? [] : this.#followed.closing()
   }
 
+  /** An event that says nothing, where the dialect has one and the client would understand it by now. */
+  emptyDelta(): SSEEvent | undefined {
+    return this.#followed.emptyDelta?.()
+  }
+
   /** Whether a failure comes too late to be one for the client. */
   survives({ outcome }: StreamError): boolean {
     return this.complete && (outcome === 'timeout' || outcome.startsWith('upstream_'))
   }
 
   /** What the client of a stream that stops for `reason` still has to be told. */
-  ending(reason: StreamError, message: string): SSEEvent[] {
+  ending(reason: StreamError, message: string, options?: FailingOptions): SSEEvent[] {
     if (reason === this.reported && this.reportedToClient) return []
-    return this.survives(reason) ? this.closing() : this.#followed.failing(reason, message)
+    if (this.survives(reason)) return this.closing()
+    return this.#followed.failing(reason, message, options)
   }
 }

@@ -332,7 +332,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
     const { exposeDetails, dialect: choice } = this.#options
     if (this.#events) {
       const { followed } = this.#events
-      return this.#events.end(followed.ending(reason, clientMessage(reason, exposeDetails)))
+      return this.#events.end(followed.ending(reason, clientMessage(reason, exposeDetails), this.#options))
     }
     const dialect = selectDialect(choice, requestPath(this.#response))
     respondWithError(reason, this.#response, { dialect, requestId: this.requestId, exposeDetails })

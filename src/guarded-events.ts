@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { systemClock } from './clock.js'
-import { recognizeDialect, selectDialect } from './dialects.js'
+import { dialectOfHead, recognizeDialect, selectDialect } from './dialects.js'
 import { toStreamError } from './error-causes.js'
 import { requestPath } from './error-response.js'
 import { StreamError } from './errors.js'
@@ -37,7 +37,7 @@ export class GuardedEvents {
     this.#own = own
     this.#timeouts = timeouts
     this.#options = options
-    const dialect = selectDialect(options.dialect, requestPath(response))
+    const dialect = selectDialect(options.dialect ?? dialectOfHead(response), requestPath(response))
     this.followed = new FollowedEvents(dialect, options.dialect ? undefined : recognizeDialect)
     this.#observed = new ObservedBytes(this.#observe, options.relay?.maxEventBytes)
     const { heartbeatMs, maxBufferedBytes } = checkWriterOptions(options.writer ?? {})
@@ -118,9 +118,12 @@ export class GuardedEvents {
 
   readonly #beat = (): void => {
     if (this.#stopped || !this.#observed.betweenEvents) return
+    const { heartbeat: form } = this.#options.writer ?? {}
+    const event = form === 'empty-delta' ? this.followed.emptyDelta() : undefined
+    const text = event ? encodeEvent(event) : heartbeat
     this.written.heartbeats++
-    this.written.bytes += heartbeat.length
-    if (!this.#own.write(heartbeat)) this.#wait()
+    this.written.bytes += Buffer.byteLength(text)
+    if (!this.#own.write(text)) this.#wait()
   }
 
   #wait(): void {

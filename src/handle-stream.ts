@@ -146,7 +146,7 @@ async function fail(
   const { followed } = stream
   if (writer.committed || writer.events > 0) {
     const message = clientMessage(reason, options.exposeDetails)
-    stream.close(followed.ending(reason, message))
+    stream.close(followed.ending(reason, message, options))
   } else {
     const { dialect } = followed
     respondWithError(reason, response, { dialect, requestId, exposeDetails: options.exposeDetails })

@@ -17,6 +17,8 @@ export interface SSEWriterObserver {
   onDrainStart?(): void
   onDrainEnd?(): void
   onDisconnect?(reason: StreamError): void
+  /** An event to send for a heartbeat; `undefined` for a comment. */
+  emptyDelta?(): SSEEvent | undefined
 }
 
 export interface SSEWriterOptions extends EventStreamHeadOptions {
@@ -24,6 +26,11 @@ export interface SSEWriterOptions extends EventStreamHeadOptions {
   signal?: AbortSignal | undefined
   /** How long the stream may be silent before a comment is sent. Default 15 000; `Infinity` for never. */
   heartbeatMs?: number | false
+  /**
+   * What a heartbeat is: a comment, which every client measured takes, or, once a chat has begun, a chunk with
+   * an empty delta, for readers that know nothing but `data:` lines. Default `'comment'`.
+   */
+  heartbeat?: 'comment' | 'empty-delta' | undefined
   /**
    * How long the head waits for the first event, so that a failure can still have a status of its own; then it
    * is sent with a heartbeat. Default 10 000; `Infinity` for never early.
@@ -63,6 +70,11 @@ export function checkWriterOptions(options: SSEWriterOptions): CheckedWriterOpti
     Array.isArray(cors) && cors.every((origin) => /^[a-z][a-z\d+.-]*:\/\/[^\s/]+$|^null$/i.test(origin))
   if (cors !== undefined && typeof cors !== 'boolean' && !isOriginList) {
     throw new TypeError(`writer.cors must be true, false or a list of origins, got ${JSON.stringify(cors)}`)
+  }
+  if (options.heartbeat !== undefined && !['comment', 'empty-delta'].includes(options.heartbeat)) {
+    throw new TypeError(
+      `writer.heartbeat must be 'comment' or 'empty-delta', got ${JSON.stringify(options.heartbeat)}`,
+    )
   }
   if (!(maxBufferedBytes > 0)) {
     throw new TypeError(`writer.maxBufferedBytes must be a number above 0, got ${String(maxBufferedBytes)}`)

@@ -282,7 +282,8 @@ class ResponseWriter implements SSEWriter {
     if (!this.#beats) return this.open()
     if (this.#isAnswered()) return
     this.heartbeats++
-    this.#pending += heartbeat
+    const event = this.#options.heartbeat === 'empty-delta' ? this.#observer.emptyDelta?.() : undefined
+    this.#pending += event ? encodeEvent(event) : heartbeat
     this.#flush()
   }
 

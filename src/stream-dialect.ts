@@ -9,10 +9,17 @@ export interface StreamDialect {
   readonly name: string
   /** Whether an answer that simply ends is one that was cut off. */
   readonly needsTerminal: boolean
+  /** Headers that its clients look for, beside those of every event stream. */
+  readonly headers?: Readonly<Record<string, string>>
   /** Follows one stream. */
   follow(): FollowedStream
   /** The JSON body of an error that is told by status, before any event. */
   errorBody(error: StreamError, message: string, requestId?: string): unknown
+}
+
+export interface FailingOptions {
+  /** Whether what says "complete" comes all the same. */
+  doneAfterError?: boolean | undefined
 }
 
 /** One stream, as its dialect sees it. */
@@ -24,7 +31,9 @@ export interface FollowedStream {
   /** What still has to be sent so that the client knows that the stream is complete. */
   closing(): SSEEvent[]
   /** What tells the client that the stream failed. */
-  failing(error: StreamError, message: string): SSEEvent[]
+  failing(error: StreamError, message: string, options?: FailingOptions): SSEEvent[]
+  /** An event that says nothing, for clients that take no comments; `undefined` while none would be understood. */
+  emptyDelta?(): SSEEvent | undefined
 }
 
 /**

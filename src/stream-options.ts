@@ -21,6 +21,11 @@ export interface StreamOptions {
   /** How the client's stream ends. Default: by the request's path. */
   dialect?: StreamDialect | DialectName | undefined
   /**
+   * Whether a chat that failed ends with `[DONE]` all the same, for clients that wait for it. Default `false`: to
+   * a reader that looks for nothing else it says that the answer is complete.
+   */
+  doneAfterError?: boolean | undefined
+  /**
    * `false`: a stream that fails is not told of but cut, as it would be without unhang.
    */
   recovery?: boolean | undefined
@@ -38,6 +43,7 @@ const names: readonly (keyof StreamOptions)[] = [
   'relay',
   'cleanup',
   'dialect',
+  'doneAfterError',
   'recovery',
   'exposeDetails',
   'advancedModels',
@@ -66,7 +72,7 @@ export function checkStreamOptions(options: StreamOptions, more: readonly string
   checkNames('relay', relay, ['maxEventBytes', 'onTruncated'])
   if (cleanup !== undefined && cleanup !== false) checkNames('cleanup', cleanup, ['graceMs', 'lingerMs'])
   checkCommitWindow(checkWriterOptions(writer), writer, timeouts)
-  for (const name of ['exposeDetails', 'recovery'] as const) {
+  for (const name of ['doneAfterError', 'exposeDetails', 'recovery'] as const) {
     const value: unknown = options[name]
     if (value !== undefined && typeof value !== 'boolean') {
       throw new TypeError(`${name} must be true or false, got ${JSON.stringify(value)}`)
@@ -95,7 +101,8 @@ export function checkStreamOptions(options: StreamOptions, more: readonly string
 /** Where an option belongs that was put at the top. */
 function ownerOf(name: string): string | undefined {
   if (/^(connect|firstByte|firstEvent|inactivity|stall|drain|total)Ms$/.test(name)) return `timeouts.${name}`
-  if (/^(heartbeatMs|commitAfterMs|headers|cors|maxBufferedBytes)$/.test(name)) return `writer.${name}`
+  if (/^(heartbeatMs|heartbeat|commitAfterMs|headers|cors|maxBufferedBytes)$/.test(name))
+    return `writer.${name}`
   if (/^(maxEventBytes|onTruncated)$/.test(name)) return `relay.${name}`
   if (/^(lingerMs|graceMs)$/.test(name)) return `cleanup.${name}`
   return name === 'timeout' ? 'timeouts' : undefined
@@ -105,7 +112,7 @@ function isModelList(value: unknown): boolean {
   return Array.isArray(value) && value.every((model) => typeof model === 'string' || model instanceof RegExp)
 }
 
-const writerNames = ['heartbeatMs', 'commitAfterMs', 'headers', 'cors', 'maxBufferedBytes']
+const writerNames = ['heartbeatMs', 'heartbeat', 'commitAfterMs', 'headers', 'cors', 'maxBufferedBytes']
 
 function checkNames(owner: string, options: object, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null) {

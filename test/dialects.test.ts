@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { selectDialect } from '../src/dialects.js'
+import { recognizeDialect, selectDialect } from '../src/dialects.js'
 import { dialects, StreamError, UpstreamError } from '../src/index.js'
 import { chatAnswer, chatChunk } from './support/chat.js'
+import { type DialectAnswer, dialectAnswers } from './support/dialect-answers.js'
 
 const hangUp = new StreamError('upstream_hangup')
 
@@ -12,6 +13,8 @@ describe('which dialect', () => {
     ['/openai/deployments/x/chat/completions?api-version=1', 'openai-chat'],
     ['/v1/chat/completions/', 'openai-chat'],
     ['/events', 'plain'],
+    ['/v1/responses', 'openai-responses'],
+    ['/v1/messages?beta=true', 'anthropic'],
     ['', 'plain'],
   ])('%s speaks %s', (path, name) => {
     expect(selectDialect(undefined, path).name).toBe(name)
@@ -22,7 +25,7 @@ describe('which dialect', () => {
     const own = { ...dialects.plain, name: 'own' }
     expect(selectDialect(own)).toBe(own)
     expect(() => selectDialect('openai' as never)).toThrow(
-      'dialect must be one of openaiChat, plain; got openai',
+      'dialect must be one of openaiChat, openaiResponses, anthropic, aiSdkUi, plain; got openai',
     )
     expect(() => selectDialect('toString' as never)).toThrow(TypeError)
   })
@@ -120,4 +123,87 @@ test.each([
     error: { message: error.message, type, param: null, code: expect.any(String) },
     request_id: 'req-1',
   })
+})
+
+describe.each(Object.entries(dialectAnswers).filter(([name]) => name !== 'plain'))('%s', (name, answer) => {
+  const dialect = dialects[name as keyof typeof dialects]
+  const events = [...answer.begun, ...answer.rest].map((text) => ({
+    event: text.match(/^event: (.*)$/m)?.[1],
+    data: text.match(/^data: (.*)$/m)?.[1],
+  }))
+
+  test('a good answer is complete with its last event, and not before its text is', () => {
+    const stream = dialect.follow()
+    const roles = events.map((event) => {
+      expect(stream.complete && !/stop|finish|DONE|completed/.test(String(event.data))).toBe(false)
+      return stream.observe(event)
+    })
+    expect(roles.at(-1)).toBe('terminal')
+    expect(roles.filter((role) => role === 'content')).toHaveLength(2)
+    expect(stream.complete).toBe(true)
+    expect(stream.closing()).toEqual([])
+  })
+
+  test('what comes before the last event is all it takes to close a finished answer', () => {
+    const stream = dialect.follow()
+    for (const event of events.slice(0, -1)) stream.observe(event)
+    if (!stream.complete) return expect(name).toBe('openaiResponses')
+    const [last] = stream.closing()
+    expect(stream.observe(last as never)).toBe('terminal')
+  })
+
+  test('its own error is an error', () => {
+    const [error] = dialect.follow().failing(hangUp, 'It broke.')
+    expect(dialect.follow().observe(error as never)).toBe('error')
+    expect(JSON.stringify(error)).toContain('It broke.')
+  })
+
+  test('data of any kind throws nothing', () => {
+    const stream = dialect.follow()
+    for (const data of [
+      '',
+      'x',
+      '{',
+      '[]',
+      '{"type":7}',
+      '{"type":null,"delta":null}',
+      null,
+      7,
+      [],
+      undefined,
+    ]) {
+      expect(stream.observe({ data })).toBe('other')
+    }
+    expect(stream.complete).toBe(false)
+  })
+})
+
+test('the first event gives an API away that its path did not', () => {
+  for (const name of ['openaiChat', 'openaiResponses', 'anthropic'] as const) {
+    const [first = ''] = (dialectAnswers[name] as DialectAnswer).begun
+    expect(recognizeDialect({ data: first.match(/^data: (.*)$/m)?.[1] })).toBe(dialects[name])
+  }
+  expect(recognizeDialect({ data: '{"text":"{\\"type\\": \\"message_start\\"}"}' })).toBeUndefined()
+})
+
+test('numbered events go on to be numbered', () => {
+  const stream = dialects.openaiResponses.follow()
+  for (const text of dialectAnswers.openaiResponses?.begun ?? []) {
+    stream.observe({ data: text.match(/^data: (.*)$/m)?.[1] })
+  }
+  expect(stream.failing(hangUp, '')[0]?.data).toMatchObject({ sequence_number: 4, code: 'connection_reset' })
+})
+
+test.each([
+  [400, 'invalid_request_error'],
+  [401, 'authentication_error'],
+  [404, 'not_found_error'],
+  [429, 'rate_limit_error'],
+  [422, 'invalid_request_error'],
+  [500, 'api_error'],
+  [504, 'timeout_error'],
+  [529, 'overloaded_error'],
+])('Anthropic calls a status of %i %s', (status, type) => {
+  const body = dialects.anthropic.errorBody(new UpstreamError({ status }), 'No.', 'r1')
+  expect(body).toEqual({ type: 'error', error: { type, message: 'No.' }, request_id: 'r1' })
 })

@@ -17,6 +17,7 @@ import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
 import { listen, startProxy, upstreamClients } from './support/proxy.js'
 import { rawRequest } from './support/raw-client.js'
 import { startUpstream } from './support/scripted-upstream.js'
+import { withResolvers } from './support/with-resolvers.js'
 
 const { http } = upstreamClients
 const ask = (port: number, headers = {}) => rawRequest({ port, body: { stream: true }, headers })
@@ -304,7 +305,7 @@ describe('options', () => {
     [{ whatever: 5 }, 'options.whatever is not an option; there are timeouts, writer'],
     [{ heartbeatMs: 5 }, 'did you mean writer.heartbeatMs?'],
     [{ requestId: 'a\nb' }, 'requestId must be letters'],
-    [{ writer: { heartbeat: 5 } }, 'writer.heartbeat is not an option; there are heartbeatMs'],
+    [{ writer: { beat: 5 } }, 'writer.beat is not an option; there are heartbeatMs'],
     [{ relay: { max: 5 } }, 'relay.max is not an option'],
     [{ cleanup: { linger: 5 } }, 'cleanup.linger is not an option'],
     [
@@ -499,5 +500,50 @@ describe('handlers that do it their own way', () => {
     using client = await ask(proxy.port).closed()
     expect(client.body.complete).toBe(false)
     expect(await proxy.end()).toMatchObject({ outcome: 'upstream_hangup' })
+  })
+})
+
+describe('for odd clients', () => {
+  test('heartbeats as empty deltas, once the chat has begun', async () => {
+    const { promise, resolve } = withResolvers<void>()
+    await using proxy = await startProxy(
+      async ({ writer }) => {
+        writer.open()
+        while (writer.heartbeats < 1) await new Promise((wait) => setTimeout(wait, 5))
+        await writer.write({ data: chatChunk('Hi') })
+        await promise
+        for (const data of chatAnswer().slice(0, 2)) await writer.write({ data })
+      },
+      { writer: { heartbeatMs: 20, heartbeat: 'empty-delta' }, dialect: 'openaiChat' },
+    )
+    using client = rawRequest({ port: proxy.port, body: { stream: true } })
+    await client.received('"delta":{},"finish_reason":null')
+    resolve()
+    await client.finished()
+    expect(client.bodyText.startsWith(':\n')).toBe(true)
+    expect(JSON.parse(client.data[1] ?? '')).toEqual(chatChunk(''))
+    expect(client.data.at(-1)).toBe('[DONE]')
+    expect(textOf(client.data)).toBe('Hi')
+  })
+
+  test.each([true, false])('doneAfterError: %s', async (doneAfterError) => {
+    await using proxy = await startProxy(
+      async ({ writer }) => {
+        await writer.write({ data: chatChunk('Hi') })
+        throw new Error('bug')
+      },
+      { doneAfterError, dialect: 'openaiChat', onEnd() {} },
+    )
+    using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+    expect(client.data).toHaveLength(doneAfterError ? 3 : 2)
+    expect(client.data.includes('[DONE]')).toBe(doneAfterError)
+  })
+
+  test('the AI SDK’s UI looks for a header', async () => {
+    await using proxy = await startProxy(({ writer }) => void writer.write({ data: '[DONE]' }), {
+      dialect: 'aiSdkUi',
+    })
+    using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+    expect(client.header('x-vercel-ai-ui-message-stream')).toBe('v1')
   })
 })

@@ -1,0 +1,51 @@
+import { plain } from './dialect-plain.js'
+import type { StreamError } from './errors.js'
+import { jsonOf } from './event-json.js'
+import type { SSEEvent } from './sse-encode.js'
+import type { EventRole, FollowedStream, StreamDialect } from './stream-dialect.js'
+
+/**
+ * The UI message streams of the AI SDK (`useChat`): complete with `finish`, and ended by `[DONE]`, after an
+ * error as well.
+ *
+ * @see https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol#data-stream-protocol
+ */
+export const aiSdkUi: StreamDialect = {
+  name: 'ai-sdk-ui',
+  needsTerminal: true,
+  headers: { 'x-vercel-ai-ui-message-stream': 'v1' },
+  errorBody: plain.errorBody,
+  follow: () => new UiMessageStream(),
+}
+
+const done: SSEEvent = { data: '[DONE]' }
+const content =
+  /-delta$|^(file|source-url|source-document|tool-input-available|tool-output-available)$|^data-/
+
+class UiMessageStream implements FollowedStream {
+  #done = false
+  #finished = false
+
+  get complete(): boolean {
+    return this.#done || this.#finished
+  }
+
+  observe({ data }: SSEEvent): EventRole {
+    if (data === '[DONE]') {
+      this.#done = true
+      return 'terminal'
+    }
+    const type = String(jsonOf<{ type: unknown }>(data)?.type)
+    if (type === 'error') return 'error'
+    if (type === 'finish' || type === 'abort') this.#finished = true
+    return content.test(type) ? 'content' : 'other'
+  }
+
+  closing(): SSEEvent[] {
+    return this.#done ? [] : [done]
+  }
+
+  failing(_error: StreamError, message: string): SSEEvent[] {
+    return [{ data: { type: 'error', errorText: message } }, done]
+  }
+}

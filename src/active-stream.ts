@@ -3,7 +3,8 @@ import { channels, log } from './diagnostics.js'
 import { recognizeDialect, selectDialect } from './dialects.js'
 import { requestPath } from './error-response.js'
 import { StreamError, StreamTimeoutError } from './errors.js'
-import { type EventSourceMessage, readEventStream } from './event-stream.js'
+import { readEventStream } from './event-stream.js'
+import type { EventSourceMessage } from './event-stream-parser.js'
 import { requestIdOf } from './exchange.js'
 import { FollowedEvents } from './followed-events.js'
 import { openUpstream, type RetryOptions } from './open-upstream.js'
@@ -191,6 +192,7 @@ export class ActiveStream implements Stream {
       signal: stream.signal,
       write: (event) => stream.writer.write(event),
       observe: (event) => stream.#pass(event),
+      toEvents: (answer) => stream.followed.dialect.answers?.toEvents(answer),
       forward: (bytes, events) => stream.#forward(bytes, events),
       get committed() {
         return stream.writer.committed || stream.writer.events > 0

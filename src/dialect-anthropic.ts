@@ -1,3 +1,4 @@
+import { messageAnswerForm } from './answer-anthropic.js'
 import type { StreamError } from './errors.js'
 import { jsonOf } from './event-json.js'
 import type { SSEEvent } from './sse-encode.js'
@@ -16,6 +17,7 @@ export const anthropic: StreamDialect = {
     ...anthropicError(error, message),
     ...(requestId ? { request_id: requestId } : {}),
   }),
+  answers: messageAnswerForm,
   follow: () => new MessageStream(),
 }
 

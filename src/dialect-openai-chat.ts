@@ -1,3 +1,4 @@
+import { chatAnswerForm } from './answer-openai-chat.js'
 import { openaiError, plain } from './dialect-plain.js'
 import type { StreamError } from './errors.js'
 import { jsonOf } from './event-json.js'
@@ -14,6 +15,7 @@ export const openaiChat: StreamDialect = {
   name: 'openai-chat',
   needsTerminal: true,
   errorBody: plain.errorBody,
+  answers: chatAnswerForm,
   follow: () => new ChatStream(),
 }
 

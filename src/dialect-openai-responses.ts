@@ -1,3 +1,4 @@
+import { responseAnswerForm } from './answer-openai-responses.js'
 import { openaiError, plain } from './dialect-plain.js'
 import type { StreamError } from './errors.js'
 import { jsonOf } from './event-json.js'
@@ -13,6 +14,7 @@ export const openaiResponses: StreamDialect = {
   name: 'openai-responses',
   needsTerminal: true,
   errorBody: plain.errorBody,
+  answers: responseAnswerForm,
   follow: () => new ResponseStream(),
 }
 

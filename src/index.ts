@@ -20,16 +20,14 @@ export {
   UpstreamError,
   type UpstreamErrorOptions,
 } from './errors.js'
-export {
-  type EventSourceMessage,
-  type ReadEventStreamOptions,
-  readEventStream,
-  readUpstreamError,
-} from './event-stream.js'
+export { readEventStream } from './event-stream.js'
+export type { EventSourceMessage } from './event-stream-parser.js'
 export type { StreamResponse } from './exchange.js'
 export { type GuardedStream, getStream } from './guard-response.js'
 export { type HandleStreamOptions, handleStream, type StreamHandler } from './handle-stream.js'
+export { type ReadEventStreamOptions, readUpstreamError } from './open-event-stream.js'
 export type { RetryOptions } from './open-upstream.js'
+export { type ReadAnswerOptions, readAnswer } from './read-answer.js'
 export { type EventMap, type RelayOptions, type RelayResult, relayEventStream } from './relay-event-stream.js'
 export type { GuardOptions } from './requested-stream.js'
 export { type AlignOptions, alignServerTimeouts, type TimeoutFinding } from './server-timeouts.js'
@@ -42,7 +40,14 @@ export { handleSocketHangUp, isSocketHangUp } from './socket-hang-up.js'
 export type { SSEEvent } from './sse-encode.js'
 export { createSSEWriter, type SSEWriter } from './sse-writer.js'
 export type { SSEWriterObserver, SSEWriterOptions } from './sse-writer-options.js'
-export type { EventRole, FollowedStream, StreamDialect } from './stream-dialect.js'
+export type {
+  AnswerForm,
+  CollectedAnswer,
+  EventRole,
+  FailingOptions,
+  FollowedStream,
+  StreamDialect,
+} from './stream-dialect.js'
 export type { StreamOptions } from './stream-options.js'
 export { TimeoutCoordinator, type TimeoutCoordinatorOptions } from './timeout-coordinator.js'
 export type { ResolvedTimeouts, StreamTimeouts } from './timeout-options.js'

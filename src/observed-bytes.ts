@@ -1,5 +1,5 @@
 import { EventBoundary } from './event-boundary.js'
-import { EventStreamParser } from './event-stream.js'
+import { EventStreamParser } from './event-stream-parser.js'
 import type { SSEEvent } from './sse-encode.js'
 
 /** The bytes of an event stream that somebody else writes: what they say, and where something fits in between. */

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { toStreamError } from './error-causes.js'
 import { isUpstreamError, type StreamError } from './errors.js'
-import { readUpstreamError } from './event-stream.js'
+import { readUpstreamError } from './open-event-stream.js'
 import { isStaleConnection } from './stale-connection.js'
 import type { TimeoutCoordinator } from './timeout-coordinator.js'
 import { openSource, type UpstreamSource } from './upstream-source.js'

@@ -1,7 +1,10 @@
 import { EventSplitter, endOfEvent } from './event-splitter.js'
-import { type EventSourceMessage, EventStreamParser, openEventStream } from './event-stream.js'
+import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
+import { JsonInstead } from './json-instead.js'
+import { notEvents, openEventStream } from './open-event-stream.js'
 import { readChunks } from './read-chunks.js'
 import type { RelayOptions } from './relay-event-stream.js'
+import type { SSEEvent } from './sse-encode.js'
 import type { EventRole } from './stream-dialect.js'
 import type { UpstreamSource } from './upstream-source.js'
 
@@ -11,6 +14,9 @@ export interface PassThroughSink {
   observe(event: EventSourceMessage): EventRole | undefined
   /** `undefined`: pass the next ones on at once. */
   forward(bytes: Uint8Array, events: number): Promise<void> | undefined
+  /** A complete answer that came as JSON, as the events that say the same; `undefined` if nobody knows how. */
+  toEvents(answer: object): readonly SSEEvent[] | undefined
+  write(event: SSEEvent): Promise<void> | undefined
   /** Whether the client has had a byte: from then on an error has no status of its own. */
   readonly committed: boolean
   /** What the upstream said of its own failure. */
@@ -31,15 +37,27 @@ export async function passThrough(
   { maxEventBytes, onChunk }: RelayOptions,
 ): Promise<number> {
   const passing = new PassingBytes(sink, maxEventBytes)
+  const instead = new JsonInstead(maxEventBytes)
   const { signal } = sink
   const body = await openEventStream(source, { signal, onChunk })
   for await (const chunk of readChunks(body, signal)) {
     onChunk?.(chunk)
+    if (instead.takes(chunk)) continue
     await passing.push(chunk)
     if (passing.ended) return passing.received
   }
+  const answer = instead.parse()
+  if (answer) return writeAnswer(sink, answer)
   await passing.end()
   return passing.received
+}
+
+/** The client asked for a stream: it gets one. */
+async function writeAnswer(sink: PassThroughSink, answer: object): Promise<number> {
+  const events = sink.toEvents(answer)
+  if (!events) throw notEvents('JSON')
+  for (const event of events) await sink.write(event)
+  return events.length
 }
 
 class PassingBytes {

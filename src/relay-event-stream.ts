@@ -1,11 +1,8 @@
 import { StreamError } from './errors.js'
-import {
-  type EventSourceMessage,
-  EventStreamParser,
-  openEventStream,
-  type ReadEventStreamOptions,
-} from './event-stream.js'
+import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
 import { FollowedEvents } from './followed-events.js'
+import { JsonInstead } from './json-instead.js'
+import { openEventStream, type ReadEventStreamOptions } from './open-event-stream.js'
 import { type PassThroughSink, passThrough } from './pass-through.js'
 import { readChunks } from './read-chunks.js'
 import type { SSEEvent } from './sse-encode.js'
@@ -37,8 +34,6 @@ export interface RelayResult {
 
 /** Where relayed events go. */
 export interface RelaySink extends PassThroughSink {
-  /** `undefined`: take the next one at once. */
-  write(event: SSEEvent): Promise<void> | undefined
   /** Nothing more is wanted. */
   readonly ended: boolean
 }
@@ -66,6 +61,7 @@ export async function relayEventStream(
       return followed?.reported
     },
     observe: (event) => followed?.observe(event),
+    toEvents: (answer) => options.dialect?.answers?.toEvents(answer),
     forward: (bytes, events) => writer.forward(bytes, events),
     get ended() {
       return followed?.sawTerminal ?? false
@@ -101,7 +97,7 @@ async function translate(
   const write = (event: SSEEvent) => {
     if (!sink.ended) ready = sink.write(event)
   }
-  const parser = new EventStreamParser((event) => {
+  const take = (event: EventSourceMessage) => {
     if (sink.ended) return
     received++
     const mapped = map(event)
@@ -109,18 +105,23 @@ async function translate(
     if (Array.isArray(mapped)) mapped.forEach(write)
     else if ('then' in Object(mapped)) throw new TypeError('map must not be async: loop over read() instead')
     else write(mapped as SSEEvent)
-  }, maxEventBytes)
+  }
+  const parser = new EventStreamParser(take, maxEventBytes)
 
+  const instead = new JsonInstead(maxEventBytes)
   const { signal } = sink
   const body = await openEventStream(source, { signal, onChunk })
   for await (const chunk of readChunks(body, signal)) {
     onChunk?.(chunk)
+    if (instead.takes(chunk)) continue
     parser.feed(chunk)
     parser.check()
     if (sink.ended) return received
     if (ready) await ready
     ready = undefined
   }
-  parser.end()
+  // A whole answer at once is the one event of its stream.
+  if (instead.parse()) take({ data: instead.text, event: undefined, id: undefined })
+  else parser.end()
   return received
 }

@@ -13,8 +13,24 @@ export interface StreamDialect {
   readonly headers?: Readonly<Record<string, string>>
   /** Follows one stream. */
   follow(): FollowedStream
+  /** How an answer looks that is no stream; without it, one cannot be made of the other. */
+  readonly answers?: AnswerForm
   /** The JSON body of an error that is told by status, before any event. */
   errorBody(error: StreamError, message: string, requestId?: string): unknown
+}
+
+/** A complete answer as JSON, and the events that say the same. */
+export interface AnswerForm {
+  /** `undefined` for JSON that is no such answer. */
+  toEvents(answer: unknown): SSEEvent[] | undefined
+  /** Puts the events of one stream together. */
+  collect(): CollectedAnswer
+}
+
+export interface CollectedAnswer {
+  add(event: SSEEvent): void
+  /** What the events added so far say. */
+  readonly answer: unknown
 }
 
 export interface FailingOptions {

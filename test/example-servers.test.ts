@@ -176,7 +176,7 @@ describe.each(['express-server.ts', 'koa-server.ts'])('%s', (file) => {
         (exchange) => exchange.answer('200 OK', '{"error":"x"}'),
         { stream: true },
         502,
-        'upstream_protocol_error',
+        'upstream_error',
       ],
       [
         'an error event',

@@ -101,9 +101,9 @@ export function toOpenAIChunks({ model, includeUsage }: Chat): EventMap {
     begun = true
     if (typeof message.output === 'string') {
       if (message.output !== '') events.push(chunk({ content: message.output }))
-      return events
-    }
-    if (message.output !== null) return events
+      // With its tokens counted it is the whole answer at once, as of `/chat`.
+      if (message.completionTokens === undefined) return events
+    } else if (message.output !== null) return events
     const usage = toUsage(message)
     events.push(chunk({}, 'stop'))
     if (includeUsage && usage) events.push({ data: { ...base, choices: [], usage } })

@@ -1,0 +1,104 @@
+import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import { StreamError } from './errors.js'
+
+export type { EventSourceMessage }
+
+/** The longest event, and the longest answer of any other kind, that is accepted. */
+export const defaultMaxEventBytes = 8 * 1024 * 1024
+
+/** Parses chunks of bytes, cut anywhere, into events. */
+export class EventStreamParser {
+  readonly #decoder = new TextDecoder()
+  readonly #feed: (text: string) => void
+  readonly #maxEventBytes: number
+  #endedInCR = false
+  #ended = false
+  #endedInLine = true
+  #tooLong = false
+
+  constructor(onEvent: (event: EventSourceMessage) => void, maxEventBytes = defaultMaxEventBytes) {
+    if (!(maxEventBytes > 0)) {
+      throw new TypeError(`relay.maxEventBytes must be a number above 0, got ${String(maxEventBytes)}`)
+    }
+    this.#maxEventBytes = maxEventBytes
+    const parser = createParser({
+      maxBufferSize: maxEventBytes,
+      onEvent: (event) => {
+        // What comes after an event that is missing would be read as what came instead of it.
+        if (this.#tooLong || isLonger(event.data, maxEventBytes)) this.#tooLong = true
+        else if (!this.#ended || this.#isWhole(event.data)) onEvent(event)
+      },
+      onError: ({ type }) => {
+        if (type === 'max-buffer-size-exceeded') this.#tooLong = true
+      },
+    })
+    this.#feed = parser.feed
+  }
+
+  feed(chunk: Uint8Array | string): void {
+    if (this.#tooLong) return
+    const text = typeof chunk === 'string' ? chunk : this.#decoder.decode(chunk, { stream: true })
+    if (text !== '') this.#feed(this.#withLFs(text))
+  }
+
+  /** Call after each feed, when its events have been taken care of. */
+  check(): void {
+    if (this.#tooLong) throw this.failure
+  }
+
+  /** Call for an event that is kept elsewhere until it is whole. */
+  checkLength(bytes: number): void {
+    if (bytes > this.#maxEventBytes) this.#tooLong = true
+    this.check()
+  }
+
+  /** What is wrong with the event after the last one that was handed out. */
+  get failure(): StreamError | undefined {
+    if (!this.#tooLong) return undefined
+    return new StreamError('upstream_protocol', {
+      code: 'upstream_event_too_large',
+      message: `The upstream sent an event of more than ${this.#maxEventBytes} bytes.`,
+    })
+  }
+
+  /**
+   * The upstream has ended. The specification drops a last event that lacks its blank line; upstreams that
+   * forget it after their `[DONE]` are too common for that, so an event that is evidently whole is kept.
+   */
+  end(): void {
+    if (this.#tooLong) return
+    const rest = this.#decoder.decode()
+    if (rest !== '') this.#feed(this.#withLFs(rest))
+    this.#ended = true
+    this.#feed('\n\n')
+    this.check()
+  }
+
+  /** The parser waits with a CR for what follows it; an event that ends in CR must not wait with it. */
+  #withLFs(text: string): string {
+    const afterCR = this.#endedInCR && text.startsWith('\n')
+    const lines = afterCR ? text.slice(1) : text
+    this.#endedInCR = text.endsWith('\r')
+    if (lines === '') return ''
+    this.#endedInLine = lines.endsWith('\n') || this.#endedInCR
+    return lines.includes('\r') ? lines.replace(/\r\n?/g, '\n') : lines
+  }
+
+  #isWhole(data: string): boolean {
+    return this.#endedInLine || data === '[DONE]' || isJson(data)
+  }
+}
+
+/** A character of a string is three bytes at most. */
+function isLonger(text: string, bytes: number): boolean {
+  return text.length * 3 > bytes && Buffer.byteLength(text) > bytes
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,50 @@
+import { StreamError } from './errors.js'
+import { jsonOf } from './event-json.js'
+import { defaultMaxEventBytes } from './event-stream-parser.js'
+import { notEvents } from './open-event-stream.js'
+import { reportedError } from './reported-error.js'
+
+/** A JSON document that came instead of an event stream: told by its first character, and kept. */
+export class JsonInstead {
+  text = ''
+  #isJson: boolean | undefined
+  readonly #decoder = new TextDecoder()
+  readonly #maxBytes: number
+
+  constructor(maxBytes = defaultMaxEventBytes) {
+    this.#maxBytes = maxBytes
+  }
+
+  /**
+   * Whether a chunk is part of such a document: no line of an event stream begins with a brace.
+   *
+   * @throws StreamError `upstream_protocol` for a document that is too long
+   */
+  takes(chunk: Uint8Array | string): boolean {
+    if (this.#isJson === false) return false
+    const text = typeof chunk === 'string' ? chunk : this.#decoder.decode(chunk, { stream: true })
+    const [first] = text.trimStart()
+    this.#isJson ??= first === undefined ? undefined : first === '{'
+    if (!this.#isJson) return false
+    this.text += text
+    if (this.text.length <= this.#maxBytes) return true
+    throw new StreamError('upstream_protocol', {
+      code: 'upstream_answer_too_large',
+      message: `The upstream sent an answer of more than ${this.#maxBytes} bytes.`,
+    })
+  }
+
+  /**
+   * The document, once it is whole; `undefined` if an event stream has come.
+   *
+   * @throws UpstreamError for one that reports an error, with the status it names
+   * @throws StreamError `upstream_protocol` for what is no JSON after all
+   */
+  parse(): object | undefined {
+    if (!this.#isJson) return undefined
+    const json = jsonOf<{ error: unknown }>(this.text)
+    if (!json) throw notEvents('something that is no JSON either')
+    if (json.error) throw reportedError(json)
+    return json
+  }
+}

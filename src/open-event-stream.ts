@@ -1,0 +1,72 @@
+import { StreamError, UpstreamError } from './errors.js'
+import { readChunks } from './read-chunks.js'
+import { sentenceOf } from './reported-error.js'
+import { openSource, type UpstreamAnswer, type UpstreamBody, type UpstreamSource } from './upstream-source.js'
+
+export interface ReadEventStreamOptions {
+  /** The longest event that is accepted. Default 8 MiB. */
+  maxEventBytes?: number | undefined
+  /** Ends the reading with its reason. */
+  signal?: AbortSignal | undefined
+  /** Called for every chunk as it comes, before its events. */
+  onChunk?: ((chunk: Uint8Array | string) => void) | undefined
+}
+
+/**
+ * The body of an upstream's answer, once it is sure that the answer is an event stream.
+ *
+ * @throws UpstreamError | StreamError as `readEventStream`
+ */
+export async function openEventStream(
+  source: UpstreamSource,
+  options: ReadEventStreamOptions = {},
+): Promise<UpstreamBody> {
+  const answer = openSource(source)
+  const { body, status, contentType } = answer
+  if (status !== undefined && (status < 200 || status > 299)) throw await readAnswerError(answer, options)
+  // An event stream under a wrong name is common (text/plain); a page is something else.
+  if (/^\s*text\/html\b/i.test(contentType ?? '')) throw notEvents('text/html')
+  if (body === undefined) throw new StreamError('upstream_truncated')
+  return body
+}
+
+/** What to tell of an answer of another kind. */
+export function notEvents(kind: string): StreamError {
+  return new StreamError('upstream_protocol', {
+    message: `The upstream answered with ${kind} instead of an event stream.`,
+  })
+}
+
+/**
+ * Reads an answer with an error status: its status and `Retry-After` are passed on to the client; what it says
+ * is kept in `detail`, for logs.
+ */
+export function readUpstreamError(
+  source: UpstreamSource,
+  options: ReadEventStreamOptions = {},
+): Promise<UpstreamError> {
+  return readAnswerError(openSource(source), options)
+}
+
+const longestDetail = 64 * 1024
+
+async function readAnswerError(
+  { body, status, retryAfter }: UpstreamAnswer,
+  { signal, onChunk }: ReadEventStreamOptions,
+): Promise<UpstreamError> {
+  // The head of an error is all that was waited for: from here on silence is what counts.
+  onChunk?.('')
+  const decoder = new TextDecoder()
+  let text = ''
+  try {
+    for await (const chunk of body ? readChunks(body, signal) : []) {
+      onChunk?.(chunk)
+      text += typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true })
+      if (text.length > longestDetail) break
+    }
+  } catch (error) {
+    // The status is worth more than the rest of its explanation.
+    if (signal?.aborted) throw error
+  }
+  return new UpstreamError({ status, retryAfter, detail: sentenceOf(text.slice(0, longestDetail)) })
+}

@@ -1,0 +1,244 @@
+import { Readable } from 'node:stream'
+import { describe, expect, test } from 'vitest'
+import { dialects, type HandleStreamOptions, handleStream, readAnswer } from '../src/index.js'
+import { chatAnswer, chatChunk } from './support/chat.js'
+import { dialectAnswers } from './support/dialect-answers.js'
+import { listen, startProxy, upstreamClients } from './support/proxy.js'
+import { rawRequest } from './support/raw-client.js'
+import { realClients } from './support/real-clients.js'
+import { type Script, startUpstream } from './support/scripted-upstream.js'
+
+const { http } = upstreamClients
+const bytes = (text: string) => Readable.from([Buffer.from(text)])
+
+const call = { id: 'call_1', type: 'function', function: { name: 'f', arguments: '{"a":1}' } }
+const completion = {
+  id: 'chatcmpl-1',
+  object: 'chat.completion',
+  created: 1,
+  model: 'test-model',
+  choices: [
+    { index: 0, message: { role: 'assistant', content: 'Hello' }, finish_reason: 'stop' },
+    {
+      index: 1,
+      message: { role: 'assistant', content: null, tool_calls: [call] },
+      finish_reason: 'tool_calls',
+    },
+  ],
+  usage: { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 },
+}
+const message = {
+  id: 'msg_1',
+  type: 'message',
+  role: 'assistant',
+  model: 'test-model',
+  content: [
+    { type: 'thinking', thinking: 'Hm.', signature: 's1' },
+    { type: 'text', text: 'Hello' },
+    { type: 'tool_use', id: 't1', name: 'f', input: { a: 1 } },
+  ],
+  stop_reason: 'tool_use',
+  stop_sequence: null,
+  usage: { input_tokens: 1, output_tokens: 2 },
+}
+const response = {
+  id: 'resp_1',
+  object: 'response',
+  created_at: 1,
+  status: 'completed',
+  model: 'test-model',
+  output: [
+    {
+      id: 'msg_1',
+      type: 'message',
+      role: 'assistant',
+      status: 'completed',
+      content: [{ type: 'output_text', text: 'Hello', annotations: [] }],
+    },
+  ],
+  usage: null,
+}
+const text = {
+  id: 'cmpl-1',
+  object: 'text_completion',
+  created: 1,
+  model: 'test-model',
+  choices: [{ index: 0, text: 'Hello', logprobs: null, finish_reason: 'stop' }],
+}
+
+const forms = [
+  ['openaiChat', completion],
+  ['openaiChat', text],
+  ['openaiResponses', response],
+  ['anthropic', message],
+] as const
+
+describe.each(forms)('%s', (name, answer) => {
+  test('there and back: the events of an answer say that answer', () => {
+    const { answers, follow } = dialects[name]
+    const events = answers?.toEvents(answer) ?? []
+    const collected = answers?.collect()
+    const stream = follow()
+    for (const event of events) {
+      stream.observe(event)
+      collected?.add(event)
+    }
+    expect(collected?.answer).toEqual(answer)
+    expect(stream.complete).toBe(true)
+    expect(stream.closing()).toEqual([])
+  })
+
+  test('what is no answer is none', () => {
+    for (const other of [
+      {},
+      [],
+      'x',
+      { object: 'list' },
+      { choices: [] },
+      { type: 'message' },
+      { object: 'response' },
+    ]) {
+      expect(dialects[name].answers?.toEvents(other)).toBeUndefined()
+    }
+  })
+})
+
+/** What a client of a streaming route gets of an upstream that answers with JSON. */
+async function asked(script: Script, options: HandleStreamOptions = {}) {
+  await using upstream = await startUpstream(script)
+  await using proxy = await startProxy(
+    async (stream) => stream.relay(await http(upstream.url, stream)),
+    options,
+  )
+  using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+  return { client, end: await proxy.end() }
+}
+
+describe('a stream was asked for and JSON comes', () => {
+  test.each([
+    ['openai 6', completion],
+    ['openai 6, .stream()', completion],
+    ['openai 6, responses', response],
+    ['@anthropic-ai/sdk, .stream()', message],
+    ['ai 5 with @ai-sdk/openai-compatible', completion],
+  ])('a whole answer becomes a stream that %s reads', async (name, answer) => {
+    const { dialect, stream } = realClients[name] as (typeof realClients)[string]
+    await using upstream = await startUpstream((exchange) =>
+      exchange.answer('200 OK', JSON.stringify(answer)),
+    )
+    await using proxy = await listen((_request, target) => {
+      void handleStream(target, (active) => active.relay(http(upstream.url, active)), {
+        dialect: dialect as never,
+      })
+    })
+    let said = ''
+    await stream(proxy.url, (piece) => {
+      said += piece
+    })
+    expect(said).toBe('Hello')
+  })
+
+  test.each([
+    ['{"error":{"message":"no such model","type":"not_found_error"}}', 404, 'upstream_error'],
+    ['{"error":{"message":"slow down","code":429}}', 429, 'rate_limit_exceeded'],
+    ['{"error":"overloaded"}', 502, 'upstream_error'],
+    ['{"choices":[],"object":"list"}', 502, 'upstream_protocol_error'],
+    ['{"cut":', 502, 'upstream_protocol_error'],
+  ])('%s has the status %i', async (body, status, code) => {
+    for (const type of ['application/json', 'text/event-stream']) {
+      const { client } = await asked((exchange) => exchange.answer('200 OK', body, `Content-Type: ${type}`))
+      expect(client.status).toBe(status)
+      expect(client.json.error.code).toBe(code)
+    }
+  })
+
+  test('in pieces, after spaces, under any name', async () => {
+    const { client, end } = await asked((exchange) => {
+      exchange.open('Content-Type: text/plain').chunk('\n ')
+      for (const piece of JSON.stringify(completion).match(/.{1,7}/g) ?? []) exchange.chunk(piece)
+      exchange.end()
+    })
+    expect(client.data.at(-1)).toBe('[DONE]')
+    expect(end).toMatchObject({ outcome: 'completed', sawTerminal: true })
+  })
+
+  test('events under the name of JSON are events', async () => {
+    const { client } = await asked((exchange) =>
+      exchange
+        .open('Content-Type: application/json')
+        .data(...chatAnswer('Hi'))
+        .end(),
+    )
+    expect(client.data.at(-1)).toBe('[DONE]')
+  })
+
+  test('one that is too long is refused', async () => {
+    const { client } = await asked((exchange) => exchange.answer('200 OK', `{"a":"${'x'.repeat(2_000)}"}`), {
+      relay: { maxEventBytes: 1_000 },
+    })
+    expect(client.json.error.code).toBe('upstream_answer_too_large')
+  })
+
+  test('a translated upstream’s is the one event of its stream', async () => {
+    await using proxy = await startProxy((stream) =>
+      stream.relay(bytes('{"output":"Hi"}'), ({ data }) =>
+        chatAnswer(JSON.parse(data).output).map((chunk) => ({ data: chunk })),
+      ),
+    )
+    using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+    expect(client.data).toHaveLength(3)
+  })
+})
+
+describe('readAnswer: JSON was asked for and a stream comes', () => {
+  test.each(['openaiChat', 'openaiResponses', 'anthropic'] as const)('%s', async (name) => {
+    const { begun, rest } = dialectAnswers[name] as (typeof dialectAnswers)[string]
+    expect(JSON.stringify(await readAnswer(bytes([...begun, ...rest].join(''))))).toContain('Hello')
+  })
+
+  test('the calls of tools are put together by their number', async () => {
+    const delta = (tool_calls: object[]) => ({
+      ...chatChunk(''),
+      choices: [{ index: 0, delta: { tool_calls } }],
+    })
+    const chunks = [
+      delta([{ index: 0, id: 'a', type: 'function', function: { name: 'f', arguments: '' } }]),
+      delta([{ index: 1, id: 'b', type: 'function', function: { name: 'g', arguments: '' } }]),
+      delta([{ index: 0, function: { arguments: '{"x"' } }]),
+      delta([{ index: 1, function: { arguments: '{}' } }]),
+      delta([{ index: 0, function: { arguments: ':1}' } }]),
+      chatChunk('', 'tool_calls'),
+    ]
+    const stream = chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join('')
+    const answer = (await readAnswer(bytes(`${stream}data: [DONE]\n\n`))) as typeof completion
+    expect(answer.choices[0]?.message.tool_calls).toEqual([
+      { id: 'a', type: 'function', function: { name: 'f', arguments: '{"x":1}' } },
+      { id: 'b', type: 'function', function: { name: 'g', arguments: '{}' } },
+    ])
+  })
+
+  test('JSON is read as it is', async () => {
+    expect(await readAnswer(bytes('{"a":1}'))).toEqual({ a: 1 })
+  })
+
+  test.each([
+    ['a stream that stops short', `data: ${JSON.stringify(chatChunk('Hi'))}\n\n`, 'upstream_truncated'],
+    ['one that reports an error', 'data: {"error":"no"}\n\n', 'upstream_error'],
+    ['a JSON error', '{"error":{"message":"no"}}', 'upstream_error'],
+    ['nothing', '', 'upstream_truncated'],
+    ['a stream of an unknown kind', 'data: x\n\n', 'upstream_protocol_error'],
+  ])('%s is an error', async (_what, body, code) => {
+    await expect(
+      readAnswer(bytes(body), body.includes('error') ? { dialect: 'openaiChat' } : {}),
+    ).rejects.toMatchObject({
+      code,
+    })
+  })
+
+  test('names that reach for the prototype change nothing', async () => {
+    const chunk =
+      '{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"__proto__":{"bad":1},"content":"x"}}]}'
+    await readAnswer(bytes(`data: ${chunk}\n\ndata: [DONE]\n\n`))
+    expect(({} as { bad?: number }).bad).toBeUndefined()
+  })
+})

@@ -4,7 +4,7 @@ import { systemClock, type Timer, within } from './clock.js'
 import { log } from './diagnostics.js'
 import { readDuration } from './duration.js'
 import { StreamError } from './errors.js'
-import { liveStreams, startDraining } from './live-streams.js'
+import { liveStreams, sessionsOf, startDraining } from './live-streams.js'
 import { processWide } from './process-wide.js'
 
 export interface DrainOptions {
@@ -89,10 +89,9 @@ async function drain(
   return report
 }
 
-/** HTTP/2 servers do not know their sessions; those that are open already are found by the streams in them. */
+/** HTTP/2 servers do not know their sessions; those that are open already have been seen by their requests. */
 function watchSessions(server: DrainableServer): Set<ServerHttp2Session> {
-  const sessions = new Set<ServerHttp2Session>()
-  for (const { session } of liveStreams()) if (session) sessions.add(session as ServerHttp2Session)
+  const sessions = new Set(sessionsOf(server))
   server.on('session', (session: ServerHttp2Session) => sessions.add(session))
   return sessions
 }

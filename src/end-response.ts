@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { within } from './clock.js'
 import { StreamTimeoutError } from './errors.js'
-import { isClosed, whenFlushed } from './exchange.js'
+import { isClosed, whenFlushed, whenItsTurn } from './exchange.js'
 
 export interface FinishOptions {
   drainMs: number
@@ -24,6 +24,8 @@ export async function finishResponse(
   const finished = new Promise<void>((resolve) => {
     whenFlushed(response, resolve)
   })
+  // Behind another response on its connection it has no client to take anything yet.
+  await Promise.race([whenItsTurn(response), finished])
   for (let before = taken(); ; ) {
     if (await within(finished, drainMs)) return undefined
     const now = taken()

@@ -71,7 +71,14 @@ function sendErrorBody(
 ): void {
   const body = JSON.stringify(dialect.errorBody(reason, message, requestId))
   // What the app prepared was meant for another answer.
-  for (const name of ['content-length', 'content-encoding', 'transfer-encoding', 'etag', 'last-modified']) {
+  for (const name of [
+    'content-length',
+    'content-encoding',
+    'transfer-encoding',
+    'trailer',
+    'etag',
+    'last-modified',
+  ]) {
     response.removeHeader(name)
   }
   response.setHeader('content-type', 'application/json; charset=utf-8')

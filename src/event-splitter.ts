@@ -40,7 +40,7 @@ function asBuffer(chunk: Uint8Array | string): Buffer {
 }
 
 /** Where the last blank line ends; 0 without one. What comes before `known` has been looked at. */
-function endOfLastEvent(bytes: Buffer, known: number): number {
+export function endOfLastEvent(bytes: Buffer, known = 0): number {
   // A blank line is three bytes at most before its last one.
   const from = Math.max(0, known - 3)
   const fresh = bytes.subarray(from)

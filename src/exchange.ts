@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import type { Http2ServerResponse } from 'node:http2'
+import type { Http2ServerResponse, ServerHttp2Session } from 'node:http2'
 import { type EventStreamHeadOptions, eventStreamHead } from './event-stream-head.js'
 
 /** A response of `node:http`, `node:https` or `node:http2`, also as Express and Koa hand it on. */
@@ -95,8 +95,8 @@ export function serverOf(response: ServerResponse): object | undefined {
 }
 
 /** The HTTP/2 session of a response. */
-export function sessionOf(response: ServerResponse): object | undefined {
-  return http2Stream(response)?.session
+export function sessionOf(response: ServerResponse): ServerHttp2Session | undefined {
+  return http2Stream(response)?.session as ServerHttp2Session | undefined
 }
 
 /** Whether a request id may be written to logs and headers. */
@@ -127,4 +127,10 @@ export function whenFlushed(response: ServerResponse, callback: () => void): voi
   // The response of HTTP/2 says so only once the client's side of the stream has ended as well.
   http2Stream(response)?.once('finish', callback)
   response.once('finish', callback).once('close', callback)
+}
+
+/** Resolves when a response has its connection to itself. Others may come before it (pipelining). */
+export async function whenItsTurn(response: ServerResponse): Promise<void> {
+  if (http2Stream(response) || response.socket !== null) return
+  await new Promise<void>((resolve) => response.once('socket', () => resolve()))
 }

@@ -3,6 +3,9 @@ import { reportedError } from './reported-error.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { EventRole, FailingOptions, FollowedStream, StreamDialect } from './stream-dialect.js'
 
+/** Some APIs begin with an event of their own, say of a content filter. */
+const mostUnrecognized = 4
+
 /** What the events of one stream have said so far, to whoever sends or passes them on. */
 export class FollowedEvents {
   dialect: StreamDialect
@@ -14,8 +17,10 @@ export class FollowedEvents {
   reportedToClient = false
   #followed: FollowedStream
   #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
+  /** What has come while nobody knew the dialect. */
+  readonly #unrecognized: SSEEvent[] = []
 
-  /** @param recognize finds the dialect that the first event gives away: a path tells little of an API */
+  /** @param recognize finds the dialect that one of the first events gives away: a path tells little of an API */
   constructor(dialect: StreamDialect, recognize?: (event: SSEEvent) => StreamDialect | undefined) {
     this.dialect = dialect
     this.#followed = dialect.follow()
@@ -24,16 +29,22 @@ export class FollowedEvents {
 
   /** Looks at an event on its way to the client. */
   observe(event: SSEEvent): EventRole {
-    const dialect = this.#recognize?.(event)
-    this.#recognize = undefined
-    if (dialect && dialect !== this.dialect) {
-      this.dialect = dialect
-      this.#followed = dialect.follow()
-    }
+    if (this.#recognize) this.#recognizeBy(event)
     const role = this.#followed.observe(event)
     if (role === 'terminal') this.sawTerminal = true
     if (role === 'error') this.reported = reportedError(event.data)
     return role
+  }
+
+  #recognizeBy(event: SSEEvent): void {
+    const dialect = this.#recognize?.(event)
+    if (dialect || this.#unrecognized.length >= mostUnrecognized) this.#recognize = undefined
+    if (dialect && dialect !== this.dialect) {
+      this.dialect = dialect
+      this.#followed = dialect.follow()
+      for (const earlier of this.#unrecognized) this.#followed.observe(earlier)
+    } else if (this.#recognize) this.#unrecognized.push(event)
+    if (!this.#recognize) this.#unrecognized.length = 0
   }
 
   /** Whether the client has the whole answer, so that nothing is lost if the upstream breaks now. */
@@ -64,6 +75,8 @@ export class FollowedEvents {
 
   /** Whether a failure comes too late to be one for the client. */
   survives({ outcome }: StreamError): boolean {
+    // After the terminal event nothing may come: whatever goes wrong then goes wrong elsewhere.
+    if (this.sawTerminal) return true
     return this.complete && (outcome === 'timeout' || outcome.startsWith('upstream_'))
   }
 

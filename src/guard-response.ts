@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { systemClock, type Timer } from './clock.js'
-import { channels, describeError, log } from './diagnostics.js'
+import { channels, describeError, log, warnOnce } from './diagnostics.js'
 import { selectDialect } from './dialects.js'
 import { finishResponse } from './end-response.js'
 import { toStreamError } from './error-causes.js'
@@ -16,21 +16,23 @@ import {
   watchPipelined,
 } from './exchange.js'
 import { type Guarded, guards } from './guard-registry.js'
-import { GuardedEvents } from './guarded-events.js'
+import { GuardedEvents, looksLikeJson } from './guarded-events.js'
 import { KeptUncompressed } from './kept-uncompressed.js'
-import { addLiveStream, isDraining } from './live-streams.js'
-import { type PipedSource, watchPipedSource } from './piped-source.js'
+import { addLiveStream, isDraining, rememberSession } from './live-streams.js'
+import { adoptFeeders, PipedSource, type Source } from './piped-source.js'
 import { type GuardOptions, RequestedStream } from './requested-stream.js'
 import {
   type GivenHead,
+  ignoreEnd,
+  ignoreWrite,
   interceptResponse,
   isEventStreamHead,
   type OwnMethods,
   type ResponseMethods,
   readHead,
+  refuseWrite,
   restoreResponse,
   silenceHeaders,
-  swallow,
   useOwnMethods,
 } from './response-methods.js'
 import type { SSEEvent } from './sse-encode.js'
@@ -47,6 +49,9 @@ export interface GuardedStream {
 }
 
 type State = 'waiting' | 'streaming' | 'passing' | 'closed'
+
+/** How long a handler that has heard of its source's end may take to find another. */
+const fallbackMs = 1_000
 
 const nothingWritten = { events: 0, bytes: 0, heartbeats: 0 }
 
@@ -66,8 +71,9 @@ export class ResponseGuard implements Guarded, GuardedStream {
   #events: GuardedEvents | undefined
   #upstreams: Upstreams | undefined
   #state: State = 'waiting'
-  /** Whether a source is being piped that has not ended. */
-  #piping = false
+  readonly #sources = new Set<PipedSource>()
+  /** Whether its server was shutting down when the request came: what began before may finish. */
+  readonly #cameWhileDraining: boolean
   #lingering: Timer | undefined
   #removeLiveStream: (() => void) | undefined
   #resolveEnded: () => void = () => {}
@@ -76,6 +82,8 @@ export class ResponseGuard implements Guarded, GuardedStream {
     this.#response = response
     this.#options = options
     this.#requested = new RequestedStream(request, options)
+    this.#cameWhileDraining = isDraining(response)
+    rememberSession(response)
     this.requestId = requestIdOf(response)
     this.timeouts = new TimeoutCoordinator(options.timeouts, {
       defaults: this.#requested.profile,
@@ -90,14 +98,14 @@ export class ResponseGuard implements Guarded, GuardedStream {
       setHeader: this.#setHeader as ServerResponse['setHeader'],
     }
     this.#own = interceptResponse(response, this.#methods)
-    this.#uncompressed = new KeptUncompressed(response, this.#own)
+    this.#uncompressed = new KeptUncompressed(response, this.#own.setHeader)
     guards().set(request, this)
     guards().set(response, this)
     response.on('close', this.#closed).on('pipe', this.#piped).on('error', ignore)
     watchPipelined(response, this.#closed)
     if (isClosed(response)) this.#closed()
     else if (this.#requested.isWanted) {
-      if (isDraining(response)) this.timeouts.settle(new StreamError('shutdown'))
+      if (this.#cameWhileDraining) this.timeouts.settle(new StreamError('shutdown'))
       else this.#enlist()
     }
   }
@@ -106,7 +114,6 @@ export class ResponseGuard implements Guarded, GuardedStream {
     return this.timeouts.signal
   }
 
-  /** Whether the request has been answered, or left, before its handler ran. */
   get refused(): boolean {
     return this.#state === 'closed'
   }
@@ -115,20 +122,20 @@ export class ResponseGuard implements Guarded, GuardedStream {
     if (this.#state === 'waiting') this.#pass()
   }
 
-  /**
-   * The handler failed. Before the head that is for the framework to answer.
-   *
-   * @returns whether it has been taken care of
-   */
-  failed(error: unknown): boolean {
-    if (this.#state === 'streaming') this.#fail(error)
-    return this.#state === 'closed'
+  readBodyFrom(parsed: () => unknown): void {
+    this.#requested.body = parsed
   }
 
-  /** The handler failed, and there is no framework to answer for it. */
-  failedAtLast(error: unknown): void {
-    if (this.#state === 'passing') this.#own.destroy(toStreamError(error))
-    else this.#fail(error)
+  answer(error: unknown): boolean {
+    // A page or a text is no answer to a client that asked for a stream; to any other the framework's is.
+    const isAsked = this.#state === 'waiting' && this.#requested.isWanted && !this.#response.headersSent
+    if (this.#state === 'streaming' || isAsked) this.#fail(error)
+    return this.refused
+  }
+
+  answerAtLast(error: unknown): void {
+    if (this.#state !== 'passing') this.#fail(error)
+    else if (!this.#response.writableEnded) this.#own.destroy(toStreamError(error))
   }
 
   /** What fails on a connection that is gone fails because it is gone. */
@@ -164,7 +171,8 @@ export class ResponseGuard implements Guarded, GuardedStream {
 
   readonly #setHeader = (name: string, value: unknown): ServerResponse => {
     this.#own.setHeader(name, value as string)
-    if (this.#state === 'waiting') this.#uncompressed.headerSet(name)
+    if (this.#state === 'waiting' && this.#options.writer?.headers !== false)
+      this.#uncompressed.headerSet(name)
     return this.#response
   }
 
@@ -185,7 +193,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
 
   #begin({ status, message, headers }: GivenHead): ServerResponse {
     const response = this.#response
-    if (!this.#removeLiveStream && isDraining(response)) {
+    if (!this.#removeLiveStream && this.#cameWhileDraining) {
       this.timeouts.settle(new StreamError('shutdown'))
       return response
     }
@@ -199,6 +207,9 @@ export class ResponseGuard implements Guarded, GuardedStream {
     this.#state = 'streaming'
     this.#events = new GuardedEvents(response, this.#own, this.timeouts, this.#options)
     this.#reconsider()
+    const { subscriptionTimeouts } = this.#requested
+    const isUnknown = this.#events.followed.dialect.name === 'plain' && this.#options.dialect === undefined
+    if (isUnknown && subscriptionTimeouts) this.timeouts.retime(subscriptionTimeouts)
     this.#enlist()
     liftSocketTimeout(response)
     channels.start.publish({ requestId: this.requestId, model: this.#requested.model })
@@ -208,29 +219,33 @@ export class ResponseGuard implements Guarded, GuardedStream {
   }
 
   readonly #write = (chunk: unknown, ...rest: unknown[]): boolean => {
-    // True: nobody will ever say 'drain'.
-    if (this.#state === 'closed') return swallow(rest, true)
-    if (this.#state === 'waiting') this.#writeImplicitHead()
+    if (this.#state === 'closed') {
+      return this.#events?.followed.sawTerminal ? ignoreWrite(rest) : refuseWrite(this.#response, rest)
+    }
+    if (this.#state === 'waiting') this.#writeImplicitHead(chunk)
     if (this.#state !== 'streaming' || !this.#events) return this.#own.write(chunk as string, ...(rest as []))
     const wasComplete = this.#events.followed.sawTerminal
     const more = this.#events.write(chunk, ...rest)
     if (!wasComplete && this.#events.followed.sawTerminal) this.#finishAtTerminal()
-    return more || this.refused
+    return more
   }
 
-  #writeImplicitHead(): void {
-    if (isEventStreamHead(this.#response)) this.#response.writeHead(this.#response.statusCode)
+  #writeImplicitHead(chunk: unknown): void {
+    const { statusCode: status } = this.#response
+    const isStream = this.#opensStream({ status, message: undefined, headers: [] }) && !looksLikeJson(chunk)
+    if (isStream) this.#response.writeHead(status)
     if (this.#state === 'waiting') this.#pass()
   }
 
   readonly #end = (chunk?: unknown, ...rest: unknown[]): ServerResponse => {
-    if (this.#state === 'closed') return swallow([chunk, ...rest], this.#response)
-    if (this.#state === 'waiting') this.#writeImplicitHead()
+    if (this.#state === 'closed') return ignoreEnd(this.#response, [chunk, ...rest])
+    if (this.#state === 'waiting') this.#writeImplicitHead(chunk)
     if (this.#state !== 'streaming') return this.#own.end(chunk as string, ...(rest as []))
     const encoding = typeof rest[0] === 'string' ? [rest[0]] : []
-    if (chunk !== undefined && chunk !== null && typeof chunk !== 'function') this.#write(chunk, ...encoding)
+    const isLast = chunk !== undefined && chunk !== null && typeof chunk !== 'function'
+    if (isLast && this.#events?.fits(chunk)) this.#write(chunk, ...encoding)
     this.#conclude()
-    return swallow([chunk, ...rest], this.#response)
+    return ignoreEnd(this.#response, [chunk, ...rest])
   }
 
   /** The handler says that this was all: was it? */
@@ -239,7 +254,10 @@ export class ResponseGuard implements Guarded, GuardedStream {
     try {
       this.#events.requireComplete()
     } catch (error) {
-      this.timeouts.settle(toStreamError(error))
+      // Ended over the head of a source that is still being piped: it is the source that has broken.
+      const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
+      const hungUp = isTruncated && this.#isPiping ? new StreamError('upstream_hangup') : error
+      this.timeouts.settle(toStreamError(hungUp))
       return
     }
     this.#finish(this.#events.followed.closing())
@@ -254,29 +272,46 @@ export class ResponseGuard implements Guarded, GuardedStream {
     return this.#response
   }
 
-  readonly #piped = (source: PipedSource): void => {
-    if (this.#state !== 'passing') this.#adopt(source)
-    this.#piping = true
-    const onEnded = () => {
-      this.#piping = false
-    }
-    const unwatch = watchPipedSource(source, this.#response, this.#sourceBroke, onEnded)
-    this.#response.once('close', () => {
-      if (this.#state === 'passing') unwatch()
+  get #isPiping(): boolean {
+    return [...this.#sources].some(({ isOver }) => !isOver)
+  }
+
+  readonly #piped = (source: Source): void => {
+    const piped = new PipedSource(source, this.#response, {
+      onBroken: this.#sourceBroke,
+      onEnded: () => {},
     })
+    if (this.#state === 'closed') this.#detach(piped)
+    else this.#sources.add(piped)
   }
 
-  readonly #sourceBroke = (error: unknown, handled: boolean): void => {
+  readonly #sourceBroke = (error: unknown, isHeard: boolean): void => {
     if (isGone(this.#response)) return
-    if (this.#events?.followed.sawTerminal && this.#state === 'streaming') return this.#finish([])
-    // An app that listens to its source's errors answers for them itself, where that is still open to it.
-    if (handled && (this.#state === 'passing' || !this.#requested.isWanted)) return
-    // A body that is no event stream can only be cut: it must not look complete.
-    if (this.#state === 'passing') this.#own.destroy(toStreamError(error, 'upstream_hangup'))
-    else this.#fail(error, 'upstream_hangup')
+    if (this.#state === 'passing') {
+      // A body that is no event stream can only be cut: it must not look complete.
+      if (error !== undefined && !isHeard) this.#own.destroy(toStreamError(error, 'upstream_hangup'))
+      return
+    }
+    if (this.#events?.followed.sawTerminal) return this.#finish([])
+    const fail = () => this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
+    if (!isHeard) return fail()
+    // An app that listens to its source's errors may have another source, or an answer of its own.
+    if (this.#state === 'waiting') return
+    const before = this.#events?.written.bytes
+    const judge = () => {
+      if (this.#state === 'streaming' && !this.#isPiping && this.#events?.written.bytes === before) fail()
+    }
+    systemClock.setTimeout(judge, fallbackMs)
   }
 
-  #adopt(source: PipedSource): void {
+  /** Lets a source go with the response, unless it is there for others as well. */
+  #detach(piped: PipedSource): void {
+    if (!piped.detach()) return
+    adoptFeeders(piped.source, (feeder) => this.#adopt(feeder))
+    this.#adopt(piped.source)
+  }
+
+  #adopt(source: Source): void {
     if (!this.#upstreams) {
       this.#upstreams = new Upstreams(this.#options.cleanup, (report) => {
         channels.cleanup.publish({ requestId: this.requestId, report })
@@ -301,7 +336,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
     const { outcome, code, committed } = reason
     log.stream('%s: %s, %s: %s', requestId, outcome, code, describeError(reason.cause ?? reason))
     if (outcome === 'client_gone' || isClosed(this.#response)) return this.#ended(false)
-    if (outcome === 'client_stalled' || this.#options.recovery === false) {
+    if (outcome === 'client_stalled' || this.#options.recovery === false || this.#events?.isJson) {
       this.#own.destroy(reason)
       return this.#ended(false)
     }
@@ -316,6 +351,12 @@ export class ResponseGuard implements Guarded, GuardedStream {
     this.#state = 'closed'
     systemClock.clearTimeout(this.#lingering)
     this.#events?.stop()
+    this.#letSourcesGo(reason)
+  }
+
+  #letSourcesGo(reason?: StreamError): void {
+    for (const piped of this.#sources) this.#detach(piped)
+    this.#sources.clear()
     this.#upstreams?.release(reason)
   }
 
@@ -346,7 +387,7 @@ export class ResponseGuard implements Guarded, GuardedStream {
     if (this.#state !== 'streaming') return
     this.timeouts.finished()
     const { lingerMs = 1_000 } = this.#options.cleanup || {}
-    if (!this.#piping || lingerMs === false) return this.#finish([])
+    if (!this.#isPiping || lingerMs === false) return this.#finish([])
     this.#events?.stop()
     this.#lingering = systemClock.setTimeout(() => {
       if (this.#state === 'streaming') this.#finish([])
@@ -373,6 +414,12 @@ export class ResponseGuard implements Guarded, GuardedStream {
 
   readonly #closed = (): void => {
     if (this.#state === 'closed') return
+    if (this.#events?.followed.sawTerminal) {
+      // It has all of it, and need not wait for the upstream to end.
+      this.#close()
+      this.timeouts.settle()
+      return this.#ended(true)
+    }
     if (wasLeft(this.#response)) this.timeouts.settle(new StreamError('client_gone'))
     if (this.#state === 'passing') this.#release()
   }
@@ -380,7 +427,6 @@ export class ResponseGuard implements Guarded, GuardedStream {
   /** No event stream, and so none of ours. */
   #pass(): void {
     this.#state = 'passing'
-    this.#upstreams?.forget()
     this.#leave()
     this.#uncompressed.undo()
     restoreResponse(this.#response, this.#methods, this.#own)
@@ -415,7 +461,10 @@ export class ResponseGuard implements Guarded, GuardedStream {
   #release(): void {
     this.#events?.stop()
     this.timeouts.settle()
-    this.#upstreams?.release()
+    if (this.#state === 'passing') {
+      for (const piped of this.#sources) piped.forget()
+      this.#sources.clear()
+    } else this.#letSourcesGo()
     this.#response.off('close', this.#closed)
     // What is piped after a failure is released at once.
     if (!this.timeouts.reason) this.#response.off('pipe', this.#piped)
@@ -425,23 +474,27 @@ export class ResponseGuard implements Guarded, GuardedStream {
 
 function ignore(): void {}
 
-/** The guard around a response: there is only ever one. */
+/** The guard around a response: there is only ever one, of whichever copy of the library. */
 export function guardResponse(
   request: IncomingMessage,
   response: ServerResponse,
   options: GuardOptions,
-): ResponseGuard {
+): Guarded {
   const known = guards().get(response)
-  return known instanceof ResponseGuard ? known : new ResponseGuard(request, response, options)
+  if (!known) return new ResponseGuard(request, response, options)
+  if (Object.keys(options).length > 0) {
+    warnOnce('a response is guarded twice: the options of the inner guard are not used')
+  }
+  return known
 }
 
 /**
  * The stream of a request that the guard watches: its `signal` aborts when the client leaves or a deadline
  * passes.
  *
- * @param request the request of `node:http`, also as Express hands it on; in Koa `context.req`
+ * @param request the request of `node:http`, also as Express hands it on; in Koa the context or its request
  */
 export function getStream(request: object): GuardedStream | undefined {
-  const guard = guards().get(request)
-  return guard instanceof ResponseGuard ? guard : undefined
+  const { req = request } = request as { req?: object }
+  return guards().get(req) as (Guarded & GuardedStream) | undefined
 }

@@ -8,7 +8,7 @@ import { backlogOf } from './exchange.js'
 import { FollowedEvents } from './followed-events.js'
 import { Heartbeat } from './heartbeat.js'
 import { ObservedBytes } from './observed-bytes.js'
-import { type OwnMethods, swallow } from './response-methods.js'
+import { ignoreWrite, type OwnMethods } from './response-methods.js'
 import { encodeEvent, heartbeat, type SSEEvent } from './sse-encode.js'
 import { checkWriterOptions } from './sse-writer-options.js'
 import type { StreamOptions } from './stream-options.js'
@@ -26,6 +26,8 @@ export class GuardedEvents {
   readonly #heartbeat: Heartbeat
   readonly #maxBufferedBytes: number
   #stopped = false
+  /** A JSON document under the name of an event stream: nothing is put into it. */
+  #isJson: boolean | undefined
 
   constructor(
     response: ServerResponse,
@@ -50,14 +52,24 @@ export class GuardedEvents {
 
   /** Passes on what the handler writes. A failure found in it settles the stream. */
   write(chunk: unknown, ...rest: unknown[]): boolean {
-    if (this.followed.sawTerminal) return swallow(rest, true)
+    if (this.followed.sawTerminal) return ignoreWrite(rest)
+    // Node says best what it does not take.
+    if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
+      return this.#own.write(chunk, ...(rest as []))
     const failure = this.#look(chunk, rest[0])
     this.#heartbeat.postpone()
     const more = this.#own.write(chunk as string, ...(rest as []))
     if (failure) this.#timeouts.settle(failure)
     else if (!more && !this.followed.sawTerminal) this.#wait()
-    // True once it is over: nobody will ever say 'drain'.
-    return more || this.#stopped
+    return more
+  }
+
+  /** Whether this could be a piece of an event stream; what else a handler ends with, say a proxy, is left out. */
+  fits(chunk: unknown): boolean {
+    if (this.#isJson || !this.#observed.betweenEvents) return true
+    const start =
+      typeof chunk === 'string' ? chunk : Buffer.from(chunk as Uint8Array).toString('latin1', 0, 16)
+    return /^\ufeff?(?:\s|:|data|event|id|retry|$)/.test(start)
   }
 
   /**
@@ -67,16 +79,24 @@ export class GuardedEvents {
    */
   requireComplete(): void {
     this.#observed.end()
-    if (this.#options.relay?.onTruncated === 'accept' || !this.followed.dialect.needsTerminal) return
+    const isCutAnyway = this.#options.recovery === false || this.#options.relay?.onTruncated === 'accept'
+    if (isCutAnyway || this.#isJson || !this.followed.dialect.needsTerminal) return
     this.followed.requireComplete(this.written.events)
   }
 
   /** Ends the response with these events, in one write, after the end of the event that has begun. */
   end(events: readonly SSEEvent[]): void {
-    const text = this.#observed.closing + events.map(encodeEvent).join('')
+    const { sawTerminal } = this.followed
+    const closing = sawTerminal ? '' : this.#observed.closing
+    const text = this.#isJson || sawTerminal ? '' : closing + events.map(encodeEvent).join('')
     this.written.bytes += Buffer.byteLength(text)
     if (text === '') this.#own.end()
     else this.#own.end(text)
+  }
+
+  /** Whether this is no event stream at all, whatever its head says: it can only be cut. */
+  get isJson(): boolean {
+    return this.#isJson === true
   }
 
   /** Nothing more is looked at or sent in between. */
@@ -90,12 +110,13 @@ export class GuardedEvents {
   readonly taken = (): number => this.written.bytes - backlogOf(this.#response)
 
   /** @returns what is wrong with the stream from here on */
-  #look(chunk: unknown, encoding: unknown): StreamError | undefined {
+  #look(chunk: string | Uint8Array, encoding: unknown): StreamError | undefined {
     const bytes =
       typeof chunk === 'string'
         ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
-        : (chunk as Uint8Array)
+        : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
     this.written.bytes += bytes.length
+    this.#isJson ??= bytes.length > 0 ? looksLikeJson(bytes) : undefined
     try {
       this.#observed.observe(bytes)
     } catch (error) {
@@ -117,7 +138,7 @@ export class GuardedEvents {
   }
 
   readonly #beat = (): void => {
-    if (this.#stopped || !this.#observed.betweenEvents) return
+    if (this.#stopped || this.#isJson || !this.#observed.betweenEvents) return
     const { heartbeat: form } = this.#options.writer ?? {}
     const event = form === 'empty-delta' ? this.followed.emptyDelta() : undefined
     const text = event ? encodeEvent(event) : heartbeat
@@ -137,4 +158,10 @@ export class GuardedEvents {
     this.#heartbeat.resume()
     this.#timeouts.drainEnded()
   }
+}
+
+/** No line of an event stream begins with a brace. */
+export function looksLikeJson(chunk: unknown): boolean {
+  if (typeof chunk === 'string') return /^\s*\{/.test(chunk.slice(0, 16))
+  return chunk instanceof Uint8Array && /^\s*\{/.test(Buffer.from(chunk.subarray(0, 16)).toString('latin1'))
 }

@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http'
 import { withNoTransform } from './event-stream-head.js'
-import type { ResponseMethods } from './response-methods.js'
 
 /**
  * Keeps a compressing middleware away from an event stream: it looks at the headers before the guard does, and
@@ -10,34 +9,41 @@ import type { ResponseMethods } from './response-methods.js'
  */
 export class KeptUncompressed {
   readonly #response: ServerResponse
-  readonly #own: ResponseMethods
-  /** What the app had set itself, once it has been added to. */
-  #found: { cacheControl: string | undefined } | undefined
+  readonly #setHeader: ServerResponse['setHeader']
+  /** What the app had set itself, and what it has been made into. */
+  #marked: { name: string; found: string | string[] | undefined; made: string } | undefined
 
-  constructor(response: ServerResponse, own: ResponseMethods) {
+  constructor(response: ServerResponse, setHeader: ServerResponse['setHeader']) {
     this.#response = response
-    this.#own = own
+    this.#setHeader = setHeader
   }
 
   /** The app has set a header. */
   headerSet(name: string): void {
+    if (name.length !== 12 && name.length !== 13) return
     const header = name.toLowerCase()
     if (header !== 'content-type' && header !== 'cache-control') return
-    if (header === 'cache-control') this.#found = undefined
+    if (header === 'cache-control') this.#marked = undefined
     const isStream = /^\s*text\/event-stream\b/i.test(String(this.#response.getHeader('content-type')))
     if (!isStream) return this.undo()
-    if (this.#found) return
-    const cacheControl = this.#response.getHeader('cache-control')
-    this.#found = { cacheControl: cacheControl === undefined ? undefined : String(cacheControl) }
-    this.#own.setHeader('cache-control', withNoTransform(this.#found.cacheControl))
+    if (this.#marked) return
+    const found = this.#response.getHeader('cache-control') as string | string[] | undefined
+    const made = withNoTransform(found === undefined ? undefined : String(found))
+    if (made === found) return
+    // In the app's own spelling, which is how it is sent.
+    const names = (this.#response as { getRawHeaderNames?(): string[] }).getRawHeaderNames?.()
+    const spelled = names?.find((raw) => raw.toLowerCase() === 'cache-control')
+    this.#marked = { name: spelled ?? 'cache-control', found, made }
+    this.#setHeader(this.#marked.name, made)
   }
 
-  /** It is no event stream after all. */
+  /** It is no event stream after all. What the app has changed since stays as it is. */
   undo(): void {
-    if (!this.#found || this.#response.headersSent) return
-    const { cacheControl } = this.#found
-    this.#found = undefined
-    if (cacheControl === undefined) this.#response.removeHeader('cache-control')
-    else this.#own.setHeader('cache-control', cacheControl)
+    const { headersSent } = this.#response
+    const marked = this.#marked
+    this.#marked = undefined
+    if (!marked || headersSent || this.#response.getHeader('cache-control') !== marked.made) return
+    if (marked.found === undefined) this.#response.removeHeader('cache-control')
+    else this.#setHeader(marked.name, marked.found)
   }
 }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { ServerHttp2Session } from 'node:http2'
 import type { StreamError } from './errors.js'
 import { serverOf, sessionOf } from './exchange.js'
 import { processWide } from './process-wide.js'
@@ -6,8 +7,6 @@ import { processWide } from './process-wide.js'
 /** A stream that is running in this process. */
 export interface LiveStream {
   readonly server: object | undefined
-  /** The HTTP/2 session it is part of. */
-  readonly session: object | undefined
   /** Ends it for `reason`, telling its client. */
   stop(reason: StreamError): void
   /** Settles when its client has the ending. */
@@ -17,10 +16,16 @@ export interface LiveStream {
 interface Registry {
   streams: Set<LiveStream>
   draining: WeakSet<object>
+  /** The HTTP/2 sessions that have been seen, by their server, which does not know them. */
+  sessions: WeakMap<object, Set<ServerHttp2Session>>
 }
 
 const registry = () =>
-  processWide<Registry>('liveStreams', () => ({ streams: new Set(), draining: new WeakSet() }))
+  processWide<Registry>('liveStreams', () => ({
+    streams: new Set(),
+    draining: new WeakSet(),
+    sessions: new WeakMap(),
+  }))
 
 /** @returns a function that takes it off again */
 export function addLiveStream(
@@ -28,9 +33,27 @@ export function addLiveStream(
   { stop, ended }: Pick<LiveStream, 'stop' | 'ended'>,
 ): () => void {
   const { streams } = registry()
-  const stream = { stop, ended, server: serverOf(response), session: sessionOf(response) }
+  const stream = { stop, ended, server: serverOf(response) }
   streams.add(stream)
+  rememberSession(response)
   return () => streams.delete(stream)
+}
+
+/** An HTTP/2 session is told to end when its server shuts down, whether or not it has a stream then. */
+export function rememberSession(response: ServerResponse): void {
+  const session = sessionOf(response)
+  const server = session && serverOf(response)
+  if (!server || session.closed) return
+  const sessions = registry().sessions.get(server) ?? new Set()
+  registry().sessions.set(server, sessions)
+  if (sessions.has(session)) return
+  sessions.add(session)
+  session.once('close', () => sessions.delete(session))
+}
+
+/** The HTTP/2 sessions of a server, as far as it has answered anything. */
+export function sessionsOf(server: object): Set<ServerHttp2Session> {
+  return registry().sessions.get(server) ?? new Set()
 }
 
 /** Whether new streams of a response's server are being refused. */

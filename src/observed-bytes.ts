@@ -12,8 +12,8 @@ export class ObservedBytes {
   }
 
   /** @throws StreamError `upstream_protocol` for an event that is too long, after those before it */
-  observe(bytes: Uint8Array): void {
-    this.#boundary.observe(Buffer.from(bytes.subarray(-4)).toString('latin1'))
+  observe(bytes: Buffer): void {
+    this.#boundary.observe(bytes)
     this.#parser.feed(bytes)
     this.#parser.check()
   }

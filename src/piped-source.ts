@@ -1,38 +1,103 @@
 import type { ServerResponse } from 'node:http'
-import { StreamError } from './errors.js'
 
 /** A stream that somebody pipes into a response. */
-export type PipedSource = NodeJS.ReadableStream & { destroyed?: boolean }
+export type Source = NodeJS.ReadableStream & {
+  destroyed?: boolean
+  readableEnded?: boolean
+  write?: unknown
+  unpipe?(response?: ServerResponse): void
+}
+
+export interface PipedSourceListeners {
+  /**
+   * It broke, after the handler's own listeners have heard of it.
+   *
+   * @param error `undefined` if it was closed without a word
+   * @param isHeard whether the handler listens for its errors, and may answer them by itself
+   */
+  onBroken(error: unknown, isHeard: boolean): void
+  /** It has ended, or was taken off the response. */
+  onEnded(): void
+}
 
 /**
- * Watches a source that is piped into a response: one that breaks tells nobody but itself, and `pipe` leaves
- * the response open for ever.
- *
- * @param onBroken called with what it broke with, after the handler's own listeners, which may have dealt with
- *   it; `handled`: there are some
- * @param onEnded called when it has ended, or was taken off the response
- * @returns a function that stops the watching: a source may outlive the response, and serve others
+ * A source that is piped into a response. One that breaks tells nobody but itself, and `pipe` leaves the
+ * response open for ever.
  */
-export function watchPipedSource(
-  source: PipedSource,
-  response: ServerResponse,
-  onBroken: (error: unknown, handled: boolean) => void,
-  onEnded: () => void,
-): () => void {
-  let over = false
-  const end = () => {
-    over = true
-    onEnded()
+export class PipedSource {
+  readonly source: Source
+  #isOver = false
+  readonly #response: ServerResponse
+  readonly #listeners: PipedSourceListeners
+
+  constructor(source: Source, response: ServerResponse, listeners: PipedSourceListeners) {
+    this.source = source
+    this.#response = response
+    this.#listeners = listeners
+    source.on('end', this.#ended).on('error', this.#broke).on('close', this.#closed)
+    response.on('unpipe', this.#unpiped)
   }
-  const broken = (error: unknown = new StreamError('upstream_hangup')) => {
+
+  /** Whether nothing more comes from it: `pipe` ends the response before anybody else hears of the end. */
+  get isOver(): boolean {
+    return this.#isOver || this.source.readableEnded === true
+  }
+
+  /**
+   * Takes the source off the response for good.
+   *
+   * @returns whether the response was all it was for: others may read it too, or it may be a place that events
+   *   are written to for whoever comes
+   */
+  detach(): boolean {
+    const { source } = this
+    this.#isOver = true
+    this.#response.off('unpipe', this.#unpiped)
+    source.off('end', this.#ended).off('close', this.#closed)
+    source.unpipe?.(this.#response)
+    const isRead = source.listenerCount('data') > 0 || source.listenerCount('readable') > 0
+    const isHub = typeof source.write === 'function' && source.listenerCount('unpipe') === 0
+    const isOurs = !isRead && !isHub
+    // What it says when it is destroyed must find a listener.
+    if (!isOurs) source.off('error', this.#broke)
+    return isOurs
+  }
+
+  /** Stops watching, and leaves the source to whoever piped it. */
+  forget(): void {
+    this.#isOver = true
+    this.#response.off('unpipe', this.#unpiped)
+    this.source.off('end', this.#ended).off('error', this.#broke).off('close', this.#closed)
+  }
+
+  readonly #ended = (): void => {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#listeners.onEnded()
+  }
+
+  readonly #unpiped = (source: Source): void => {
+    if (source === this.source && !source.destroyed) this.#ended()
+  }
+
+  readonly #closed = (): void => this.#broke()
+
+  readonly #broke = (error?: unknown): void => {
+    if (this.#isOver) return
     setImmediate(() => {
-      if (!over) onBroken(error, source.listenerCount('error') > 1)
+      if (this.#isOver) return
+      this.#isOver = true
+      this.#listeners.onBroken(error, this.source.listenerCount('error') > 1)
     })
   }
-  const onClose = () => broken()
-  source.once('end', end).on('error', broken).once('close', onClose)
-  response.on('unpipe', (from: PipedSource) => {
-    if (from === source && !source.destroyed) end()
+}
+
+/** What is piped into a transform is let go when that is destroyed, and is then nobody's. */
+export function adoptFeeders(source: Source, adopt: (feeder: Source) => void): void {
+  if (typeof source.write !== 'function') return
+  source.on('unpipe', (feeder: Source) => {
+    if (feeder.listenerCount('data') > 0) return
+    adoptFeeders(feeder, adopt)
+    adopt(feeder)
   })
-  return () => source.off('error', broken).off('close', onClose)
 }

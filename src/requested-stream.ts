@@ -11,21 +11,26 @@ export interface GuardOptions extends StreamOptions {
 
 /** What a request asks for, as far as it is known by now: its body may be parsed later, or never. */
 export class RequestedStream {
+  /** Where the framework keeps the parsed body. */
+  body: () => unknown
   readonly #request: IncomingMessage & { body?: unknown }
   readonly #options: GuardOptions
 
   constructor(request: IncomingMessage, options: GuardOptions) {
     this.#request = request
     this.#options = options
+    this.body = () => this.#request.body
   }
 
   get isWanted(): boolean {
     const { detect } = this.#options
-    return detect !== false && detectStreamingRequest(this.#request, detect)
+    if (detect === false) return false
+    const { method, url, headers } = this.#request
+    return detectStreamingRequest({ method, url, headers, body: this.body() }, detect)
   }
 
   get model(): string | undefined {
-    return modelOf(this.#request.body)
+    return modelOf(this.body())
   }
 
   /** The timeouts that fit it. */
@@ -33,10 +38,16 @@ export class RequestedStream {
     return resolveTimeouts(this.#options.timeouts, this.profile)
   }
 
+  /** Once its answer has begun as a stream of an unknown kind, a page that subscribed may wait for days. */
+  get subscriptionTimeouts(): ResolvedTimeouts | undefined {
+    if (this.#request.method !== 'GET' || this.#options.timeouts !== undefined) return undefined
+    return { ...resolveTimeouts(false, this.profile), drainMs: this.profile.drainMs }
+  }
+
   get profile(): ResolvedTimeouts {
     const { advancedModels } = this.#options
     // Of an unread body nobody knows the model: it may be one that thinks long.
-    if (this.#request.body === undefined) return timeoutProfiles.advanced
+    if (this.body() === undefined) return timeoutProfiles.advanced
     const { model } = this
     return selectTimeoutProfile({ streaming: true, model }, advancedModels ? { advancedModels } : {})
   }

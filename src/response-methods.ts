@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { isClosed, whenFlushed } from './exchange.js'
 
 const names = ['writeHead', 'write', 'end', 'destroy', 'setHeader'] as const
 const headerNames = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 'flushHeaders'] as const
@@ -55,11 +56,46 @@ export function silenceHeaders(response: ServerResponse): void {
   }
 }
 
-/** Nothing is sent; a handler that waits for its callback must not wait for ever. */
-export function swallow<Result>(args: readonly unknown[], result: Result): Result {
-  const callback = args.find((arg) => typeof arg === 'function')
-  if (callback) process.nextTick(callback as () => void)
-  return result
+/**
+ * Nothing is sent: the response has been ended for its handler. It is told as Node tells of a write after the
+ * end, or else an endless one would never learn of it.
+ */
+export function refuseWrite(response: ServerResponse, args: readonly unknown[]): false {
+  const callback = callbackIn(args)
+  const error = Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' })
+  process.nextTick(() => {
+    callback?.(error)
+    response.emit('error', error)
+  })
+  return false
+}
+
+/** Nothing is sent, and nothing is missing: what is waited for comes when the response has left. */
+export function ignoreEnd(response: ServerResponse, args: readonly unknown[]): ServerResponse {
+  const callback = callbackIn(args)
+  if (!callback) return response
+  if (response.writableFinished || isClosed(response)) process.nextTick(callback)
+  else whenFlushed(response, once(callback))
+  return response
+}
+
+/** Nothing is sent, and nothing is missing. */
+export function ignoreWrite(args: readonly unknown[]): true {
+  const callback = callbackIn(args)
+  if (callback) process.nextTick(callback)
+  return true
+}
+
+function callbackIn(args: readonly unknown[]): ((error?: Error) => void) | undefined {
+  return args.find((arg) => typeof arg === 'function') as ((error?: Error) => void) | undefined
+}
+
+function once(callback: () => void): () => void {
+  let called = false
+  return () => {
+    if (!called) callback()
+    called = true
+  }
 }
 
 /** What `writeHead` was given. */

@@ -27,11 +27,6 @@ export class Upstreams {
     else this.#opened.add(upstream)
   }
 
-  /** What was opened is none of ours after all. */
-  forget(): void {
-    this.#opened.clear()
-  }
-
   /**
    * @param reason why they are destroyed; none: they have ended, or may do so within `lingerMs`. An upstream
    *   that answered with an error may end by itself as well: its connection is sound.

@@ -28,9 +28,9 @@ export function wrapApp(
     const guard = guardResponse(request, target, options)
     if (guard.refused) return
     try {
-      Promise.resolve(listener(request, target)).catch((error) => guard.failedAtLast(error))
+      Promise.resolve(listener(request, target)).catch((error) => guard.answerAtLast(error))
     } catch (error) {
-      guard.failedAtLast(error)
+      guard.answerAtLast(error)
     }
   }
 }

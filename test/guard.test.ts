@@ -395,11 +395,18 @@ describe('EventBoundary', () => {
     ['data: a\r\n\r', false],
     ['data: a\n\nda', false],
     [':\n\n', true],
+    [':\n', true],
+    [': ping\r\n', true],
+    ['retry: 1000\n', true],
+    ['data: a\n\n: x\n: y\n', true],
+    [': x', false],
+    [': x\nid: 1\n', false],
+    [`: ${'x'.repeat(2_000)}\n\n`, true],
   ])('%j', (text, expected) => {
     for (let cut = 0; cut <= text.length; cut++) {
       const boundary = new EventBoundary()
-      boundary.observe(text.slice(0, cut))
-      boundary.observe(text.slice(cut))
+      boundary.observe(Buffer.from(text.slice(0, cut)))
+      boundary.observe(Buffer.from(text.slice(cut)))
       expect(boundary.betweenEvents).toBe(expected)
     }
   })

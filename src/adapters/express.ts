@@ -1,7 +1,7 @@
 import type { Application, ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
 import type { Stream } from '../active-stream.js'
 import { guards } from '../guard-registry.js'
-import { guardResponse, ResponseGuard } from '../guard-response.js'
+import { guardResponse } from '../guard-response.js'
 import { handleStream } from '../handle-stream.js'
 import type { GuardOptions } from '../requested-stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream-middleware.js'
@@ -61,25 +61,28 @@ export function wrapApp(
   options: GuardOptions = {},
 ): AppListener {
   const listener = app as Parameters<typeof wrapListener>[0] & Partial<Application>
+  if (typeof listener !== 'function') throw new TypeError(`app must be a function, got ${String(app)}`)
   return wrapListener((request, response) => {
     if (typeof listener.use === 'function') catchErrors(listener as unknown as Application)
     return listener(request, response)
   }, options)
 }
 
-const caught = new WeakSet<object>()
+const answerLast: ErrorRequestHandler = (error, _request, response, next) => {
+  if (!guards().get(response)?.answer(error)) next(error)
+}
 
 /**
- * Express' own last error handler cuts the connection once the head is sent. One of ours stands before it, put
- * there at the first request: by then the app has all of its own.
+ * Express' own last error handler cuts the connection once the head is sent. One of ours stands before it, and
+ * goes to the end again when the app has got more routes.
  */
 function catchErrors(app: Application): void {
-  if (caught.has(app)) return
-  caught.add(app)
+  const { _router } = app as { _router?: { stack: { handle: unknown }[] } }
+  // Express 4 throws for `router`, Express 5 has no other.
+  const stack = _router?.stack ?? ('lazyrouter' in app ? [] : (app.router?.stack ?? []))
+  if (stack.at(-1)?.handle === answerLast) return
+  const place = stack.findIndex(({ handle }) => handle === answerLast)
+  if (place !== -1) stack.splice(place, 1)
+  app.use(answerLast)
   passRejectionsOn(app)
-  const last: ErrorRequestHandler = (error, _request, response, next) => {
-    const guard = guards().get(response)
-    if (!(guard instanceof ResponseGuard && guard.failed(error))) next(error)
-  }
-  app.use(last)
 }

@@ -2,7 +2,7 @@ import type Koa from 'koa'
 import type { Context, Middleware } from 'koa'
 import type { Stream } from '../active-stream.js'
 import { guards } from '../guard-registry.js'
-import { guardResponse, ResponseGuard } from '../guard-response.js'
+import { guardResponse } from '../guard-response.js'
 import { handleStream } from '../handle-stream.js'
 import type { GuardOptions } from '../requested-stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream-middleware.js'
@@ -57,10 +57,11 @@ export function guardStreams(options: GuardOptions = {}): Middleware {
       return
     }
     catchErrors(context.app)
+    readBodyOf(context)
     try {
       await next()
     } catch (error) {
-      if (!guard.failed(error)) throw error
+      if (!guard.answer(error)) throw error
       // Whoever listens for the app's errors hears of this one, too.
       context.app.emit('error', error, context)
     }
@@ -75,10 +76,20 @@ export function guardStreams(options: GuardOptions = {}): Middleware {
  */
 export function wrapApp(app: Koa, options: GuardOptions = {}): AppListener {
   if (typeof app?.callback !== 'function') throw new TypeError(`app must be a Koa app, got ${String(app)}`)
+  app.middleware.unshift((context, next) => {
+    readBodyOf(context)
+    return next()
+  })
   // First: without a listener Koa attaches its own, which prints.
   const listener = app.callback()
   catchErrors(app)
   return wrapListener(listener, options)
+}
+
+/** The body parsers of Koa keep the body away from the request of `node:http`. */
+function readBodyOf(context: Context): void {
+  const body = () => parsedBody(context) ?? (context.req as { body?: unknown }).body
+  guards().get(context.res)?.readBodyFrom(body)
 }
 
 const caught = new WeakSet<object>()
@@ -89,6 +100,6 @@ function catchErrors(app: Koa): void {
   caught.add(app)
   app.on('error', (error: unknown, context?: Context) => {
     const guard = context && guards().get(context.res)
-    if (guard instanceof ResponseGuard) guard.failed(error)
+    guard?.answer(error)
   })
 }

@@ -129,7 +129,8 @@ export class ResponseGuard implements Guarded, GuardedStream {
   answer(error: unknown): boolean {
     // A page or a text is no answer to a client that asked for a stream; to any other the framework's is.
     const isAsked = this.#state === 'waiting' && this.#requested.isWanted && !this.#response.headersSent
-    if (this.#state === 'streaming' || isAsked) this.#fail(error)
+    const mayTell = this.#options.recovery !== false
+    if (this.#state === 'streaming' || (isAsked && mayTell)) this.#fail(error)
     return this.refused
   }
 

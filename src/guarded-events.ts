@@ -67,6 +67,7 @@ export class GuardedEvents {
   /** Whether this could be a piece of an event stream; what else a handler ends with, say a proxy, is left out. */
   fits(chunk: unknown): boolean {
     if (this.#isJson || !this.#observed.betweenEvents) return true
+    if (this.written.bytes === 0 && looksLikeJson(chunk)) return true
     const start =
       typeof chunk === 'string' ? chunk : Buffer.from(chunk as Uint8Array).toString('latin1', 0, 16)
     return /^\ufeff?(?:\s|:|data|event|id|retry|$)/.test(start)

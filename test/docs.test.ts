@@ -95,6 +95,9 @@ const { relay, read, writer } = stream
       /\bserver\b/.test(code) && !code.includes('const server')
         ? "declare const server: import('node:http').Server\n"
         : '',
+      code.includes('getStream(request)')
+        ? "declare const url: string, body: string, request: import('express').Request\n"
+        : '',
     ]
     const text = `${surroundings.join('')}${code}`
     await writeFile(join(place.folder, `snippet-${index}.ts`), `${text}\nexport {}\n`)

@@ -152,5 +152,8 @@ test('docs/CLIENTS.md says what each of them shows', async () => {
   const written = page.slice(start).split('\n\n')[0]?.trimEnd()
   if (process.env.UPDATE_DOCS)
     await writeFile('docs/CLIENTS.md', page.replace(written ?? '', table.join('\n')))
-  else expect(written).toBe(table.join('\n'))
+  else {
+    const ran = (line: string) => process.env.OPENAI7 || !line.startsWith('| openai 7')
+    expect(written?.split('\n').filter(ran)).toEqual(table)
+  }
 })

@@ -8,7 +8,6 @@ import { createEventSource } from 'eventsource-client'
 import OpenAI from 'openai'
 import OpenAI4 from 'openai4'
 import OpenAI5 from 'openai5'
-import OpenAI7 from 'openai7'
 
 /** A client as people use it: asks for a stream, and hands out its text until it ends or fails. */
 export interface RealClient {
@@ -56,7 +55,6 @@ export const realClients: Record<string, RealClient> = {
   'openai 4': chatClient((url) => new OpenAI4(options(url))),
   'openai 5': chatClient((url) => new OpenAI5(options(url))),
   'openai 6': chatClient((url) => new OpenAI(options(url))),
-  'openai 7': chatClient((url) => new OpenAI7(options(url))),
   'openai 6, .stream()': {
     dialect: 'openaiChat',
     async stream(url, onText) {
@@ -67,7 +65,6 @@ export const realClients: Record<string, RealClient> = {
   },
   'openai 5, responses': responsesClient((url) => new OpenAI5(options(url))),
   'openai 6, responses': responsesClient((url) => new OpenAI(options(url))),
-  'openai 7, responses': responsesClient((url) => new OpenAI7(options(url))),
   '@anthropic-ai/sdk': {
     dialect: 'anthropic',
     async stream(url, onText) {
@@ -190,4 +187,11 @@ function responsesClient(create: (url: string) => unknown): RealClient {
       }
     },
   }
+}
+
+/** Needs Node 22, and is therefore no dependency: `npm run test:openai7`. */
+if (process.env.OPENAI7) {
+  const { default: OpenAI7 } = (await import(process.env.OPENAI7)) as { default: typeof OpenAI }
+  realClients['openai 7'] = chatClient((url) => new OpenAI7(options(url)))
+  realClients['openai 7, responses'] = responsesClient((url) => new OpenAI7(options(url)))
 }

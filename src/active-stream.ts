@@ -1,4 +1,5 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import { isClientRetry, withinClientTimeout } from './client-timeout.js'
 import { channels, log } from './diagnostics.js'
 import { recognizeDialect, selectDialect } from './dialects.js'
 import { requestPath } from './error-response.js'
@@ -7,13 +8,14 @@ import { readEventStream } from './event-stream.js'
 import type { EventSourceMessage } from './event-stream-parser.js'
 import { requestIdOf } from './exchange.js'
 import { FollowedEvents } from './followed-events.js'
-import { openUpstream, type RetryOptions } from './open-upstream.js'
+import { type OpenAttempt, openUpstream, type RetryOptions } from './open-upstream.js'
 import { type EventMap, type RelayResult, type RelaySink, relayInto } from './relay-event-stream.js'
 import type { SSEEvent } from './sse-encode.js'
 import { createSSEWriter, type SSEWriter } from './sse-writer.js'
 import type { EventRole } from './stream-dialect.js'
 import type { StreamOptions } from './stream-options.js'
 import { TimeoutCoordinator } from './timeout-coordinator.js'
+import { resolveTimeouts } from './timeout-options.js'
 import { selectTimeoutProfile } from './timeout-profiles.js'
 import type { UpstreamSource } from './upstream-source.js'
 import { Upstreams } from './upstreams.js'
@@ -28,11 +30,11 @@ export interface Stream {
   readonly timeouts: TimeoutCoordinator
   /** Stands in the record, the logs, and the `x-request-id` of the response. */
   readonly requestId: string
-  /** Calls an upstream, and calls it again where that does no harm. See `RetryOptions`. */
-  openUpstream<T extends UpstreamSource>(
-    open: (attempt: number) => Promise<T>,
-    retry?: RetryOptions,
-  ): Promise<T>
+  /**
+   * Calls an upstream, and calls it again where that does no harm. See `RetryOptions`. Each call gets a signal of
+   * its own: one that takes too long to connect is given up alone.
+   */
+  openUpstream<T extends UpstreamSource>(open: OpenAttempt<T>, retry?: RetryOptions): Promise<T>
   /** The events of an upstream, or of the call that will return it, to loop over. */
   read(source: UpstreamSource | PromiseLike<UpstreamSource>): AsyncGenerator<EventSourceMessage, void>
   /**
@@ -60,6 +62,7 @@ export class ActiveStream implements Stream {
   readonly upstreams: Upstreams
   /** Resolves when the terminal event has been written. */
   readonly terminal: Promise<void>
+  readonly #isClientRetry: boolean
   readonly #relays: Promise<RelayResult>[] = []
   readonly #relay: ActiveStreamOptions['relay']
   /** Events that came from upstreams. */
@@ -80,10 +83,11 @@ export class ActiveStream implements Stream {
     this.upstreams = new Upstreams(options.cleanup, (report) => {
       channels.cleanup.publish({ requestId: this.requestId, report })
     })
-    const timeouts = new TimeoutCoordinator(options.timeouts, {
-      defaults: selectTimeoutProfile({ streaming: true, model }, advancedModels ? { advancedModels } : {}),
-      signal: options.signal,
-    })
+    const { headers: requestHeaders = {} } = (response.req ?? {}) as { headers?: IncomingHttpHeaders }
+    this.#isClientRetry = isClientRetry(requestHeaders)
+    const profile = selectTimeoutProfile({ streaming: true, model }, advancedModels ? { advancedModels } : {})
+    const inForce = withinClientTimeout(resolveTimeouts(options.timeouts, profile), requestHeaders)
+    const timeouts = new TimeoutCoordinator(undefined, { defaults: inForce, signal: options.signal })
     timeouts.onSettled(this.#settled)
     this.timeouts = timeouts
     const { headers } = options.writer ?? {}
@@ -107,11 +111,16 @@ export class ActiveStream implements Stream {
   }
 
   readonly openUpstream = <T extends UpstreamSource>(
-    open: (attempt: number) => Promise<T>,
+    open: OpenAttempt<T>,
     retry?: RetryOptions,
   ): Promise<T> => {
     const { timeouts, writer } = this
-    return openUpstream(open, { timeouts, committed: () => writer.committed || writer.events > 0 }, retry)
+    const context = {
+      timeouts,
+      isClientRetry: this.#isClientRetry,
+      committed: () => writer.committed || writer.events > 0,
+    }
+    return openUpstream(open, context, retry)
   }
 
   readonly read = (

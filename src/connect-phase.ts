@@ -12,13 +12,13 @@ import type { TimeoutCoordinator } from './timeout-coordinator.js'
  */
 export function watchConnect<Request extends ClientRequest>(
   request: Request,
-  timeouts: Pick<TimeoutCoordinator, 'connecting' | 'connected'>,
+  timeouts: Pick<TimeoutCoordinator, 'connecting'>,
 ): Request {
-  timeouts.connecting()
+  const connected = timeouts.connecting()
   watchStaleConnection(request)
   let watched: { socket: Socket; event: string } | undefined
   const done = () => {
-    timeouts.connected()
+    connected()
     watched?.socket.off(watched.event, done)
     request.off('response', done).off('close', done).off('socket', onSocket)
   }

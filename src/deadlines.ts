@@ -22,6 +22,7 @@ export class Deadlines {
   readonly #startedAt: number
   #attemptAt: number
   #connectingSince = never
+  #connection = 0
   #lastByteAt = never
   #lastContentAt = never
   #drainingSince = never
@@ -63,12 +64,15 @@ export class Deadlines {
     this.#finished = false
   }
 
-  connecting(now: number): void {
+  /** @returns the number of the connection that is being made */
+  connecting(now: number): number {
     this.#connectingSince = now
+    return ++this.#connection
   }
 
-  connected(): void {
-    this.#connectingSince = never
+  /** @param connection which one; by default whichever there is */
+  connected(connection = this.#connection): void {
+    if (connection === this.#connection) this.#connectingSince = never
   }
 
   /** @returns whether these were the first bytes */

@@ -59,7 +59,7 @@ const nothingWritten = { events: 0, bytes: 0, heartbeats: 0 }
  * The promises of `handleStream` for a handler that writes to the response itself. Until the head is written
  * it only waits; a response that is no event stream is then left alone, byte for byte.
  */
-export class ResponseGuard implements Guarded, GuardedStream {
+class ResponseGuard implements Guarded, GuardedStream {
   readonly requestId: string
   readonly timeouts: TimeoutCoordinator
   readonly #response: ServerResponse
@@ -85,8 +85,8 @@ export class ResponseGuard implements Guarded, GuardedStream {
     this.#cameWhileDraining = isDraining(response)
     rememberSession(response)
     this.requestId = requestIdOf(response)
-    this.timeouts = new TimeoutCoordinator(options.timeouts, {
-      defaults: this.#requested.profile,
+    this.timeouts = new TimeoutCoordinator(undefined, {
+      defaults: this.#requested.timeouts,
       beforeTimeout: this.#reconsider,
     })
     this.timeouts.onSettled((reason) => reason && this.#stop(reason))

@@ -7,7 +7,7 @@ import type { TimeoutCoordinator } from './timeout-coordinator.js'
 import { openSource, type UpstreamSource } from './upstream-source.js'
 
 export interface RetryOptions {
-  /** How often the upstream is called at most. Default 2. */
+  /** How often the upstream is called at most. Default 2, and 1 for a client that is calling again itself. */
   attempts?: number | undefined
   /**
    * Whether to call again when the upstream may have begun to work on the request, and bill it: after a hang-up,
@@ -20,6 +20,8 @@ export interface RetryOptions {
 
 export interface OpenUpstreamContext {
   timeouts: TimeoutCoordinator
+  /** Whether the client is calling again after a failure. */
+  isClientRetry: boolean
   /** Whether the client has had a byte: then nothing may be begun again. */
   committed(): boolean
 }
@@ -28,20 +30,20 @@ const firstBackoffMs = 250
 const longestBackoffMs = 4_000
 
 /**
- * Calls an upstream, and calls it again where that is sure to do no harm: when it could not be reached, when
+ * Calls an upstream, and calls it again where that is sure to do no harm: when it could not be reached (in time), when
  * it answered 429, 503 or 529 (after its `Retry-After`), and, at once and uncounted, when a kept connection
  * turned out to be closed. Never once the client has had a byte.
  *
- * @param open makes one call; a response with an error status counts as a failure
+ * @param open makes one call, and ends it when `signal` aborts; a response with an error status counts as a failure
  * @throws the last failure, as a StreamError
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
  */
 export async function openUpstream<T extends UpstreamSource>(
-  open: (attempt: number) => Promise<T>,
-  { timeouts, committed }: OpenUpstreamContext,
+  open: OpenAttempt<T>,
+  { timeouts, committed, isClientRetry }: OpenUpstreamContext,
   options: RetryOptions = {},
 ): Promise<T> {
-  const { attempts = 2, retryUncertain = false } = options
+  const { attempts = isClientRetry ? 1 : 2, retryUncertain = false } = options
   const { connectMs, totalMs } = timeouts.timeouts
   const minAttemptMs = options.minAttemptMs ?? (Number.isFinite(connectMs) ? connectMs + 1_000 : 1_000)
   if (!Number.isSafeInteger(attempts) || attempts < 1) {
@@ -49,7 +51,7 @@ export async function openUpstream<T extends UpstreamSource>(
   }
   let spareForStale = 1
   for (let attempt = 1; ; attempt++) {
-    const outcome = await tryOnce(() => open(attempt), timeouts)
+    const outcome = await tryOnce(open, attempt, timeouts)
     if ('upstream' in outcome) return outcome.upstream
     const { failure, stale } = outcome
     if (timeouts.settled || committed()) throw failure
@@ -62,31 +64,52 @@ export async function openUpstream<T extends UpstreamSource>(
     if (delayMs === undefined || totalMs - timeouts.elapsedMs - delayMs < minAttemptMs) throw failure
     if (delayMs > 0) await wait(delayMs, undefined, { signal: timeouts.signal, ref: false }).catch(() => {})
     if (timeouts.reason) throw timeouts.reason
-    timeouts.attemptStarted()
   }
 }
+
+/** Makes one call of an upstream; attempts count from 1. */
+export type OpenAttempt<T> = (attempt: number, signal: AbortSignal) => Promise<T>
 
 type Attempt<T> = { upstream: T } | { failure: StreamError; stale: boolean }
 
 async function tryOnce<T extends UpstreamSource>(
-  call: () => Promise<T>,
+  open: OpenAttempt<T>,
+  attempt: number,
   timeouts: TimeoutCoordinator,
 ): Promise<Attempt<T>> {
+  const controller = new AbortController()
+  const stop = () => controller.abort(timeouts.signal.reason)
+  let endAttempt = () => {}
+  const expired = new Promise<never>((_resolve, reject) => {
+    endAttempt = timeouts.attemptStarted((reason) => {
+      controller.abort(reason)
+      reject(reason)
+    })
+  })
+  // Nobody may be waiting for it.
+  expired.catch(() => {})
+  timeouts.signal.addEventListener('abort', stop)
+  if (timeouts.reason) stop()
   try {
-    const upstream = await timeouts.run(call())
+    const upstream = await timeouts.run(Promise.race([open(attempt, controller.signal), expired]))
     const { status } = openSource(upstream)
     if (status === undefined || (status >= 200 && status <= 299)) return { upstream }
     // Read to its end, its connection serves the next attempt.
     const failure = await readUpstreamError(upstream, { signal: timeouts.signal })
+    timeouts.signal.removeEventListener('abort', stop)
     return { failure, stale: false }
   } catch (error) {
+    timeouts.signal.removeEventListener('abort', stop)
     return { failure: toStreamError(error), stale: isStaleConnection(error) }
+  } finally {
+    endAttempt()
   }
 }
 
 /** How long to wait before another attempt; `undefined` where another one might do harm. */
 function delayBefore(attempt: number, failure: StreamError, retryUncertain: boolean): number | undefined {
   const backoffMs = Math.random() * Math.min(longestBackoffMs, firstBackoffMs * 2 ** attempt)
+  if (failure.phase === 'connect') return backoffMs
   if (failure.outcome === 'upstream_connect') return failure.retryable === false ? undefined : backoffMs
   if (failure.outcome === 'upstream_hangup') return retryUncertain ? backoffMs : undefined
   if (!isUpstreamError(failure)) return undefined

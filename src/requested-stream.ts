@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { withinClientTimeout } from './client-timeout.js'
 import { detectStreamingRequest, type StreamingHints } from './detect-streaming-request.js'
 import type { StreamOptions } from './stream-options.js'
 import { type ResolvedTimeouts, resolveTimeouts } from './timeout-options.js'
@@ -35,16 +36,16 @@ export class RequestedStream {
 
   /** The timeouts that fit it. */
   get timeouts(): ResolvedTimeouts {
-    return resolveTimeouts(this.#options.timeouts, this.profile)
+    return withinClientTimeout(resolveTimeouts(this.#options.timeouts, this.#profile), this.#request.headers)
   }
 
   /** Once its answer has begun as a stream of an unknown kind, a page that subscribed may wait for days. */
   get subscriptionTimeouts(): ResolvedTimeouts | undefined {
     if (this.#request.method !== 'GET' || this.#options.timeouts !== undefined) return undefined
-    return { ...resolveTimeouts(false, this.profile), drainMs: this.profile.drainMs }
+    return { ...resolveTimeouts(false, this.#profile), drainMs: this.#profile.drainMs }
   }
 
-  get profile(): ResolvedTimeouts {
+  get #profile(): ResolvedTimeouts {
     const { advancedModels } = this.#options
     // Of an unread body nobody knows the model: it may be one that thinks long.
     if (this.body() === undefined) return timeoutProfiles.advanced

@@ -44,6 +44,7 @@ export class TimeoutCoordinator implements Disposable {
   #rechecking = false
   #settled = false
   #reason: StreamError | undefined
+  #onConnectTimeout: ((reason: StreamTimeoutError) => void) | undefined
   #onSettled: ((reason: StreamError | undefined) => void) | undefined
   readonly #suppressed: StreamError[] = []
 
@@ -121,16 +122,31 @@ export class TimeoutCoordinator implements Disposable {
     this.#plan()
   }
 
-  /** The upstream is called again: it has its whole time to begin. */
-  attemptStarted(): void {
+  /**
+   * The upstream is called, perhaps again: it has its whole time to begin.
+   *
+   * @param onConnectTimeout told instead of the stream's end when no connection is made in time: another attempt
+   *   may still have one
+   * @returns a function that ends the attempt: from then on a connection that is too late ends the stream
+   */
+  attemptStarted(onConnectTimeout?: (reason: StreamTimeoutError) => void): () => void {
     this.#deadlines.attemptStarted(this.#clock.now())
+    this.#onConnectTimeout = onConnectTimeout
     this.#plan()
+    return () => {
+      if (this.#onConnectTimeout === onConnectTimeout) this.#onConnectTimeout = undefined
+    }
   }
 
-  /** A connection to the upstream is being made. Leave it out where that cannot be seen (plain `fetch`). */
-  connecting(): void {
-    this.#deadlines.connecting(this.#clock.now())
+  /**
+   * A connection to the upstream is being made. Leave it out where that cannot be seen (plain `fetch`).
+   *
+   * @returns a function for when this one stands, or has been given up; it says nothing of a later one
+   */
+  connecting(): () => void {
+    const connection = this.#deadlines.connecting(this.#clock.now())
     this.#plan()
+    return () => this.#deadlines.connected(connection)
   }
 
   /** The connection stands, TLS included. */
@@ -241,6 +257,10 @@ export class TimeoutCoordinator implements Disposable {
     const { phase, at } = this.#deadlines.next()
     if (at > now) return this.#plan()
     if (phase === 'drain' && this.#deadlines.clientMoved(now)) return this.#plan()
-    this.settle(new StreamTimeoutError(phase, this.timeouts[`${phase}Ms`]))
+    const reason = new StreamTimeoutError(phase, this.timeouts[`${phase}Ms`])
+    if (phase !== 'connect' || !this.#onConnectTimeout) return void this.settle(reason)
+    this.#deadlines.connected()
+    this.#onConnectTimeout(reason)
+    this.#plan()
   }
 }

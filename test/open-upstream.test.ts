@@ -1,16 +1,18 @@
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
-import { expect, test, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import {
   type HandleStreamOptions,
   type RetryOptions,
   type Stream,
   type UpstreamSource,
   watchConnect,
+  wrapApp,
 } from '../src/index.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
-import { startProxy, upstreamClients } from './support/proxy.js'
+import { listen, startProxy, upstreamClients } from './support/proxy.js'
 import { rawRequest } from './support/raw-client.js'
 import { type Script, startUpstream } from './support/scripted-upstream.js'
+import { synBlackhole } from './support/syn-blackhole.js'
 
 const good: Script = (exchange) =>
   exchange
@@ -19,7 +21,12 @@ const good: Script = (exchange) =>
     .end()
 
 /** One stream whose upstream does something else at each attempt; the last goes on. */
-async function attempts(scripts: Script[], retry?: RetryOptions, options: HandleStreamOptions = {}) {
+async function attempts(
+  scripts: Script[],
+  retry?: RetryOptions,
+  options: HandleStreamOptions = {},
+  headers: Record<string, string> = {},
+) {
   vi.spyOn(Math, 'random').mockReturnValue(0)
   await using upstream = await startUpstream((exchange) => {
     const index = Math.min(upstream.exchanges.length, scripts.length) - 1
@@ -28,7 +35,7 @@ async function attempts(scripts: Script[], retry?: RetryOptions, options: Handle
   await using proxy = await startProxy(async (stream) => {
     await stream.relay(await stream.openUpstream(() => upstreamClients.http(upstream.url, stream), retry))
   }, options)
-  using client = await rawRequest({ port: proxy.port, body: {} }).finished()
+  using client = await rawRequest({ port: proxy.port, body: {}, headers }).finished()
   return { client, calls: upstream.exchanges.length, end: await proxy.end() }
 }
 
@@ -191,6 +198,99 @@ test('the client leaves while the proxy waits for the next attempt', async () =>
   for (let turns = 0; turns < 20; turns++) await new Promise(setImmediate)
   client.reset()
   expect(await proxy.end()).toMatchObject({ outcome: 'client_gone' })
+})
+
+test('FM-02: a connection that is not made in time is given up, and another attempt made', async () => {
+  vi.spyOn(Math, 'random').mockReturnValue(0)
+  await using blackhole = await synBlackhole()
+  await using upstream = await startUpstream(good)
+  const signals: AbortSignal[] = []
+  const call = (stream: Stream, retry: RetryOptions, urls: string[]) =>
+    stream.openUpstream((attempt, signal) => {
+      signals.push(signal)
+      return upstreamClients.http(urls[attempt - 1] ?? '', { ...stream, signal, timeouts: stream.timeouts })
+    }, retry)
+  const deaf = `http://127.0.0.1:${blackhole.port}`
+  await using proxy = await startProxy(
+    async (stream, request) => {
+      const urls = request.url === '/twice' ? [deaf, deaf] : [deaf, upstream.url]
+      await stream.relay(await call(stream, {}, urls))
+    },
+    { timeouts: { connectMs: 150 }, dialect: 'openaiChat' },
+  )
+  using client = await rawRequest({ port: proxy.port, body: {} }).finished()
+  expect(textOf(client.data)).toBe('Hello')
+  expect(signals.map((signal) => signal.aborted)).toEqual([true, false])
+  using twice = await rawRequest({ port: proxy.port, path: '/twice', body: {} }).finished()
+  expect(twice.status).toBe(504)
+  expect(twice.json.error.code).toBe('upstream_connect_timeout')
+  expect(twice.header('x-should-retry')).toBe('true')
+  expect(await proxy.end(1)).toMatchObject({ outcome: 'timeout', phase: 'connect' })
+})
+
+test('a client that leaves ends the attempt that is on its way', async () => {
+  await using upstream = await startUpstream(() => {})
+  let signal: AbortSignal | undefined
+  await using proxy = await startProxy(async (stream) => {
+    await stream.openUpstream((_attempt, each) => {
+      signal = each
+      return fetch(upstream.url, { signal: each })
+    })
+  })
+  using client = rawRequest({ port: proxy.port, body: {} })
+  await upstream.exchange(0)
+  client.reset()
+  await (await upstream.exchange(0)).closed
+  expect(signal?.reason).toMatchObject({ outcome: 'client_gone' })
+})
+
+test('for a client that is calling again itself there is no other attempt, unless told otherwise', async () => {
+  const headers = { 'x-stainless-retry-count': '1' }
+  const busy = answer(503, 'Retry-After: 0')
+  expect(await attempts([busy, good], undefined, {}, headers)).toMatchObject({
+    calls: 1,
+    client: { status: 503 },
+  })
+  expect(await attempts([busy, good], { attempts: 2 }, {}, headers)).toMatchObject({ calls: 2 })
+  expect(await attempts([busy, good], undefined, {}, { 'x-stainless-retry-count': '0' })).toMatchObject({
+    calls: 2,
+  })
+})
+
+describe('FM-44: a client that says how long it waits', () => {
+  test.each([
+    ['20', 19_600],
+    ['2', 1_750],
+    ['1', 1_000],
+    ['0', 120_000],
+    ['600', 120_000],
+    ['soon', 120_000],
+    ['-5', 120_000],
+    ['1e9', 120_000],
+    [undefined, 120_000],
+  ])('%s seconds make %i ms', async (seconds, firstByteMs) => {
+    const headers: Record<string, string> = seconds === undefined ? {} : { 'x-stainless-timeout': seconds }
+    let inForce: unknown
+    await using proxy = await startProxy(({ timeouts, writer }) => {
+      inForce = timeouts.timeouts.firstByteMs
+      return writer.write({ data: 'x' })
+    })
+    using _client = await rawRequest({ port: proxy.port, path: '/events', body: {}, headers }).finished()
+    expect(inForce).toBe(firstByteMs)
+  })
+
+  test('has its 504 in time, from the guard as well', async () => {
+    const headers = { 'x-stainless-timeout': '1' }
+    await using proxy = await startProxy(
+      ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', resolve)),
+    )
+    await using guarded = await listen(wrapApp(() => {}))
+    for (const { port } of [proxy, guarded]) {
+      using client = await rawRequest({ port, body: { stream: true }, headers }).finished()
+      expect(client.status).toBe(504)
+      expect(client.header('x-should-retry')).toBe('false')
+    }
+  })
 })
 
 test('bad options are named', async () => {

@@ -1,0 +1,28 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { ResolvedTimeouts } from './timeout-options.js'
+
+const shortestMs = 1_000
+const leastMarginMs = 250
+
+/**
+ * The timeouts for a client that says how long it waits for the head (the OpenAI SDKs do, in whole seconds): an
+ * answer in time is better than none. Never longer than what is in force already.
+ *
+ * @see https://github.com/openai/openai-node, `x-stainless-timeout`
+ */
+export function withinClientTimeout(
+  timeouts: ResolvedTimeouts,
+  headers: IncomingHttpHeaders,
+): ResolvedTimeouts {
+  const waitsMs = Number(headers['x-stainless-timeout']) * 1_000
+  // "0" is what becomes of a fraction of a second.
+  if (!Number.isFinite(waitsMs) || waitsMs <= 0) return timeouts
+  const inTimeMs = Math.max(shortestMs, waitsMs - Math.max(leastMarginMs, waitsMs * 0.02))
+  const firstByteMs = Math.min(timeouts.firstByteMs, inTimeMs)
+  return { ...timeouts, firstByteMs, connectMs: Math.min(timeouts.connectMs, firstByteMs) }
+}
+
+/** Whether the client is calling again: what we did then as well would multiply. */
+export function isClientRetry(headers: IncomingHttpHeaders): boolean {
+  return Number(headers['x-stainless-retry-count']) > 0
+}

@@ -90,7 +90,11 @@ const { relay, read, writer } = stream
   for (const [index, code] of codes.entries()) {
     const framework = code.includes('unhang/koa') ? "import('koa')" : "import('express').Application"
     const surroundings = [
-      code.includes('import ') ? '' : handler,
+      code.includes('import ')
+        ? ''
+        : code.includes('const upstream')
+          ? handler.replace(/.*upstream.*\n/, '')
+          : handler,
       /\bapp\b/.test(code) && !code.includes('const app') ? `declare const app: ${framework}\n` : '',
       /\bserver\b/.test(code) && !code.includes('const server')
         ? "declare const server: import('node:http').Server\n"

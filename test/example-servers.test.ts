@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { failureOf, textOf } from './support/chat.js'
+import { chatAnswer, failureOf, textOf } from './support/chat.js'
 import { type ExampleServer, failExample, startExample } from './support/example-server.js'
 import { type RawClient, rawRequest } from './support/raw-client.js'
 import { type Script, type ScriptedUpstream, startUpstream } from './support/scripted-upstream.js'
@@ -102,6 +102,51 @@ describe.each(['express-server.ts', 'koa-server.ts'])('%s', (file) => {
         'data: ',
       )
       expect(client.header('access-control-allow-origin')).toBe('*')
+    })
+  })
+
+  describe('with QOLABA_API=openai', () => {
+    const openai = { QOLABA_API: 'openai' }
+
+    test('the stand-in’s chunks pass, streaming and not', async () => {
+      await using server = await startExample(file, openai)
+      const client = new OpenAI({ apiKey: 'any', baseURL: `${server.url}/v1`, maxRetries: 0 })
+      let text = ''
+      for await (const chunk of await client.chat.completions.create({ ...hello, stream: true })) {
+        text += chunk.choices[0]?.delta.content ?? ''
+        expect(chunk.id).toBe('chatcmpl-stand-in')
+      }
+      expect(text).toMatch(/^You asked: “Hello”/)
+      const completion = await client.chat.completions.create(hello)
+      expect(completion.choices[0]?.message.content).toBe(text)
+    })
+
+    test('whatever the client asks for is asked of the upstream, and its answer passed on', async () => {
+      const tools = [{ type: 'function', function: { name: 'f' } }]
+      await using upstream = await startUpstream((exchange) =>
+        exchange
+          .open()
+          .data(...chatAnswer('Hel', 'lo'))
+          .end(),
+      )
+      await using server = await startExample(file, { ...openai, QOLABA_BASE_URL: `${upstream.url}/api/v1` })
+      const body = { ...hello, tools, stream: true }
+      using client = await rawRequest({ port: server.port, body, headers: key }).finished()
+      expect(client.data).toEqual(
+        chatAnswer('Hel', 'lo').map((event) => (typeof event === 'string' ? event : JSON.stringify(event))),
+      )
+      expect(upstream.exchanges[0]?.head).toMatch(/^POST \/api\/v1\/chat\/completions /)
+      expect(upstream.exchanges[0]?.head).toContain('Bearer sk-client')
+      expect(JSON.parse(upstream.exchanges[0]?.body ?? '')).toEqual(body)
+      // An upstream that only streams is read to its end for those who want no stream.
+      using plain = await rawRequest({ port: server.port, body: hello, headers: key }).finished()
+      expect(JSON.parse(plain.bodyText).choices[0].message.content).toBe('Hello')
+    })
+
+    test('another API is refused at the start', async () => {
+      const { code, errors } = await failExample(file, { QOLABA_API: 'grpc' })
+      expect(code).toBe(1)
+      expect(errors).toContain('QOLABA_API must be studio or openai, got "grpc"')
     })
   })
 

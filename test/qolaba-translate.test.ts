@@ -3,8 +3,8 @@ import { isStreamError } from 'unhang'
 import { describe, expect, test } from 'vitest'
 import { models } from '../examples/qolaba/models.js'
 import {
-  type Chat,
   readEvent,
+  type StudioChat,
   toOpenAIChunks,
   toOpenAICompletion,
   toQolaba,
@@ -128,8 +128,8 @@ describe('the request', () => {
 
 describe('the stream', () => {
   /** The chunks made of these events of Qolaba. */
-  function translate(chat: Pick<Chat, 'model' | 'includeUsage'>, ...events: unknown[]) {
-    const map = toOpenAIChunks(chat as Chat)
+  function translate(chat: Pick<StudioChat, 'model' | 'includeUsage'>, ...events: unknown[]) {
+    const map = toOpenAIChunks(chat as StudioChat)
     return events.flatMap((event) => {
       const mapped = map({ data: typeof event === 'string' ? event : JSON.stringify(event) })
       return (Array.isArray(mapped) ? mapped : [mapped]).map(({ data }) => data)

@@ -50,6 +50,12 @@ export class QolabaClient {
     return { output, promptTokens, completionTokens }
   }
 
+  /** The answer of the OpenAI-compatible endpoint: events or JSON, as the body asks for. */
+  chatCompletions(body: object, call: UpstreamCall): Promise<IncomingMessage> {
+    const accept = 'stream' in body && body.stream === true ? 'text/event-stream' : 'application/json'
+    return this.#post('/chat/completions', body, accept, call)
+  }
+
   close(): void {
     this.#agent.destroy()
   }

@@ -33,9 +33,11 @@ async function respond(request: IncomingMessage, response: ServerResponse, token
   if (!/^Bearer \S+/.test(request.headers.authorization ?? '')) {
     return sendJson(response, 401, { error: 'Unauthorized' })
   }
-  const { last_user_query: question = '' } = JSON.parse(text)
+  const body = JSON.parse(text)
+  const question = body.last_user_query ?? body.messages?.at(-1)?.content ?? ''
   const tokens = `You asked: “${question}”. ${answer}`.match(/\s*\S+/g) ?? []
   const usage = { promptTokens: String(question).split(/\s+/).length, completionTokens: tokens.length }
+  if (pathname.endsWith('/chat/completions')) return complete(response, body, tokens, tokenMs)
   if (pathname.endsWith('/chat')) return sendJson(response, 200, { output: tokens.join(''), ...usage })
   if (!pathname.endsWith('/streamChat')) return sendJson(response, 404, { error: 'Not Found' })
   response.writeHead(200, { 'content-type': 'text/event-stream' })
@@ -45,6 +47,34 @@ async function respond(request: IncomingMessage, response: ServerResponse, token
     await wait(tokenMs)
   }
   response.end(`data: ${JSON.stringify({ output: null, ...usage })}\n\n`)
+}
+
+/** The OpenAI-compatible endpoint. */
+async function complete(
+  response: ServerResponse,
+  { model, stream }: { model: string; stream?: boolean },
+  tokens: readonly string[],
+  tokenMs: number,
+): Promise<void> {
+  const head = { id: 'chatcmpl-stand-in', created: 0, model }
+  if (!stream) {
+    const message = { role: 'assistant', content: tokens.join('') }
+    const choices = [{ index: 0, message, finish_reason: 'stop' }]
+    return sendJson(response, 200, { ...head, object: 'chat.completion', choices })
+  }
+  response.writeHead(200, { 'content-type': 'text/event-stream' })
+  const send = (delta: object, finishReason: string | null = null) => {
+    const choices = [{ index: 0, delta, finish_reason: finishReason }]
+    response.write(`data: ${JSON.stringify({ ...head, object: 'chat.completion.chunk', choices })}\n\n`)
+  }
+  send({ role: 'assistant', content: '' })
+  for (const content of tokens) {
+    if (response.destroyed) return
+    send({ content })
+    await wait(tokenMs)
+  }
+  send({}, 'stop')
+  response.end('data: [DONE]\n\n')
 }
 
 function sendJson(response: ServerResponse, status: number, body: object): void {

@@ -1,13 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { type EventMap, type SSEEvent, StreamError, UpstreamError } from 'unhang'
+import type { Chat } from './chat-api.js'
 import { models, type QolabaModel } from './models.js'
 
 /** One chat, as Qolaba takes it, and what its answer needs to know of the request. */
-export interface Chat {
-  model: string
+export interface StudioChat extends Chat {
   includeUsage: boolean
-  /** Parameters that Qolaba has no place for; they change how an answer is found, not what it is. */
-  ignored: string[]
   body: QolabaRequest
 }
 
@@ -37,7 +35,7 @@ export interface QolabaAnswer {
 }
 
 /** A request that Qolaba cannot answer. Its message is meant for the client. */
-class RefusedRequest extends Error {
+export class RefusedRequest extends Error {
   readonly expose = true
   readonly status = 400
   readonly code = 'invalid_request'
@@ -50,7 +48,7 @@ type Fields = Record<string, unknown>
  *
  * @throws an error with status 400 that says what Qolaba cannot take
  */
-export function toQolaba(request: unknown): Chat {
+export function toQolaba(request: unknown): StudioChat {
   if (!isFields(request)) throw new RefusedRequest('The body must be a JSON object.')
   const { model, messages } = request
   if (typeof model !== 'string') throw new RefusedRequest(`model must be a name, got ${show(model)}.`)
@@ -87,7 +85,7 @@ export function toQolaba(request: unknown): Chat {
 }
 
 /** Turns Qolaba's events into the chunks of an OpenAI stream. */
-export function toOpenAIChunks({ model, includeUsage }: Chat): EventMap {
+export function toOpenAIChunks({ model, includeUsage }: StudioChat): EventMap {
   const created = Math.floor(Date.now() / 1000)
   const base = { id: `chatcmpl-${randomUUID()}`, object: 'chat.completion.chunk', created, model }
   const usageField = includeUsage ? { usage: null } : {}
@@ -112,7 +110,7 @@ export function toOpenAIChunks({ model, includeUsage }: Chat): EventMap {
 }
 
 /** Turns Qolaba's complete answer into an OpenAI completion. */
-export function toOpenAICompletion({ model }: Chat, answer: QolabaAnswer): object {
+export function toOpenAICompletion({ model }: StudioChat, answer: QolabaAnswer): object {
   const usage = toUsage(answer)
   return {
     id: `chatcmpl-${randomUUID()}`,

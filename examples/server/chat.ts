@@ -1,7 +1,9 @@
 import type { ServerResponse } from 'node:http'
 import type { Stream } from 'unhang'
+import type { Chat, ChatApi } from '../qolaba/chat-api.js'
 import { QolabaClient } from '../qolaba/client.js'
-import { type Chat, toOpenAIChunks, toOpenAICompletion, toQolaba } from '../qolaba/translate.js'
+import { openAIApi } from '../qolaba/openai-api.js'
+import { studioApi } from '../qolaba/studio-api.js'
 import { answerJson } from './answer-json.js'
 import { openAIError } from './openai-error.js'
 import type { AppSettings } from './run.js'
@@ -14,12 +16,13 @@ export interface ChatCall {
 
 /** What the examples do, apart from the lines of their framework. */
 export class ChatProxy {
-  readonly #qolaba: QolabaClient
+  readonly #api: ChatApi
   readonly #settings: AppSettings
 
   constructor(settings: AppSettings) {
     this.#settings = settings
-    this.#qolaba = new QolabaClient(settings.baseUrl)
+    const client = new QolabaClient(settings.baseUrl)
+    this.#api = (settings.api === 'openai' ? openAIApi(client) : studioApi(client)) as ChatApi
   }
 
   /** @throws an error with status 401 */
@@ -32,21 +35,20 @@ export class ChatProxy {
 
   /** @throws an error with status 400 */
   readChat(body: unknown, response: ServerResponse): Chat {
-    const chat = toQolaba(body)
+    const chat = this.#api.read(body)
     if (chat.ignored.length > 0) response.setHeader('x-ignored-parameters', chat.ignored.join(', '))
     return chat
   }
 
-  async stream({ openUpstream, relay, signal, timeouts }: Stream, { chat, key }: ChatCall): Promise<void> {
-    const upstream = await openUpstream(() => this.#qolaba.streamChat(chat.body, { key, signal, timeouts }))
-    await relay(upstream, toOpenAIChunks(chat))
+  stream(stream: Stream, { chat, key }: ChatCall): Promise<unknown> {
+    return this.#api.stream(stream, chat, key)
   }
 
   answer(response: ServerResponse, { chat, key }: ChatCall): Promise<void> {
-    return answerJson(
-      response,
-      async (call) => toOpenAICompletion(chat, await this.#qolaba.chat(chat.body, { key, ...call })),
-      { model: chat.model, timeouts: this.#settings.timeouts },
-    )
+    const { timeouts } = this.#settings
+    return answerJson(response, (call) => this.#api.answer(chat, { key, ...call }), {
+      model: chat.model,
+      timeouts,
+    })
   }
 }

@@ -4,6 +4,8 @@ import type { StreamOptions, StreamTimeouts } from 'unhang'
 export interface Settings {
   port: number
   host: string
+  /** Which of Qolaba's two APIs is called. */
+  api: 'studio' | 'openai'
   /** `undefined`: the stand-in. */
   baseUrl: string | undefined
   /** `undefined`: the client's own key is passed on. */
@@ -14,7 +16,10 @@ export interface Settings {
   writer: NonNullable<StreamOptions['writer']>
 }
 
-const qolaba = 'https://qolaba-server-b2b.up.railway.app/api/v1/studio'
+const qolaba = {
+  studio: 'https://qolaba-server-b2b.up.railway.app/api/v1/studio',
+  openai: 'https://qolaba-server-b2b.up.railway.app/api/v1',
+}
 
 /**
  * @throws Error whose message names the variable and its value
@@ -27,10 +32,15 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
       throw new Error(`${name} is not a setting; there are ${timeoutNames.join(', ')}`)
     }
   }
-  const baseUrl = readUrl(environment, 'QOLABA_BASE_URL') ?? (apiKey ? qolaba : undefined)
+  const { QOLABA_API: api = 'studio' } = environment
+  if (api !== 'studio' && api !== 'openai') {
+    throw new Error(`QOLABA_API must be studio or openai, got ${JSON.stringify(api)}`)
+  }
+  const baseUrl = readUrl(environment, 'QOLABA_BASE_URL') ?? (apiKey ? qolaba[api] : undefined)
   return {
     port: readPort(environment),
     host,
+    api,
     baseUrl,
     apiKey: apiKey || undefined,
     // Docker and Kubernetes are through with their patience after 10 and 30 seconds.

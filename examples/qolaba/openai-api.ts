@@ -1,0 +1,34 @@
+import { readAnswer } from 'unhang'
+import type { Chat, ChatApi } from './chat-api.js'
+import type { QolabaClient } from './client.js'
+import { RefusedRequest } from './translate.js'
+
+interface OpenAIChat extends Chat {
+  body: object
+}
+
+/** Qolaba's OpenAI-compatible endpoint (`QOLABA_API=openai`): requests and answers are passed on as they are. */
+export function openAIApi(client: QolabaClient): ChatApi<OpenAIChat> {
+  return {
+    read(body) {
+      const { model } = (body ?? {}) as { model?: unknown }
+      if (typeof body !== 'object' || body === null)
+        throw new RefusedRequest('The body must be a JSON object.')
+      if (typeof model !== 'string')
+        throw new RefusedRequest(`model must be a name, got ${JSON.stringify(model)}.`)
+      return { model, ignored: [], body }
+    },
+    async stream({ openUpstream, relay, timeouts }, { body }, key) {
+      const upstream = await openUpstream((_attempt, signal) =>
+        client.chatCompletions(body, { key, signal, timeouts }),
+      )
+      await relay(upstream)
+    },
+    async answer({ body }, call) {
+      const { signal, timeouts } = call
+      const upstream = await client.chatCompletions(body, call)
+      const onChunk = () => timeouts.touch()
+      return (await readAnswer(upstream, { signal, onChunk, dialect: 'openaiChat' })) as object
+    },
+  }
+}

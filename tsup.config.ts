@@ -1,7 +1,12 @@
 import { defineConfig, type Options } from 'tsup'
 
 const shared: Options = {
-  entry: { index: 'src/index.ts', express: 'src/adapters/express.ts', koa: 'src/adapters/koa.ts' },
+  entry: {
+    index: 'src/index.ts',
+    express: 'src/adapters/express.ts',
+    koa: 'src/adapters/koa.ts',
+    testing: 'src/testing/index.ts',
+  },
   target: 'node20',
   platform: 'node',
   splitting: true,

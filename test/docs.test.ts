@@ -112,6 +112,52 @@ const { relay, read, writer } = stream
   expect(result.stdout).toBe('')
 }, 60_000)
 
+describe('docs/TESTING.md', () => {
+  test('its TypeScript compiles', async () => {
+    await using place = await workshop()
+    const proxy =
+      'export declare function startProxy(url: string): Promise<{ port: number } & AsyncDisposable>\n'
+    await writeFile(join(place.folder, 'proxy.ts'), proxy)
+    for (const [index, code] of (await snippets('docs/TESTING.md', 'ts')).entries()) {
+      await writeFile(join(place.folder, `snippet-${index}.ts`), `${code}\nexport {}\n`)
+    }
+    const compiler = { extends: '../../tsconfig.json', include: ['*.ts'] }
+    await writeFile(join(place.folder, 'tsconfig.json'), JSON.stringify(compiler))
+    const result = await run('npx', ['tsc', '-p', place.folder]).catch((error) => error)
+    expect(result.stdout).toBe('')
+  }, 60_000)
+
+  test('its node:test passes for a proxy that keeps its promises, and fails for one that does not', async () => {
+    await using place = await workshop()
+    const [code = ''] = await snippets('docs/TESTING.md', 'js')
+    const test = join(place.folder, 'proxy.test.mjs')
+    await writeFile(test, code)
+    const proxy = (handler: string) => `
+      import { once } from 'node:events'
+      import { createServer } from 'node:http'
+      import { handleStream } from 'unhang'
+      const timeouts = { firstByteMs: 200, inactivityMs: 200, totalMs: 600, drainMs: 200 }
+      export async function startProxy(url) {
+        const server = createServer((request, response) => ${handler}).listen(0, '127.0.0.1')
+        await once(server, 'listening')
+        return {
+          port: server.address().port,
+          async [Symbol.asyncDispose]() { server.closeAllConnections(); server.close() },
+        }
+      }`
+    const outcome = () => run(process.execPath, ['--test', test]).catch((error) => error)
+    await writeFile(
+      join(place.folder, 'proxy.mjs'),
+      proxy(
+        'handleStream(response, ({ relay, signal }) => relay(fetch(url, { method: "POST", signal })), { timeouts })',
+      ),
+    )
+    expect((await outcome()).stdout).toMatch(/fail 0\b/)
+    await writeFile(join(place.folder, 'proxy.mjs'), proxy('void request.socket.destroy()'))
+    expect((await outcome()).stdout).toMatch(/pass 0\b/)
+  }, 60_000)
+})
+
 test('the package works as ESM and as CommonJS, and both are one', async () => {
   await using place = await workshop()
   const check = `

@@ -1,0 +1,66 @@
+import { AssertionError } from 'node:assert'
+import type { RawClient } from './raw-client.js'
+
+/** How a client was told that its request failed; `undefined` for a complete answer. */
+export interface ToldError {
+  status: number
+  message: string
+  code: unknown
+}
+
+/**
+ * Asserts that a client of `/chat/completions` got an ending that it understands: a status of 400 and more with
+ * `{"error": {"message"}}`; or an event stream whose body HTTP calls complete, that ends either with `[DONE]` or
+ * with one error event, and whose every event is whole.
+ *
+ * @param client one that has `finished()`
+ * @returns the error it was told, or `undefined` for a complete answer
+ * @throws AssertionError that says what is wrong and shows the end of what was received
+ */
+export function assertCleanEnding(client: RawClient): ToldError | undefined {
+  const { status } = client
+  const demand = (holds: unknown, what: string): void => {
+    if (holds) return
+    const end = client.text.slice(-300)
+    throw new AssertionError({
+      message: `${what}. Received ${client.text.length} characters, the last:\n${end}`,
+    })
+  }
+  demand(status > 0, `no answer came (${client.ending ?? 'the connection stands'})`)
+  demand(client.body.complete, `the body was cut (${client.ending ?? 'the connection stands'})`)
+  if (status >= 400) {
+    const error = parse(client.bodyText)?.error as { message?: unknown; code?: unknown } | undefined
+    demand(typeof error?.message === 'string', 'an error status without {"error": {"message"}}')
+    return { status, message: String(error?.message), code: error?.code }
+  }
+  const isStream = /^text\/event-stream\b/i.test(client.header('content-type') ?? '')
+  demand(isStream, `status ${status} with ${client.header('content-type')} instead of an event stream`)
+  const { data } = client
+  demand(data.length > 0, 'an event stream without an event')
+  const events = data.map((json) => (json === '[DONE]' ? { done: true } : parse(json)))
+  demand(
+    events.every((event) => event !== undefined),
+    'an event that is no JSON',
+  )
+  const errors = events.filter((event) => event?.error)
+  const isDone = events.at(-1)?.done === true
+  demand(errors.length <= 1, `${errors.length} error events`)
+  demand(events.filter((event) => event?.done).length === (isDone ? 1 : 0), '[DONE] is not the last event')
+  if (errors.length === 0) {
+    demand(isDone, 'a stream that simply ends: no [DONE], no error event')
+    return undefined
+  }
+  demand(!isDone && events.at(-1) === errors[0], 'something follows the error event')
+  const [error] = errors
+  const { message = error?.error, code } = Object(error?.error) as { message?: unknown; code?: unknown }
+  return { status, message: String(message), code }
+}
+
+function parse(text: string): Record<string, unknown> | undefined {
+  try {
+    const json: unknown = JSON.parse(text)
+    return typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}

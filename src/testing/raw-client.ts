@@ -1,0 +1,205 @@
+import { connect, type Socket } from 'node:net'
+import { createParser, type EventSourceMessage } from 'eventsource-parser'
+
+export interface RawRequest {
+  /** Of 127.0.0.1. */
+  port: number
+  /** Default `POST`. */
+  method?: string
+  /** Default `/v1/chat/completions`. */
+  path?: string
+  headers?: Record<string, string>
+  /** A string as it is, anything else as JSON. */
+  body?: unknown
+  httpVersion?: string
+}
+
+/** A client on a raw socket: it sees bytes, FIN and RST as they are, and need not read. */
+export class RawClient {
+  readonly socket: Socket
+  /** When each piece came, in milliseconds from the request. */
+  readonly arrivalsMs: number[] = []
+  readonly #startedAt = performance.now()
+  readonly #chunks: Buffer[] = []
+  readonly #waiting = new Set<() => void>()
+  #received = 0
+  #ending: 'fin' | 'reset' | undefined
+
+  constructor(port: number) {
+    this.socket = connect({ port, host: '127.0.0.1', allowHalfOpen: false })
+    this.socket.on('data', (bytes) => {
+      this.#chunks.push(bytes)
+      this.#received += bytes.length
+      this.arrivalsMs.push(performance.now() - this.#startedAt)
+      this.#wake()
+    })
+    this.socket.on('end', () => this.#ended('fin'))
+    this.socket.on('error', () => this.#ended('reset'))
+    this.socket.on('close', () => this.#ended('reset'))
+  }
+
+  /** How the server ended the connection; `undefined` while it stands. */
+  get ending(): 'fin' | 'reset' | undefined {
+    return this.#ending
+  }
+
+  get bytes(): Buffer {
+    if (this.#chunks.length > 1) this.#chunks.splice(0, this.#chunks.length, Buffer.concat(this.#chunks))
+    return this.#chunks[0] ?? Buffer.alloc(0)
+  }
+
+  /** Whether it is worth looking: decoding a large body after each of its chunks would take for ever. */
+  get #mayBeComplete(): boolean {
+    const last = this.#chunks.at(-1)
+    if (this.#received < 64 * 1024 || last === undefined || last.length < 5) return true
+    return last.subarray(-5).toString() === '0\r\n\r\n'
+  }
+
+  get text(): string {
+    return this.bytes.toString()
+  }
+
+  get head(): string {
+    return this.text.split('\r\n\r\n', 1)[0] ?? ''
+  }
+
+  get status(): number {
+    return Number(this.head.split(' ')[1])
+  }
+
+  header(name: string): string | undefined {
+    return this.head.match(new RegExp(`^${name}: *(.*)$`, 'im'))?.[1]
+  }
+
+  /** The body without its chunk framing, and whether it was ended as HTTP ends a body. */
+  get body(): { bytes: Buffer; complete: boolean } {
+    const start = this.bytes.indexOf('\r\n\r\n')
+    if (start === -1) return { bytes: Buffer.alloc(0), complete: false }
+    const rest = this.bytes.subarray(start + 4)
+    if (/chunked/i.test(this.header('transfer-encoding') ?? '')) return decodeChunked(rest)
+    const length = this.header('content-length')
+    if (length !== undefined) return { bytes: rest, complete: rest.length === Number(length) }
+    return { bytes: rest, complete: this.#ending === 'fin' }
+  }
+
+  /** The longest silence between two pieces, in milliseconds. */
+  get longestGapMs(): number {
+    const gaps = this.arrivalsMs.map((arrivalMs, index) => arrivalMs - (this.arrivalsMs[index - 1] ?? 0))
+    return Math.max(0, ...gaps)
+  }
+
+  get bodyText(): string {
+    return this.body.bytes.toString()
+  }
+
+  /** The body as the error object that it should be. */
+  get json(): { error: { message: string; type: string; param: null; code: string } } {
+    return JSON.parse(this.bodyText)
+  }
+
+  /** The events of the body so far. */
+  get events(): EventSourceMessage[] {
+    const events: EventSourceMessage[] = []
+    createParser({ onEvent: (event) => events.push(event) }).feed(this.bodyText)
+    return events
+  }
+
+  /** The data of each event. */
+  get data(): string[] {
+    return this.events.map((event) => event.data)
+  }
+
+  send({
+    method = 'POST',
+    path = '/v1/chat/completions',
+    headers = {},
+    body,
+    httpVersion = '1.1',
+  }: Omit<RawRequest, 'port'>): this {
+    const text = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body)
+    const lines = Object.entries({
+      Host: 'test',
+      ...(body === undefined
+        ? {}
+        : { 'Content-Type': 'application/json', 'Content-Length': `${Buffer.byteLength(text)}` }),
+      ...headers,
+    }).map(([name, value]) => `${name}: ${value}\r\n`)
+    this.socket.write(`${method} ${path} HTTP/${httpVersion}\r\n${lines.join('')}\r\n${text}`)
+    return this
+  }
+
+  /** Waits until something holds. It is looked at whenever bytes come; the connection's end fails it. */
+  async until(holds: () => boolean): Promise<this> {
+    while (!holds()) {
+      if (this.#ending) throw new Error(`the connection ended (${this.#ending}) with:\n${this.text}`)
+      await new Promise<void>((resolve) => this.#waiting.add(resolve))
+    }
+    return this
+  }
+
+  received(text: string): Promise<this> {
+    return this.until(() => this.text.includes(text))
+  }
+
+  /** Waits for the response to be complete, or for the connection to end. */
+  async finished(): Promise<this> {
+    while (!this.#ending && !(this.#mayBeComplete && this.body.complete)) {
+      await new Promise<void>((resolve) => this.#waiting.add(resolve))
+    }
+    return this
+  }
+
+  /** Waits for the connection to end. */
+  async closed(): Promise<this> {
+    while (!this.#ending) await new Promise<void>((resolve) => this.#waiting.add(resolve))
+    return this
+  }
+
+  /** Leaves at once, the way a page that is closed does. */
+  reset(): void {
+    this.socket.resetAndDestroy()
+  }
+
+  [Symbol.dispose](): void {
+    this.socket.destroy()
+  }
+
+  #ended(how: 'fin' | 'reset'): void {
+    this.#ending ??= how
+    this.#wake()
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting) wake()
+    this.#waiting.clear()
+  }
+}
+
+/**
+ * Sends one request on a connection of its own.
+ *
+ * @example using client = await rawRequest({ port, body: { stream: true } }).finished()
+ */
+export function rawRequest({ port, ...request }: RawRequest): RawClient {
+  return new RawClient(port).send(request)
+}
+
+function decodeChunked(bytes: Buffer): { bytes: Buffer; complete: boolean } {
+  const pieces: Buffer[] = []
+  let at = 0
+  for (;;) {
+    const lineEnd = bytes.indexOf('\r\n', at)
+    if (lineEnd === -1) break
+    const size = Number.parseInt(bytes.subarray(at, lineEnd).toString(), 16)
+    if (Number.isNaN(size)) throw new Error(`bad chunk size at ${at}: ${bytes.subarray(at, lineEnd)}`)
+    if (size === 0) return { bytes: Buffer.concat(pieces), complete: true }
+    const start = lineEnd + 2
+    if (bytes.length < start + size + 2) {
+      pieces.push(bytes.subarray(start, start + size))
+      break
+    }
+    pieces.push(bytes.subarray(start, start + size))
+    at = start + size + 2
+  }
+  return { bytes: Buffer.concat(pieces), complete: false }
+}

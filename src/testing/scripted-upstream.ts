@@ -1,0 +1,184 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+
+/** What the upstream does with one request, step by step. */
+export type UpstreamScript = (exchange: UpstreamExchange) => unknown
+
+/** An upstream on a raw socket: it can do everything that an upstream should not. */
+export interface ScriptedUpstream extends AsyncDisposable {
+  readonly url: string
+  readonly port: number
+  /** One for each request, in order. */
+  readonly exchanges: UpstreamExchange[]
+  /** How many connections were opened. */
+  readonly connections: number
+  /** How many are open now. */
+  readonly openConnections: number
+  /** Waits for the request with this number, from 0. */
+  exchange(index: number): Promise<UpstreamExchange>
+}
+
+/** One request, and everything that can be done to it. Methods that write give the exchange back. */
+export class UpstreamExchange {
+  readonly socket: Socket
+  /** The request's line and headers. */
+  readonly head: string
+  readonly body: string
+  constructor(socket: Socket, head: string, body: string) {
+    this.socket = socket
+    this.head = head
+    this.body = body
+  }
+
+  /** Resolves when the connection is gone, whoever ended it. */
+  get closed(): Promise<unknown> {
+    return this.socket.closed
+      ? Promise.resolve()
+      : new Promise((resolve) => this.socket.once('close', resolve))
+  }
+
+  /** Resolves when the peer has made room, or is gone. */
+  drained(): Promise<void> {
+    return new Promise((resolve) => {
+      const settle = () => {
+        this.socket.off('drain', settle).off('close', settle)
+        resolve()
+      }
+      this.socket.on('drain', settle).on('close', settle)
+    })
+  }
+
+  /** Bytes as they are. */
+  raw(bytes: string | Uint8Array): this {
+    this.socket.write(bytes)
+    return this
+  }
+
+  /** The head of a chunked event stream, or of whatever the arguments say. */
+  open(headers = 'Content-Type: text/event-stream', status = '200 OK'): this {
+    return this.raw(`HTTP/1.1 ${status}\r\n${headers}\r\nTransfer-Encoding: chunked\r\n\r\n`)
+  }
+
+  /** One HTTP chunk. */
+  chunk(text: string | Uint8Array): this {
+    const bytes = Buffer.from(text)
+    return this.raw(
+      Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]),
+    )
+  }
+
+  /** One HTTP chunk for each event; what is no string is sent as JSON. */
+  data(...events: unknown[]): this {
+    for (const event of events) {
+      this.chunk(`data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`)
+    }
+    return this
+  }
+
+  /** The body is complete; the connection stays. */
+  end(): this {
+    return this.raw('0\r\n\r\n')
+  }
+
+  /** A whole answer with a length. */
+  answer(status: string, body: string, headers = 'Content-Type: application/json'): this {
+    return this.raw(
+      `HTTP/1.1 ${status}\r\n${headers}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    )
+  }
+
+  /** Does something again and again, as fast as the peer reads, until the connection is gone. */
+  every(intervalMs: number, act: () => unknown): this {
+    const again = async () => {
+      while (!this.socket.destroyed) {
+        act()
+        if (this.socket.writableNeedDrain) await this.drained()
+        await new Promise((resolve) => setTimeout(resolve, intervalMs))
+      }
+    }
+    void again()
+    return this
+  }
+
+  /** Closes the connection after what was written. */
+  fin(): void {
+    this.socket.end()
+  }
+
+  /** Waits until what was written is with the peer's system, then resets the connection. */
+  async reset(): Promise<void> {
+    await new Promise((resolve) => this.socket.write('', resolve))
+    this.socket.resetAndDestroy()
+  }
+}
+
+/**
+ * Starts an upstream on a free port of 127.0.0.1 that does with every request what the script says.
+ *
+ * @example await using upstream = await startUpstream((exchange) => exchange.open().data({ a: 1 }).reset())
+ */
+export async function startUpstream(script: UpstreamScript): Promise<ScriptedUpstream> {
+  const sockets = new Set<Socket>()
+  const exchanges: UpstreamExchange[] = []
+  const waiting: (() => void)[] = []
+  let connections = 0
+  const server = createServer((socket) => {
+    connections++
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket)).on('error', () => {})
+    readRequests(socket, (head, body) => {
+      const exchange = new UpstreamExchange(socket, head, body)
+      exchanges.push(exchange)
+      for (const wake of waiting.splice(0)) wake()
+      script(exchange)
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    exchanges,
+    get connections() {
+      return connections
+    },
+    get openConnections() {
+      return sockets.size
+    },
+    async exchange(index) {
+      while (exchanges.length <= index) await new Promise<void>((resolve) => waiting.push(resolve))
+      return exchanges[index] as UpstreamExchange
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+function readRequests(socket: Socket, onRequest: (head: string, body: string) => void): void {
+  let received = Buffer.alloc(0)
+  socket.on('data', (bytes: Buffer) => {
+    received = Buffer.concat([received, bytes])
+    for (;;) {
+      const headEnd = received.indexOf('\r\n\r\n')
+      if (headEnd === -1) return
+      const head = received.subarray(0, headEnd).toString()
+      const length = readBodyLength(head, received.subarray(headEnd + 4))
+      if (length === undefined || received.length < headEnd + 4 + length) return
+      const body = received.subarray(headEnd + 4, headEnd + 4 + length).toString()
+      received = received.subarray(headEnd + 4 + length)
+      onRequest(head, body)
+    }
+  })
+}
+
+function readBodyLength(head: string, rest: Buffer): number | undefined {
+  if (/\ntransfer-encoding: *chunked/i.test(head)) {
+    const end = rest.indexOf('0\r\n\r\n')
+    return end === -1 ? undefined : end + 5
+  }
+  return Number(head.match(/\ncontent-length: *(\d+)/i)?.[1] ?? 0)
+}

@@ -82,7 +82,7 @@ export class FollowedEvents {
 
   /** What the client of a stream that stops for `reason` still has to be told. */
   ending(reason: StreamError, message: string, options?: FailingOptions): SSEEvent[] {
-    if (reason === this.reported && this.reportedToClient) return []
+    if (this.reportedToClient) return []
     if (this.survives(reason)) return this.closing()
     return this.#followed.failing(reason, message, options)
   }

@@ -26,6 +26,8 @@ export class GuardedEvents {
   readonly #heartbeat: Heartbeat
   readonly #maxBufferedBytes: number
   #stopped = false
+  /** What is wrong, until the stream has been ended for it. */
+  #failure: StreamError | undefined
   /** A JSON document under the name of an event stream: nothing is put into it. */
   #isJson: boolean | undefined
 
@@ -52,14 +54,14 @@ export class GuardedEvents {
 
   /** Passes on what the handler writes. A failure found in it settles the stream. */
   write(chunk: unknown, ...rest: unknown[]): boolean {
-    if (this.followed.sawTerminal) return ignoreWrite(rest)
+    if (this.followed.sawTerminal || this.#failure) return ignoreWrite(rest)
     // Node says best what it does not take.
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
       return this.#own.write(chunk, ...(rest as []))
     const failure = this.#look(chunk, rest[0])
     this.#heartbeat.postpone()
     const more = this.#own.write(chunk as string, ...(rest as []))
-    if (failure) this.#timeouts.settle(failure)
+    if (failure) this.#fail(failure)
     else if (!more && !this.followed.sawTerminal) this.#wait()
     return more
   }
@@ -79,6 +81,7 @@ export class GuardedEvents {
    * @throws StreamError for an answer that is not complete
    */
   requireComplete(): void {
+    if (this.#failure) throw this.#failure
     this.#observed.end()
     const isCutAnyway = this.#options.recovery === false || this.#options.relay?.onTruncated === 'accept'
     if (isCutAnyway || this.#isJson || !this.followed.dialect.needsTerminal) return
@@ -139,7 +142,7 @@ export class GuardedEvents {
   }
 
   readonly #beat = (): void => {
-    if (this.#stopped || this.#isJson || !this.#observed.betweenEvents) return
+    if (this.#stopped || this.#failure || this.#isJson || !this.#observed.betweenEvents) return
     const { heartbeat: form } = this.#options.writer ?? {}
     const event = form === 'empty-delta' ? this.followed.emptyDelta() : undefined
     const text = event ? encodeEvent(event) : heartbeat
@@ -148,10 +151,19 @@ export class GuardedEvents {
     if (!this.#own.write(text)) this.#wait()
   }
 
+  /**
+   * Not in the turn in which the handler reads: a signal that aborts while the last of an answer is being read
+   * makes Node (20 to 26) emit an error on a kept socket that has no listener any more, and the process ends.
+   */
+  #fail(reason: StreamError): void {
+    this.#failure ??= reason
+    setImmediate(() => this.#timeouts.settle(this.#failure))
+  }
+
   #wait(): void {
     this.#heartbeat.hold()
     const stalled = backlogOf(this.#response) > this.#maxBufferedBytes
-    if (stalled) this.#timeouts.settle(new StreamError('client_stalled'))
+    if (stalled) this.#fail(new StreamError('client_stalled'))
     else if (this.#timeouts.phase !== 'drain') this.#timeouts.drainStarted(this.taken)
   }
 

@@ -318,7 +318,8 @@ class ResponseWriter implements SSEWriter {
     const message = `The client did not read: more than ${this.#maxBufferedBytes} bytes were waiting for it.`
     const reason = new StreamError('client_stalled', { message })
     this.#stop(reason)
-    this.#observer.onDisconnect?.(reason)
+    // Not in the turn of whoever writes: see GuardedEvents.
+    setImmediate(() => this.#observer.onDisconnect?.(reason))
   }
 
   readonly #responseClosed = (): void => {

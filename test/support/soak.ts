@@ -1,0 +1,219 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { handleStream, type StreamEnd, wrapApp } from '../../src/index.js'
+import { liveStreams } from '../../src/live-streams.js'
+import {
+  assertCleanEnding,
+  type FaultName,
+  faults,
+  RawClient,
+  startUpstream,
+  type UpstreamExchange,
+} from '../../src/testing/index.js'
+import { answerNaively } from './mounts.js'
+import { listen, upstreamClients } from './proxy.js'
+
+/** How the client of one stream behaves. */
+type Behaviour = 'reads' | 'leaves' | 'reads slowly' | 'never reads'
+
+/** Everything about one stream, drawn from the seed. */
+interface Plan {
+  id: string
+  fault: FaultName
+  behaviour: Behaviour
+  path: 'relay' | 'translate' | 'read' | 'guard'
+  client: keyof typeof upstreamClients
+  afterMs: number
+}
+
+export interface SoakReport {
+  streams: number
+  seconds: number
+  outcomes: Record<string, number>
+  /** What went wrong, one line each. */
+  wrong: string[]
+  heapGrowthBytes: number
+  /** Open timers and sockets that were not there before. */
+  left: Record<string, number>
+}
+
+const timeouts = { firstByteMs: 150, inactivityMs: 150, totalMs: 400, drainMs: 200, connectMs: 100 }
+const behaviours: Behaviour[] = ['reads', 'reads', 'reads', 'leaves', 'reads slowly', 'never reads']
+const paths: Plan['path'][] = ['relay', 'translate', 'read', 'guard']
+const faultNames = Object.keys(faults) as FaultName[]
+const clientNames = Object.keys(upstreamClients) as Plan['client'][]
+// A guarded handler passes half an event on before anybody knows that it is half, and says 200 without looking.
+const unlikeOthersInGuard: FaultName[] = [
+  'flood',
+  'halfEvent',
+  'endlessLine',
+  'jsonError',
+  'rateLimited',
+  'serverError',
+  'webPage',
+]
+
+/** Numbers from 0 to 1 that are the same for the same seed. (mulberry32) */
+function randomFrom(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** Runs mixed streams against random faults and clients, and counts what is lost and what is left. */
+export async function soak(streams: number, seed: number, concurrency = 40): Promise<SoakReport> {
+  const random = randomFrom(seed)
+  const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T
+  const wrong: string[] = []
+  const outcomes: Record<string, number> = {}
+  /** How often each stream was recorded; no more than a byte a stream, so that it is no growth itself. */
+  const recorded = new Uint8Array(streams)
+  const plans = new Map<string, Plan>()
+  const startedAt = performance.now()
+
+  await using upstream = await startUpstream((exchange: UpstreamExchange) => {
+    const [, fault = 'good'] = /^\S+ \/(\w+)/.exec(exchange.head) ?? []
+    return faults[fault as FaultName](exchange)
+  })
+  const onEnd = ({ outcome, requestId }: StreamEnd) => {
+    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
+    recorded[numberOf(requestId)] = (recorded[numberOf(requestId)] ?? 0) + 1
+  }
+  const planOf = (request: { headers: Record<string, unknown> }) =>
+    plans.get(String(request.headers['x-request-id'])) as Plan
+  const guard = wrapApp(
+    (request, response) =>
+      answerNaively({ stream: true }, `${upstream.url}/${planOf(request).fault}`, request, response),
+    { timeouts, onEnd, writer: { heartbeatMs: 50 } },
+  )
+  await using server = await listen((request, response) => {
+    const plan = planOf(request)
+    if (plan.path === 'guard') return guard(request, response)
+    const url = `${upstream.url}/${plan.fault}`
+    const options = { timeouts, onEnd, writer: { heartbeatMs: 50 } }
+    void handleStream(
+      response,
+      async (stream) => {
+        const source = upstreamClients[plan.client](url, stream)
+        if (plan.path === 'relay') await stream.relay(source)
+        else if (plan.path === 'translate') await stream.relay(source, (event) => event)
+        else for await (const { data } of stream.read(source)) await stream.writer.write({ data })
+      },
+      options,
+    )
+  })
+
+  async function run(plan: Plan): Promise<void> {
+    plans.set(plan.id, plan)
+    using client = new RawClient(server.port)
+    client.send({ headers: { 'X-Request-Id': plan.id }, body: { stream: true } })
+    if (plan.behaviour === 'reads') {
+      await client.finished()
+      check(plan, client)
+    } else if (plan.behaviour === 'never reads') client.socket.pause()
+    else {
+      const slowly = setInterval(() => {
+        client.socket.pause()
+        setTimeout(() => client.socket.resume(), 5)
+      }, 10)
+      if (plan.behaviour === 'leaves') clearInterval(slowly)
+      await new Promise((resolve) => setTimeout(resolve, plan.afterMs))
+      clearInterval(slowly)
+      client.reset()
+    }
+    while (recorded[numberOf(plan.id)] === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    plans.delete(plan.id)
+  }
+
+  function check(plan: Plan, client: RawClient): void {
+    const { fault, path } = plan
+    if (path === 'guard' && unlikeOthersInGuard.includes(fault)) return
+    try {
+      const error = assertCleanEnding(client)
+      const isGood = fault === 'good' || fault === 'splitUtf8'
+      if (isGood !== (error === undefined)) throw new Error(`told ${JSON.stringify(error)}`)
+      const text = client.data.map((data) => (data.startsWith('{') ? said(data) : '')).join('')
+      const begun = [
+        'good',
+        'resetMidStream',
+        'finMidStream',
+        'truncated',
+        'halfEvent',
+        'stalled',
+        'badChunkSize',
+      ]
+      // What undici still has in its queue when a connection is reset is lost; see docs/FETCH.md.
+      const maybeLost = fault === 'resetMidStream'
+      if (begun.includes(fault) && text !== 'Hello' && !maybeLost)
+        throw new Error(`said ${JSON.stringify(text)}`)
+    } catch (error) {
+      wrong.push(`${JSON.stringify(plan)}: ${(error as Error).message}`)
+    }
+  }
+
+  let next = 0
+  /** Runs streams up to this number, so many at a time. */
+  const runUntil = (until: number) =>
+    Promise.all(
+      Array.from({ length: concurrency }, async () => {
+        while (next < until) {
+          const id = `soak-${next++}`
+          const [fault, behaviour, path] = [pick(faultNames), pick(behaviours), pick(paths)]
+          await run({
+            id,
+            fault,
+            behaviour,
+            path,
+            client: pick(clientNames),
+            afterMs: Math.floor(random() * 300),
+          })
+        }
+      }),
+    )
+  await runUntil(Math.ceil(streams / 3))
+  const before = await settledHeap()
+  await runUntil(streams)
+  const after = await settledHeap()
+
+  recorded.forEach((times, number) => {
+    if (times !== 1) wrong.push(`stream ${number} was recorded ${times} times`)
+  })
+  const left = { streams: liveStreams().size, timers: activeTimers() }
+  return {
+    streams,
+    seconds: (performance.now() - startedAt) / 1_000,
+    outcomes,
+    wrong,
+    heapGrowthBytes: after - before,
+    left,
+  }
+}
+
+function numberOf(id: string): number {
+  return Number(id.slice('soak-'.length))
+}
+
+function said(data: string): string {
+  return JSON.parse(data).choices?.[0]?.delta?.content ?? ''
+}
+
+function activeTimers(): number {
+  return process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+}
+
+setFlagsFromString('--expose_gc')
+const collect = runInNewContext('gc') as () => void
+
+/** The heap when nothing is under way: what streams have left behind shows as growth. */
+async function settledHeap(): Promise<number> {
+  while (liveStreams().size > 0) await new Promise((resolve) => setTimeout(resolve, 20))
+  for (let pass = 0; pass < 4; pass++) {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    collect()
+  }
+  return process.memoryUsage().heapUsed
+}

@@ -1,5 +1,20 @@
 import { AssertionError } from 'node:assert'
-import type { RawClient } from './raw-client.js'
+
+/** What a client has received; a `RawClient` is one. */
+export interface ReceivedAnswer {
+  /** 0 as long as there is no head. */
+  readonly status: number
+  header(name: string): string | undefined
+  readonly bodyText: string
+  /** The data of each event. */
+  readonly data: readonly string[]
+  /** Whether the body was ended as the protocol ends one. */
+  readonly body: { readonly complete: boolean }
+  /** How the connection ended; `undefined` while it stands. */
+  readonly ending: string | undefined
+  /** All of it. */
+  readonly text: string
+}
 
 /** How a client was told that its request failed; `undefined` for a complete answer. */
 export interface ToldError {
@@ -17,7 +32,7 @@ export interface ToldError {
  * @returns the error it was told, or `undefined` for a complete answer
  * @throws AssertionError that says what is wrong and shows the end of what was received
  */
-export function assertCleanEnding(client: RawClient): ToldError | undefined {
+export function assertCleanEnding(client: ReceivedAnswer): ToldError | undefined {
   const { status } = client
   const demand = (holds: unknown, what: string): void => {
     if (holds) return

@@ -1,4 +1,4 @@
-export { assertCleanEnding, type ToldError } from './clean-ending.js'
+export { assertCleanEnding, type ReceivedAnswer, type ToldError } from './clean-ending.js'
 export { type FaultName, faults } from './faults.js'
 export { RawClient, type RawRequest, rawRequest } from './raw-client.js'
 export {

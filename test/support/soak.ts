@@ -76,6 +76,8 @@ export async function soak(streams: number, seed: number, concurrency = 40): Pro
   const startedAt = performance.now()
 
   await using upstream = await startUpstream((exchange: UpstreamExchange) => {
+    // What the upstream remembers would look like a leak.
+    upstream.exchanges.length = 0
     const [, fault = 'good'] = /^\S+ \/(\w+)/.exec(exchange.head) ?? []
     return faults[fault as FaultName](exchange)
   })

@@ -1,0 +1,143 @@
+import { describe, expect, test } from 'vitest'
+import type { HandleStreamOptions } from '../src/index.js'
+import {
+  assertCleanEnding,
+  type FaultName,
+  faults,
+  startUpstream,
+  type UpstreamScript,
+} from '../src/testing/index.js'
+import { chatAnswer, chatChunk } from './support/chat.js'
+import { startHttp2Proxy } from './support/http2-client.js'
+import { upstreamClients } from './support/proxy.js'
+
+const { http } = upstreamClients
+
+/** One upstream that does what the script says, and a proxy that answers in HTTP/2. */
+async function scene(script: UpstreamScript, options: HandleStreamOptions = {}) {
+  const upstream = await startUpstream(script)
+  const proxy = await startHttp2Proxy((stream) => stream.relay(http(upstream.url, stream)), options)
+  return {
+    upstream,
+    ...proxy,
+    async [Symbol.asyncDispose]() {
+      await proxy[Symbol.asyncDispose]()
+      await upstream[Symbol.asyncDispose]()
+    },
+  }
+}
+
+const modes: [string, FaultName, { status: number; code: string; text?: string }][] = [
+  ['FM-03', 'silent', { status: 504, code: 'upstream_first_byte_timeout' }],
+  ['FM-04', 'headOnly', { status: 504, code: 'upstream_first_byte_timeout' }],
+  ['FM-06', 'stalled', { status: 200, code: 'upstream_inactivity_timeout', text: 'Hello' }],
+  ['FM-08', 'drip', { status: 200, code: 'request_timeout_total' }],
+  ['FM-12', 'finBeforeHead', { status: 503, code: 'connection_reset' }],
+  ['FM-14', 'resetBeforeHead', { status: 503, code: 'connection_reset' }],
+  ['FM-15', 'finMidStream', { status: 200, code: 'connection_reset', text: 'Hello' }],
+  ['FM-15', 'resetMidStream', { status: 200, code: 'connection_reset', text: 'Hello' }],
+  ['FM-16', 'shortBody', { status: 200, code: 'connection_reset', text: 'Hello' }],
+  ['FM-17', 'truncated', { status: 200, code: 'upstream_truncated', text: 'Hello' }],
+  ['FM-18', 'garbage', { status: 502, code: 'upstream_protocol_error' }],
+  // All of it in one segment: node:http then says no more than that the connection broke.
+  ['FM-18', 'badChunkSize', { status: 200, code: 'connection_reset', text: 'Hello' }],
+  ['FM-19', 'rateLimited', { status: 429, code: 'rate_limit_exceeded' }],
+  ['FM-20', 'serverError', { status: 500, code: 'upstream_error' }],
+  ['FM-21', 'errorEvent', { status: 503, code: 'upstream_error' }],
+]
+
+test.each(modes)('%s, HTTP/2: %s', async (_mode, fault, { status, code, text }) => {
+  const timeouts = { firstByteMs: 250, inactivityMs: 250, totalMs: 700 }
+  await using s = await scene(faults[fault], { timeouts })
+  const client = await s.ask().finished()
+  expect(assertCleanEnding(client)).toMatchObject({ status, code })
+  if (text)
+    expect(
+      client.data
+        .slice(0, -1)
+        .map((data) => JSON.parse(data).choices[0].delta.content)
+        .join(''),
+    ).toBe(text)
+  for (const name of ['connection', 'keep-alive', 'transfer-encoding'])
+    expect(client.header(name)).toBeUndefined()
+})
+
+describe('HTTP/2, the client', () => {
+  test('FM-22: leaves before the head: the upstream is let go', async () => {
+    await using s = await scene(() => {})
+    const client = s.ask()
+    const upstream = await s.upstream.exchange(0)
+    client.stream.close(8)
+    await upstream.closed
+    expect(await s.end()).toMatchObject({ outcome: 'client_gone', status: undefined })
+  })
+
+  test('FM-23, FM-38: leaves mid-stream: no write after, the upstream is let go', async () => {
+    await using s = await scene((exchange) => exchange.open().data(chatChunk('Hi')))
+    const client = await s.ask().received('Hi')
+    client.stream.close(8)
+    await (await s.upstream.exchange(0)).closed
+    expect(await s.end()).toMatchObject({ outcome: 'client_gone', events: 1 })
+  })
+
+  test.each([
+    ['FM-25: leaves while the proxy waits for it to read', true],
+    ['FM-27: stops reading: it is let go at drainMs, and the upstream is not blamed', false],
+  ])('%s', async (_mode, leaves) => {
+    await using s = await scene(faults.flood, {
+      timeouts: { drainMs: 300, inactivityMs: 100, firstByteMs: 100 },
+    })
+    const client = s.ask()
+    client.stream.pause()
+    if (leaves) setTimeout(() => client.stream.close(8), 100)
+    expect(await s.end()).toMatchObject({ outcome: leaves ? 'client_gone' : 'client_stalled' })
+    await (await s.upstream.exchange(0)).closed
+  })
+
+  test('FM-28: reads slowly: the stream completes', async () => {
+    const piece = 'x'.repeat(64 * 1024)
+    await using s = await scene(
+      (exchange) =>
+        exchange
+          .open()
+          .data(...chatAnswer(...Array<string>(30).fill(piece)))
+          .end(),
+      { timeouts: { inactivityMs: 150, drainMs: 1_000 } },
+    )
+    const client = s.ask()
+    const slowly = setInterval(() => {
+      client.stream.pause()
+      setTimeout(() => client.stream.resume(), 15)
+    }, 30)
+    await client.finished()
+    clearInterval(slowly)
+    expect(assertCleanEnding(client)).toBeUndefined()
+    expect(client.data).toHaveLength(32)
+  })
+})
+
+test('HTTP/2, FM-11: a reset after the terminal event is a normal end', async () => {
+  await using s = await scene(async (exchange) => {
+    exchange.open().data(...chatAnswer('Hi'))
+    await exchange.reset()
+  })
+  expect(assertCleanEnding(await s.ask().finished())).toBeUndefined()
+  expect(await s.end()).toMatchObject({ outcome: 'completed' })
+})
+
+test('HTTP/2, FM-32, FM-33: the caller aborts, before and in mid-stream', async () => {
+  for (const early of [true, false]) {
+    const controller = new AbortController()
+    if (early) controller.abort(new Error('mine'))
+    await using s = await scene((exchange) => exchange.open().data(chatChunk('Hi')), {
+      signal: controller.signal,
+    })
+    const client = s.ask()
+    if (!early) {
+      await client.received('Hi')
+      controller.abort(new Error('mine'))
+    }
+    expect(assertCleanEnding(await client.finished())).toMatchObject({ code: 'request_aborted' })
+    expect(s.upstream.exchanges).toHaveLength(early ? 0 : 1)
+  }
+})

@@ -9,6 +9,7 @@ import type { EventSourceMessage } from './event-stream-parser.js'
 import { requestIdOf } from './exchange.js'
 import { FollowedEvents } from './followed-events.js'
 import { type OpenAttempt, openUpstream, type RetryOptions } from './open-upstream.js'
+import { warnOfOwnTimer } from './own-timers.js'
 import { type EventMap, type RelayResult, type RelaySink, relayInto } from './relay-event-stream.js'
 import type { SSEEvent } from './sse-encode.js'
 import { createSSEWriter, type SSEWriter } from './sse-writer.js'
@@ -149,6 +150,7 @@ export class ActiveStream implements Stream {
     const upstream = await this.timeouts.run(Promise.resolve(source))
     this.#adopted = true
     this.upstreams.adopt(upstream)
+    warnOfOwnTimer(upstream)
     return upstream
   }
 

@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { inspect } from 'node:util'
+import axios from 'axios'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import {
   channels,
@@ -546,4 +547,23 @@ describe('for odd clients', () => {
     using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
     expect(client.header('x-vercel-ai-ui-message-stream')).toBe('v1')
   })
+})
+
+test('an axios with a timer of its own is warned of, once', async () => {
+  const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  await using upstream = await startUpstream((exchange) =>
+    exchange
+      .open()
+      .data(...chatAnswer('Hi'))
+      .end(),
+  )
+  await using proxy = await startProxy(async ({ relay, signal }) => {
+    await relay(
+      await axios.post(upstream.url, undefined, { responseType: 'stream', signal, timeout: 54_321 }),
+    )
+  })
+  for (let times = 0; times < 2; times++) await (await ask(proxy.port).finished())[Symbol.dispose]()
+  expect(
+    warn.mock.calls.map(([message]) => String(message)).filter((message) => message.includes('54321')),
+  ).toEqual([expect.stringContaining('hand it timeout: 0')])
 })

@@ -1,0 +1,1 @@
+export { forAwait as start } from './unhang.mjs'

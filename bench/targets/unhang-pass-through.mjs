@@ -1,0 +1,1 @@
+export { passThrough as start } from './unhang.mjs'

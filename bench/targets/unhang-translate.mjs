@@ -1,0 +1,1 @@
+export { translate as start } from './unhang.mjs'

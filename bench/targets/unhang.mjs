@@ -1,0 +1,30 @@
+import { createServer } from 'node:http'
+import { handleStream } from 'unhang'
+import { callUpstream } from './call-upstream.mjs'
+
+const head = { id: 'chatcmpl-bench', object: 'chat.completion.chunk', created: 1, model: 'bench' }
+const toChunk = ({ data }) => {
+  const { output } = JSON.parse(data)
+  if (output !== null)
+    return { data: { ...head, choices: [{ index: 0, delta: { content: output }, finish_reason: null }] } }
+  const finish = { ...head, choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }
+  return [{ data: finish }, { data: '[DONE]' }]
+}
+
+/** A server that fills each stream in one of the ways of unhang. */
+const serve =
+  (fill) =>
+  ({ upstreamPort }) =>
+    createServer((request, response) => {
+      handleStream(response, (stream) =>
+        fill(stream, callUpstream(upstreamPort, request.url, { signal: stream.signal })),
+      )
+    })
+
+export const translate = serve((stream, upstream) => stream.relay(upstream, toChunk))
+export const passThrough = serve((stream, upstream) => stream.relay(upstream))
+export const forAwait = serve(async (stream, upstream) => {
+  for await (const event of stream.read(upstream)) {
+    for (const each of [toChunk(event)].flat()) await stream.writer.write(each)
+  }
+})

@@ -1,18 +1,25 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
-import { isClientRetry, withinClientTimeout } from './client-timeout.js'
+import { clientWaitsMs, isClientRetry, withinClientTimeout } from './client-timeout.js'
 import { channels, log } from './diagnostics.js'
-import { recognizeDialect, selectDialect } from './dialects.js'
+import { recognizeDialect, selectDialect, toAnswerEvents } from './dialects.js'
 import { requestPath } from './error-response.js'
 import { StreamError, StreamTimeoutError } from './errors.js'
 import { readEventStream } from './event-stream.js'
 import type { EventSourceMessage } from './event-stream-parser.js'
 import { requestIdOf } from './exchange.js'
 import { FollowedEvents } from './followed-events.js'
-import { type OpenAttempt, openUpstream, type RetryOptions } from './open-upstream.js'
+import { readFailure } from './open-event-stream.js'
+import {
+  type OpenAttempt,
+  type OpenUpstreamContext,
+  openUpstream,
+  type RetryOptions,
+} from './open-upstream.js'
 import { warnOfOwnTimer } from './own-timers.js'
 import { type EventMap, type RelayResult, type RelaySink, relayInto } from './relay-event-stream.js'
 import type { SSEEvent } from './sse-encode.js'
 import { createSSEWriter, type SSEWriter } from './sse-writer.js'
+import { checkWriterOptions } from './sse-writer-options.js'
 import type { EventRole } from './stream-dialect.js'
 import type { StreamOptions } from './stream-options.js'
 import { TimeoutCoordinator } from './timeout-coordinator.js'
@@ -63,7 +70,8 @@ export class ActiveStream implements Stream {
   readonly upstreams: Upstreams
   /** Resolves when the terminal event has been written. */
   readonly terminal: Promise<void>
-  readonly #isClientRetry: boolean
+  /** What the client says of its patience, and when it gets its head. */
+  readonly #client: Pick<OpenUpstreamContext, 'isClientRetry' | 'clientWaitsMs' | 'commitAfterMs'>
   readonly #relays: Promise<RelayResult>[] = []
   readonly #relay: ActiveStreamOptions['relay']
   /** Events that came from upstreams. */
@@ -85,10 +93,18 @@ export class ActiveStream implements Stream {
       channels.cleanup.publish({ requestId: this.requestId, report })
     })
     const { headers: requestHeaders = {} } = (response.req ?? {}) as { headers?: IncomingHttpHeaders }
-    this.#isClientRetry = isClientRetry(requestHeaders)
+    this.#client = {
+      isClientRetry: isClientRetry(requestHeaders),
+      clientWaitsMs: clientWaitsMs(requestHeaders),
+      commitAfterMs: checkWriterOptions(options.writer ?? {}).commitAfterMs,
+    }
     const profile = selectTimeoutProfile({ streaming: true, model }, advancedModels ? { advancedModels } : {})
     const inForce = withinClientTimeout(resolveTimeouts(options.timeouts, profile), requestHeaders)
-    const timeouts = new TimeoutCoordinator(undefined, { defaults: inForce, signal: options.signal })
+    const timeouts = new TimeoutCoordinator(undefined, {
+      defaults: inForce,
+      signal: options.signal,
+      headWithinMs: this.#client.clientWaitsMs,
+    })
     timeouts.onSettled(this.#settled)
     this.timeouts = timeouts
     const { headers } = options.writer ?? {}
@@ -118,7 +134,7 @@ export class ActiveStream implements Stream {
     const { timeouts, writer } = this
     const context = {
       timeouts,
-      isClientRetry: this.#isClientRetry,
+      ...this.#client,
       committed: () => writer.committed || writer.events > 0,
     }
     return openUpstream(open, context, retry)
@@ -147,11 +163,19 @@ export class ActiveStream implements Stream {
 
   /** A call that is still on its way may be aborted before anybody looks at it: `run` does. */
   async #adopt(source: UpstreamSource | PromiseLike<UpstreamSource>): Promise<UpstreamSource> {
-    const upstream = await this.timeouts.run(Promise.resolve(source))
+    const upstream = await this.timeouts.run(Promise.resolve(source)).catch((error) => this.#failed(error))
     this.#adopted = true
     this.upstreams.adopt(upstream)
     warnOfOwnTimer(upstream)
     return upstream
+  }
+
+  /** A client that throws for a status has left the answer to somebody. */
+  async #failed(error: unknown): Promise<never> {
+    const { response } = Object(error) as { response?: unknown }
+    if (typeof response !== 'object' || response === null) throw error
+    this.upstreams.adopt(response)
+    throw await readFailure(error, { signal: this.signal, onChunk: this.#touch })
   }
 
   readonly relay = (
@@ -203,7 +227,7 @@ export class ActiveStream implements Stream {
       signal: stream.signal,
       write: (event) => stream.writer.write(event),
       observe: (event) => stream.#pass(event),
-      toEvents: (answer) => stream.followed.dialect.answers?.toEvents(answer),
+      toEvents: (answer) => toAnswerEvents(answer, stream.followed.dialect),
       forward: (bytes, events) => stream.#forward(bytes, events),
       get committed() {
         return stream.writer.committed || stream.writer.events > 0
@@ -232,7 +256,6 @@ export class ActiveStream implements Stream {
 
   /** Looks at an event whose bytes are passed on as they are. */
   #pass(event: SSEEvent): EventRole | undefined {
-    if (this.followed.sawTerminal) return 'terminal'
     const role = this.followed.observe(event)
     if (role === 'content') this.timeouts.content()
     return role

@@ -39,6 +39,7 @@ export const messageAnswerForm: AnswerForm = {
   toEvents(answer) {
     const message = jsonOf<Message>(answer)
     if (message?.type !== 'message' || !Array.isArray(message.content)) return undefined
+    if (!message.content.every((block) => typeof block === 'object' && block !== null)) return undefined
     const { content, stop_reason, stop_sequence = null, usage } = message
     const start = { ...message, content: [], stop_reason: null, stop_sequence: null }
     return [
@@ -71,7 +72,7 @@ function blockEvents(block: Block, index: number): { type: string }[] {
 
 class CollectedMessage implements CollectedAnswer {
   #message: Partial<Message> = {}
-  readonly #blocks: Block[] = []
+  readonly #blocks = new Map<number, Block>()
   readonly #inputs = new Map<number, string>()
 
   add({ data }: SSEEvent): void {
@@ -79,7 +80,7 @@ class CollectedMessage implements CollectedAnswer {
     if (!event) return
     const { type, index = 0, message, content_block: block, delta, usage } = event
     if (type === 'message_start') this.#message = { ...message }
-    else if (type === 'content_block_start' && block) this.#blocks[index] = { ...block }
+    else if (type === 'content_block_start' && block) this.#blocks.set(Number(index), { ...block })
     else if (type === 'content_block_delta' && delta) this.#addDelta(index, delta)
     else if (type === 'message_delta') {
       Object.assign(this.#message, delta, { usage: { ...this.#message.usage, ...usage } })
@@ -88,10 +89,10 @@ class CollectedMessage implements CollectedAnswer {
 
   get answer(): unknown {
     for (const [index, text] of this.#inputs) {
-      const block = this.#blocks[index]
+      const block = this.#blocks.get(index)
       if (block) block.input = jsonOf(text) ?? {}
     }
-    return { ...this.#message, content: this.#blocks.filter(Boolean) }
+    return { ...this.#message, content: [...this.#blocks.values()] }
   }
 
   #addDelta(index: number, { type, ...delta }: Block): void {
@@ -99,8 +100,13 @@ class CollectedMessage implements CollectedAnswer {
       this.#inputs.set(index, `${this.#inputs.get(index) ?? ''}${delta.partial_json}`)
       return
     }
-    const block = this.#blocks[index]
+    const block = this.#blocks.get(index)
     if (!block) return
+    if (type === 'citations_delta') {
+      const { citations } = block
+      block.citations = [...(Array.isArray(citations) ? citations : []), delta.citation]
+      return
+    }
     for (const [field, value] of Object.entries(delta)) {
       const before = block[field]
       block[field] = typeof before === 'string' && typeof value === 'string' ? before + value : value

@@ -33,7 +33,7 @@ interface Completion {
 export const chatAnswerForm: AnswerForm = {
   toEvents(answer) {
     const { object, choices, usage, ...rest } = jsonOf<Completion>(answer) ?? {}
-    if (!Array.isArray(choices) || choices.length === 0) return undefined
+    if (!Array.isArray(choices) || choices.length === 0 || !choices.every(isObject)) return undefined
     const isText = choices.every(({ message }) => message === undefined)
     const head = { ...rest, object: isText ? 'text_completion' : 'chat.completion.chunk' }
     const chunk = (choice: Choice): SSEEvent => ({ data: { ...head, choices: [choice] } })
@@ -63,68 +63,91 @@ function numbered(message: Message): Message {
 class CollectedCompletion implements CollectedAnswer {
   #head: Partial<Completion> | undefined
   #usage: unknown
-  readonly #choices = new Map<number, Choice>()
+  readonly #choices = new Map<number, CollectedChoice>()
 
   add({ data }: SSEEvent): void {
     const chunk = jsonOf<Completion>(data)
     if (!chunk) return
     const { choices, usage, ...head } = chunk
-    this.#head ??= head
+    // Some begin with a chunk that has everything but its id.
+    if (!this.#head?.id) this.#head = head
     this.#usage = usage ?? this.#usage
     for (const choice of Array.isArray(choices) ? choices : []) {
-      if (typeof choice === 'object' && choice !== null) this.#addChoice(choice)
+      if (!isObject(choice)) continue
+      const { index = 0 } = choice
+      const collected = this.#choices.get(index) ?? new CollectedChoice(index)
+      this.#choices.set(index, collected)
+      collected.add(choice)
     }
   }
 
   get answer(): unknown {
     const isText = this.#head?.object === 'text_completion'
+    const choices = [...this.#choices.values()].sort((a, b) => a.index - b.index)
     return {
       ...this.#head,
       object: isText ? 'text_completion' : 'chat.completion',
-      choices: [...this.#choices.values()].sort((a, b) => (a.index ?? 0) - (b.index ?? 0)),
+      choices: choices.map((choice) => choice.answer),
       ...(this.#usage ? { usage: this.#usage } : {}),
     }
   }
+}
 
-  #addChoice({ index = 0, delta, text, finish_reason: finishReason, ...more }: Choice): void {
-    const isText = text !== undefined
-    const begun: Choice = isText
-      ? { index, text: '', finish_reason: null }
-      : { index, message: { role: 'assistant', content: null }, finish_reason: null }
-    const choice = this.#choices.get(index) ?? begun
-    this.#choices.set(index, choice)
-    Object.assign(choice, more)
-    if (finishReason) choice.finish_reason = finishReason
-    if (isText) choice.text = `${choice.text}${text}`
-    else if (choice.message && delta) merge(choice.message, delta)
+class CollectedChoice {
+  readonly index: number
+  #more: Message = {}
+  #text: string | undefined
+  #finishReason: unknown = null
+  readonly #message: Message = { role: 'assistant', content: null }
+  /** By the number that each says it has, wherever an upstream begins to count. */
+  readonly #calls = new Map<unknown, Message>()
+
+  constructor(index: number) {
+    this.index = index
+  }
+
+  add({ index: _index, delta, text, finish_reason: finishReason, ...more }: Choice): void {
+    merge(this.#more, more)
+    this.#finishReason = finishReason || this.#finishReason
+    if (typeof text === 'string') this.#text = `${this.#text ?? ''}${text}`
+    if (!isObject(delta)) return
+    const { tool_calls: calls, ...said } = delta
+    merge(this.#message, said)
+    for (const call of Array.isArray(calls) ? calls : []) {
+      if (!isObject(call)) continue
+      const { index = this.#calls.size, ...piece } = call
+      const known = this.#calls.get(index) ?? {}
+      this.#calls.set(index, known)
+      merge(known, piece)
+    }
+  }
+
+  get answer(): object {
+    const { index } = this
+    const end = { ...this.#more, finish_reason: this.#finishReason }
+    if (this.#text !== undefined) return { index, text: this.#text, ...end }
+    const calls = this.#calls.size > 0 ? { tool_calls: [...this.#calls.values()] } : {}
+    return { index, message: { ...this.#message, ...calls }, ...end }
   }
 }
 
-/** Adds a delta to what has been said: text to text, the calls of tools by their number. */
-function merge(said: Message, delta: Message): void {
-  for (const [name, value] of Object.entries(delta)) {
+/** Adds a piece to what has been said: text to text, items to items. */
+function merge(said: Message, piece: Message): void {
+  for (const [name, value] of Object.entries(piece)) {
     const before = said[name]
     // An empty beginning is no content yet: a message that only calls tools has none.
-    if (value === null || value === undefined || (name === 'content' && value === '')) continue
-    if (name === '__proto__') continue
-    if (name === 'role') said.role = value
-    else if (name === 'tool_calls' && Array.isArray(value)) said.tool_calls = mergeCalls(before, value)
-    else if (typeof value === 'string' && typeof before === 'string' && name !== 'id' && name !== 'type') {
+    const isNothing = value === undefined || (name === 'content' && value === '')
+    if (isNothing || name === '__proto__' || (value === null && before !== undefined)) continue
+    if (typeof value === 'string' && typeof before === 'string' && !fixed.has(name))
       said[name] = before + value
-    } else if (isObject(value) && isObject(before)) merge(before, value)
+    else if (Array.isArray(value) && Array.isArray(before)) said[name] = [...before, ...value]
+    else if (isObject(value) && isObject(before)) merge(before, value)
     else said[name] = structuredClone(value)
   }
 }
 
-function mergeCalls(before: unknown, deltas: readonly (Message & { index?: number })[]): Message[] {
-  const calls = Array.isArray(before) ? (before as Message[]) : []
-  for (const { index = calls.length, ...delta } of deltas) {
-    const place = Math.min(index, calls.length)
-    calls[place] ??= {}
-    merge(calls[place], delta)
-  }
-  return calls
-}
+/** What is said once, and again perhaps, but never in pieces. */
+const fixed = new Set(['id', 'type', 'role', 'object'])
 
 function isObject(value: unknown): value is Message {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

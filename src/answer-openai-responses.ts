@@ -31,6 +31,7 @@ export const responseAnswerForm: AnswerForm = {
   toEvents(answer) {
     const response = jsonOf<ResponseAnswer>(answer)
     if (response?.object !== 'response' || !Array.isArray(response.output)) return undefined
+    if (!response.output.every((item) => typeof item === 'object' && item !== null)) return undefined
     const begun = { ...response, status: 'in_progress', output: [] }
     const status =
       response.status === 'incomplete' || response.status === 'failed' ? response.status : 'completed'

@@ -14,12 +14,17 @@ export function withinClientTimeout(
   timeouts: ResolvedTimeouts,
   headers: IncomingHttpHeaders,
 ): ResolvedTimeouts {
+  const firstByteMs = Math.min(timeouts.firstByteMs, clientWaitsMs(headers))
+  if (firstByteMs === timeouts.firstByteMs) return timeouts
+  return { ...timeouts, firstByteMs, connectMs: Math.min(timeouts.connectMs, firstByteMs) }
+}
+
+/** How long the client waits for the head, less the time to tell it; `Infinity` if it does not say. */
+export function clientWaitsMs(headers: IncomingHttpHeaders): number {
   const waitsMs = Number(headers['x-stainless-timeout']) * 1_000
   // "0" is what becomes of a fraction of a second.
-  if (!Number.isFinite(waitsMs) || waitsMs <= 0) return timeouts
-  const inTimeMs = Math.max(shortestMs, waitsMs - Math.max(leastMarginMs, waitsMs * 0.02))
-  const firstByteMs = Math.min(timeouts.firstByteMs, inTimeMs)
-  return { ...timeouts, firstByteMs, connectMs: Math.min(timeouts.connectMs, firstByteMs) }
+  if (!Number.isFinite(waitsMs) || waitsMs <= 0) return Number.POSITIVE_INFINITY
+  return Math.max(shortestMs, waitsMs - Math.max(leastMarginMs, waitsMs * 0.02))
 }
 
 /** Whether the client is calling again: what we did then as well would multiply. */

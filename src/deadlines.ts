@@ -21,6 +21,9 @@ const byPrecedence: readonly TimeoutPhase[] = [
 export class Deadlines {
   readonly #startedAt: number
   #attemptAt: number
+  readonly #headBy: number
+  /** `Infinity` once something has been written. */
+  #wroteAt = 0
   #connectingSince = never
   #connection = 0
   #lastByteAt = never
@@ -34,10 +37,11 @@ export class Deadlines {
   firstWriteAt: number | undefined
   longestGapMs = 0
 
-  constructor(timeouts: ResolvedTimeouts, startedAt: number) {
+  constructor(timeouts: ResolvedTimeouts, startedAt: number, headWithinMs = never) {
     this.#timeouts = timeouts
     this.#startedAt = startedAt
     this.#attemptAt = startedAt
+    this.#headBy = startedAt + headWithinMs
   }
 
   get phase(): TimeoutPhase {
@@ -51,6 +55,8 @@ export class Deadlines {
   wrote(now: number): void {
     this.firstWriteAt ??= now
     if (this.firstByteAt === never) this.#attemptAt = now
+    // The head is out: the client waits for it no more.
+    this.#wroteAt = never
   }
 
   attemptStarted(now: number): void {
@@ -148,7 +154,8 @@ export class Deadlines {
       case 'connect':
         return this.#connectingSince + timeouts.connectMs
       case 'firstByte':
-        return this.firstByteAt === never ? this.#attemptAt + timeouts.firstByteMs : never
+        if (this.firstByteAt !== never) return never
+        return Math.min(this.#attemptAt + timeouts.firstByteMs, Math.max(this.#headBy, this.#wroteAt))
       case 'firstEvent':
         return this.#lastContentAt === never ? this.#attemptAt + timeouts.firstEventMs : never
       case 'inactivity':

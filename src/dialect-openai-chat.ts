@@ -38,13 +38,14 @@ class ChatStream implements FollowedStream {
   #first: Chunk | undefined
   #terminal = false
   #finished = false
+  #goesOn = false
   /** Choices that have begun and have no `finish_reason` yet. */
   readonly #open = new Set<unknown>()
   /** Some upstreams send one more, empty delta after it. */
   readonly #closed = new Set<unknown>()
 
   get complete(): boolean {
-    return this.#terminal || (this.#finished && this.#open.size === 0)
+    return this.#terminal || (this.#finished && this.#open.size === 0 && !this.#goesOn)
   }
 
   observe({ data }: SSEEvent): EventRole {
@@ -59,8 +60,10 @@ class ChatStream implements FollowedStream {
     let role: EventRole = 'other'
     for (const choice of Array.isArray(chunk.choices) ? (chunk.choices as Choice[]) : []) {
       if (typeof choice !== 'object' || choice === null) continue
-      this.#follow(choice)
-      if (hasContent(choice)) role = 'content'
+      if (choice.finish_reason === 'error') return 'error'
+      const isContent = hasContent(choice)
+      this.#follow(choice, isContent)
+      if (isContent) role = 'content'
     }
     return role
   }
@@ -84,9 +87,10 @@ class ChatStream implements FollowedStream {
     return [{ data: { ...frame, choices } }, ...(doneAfterError ? [{ data: '[DONE]' }] : [])]
   }
 
-  #follow({ index = 0, finish_reason: finishReason }: Choice): void {
-    // A reason of "error" is an ending, but not of a complete answer.
-    if (typeof finishReason === 'string' && finishReason !== 'error') {
+  #follow({ index = 0, finish_reason: finishReason }: Choice, isContent: boolean): void {
+    // An upstream that says so and goes on says it with each chunk: then only [DONE] is an end.
+    if (isContent && this.#closed.has(index)) this.#goesOn = true
+    if (typeof finishReason === 'string' && finishReason !== '') {
       this.#open.delete(index)
       this.#closed.add(index)
       this.#finished = true

@@ -1,4 +1,6 @@
 import type { StreamError } from './errors.js'
+import { jsonOf } from './event-json.js'
+import type { SSEEvent } from './sse-encode.js'
 import type { StreamDialect } from './stream-dialect.js'
 
 /** The error object of the OpenAI API, which most clients of any API can read. */
@@ -13,7 +15,7 @@ function errorType(status: number): string {
   return status >= 500 || status === 499 ? 'server_error' : 'invalid_request_error'
 }
 
-/** Any event stream: it is complete when it ends, and an event named `error` says that it failed. */
+/** Any event stream: it is complete when it ends; an event named `error` tells its client that it failed. */
 export const plain: StreamDialect = {
   name: 'plain',
   needsTerminal: false,
@@ -21,10 +23,24 @@ export const plain: StreamDialect = {
     error: openaiError(error, message),
     ...(requestId ? { request_id: requestId } : {}),
   }),
-  follow: () => ({
-    observe: () => 'content',
-    complete: false,
-    closing: () => [],
-    failing: (error, message) => [{ event: 'error', data: { message, code: error.code } }],
-  }),
+  follow: () => {
+    let begun = false
+    return {
+      // Only where the first answer should be: later an app may call its own events what it likes.
+      observe(event) {
+        const isError = !begun && reportsError(event)
+        begun = true
+        return isError ? 'error' : 'content'
+      },
+      complete: false,
+      closing: () => [],
+      failing: ({ code }, message) => [{ event: 'error', data: { message, code } }],
+    }
+  },
+}
+
+function reportsError({ event, data }: SSEEvent): boolean {
+  if (event === 'error') return true
+  const mayBeError = typeof data !== 'string' || data.includes('"error"')
+  return mayBeError && Boolean(jsonOf<{ error: unknown }>(data)?.error)
 }

@@ -48,3 +48,13 @@ export function recognizeDialect({ data }: SSEEvent): StreamDialect | undefined 
 export function dialectOfHead(response: { hasHeader(name: string): boolean }): StreamDialect | undefined {
   return response.hasHeader('x-vercel-ai-ui-message-stream') ? aiSdkUi : undefined
 }
+
+/** A whole answer as events: in the dialect of the stream, or, where nobody knows that, of the one it fits. */
+export function toAnswerEvents(answer: unknown, { name, answers }: StreamDialect): SSEEvent[] | undefined {
+  if (answers || name !== plain.name) return answers?.toEvents(answer)
+  for (const dialect of [openaiChat, openaiResponses, anthropic]) {
+    const events = dialect.answers?.toEvents(answer)
+    if (events) return events
+  }
+  return undefined
+}

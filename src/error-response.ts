@@ -87,6 +87,8 @@ function sendErrorBody(
   if (requestId && !response.hasHeader('x-request-id')) response.setHeader('x-request-id', requestId)
   const retryAfter = (isUpstreamError(reason) && reason.retryAfter) || reason.retryAfterSeconds
   if (retryAfter) response.setHeader('retry-after', retryAfter)
+  if (isUpstreamError(reason) && reason.retryAfterMs)
+    response.setHeader('retry-after-ms', reason.retryAfterMs)
   if (reason.retryable !== undefined) response.setHeader('x-should-retry', String(reason.retryable))
   if (reason.outcome === 'shutdown' && response.req?.httpVersionMajor === 1) {
     response.setHeader('connection', 'close')

@@ -170,6 +170,10 @@ export interface UpstreamErrorOptions {
   status?: number | undefined
   /** The upstream's `Retry-After`, passed on as it is. */
   retryAfter?: string | undefined
+  /** The upstream's `retry-after-ms`, passed on as it is. */
+  retryAfterMs?: string | undefined
+  /** The upstream's `x-should-retry`, passed on as it is. */
+  shouldRetry?: string | undefined
   /** What the upstream said. For logs only: it is shown to the client by `exposeDetails` alone. */
   detail?: string | undefined
   cause?: unknown
@@ -180,18 +184,21 @@ export class UpstreamError extends StreamError {
   override readonly name = 'UpstreamError'
   readonly upstreamStatus: number | undefined
   readonly retryAfter: string | undefined
+  readonly retryAfterMs: string | undefined
   /** What the upstream said; not enumerable, so that it is in no log by accident. */
   declare readonly detail: string | undefined
 
-  constructor({ status, retryAfter, detail, cause }: UpstreamErrorOptions = {}) {
+  constructor({ status, retryAfter, retryAfterMs, shouldRetry, detail, cause }: UpstreamErrorOptions = {}) {
     const passedOn = status !== undefined && status >= 400 && status <= 599
     super('upstream_error', {
       ...(passedOn ? { status, message: `The upstream answered with status ${status}.` } : {}),
       ...(status === 429 ? { code: 'rate_limit_exceeded' } : {}),
+      ...(shouldRetry === 'true' || shouldRetry === 'false' ? { retryable: shouldRetry === 'true' } : {}),
       ...(cause ? { cause } : {}),
     })
     this.upstreamStatus = status
     this.retryAfter = retryAfter
+    this.retryAfterMs = retryAfterMs
     Object.defineProperty(this, 'detail', { value: detail })
   }
 }

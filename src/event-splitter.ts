@@ -2,6 +2,8 @@ const lineFeed = 10
 const carriageReturn = 13
 const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
 const nothing = Buffer.alloc(0)
+/** A blank line has begun in these, if it is ended by what comes. */
+const longestOverlap = 3
 
 /**
  * Cuts the bytes of an event stream, as they come, where an event has ended.
@@ -9,21 +11,50 @@ const nothing = Buffer.alloc(0)
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
 export class EventSplitter {
-  /** An event that has begun. */
-  rest: Buffer = nothing
+  /** An event that has begun, in the pieces it came in: a long one is joined once, not with each of them. */
+  #open: Buffer[] = []
+  #tail: Buffer = nothing
+  /** How long the event is by now that has begun. */
+  openBytes = 0
   #started = false
 
   /** @returns all bytes up to the end of the last event that has ended; empty if none has */
-  push(chunk: Uint8Array | string): Buffer {
-    const bytes = this.rest.length === 0 ? asBuffer(chunk) : Buffer.concat([this.rest, asBuffer(chunk)])
-    const end = endOfLastEvent(bytes, this.rest.length)
-    this.rest = bytes.subarray(end)
-    return end === 0 ? nothing : this.#withoutMark(bytes.subarray(0, end))
+  push(piece: Uint8Array | string): Buffer {
+    const bytes = asBuffer(piece)
+    const overlap = this.#tail.length
+    const end = endOfLastEvent(overlap === 0 ? bytes : Buffer.concat([this.#tail, bytes])) - overlap
+    if (end <= 0) {
+      this.#keep(bytes)
+      return nothing
+    }
+    const whole = this.#open.length === 0 ? bytes.subarray(0, end) : this.#join(bytes.subarray(0, end))
+    this.#open = []
+    this.#tail = nothing
+    this.openBytes = 0
+    this.#keep(bytes.subarray(end))
+    return this.#withoutMark(whole)
+  }
+
+  /** The event that has begun. */
+  get rest(): Buffer {
+    return this.#join(nothing)
   }
 
   /** What has begun, with what ends it; nothing may be pushed any more. */
   closed(): Buffer {
-    return this.#withoutMark(Buffer.concat([this.rest, Buffer.from('\n\n')]))
+    return this.#withoutMark(this.#join(Buffer.from('\n\n')))
+  }
+
+  #keep(bytes: Buffer): void {
+    if (bytes.length === 0) return
+    this.#open.push(bytes)
+    this.openBytes += bytes.length
+    const tail = bytes.length < longestOverlap ? Buffer.concat([this.#tail, bytes]) : bytes
+    this.#tail = tail.subarray(-longestOverlap)
+  }
+
+  #join(last: Buffer): Buffer {
+    return Buffer.concat([...this.#open, last])
   }
 
   /** Some clients lose the first event to it. */
@@ -34,23 +65,20 @@ export class EventSplitter {
   }
 }
 
-function asBuffer(chunk: Uint8Array | string): Buffer {
-  if (typeof chunk === 'string') return Buffer.from(chunk)
-  return Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+function asBuffer(piece: Uint8Array | string): Buffer {
+  if (typeof piece === 'string') return Buffer.from(piece)
+  return Buffer.isBuffer(piece) ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength)
 }
 
-/** Where the last blank line ends; 0 without one. What comes before `known` has been looked at. */
-export function endOfLastEvent(bytes: Buffer, known = 0): number {
-  // A blank line is three bytes at most before its last one.
-  const from = Math.max(0, known - 3)
-  const fresh = bytes.subarray(from)
-  const plain = fresh.lastIndexOf('\n\n')
-  let end = plain === -1 ? 0 : from + plain + 2
-  if (!fresh.includes(carriageReturn)) return end
+/** Where the last blank line ends; 0 without one. */
+export function endOfLastEvent(bytes: Buffer): number {
+  const plain = bytes.lastIndexOf('\n\n')
+  let end = plain === -1 ? 0 : plain + 2
+  if (!bytes.includes(carriageReturn)) return end
   for (const blank of ['\n\r', '\r\r']) {
-    const at = fresh.lastIndexOf(blank)
+    const at = bytes.lastIndexOf(blank)
     if (at === -1) continue
-    const after = from + at + 2
+    const after = at + 2
     end = Math.max(end, bytes[after] === lineFeed ? after + 1 : after)
   }
   return end
@@ -59,16 +87,16 @@ export function endOfLastEvent(bytes: Buffer, known = 0): number {
 const block = /[\s\S]*?(?:\r\n|\r(?!\n)|\n){2}/y
 const dataLine = /(?:^|[\r\n])data(?::|[\r\n])/
 
-/** Where the event with this number, from 1, ends. Blocks without data are no events. */
+/** Where the event with this number, from 1, ends; 0 for none. Blocks without data are no events. */
 export function endOfEvent(bytes: Buffer, number: number): number {
+  if (number === 0) return 0
   const text = bytes.toString('latin1')
   let events = 0
   block.lastIndex = 0
-  while (events < number) {
+  for (;;) {
     const match = block.exec(text)
     if (!match) return bytes.length
     if (dataLine.test(match[0])) events++
     if (events === number) return match.index + match[0].length
   }
-  return 0
 }

@@ -82,7 +82,8 @@ export class FollowedEvents {
 
   /** What the client of a stream that stops for `reason` still has to be told. */
   ending(reason: StreamError, message: string, options?: FailingOptions): SSEEvent[] {
-    if (this.reportedToClient) return []
+    // It has read of the failure already; some dialects end with more than that.
+    if (this.reportedToClient) return this.#followed.failing(reason, message, options).slice(1)
     if (this.survives(reason)) return this.closing()
     return this.#followed.failing(reason, message, options)
   }

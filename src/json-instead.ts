@@ -1,5 +1,4 @@
 import { StreamError } from './errors.js'
-import { jsonOf } from './event-json.js'
 import { defaultMaxEventBytes } from './event-stream-parser.js'
 import { notEvents } from './open-event-stream.js'
 import { reportedError } from './reported-error.js'
@@ -16,7 +15,7 @@ export class JsonInstead {
   }
 
   /**
-   * Whether a chunk is part of such a document: no line of an event stream begins with a brace.
+   * Whether a chunk is part of such a document: no line of an event stream begins with a brace or bracket.
    *
    * @throws StreamError `upstream_protocol` for a document that is too long
    */
@@ -24,7 +23,7 @@ export class JsonInstead {
     if (this.#isJson === false) return false
     const text = typeof chunk === 'string' ? chunk : this.#decoder.decode(chunk, { stream: true })
     const [first] = text.trimStart()
-    this.#isJson ??= first === undefined ? undefined : first === '{'
+    this.#isJson ??= first === undefined ? undefined : first === '{' || first === '['
     if (!this.#isJson) return false
     this.text += text
     if (this.text.length <= this.#maxBytes) return true
@@ -42,9 +41,19 @@ export class JsonInstead {
    */
   parse(): object | undefined {
     if (!this.#isJson) return undefined
-    const json = jsonOf<{ error: unknown }>(this.text)
+    const json = parse(this.text)
     if (!json) throw notEvents('something that is no JSON either')
-    if (json.error) throw reportedError(json)
+    // Some send a list of what would have been events.
+    const { error } = Object(Array.isArray(json) ? json[0] : json) as { error?: unknown }
+    if (error) throw reportedError({ error })
     return json
+  }
+}
+
+function parse(text: string): object | undefined {
+  try {
+    return JSON.parse(text) as object
+  } catch {
+    return undefined
   }
 }

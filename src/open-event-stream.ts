@@ -1,7 +1,14 @@
+import { toStreamError } from './error-causes.js'
 import { StreamError, UpstreamError } from './errors.js'
 import { readChunks } from './read-chunks.js'
 import { sentenceOf } from './reported-error.js'
-import { openSource, type UpstreamAnswer, type UpstreamBody, type UpstreamSource } from './upstream-source.js'
+import {
+  isNodeReadable,
+  openSource,
+  type UpstreamAnswer,
+  type UpstreamBody,
+  type UpstreamSource,
+} from './upstream-source.js'
 
 export interface ReadEventStreamOptions {
   /** The longest event that is accepted. Default 8 MiB. */
@@ -48,10 +55,24 @@ export function readUpstreamError(
   return readAnswerError(openSource(source), options)
 }
 
+/**
+ * What a call failed with. A client that throws for a status (axios, got) leaves the answer's body unread: it is
+ * read here, or else its connection would be held for ever.
+ */
+export async function readFailure(
+  error: unknown,
+  options: ReadEventStreamOptions = {},
+): Promise<StreamError> {
+  const { response } = Object(error) as { response?: UpstreamSource }
+  const { data, body } = Object(response) as { data?: unknown; body?: unknown }
+  const isUnread = isNodeReadable(data) || isNodeReadable(body)
+  return response && isUnread ? await readUpstreamError(response, options) : toStreamError(error)
+}
+
 const longestDetail = 64 * 1024
 
 async function readAnswerError(
-  { body, status, retryAfter }: UpstreamAnswer,
+  { body, status, retryAfter, retryAfterMs, shouldRetry }: UpstreamAnswer,
   { signal, onChunk }: ReadEventStreamOptions,
 ): Promise<UpstreamError> {
   // The head of an error is all that was waited for: from here on silence is what counts.
@@ -68,5 +89,11 @@ async function readAnswerError(
     // The status is worth more than the rest of its explanation.
     if (signal?.aborted) throw error
   }
-  return new UpstreamError({ status, retryAfter, detail: sentenceOf(text.slice(0, longestDetail)) })
+  return new UpstreamError({
+    status,
+    retryAfter,
+    retryAfterMs,
+    shouldRetry,
+    detail: sentenceOf(text.slice(0, longestDetail)),
+  })
 }

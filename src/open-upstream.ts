@@ -1,7 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { toStreamError } from './error-causes.js'
 import { isUpstreamError, type StreamError } from './errors.js'
-import { readUpstreamError } from './open-event-stream.js'
+import { type ReadEventStreamOptions, readFailure, readUpstreamError } from './open-event-stream.js'
+import { coordinatedSocketCleanup } from './socket-cleanup.js'
 import { isStaleConnection } from './stale-connection.js'
 import type { TimeoutCoordinator } from './timeout-coordinator.js'
 import { openSource, type UpstreamSource } from './upstream-source.js'
@@ -24,10 +25,15 @@ export interface OpenUpstreamContext {
   isClientRetry: boolean
   /** Whether the client has had a byte: then nothing may be begun again. */
   committed(): boolean
+  /** When the head is sent whatever happens, in milliseconds from the start: from then on there is no status. */
+  commitAfterMs: number
+  /** When the client stops waiting for the head, likewise. */
+  clientWaitsMs: number
 }
 
 const firstBackoffMs = 250
 const longestBackoffMs = 4_000
+const lingerMs = 1_000
 
 /**
  * Calls an upstream, and calls it again where that is sure to do no harm: when it could not be reached (in time), when
@@ -40,15 +46,19 @@ const longestBackoffMs = 4_000
  */
 export async function openUpstream<T extends UpstreamSource>(
   open: OpenAttempt<T>,
-  { timeouts, committed, isClientRetry }: OpenUpstreamContext,
+  { timeouts, committed, commitAfterMs, clientWaitsMs, isClientRetry }: OpenUpstreamContext,
   options: RetryOptions = {},
 ): Promise<T> {
   const { attempts = isClientRetry ? 1 : 2, retryUncertain = false } = options
-  const { connectMs, totalMs } = timeouts.timeouts
+  const { connectMs, firstByteMs, totalMs } = timeouts.timeouts
   const minAttemptMs = options.minAttemptMs ?? (Number.isFinite(connectMs) ? connectMs + 1_000 : 1_000)
   if (!Number.isSafeInteger(attempts) || attempts < 1) {
     throw new TypeError(`retry.attempts must be a whole number from 1, got ${String(attempts)}`)
   }
+  if (!(minAttemptMs >= 0)) {
+    throw new TypeError(`retry.minAttemptMs must be a number from 0, got ${String(options.minAttemptMs)}`)
+  }
+  const endsMs = Math.min(totalMs, clientWaitsMs)
   let spareForStale = 1
   for (let attempt = 1; ; attempt++) {
     const outcome = await tryOnce(open, attempt, timeouts)
@@ -61,9 +71,13 @@ export async function openUpstream<T extends UpstreamSource>(
       attempt--
       delayMs = 0
     } else if (attempt < attempts) delayMs = delayBefore(attempt, failure, retryUncertain)
-    if (delayMs === undefined || totalMs - timeouts.elapsedMs - delayMs < minAttemptMs) throw failure
+    if (delayMs === undefined) throw failure
+    const beginsMs = timeouts.elapsedMs + delayMs
+    // Meanwhile the head must not be sent: the failure would lose its status. Nor may the first deadline pass.
+    if (endsMs - beginsMs < minAttemptMs || beginsMs >= commitAfterMs || delayMs >= firstByteMs) throw failure
     if (delayMs > 0) await wait(delayMs, undefined, { signal: timeouts.signal, ref: false }).catch(() => {})
     if (timeouts.reason) throw timeouts.reason
+    if (committed()) throw failure
   }
 }
 
@@ -90,17 +104,30 @@ async function tryOnce<T extends UpstreamSource>(
   expired.catch(() => {})
   timeouts.signal.addEventListener('abort', stop)
   if (timeouts.reason) stop()
+  /** Read to its end, its connection serves the next attempt. */
+  const readError = async <From>(
+    read: (from: From, options: ReadEventStreamOptions) => Promise<StreamError>,
+    from: From,
+    held: unknown = from,
+  ): Promise<StreamError> => {
+    try {
+      return await read(from, { signal: timeouts.signal, onChunk: () => timeouts.touch() })
+    } catch (error) {
+      return toStreamError(error)
+    } finally {
+      timeouts.signal.removeEventListener('abort', stop)
+      if (typeof held === 'object' && held !== null) void coordinatedSocketCleanup(held, { lingerMs })
+    }
+  }
   try {
     const upstream = await timeouts.run(Promise.race([open(attempt, controller.signal), expired]))
     const { status } = openSource(upstream)
     if (status === undefined || (status >= 200 && status <= 299)) return { upstream }
-    // Read to its end, its connection serves the next attempt.
-    const failure = await readUpstreamError(upstream, { signal: timeouts.signal })
-    timeouts.signal.removeEventListener('abort', stop)
-    return { failure, stale: false }
+    return { failure: await readError(readUpstreamError, upstream), stale: false }
   } catch (error) {
-    timeouts.signal.removeEventListener('abort', stop)
-    return { failure: toStreamError(error), stale: isStaleConnection(error) }
+    const { response } = Object(error) as { response?: unknown }
+    const failure = await readError(readFailure, error, response ?? error)
+    return { failure, stale: isStaleConnection(error) }
   } finally {
     endAttempt()
   }
@@ -113,15 +140,20 @@ function delayBefore(attempt: number, failure: StreamError, retryUncertain: bool
   if (failure.outcome === 'upstream_connect') return failure.retryable === false ? undefined : backoffMs
   if (failure.outcome === 'upstream_hangup') return retryUncertain ? backoffMs : undefined
   if (!isUpstreamError(failure)) return undefined
-  const { upstreamStatus = 0, retryAfter } = failure
-  if ([429, 503, 529].includes(upstreamStatus)) return readRetryAfter(retryAfter) ?? backoffMs
+  const { upstreamStatus = 0, retryAfter, retryAfterMs, retryable } = failure
+  if (retryable === false) return undefined
+  if ([429, 503, 529].includes(upstreamStatus)) {
+    const waitMs = /^\d+$/.test(retryAfterMs ?? '') ? Number(retryAfterMs) : readRetryAfter(retryAfter)
+    return waitMs ?? backoffMs
+  }
   return retryUncertain && [500, 502, 504].includes(upstreamStatus) ? backoffMs : undefined
 }
 
-/** Seconds, or a date. */
+/** Whole seconds, or a date of HTTP; anything else says nothing. */
 function readRetryAfter(value: string | undefined): number | undefined {
   if (value === undefined) return undefined
   if (/^\s*\d+\s*$/.test(value)) return Number(value) * 1_000
+  if (!/^\s*[A-Z][a-z]+,? /.test(value)) return undefined
   const at = Date.parse(value)
   return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now())
 }

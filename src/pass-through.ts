@@ -19,6 +19,8 @@ export interface PassThroughSink {
   write(event: SSEEvent): Promise<void> | undefined
   /** Whether the client has had a byte: from then on an error has no status of its own. */
   readonly committed: boolean
+  /** Nothing may follow: the terminal event has been written, by whomever. */
+  readonly ended: boolean
   /** What the upstream said of its own failure. */
   readonly reported: Error | undefined
   readonly signal: AbortSignal
@@ -60,6 +62,8 @@ async function writeAnswer(sink: PassThroughSink, answer: object): Promise<numbe
   return events.length
 }
 
+const mostHeldBytes = 16 * 1024
+
 class PassingBytes {
   received = 0
   /** Nothing may follow: the terminal event has been passed on. */
@@ -68,7 +72,8 @@ class PassingBytes {
   readonly #splitter = new EventSplitter()
   readonly #parser: EventStreamParser
   /** Comments before the first event: they alone are no reason to send the head. */
-  #held: Buffer = Buffer.alloc(0)
+  #held: Buffer[] = []
+  #heldBytes = 0
   /** Events in the bytes that are being looked at. */
   #events = 0
   #isOver = false
@@ -77,6 +82,8 @@ class PassingBytes {
     this.#sink = sink
     this.#parser = new EventStreamParser((event) => {
       if (this.#isOver) return
+      this.ended = this.#isOver = sink.ended
+      if (this.ended) return
       this.#events++
       const role = sink.observe(event)
       this.ended = role === 'terminal'
@@ -86,11 +93,11 @@ class PassingBytes {
 
   push(chunk: Uint8Array | string): Promise<void> | undefined {
     const whole = this.#splitter.push(chunk)
-    this.#parser.checkLength(this.#splitter.rest.length)
-    if (whole.length === 0) return undefined
     this.#events = 0
-    this.#parser.feed(whole)
-    return this.#pass(whole)
+    if (whole.length > 0) this.#parser.feed(whole)
+    const ready = whole.length > 0 ? this.#pass(whole) : undefined
+    this.#parser.checkLength(this.#splitter.openBytes)
+    return ready
   }
 
   /** The upstream has ended: an event that lacks nothing but its blank line is one all the same. */
@@ -110,11 +117,11 @@ class PassingBytes {
     const cut = this.#isOver || tooLong !== undefined
     const bytes = cut ? whole.subarray(0, endOfEvent(whole, this.#events)) : whole
     if (this.received === 0 && !committed) {
-      this.#held = Buffer.concat([this.#held, bytes])
+      this.#hold(bytes)
       if (tooLong) throw tooLong
       return undefined
     }
-    const ready = this.#sink.forward(this.#unheld(bytes), this.#events)
+    const ready = bytes.length > 0 ? this.#sink.forward(this.#unheld(bytes), this.#events) : undefined
     if (reported) throw reported
     if (tooLong) throw tooLong
     return ready
@@ -122,8 +129,15 @@ class PassingBytes {
 
   #unheld(bytes: Buffer): Buffer {
     if (this.#held.length === 0) return bytes
-    const all = Buffer.concat([this.#held, bytes])
-    this.#held = Buffer.alloc(0)
+    const all = Buffer.concat([...this.#held, bytes])
+    this.#held = []
     return all
+  }
+
+  /** An upstream that sends nothing else is not remembered for ever. */
+  #hold(comments: Buffer): void {
+    if (this.#heldBytes + comments.length > mostHeldBytes) return
+    this.#heldBytes += comments.length
+    this.#held.push(comments)
   }
 }

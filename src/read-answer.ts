@@ -4,14 +4,18 @@ import { FollowedEvents } from './followed-events.js'
 import { JsonInstead } from './json-instead.js'
 import { notEvents, openEventStream, type ReadEventStreamOptions } from './open-event-stream.js'
 import { readChunks } from './read-chunks.js'
+import { coordinatedSocketCleanup } from './socket-cleanup.js'
 import type { SSEEvent } from './sse-encode.js'
-import type { StreamDialect } from './stream-dialect.js'
+import type { CollectedAnswer, StreamDialect } from './stream-dialect.js'
 import type { UpstreamSource } from './upstream-source.js'
 
 export interface ReadAnswerOptions extends ReadEventStreamOptions {
   /** How a stream is read that comes although none was asked for. Default: by its first event. */
   dialect?: StreamDialect | DialectName | undefined
 }
+
+const lingerMs = 1_000
+const mostUnread = 8
 
 /**
  * Reads the whole answer of an upstream for a request that wants no stream: its JSON, or, from one that only
@@ -24,22 +28,32 @@ export interface ReadAnswerOptions extends ReadEventStreamOptions {
 export async function readAnswer(source: UpstreamSource, options: ReadAnswerOptions = {}): Promise<unknown> {
   const { maxEventBytes, signal, onChunk, dialect: choice } = options
   const followed = new FollowedEvents(selectDialect(choice ?? 'plain'), choice ? undefined : recognizeDialect)
-  let collected: ReturnType<NonNullable<StreamDialect['answers']>['collect']> | undefined
+  let collected: CollectedAnswer | undefined
   let received = 0
+  /** What has come while nobody knew the dialect. */
+  const unread: SSEEvent[] = []
   const add = (event: SSEEvent) => {
+    if (followed.sawTerminal) return
+    received++
     followed.observe(event)
-    if (received++ === 0) collected = followed.dialect.answers?.collect()
-    collected?.add(event)
+    unread.push(event)
+    collected ??= followed.dialect.answers?.collect()
+    if (collected || received > mostUnread) for (const each of unread.splice(0)) collected?.add(each)
   }
   const parser = new EventStreamParser(add, maxEventBytes)
   const instead = new JsonInstead(maxEventBytes)
-  for await (const chunk of readChunks(await openEventStream(source, options), signal)) {
-    onChunk?.(chunk)
-    if (instead.takes(chunk)) continue
-    parser.feed(chunk)
-    if (followed.reported) throw followed.reported
-    parser.check()
-    if (followed.sawTerminal) break
+  try {
+    for await (const chunk of readChunks(await openEventStream(source, options), signal)) {
+      onChunk?.(chunk)
+      if (instead.takes(chunk)) continue
+      parser.feed(chunk)
+      if (followed.reported) throw followed.reported
+      parser.check()
+      if (followed.sawTerminal) break
+    }
+  } finally {
+    // One that is complete may end by itself, and its connection be kept.
+    void coordinatedSocketCleanup(source, followed.sawTerminal || instead.text ? { lingerMs } : {})
   }
   const answer = instead.parse()
   if (answer) return answer

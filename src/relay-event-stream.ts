@@ -33,10 +33,7 @@ export interface RelayResult {
 }
 
 /** Where relayed events go. */
-export interface RelaySink extends PassThroughSink {
-  /** Nothing more is wanted. */
-  readonly ended: boolean
-}
+export type RelaySink = PassThroughSink
 
 /**
  * Relays an upstream's event stream to a client: every event of a chunk in one write, and no reading on while

@@ -140,6 +140,10 @@ class ResponseWriter implements SSEWriter {
     if (this.#stopped || this.#closed) return this.#refuse()
     if (this.#isAnswered() || (!isGone(this.#response) && !this.#commit())) return this.#refuse()
     if (isGone(this.#response)) return ready
+    if (this.#draining && backlogOf(this.#response) + bytes.length > this.#maxBufferedBytes) {
+      this.#overflow()
+      return this.#refuse()
+    }
     this.events += events
     this.#heartbeat.postpone()
     discardUnreadBody(this.#response)

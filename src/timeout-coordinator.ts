@@ -15,6 +15,8 @@ export interface TimeoutCoordinatorOptions {
    * or lift it (`finished`).
    */
   beforeTimeout?: (() => void) | undefined
+  /** How long the client waits for its head, in milliseconds from the start: no attempt extends that. */
+  headWithinMs?: number
   clock?: Clock
 }
 
@@ -53,7 +55,7 @@ export class TimeoutCoordinator implements Disposable {
     this.#beforeTimeout = options.beforeTimeout
     this.#clock = options.clock ?? systemClock
     this.#startedAt = this.#clock.now()
-    this.#deadlines = new Deadlines(this.#timeouts, this.#startedAt)
+    this.#deadlines = new Deadlines(this.#timeouts, this.#startedAt, options.headWithinMs)
     this.#external = options.signal
     if (this.#external?.aborted) this.#abortedByCaller()
     else this.#external?.addEventListener('abort', this.#abortedByCaller)

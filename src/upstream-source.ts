@@ -22,6 +22,10 @@ export interface UpstreamAnswer {
   status: number | undefined
   contentType: string | undefined
   retryAfter: string | undefined
+  /** In milliseconds, as OpenAI and Azure say it. */
+  retryAfterMs: string | undefined
+  /** Whether the upstream itself advises another attempt. */
+  shouldRetry: string | undefined
 }
 
 interface AnyResponse {
@@ -45,6 +49,8 @@ export function openSource(source: UpstreamSource): UpstreamAnswer {
     status: typeof code === 'number' ? code : undefined,
     contentType: readHeader(headers, 'content-type'),
     retryAfter: readHeader(headers, 'retry-after'),
+    retryAfterMs: readHeader(headers, 'retry-after-ms'),
+    shouldRetry: readHeader(headers, 'x-should-retry'),
   }
 }
 

@@ -1,3 +1,4 @@
+import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import { dialects, type HandleStreamOptions, handleStream, readAnswer } from '../src/index.js'
@@ -88,6 +89,15 @@ describe.each(forms)('%s', (name, answer) => {
     expect(stream.closing()).toEqual([])
   })
 
+  test('what holds nothing is none', () => {
+    const broken = [
+      { choices: [null] },
+      { type: 'message', content: [null] },
+      { object: 'response', output: [null] },
+    ]
+    for (const other of broken) expect(dialects[name].answers?.toEvents(other)).toBeUndefined()
+  })
+
   test('what is no answer is none', () => {
     for (const other of [
       {},
@@ -142,6 +152,7 @@ describe('a stream was asked for and JSON comes', () => {
     ['{"error":{"message":"no such model","type":"not_found_error"}}', 404, 'upstream_error'],
     ['{"error":{"message":"slow down","code":429}}', 429, 'rate_limit_exceeded'],
     ['{"error":"overloaded"}', 502, 'upstream_error'],
+    ['[{"error":{"code":429}}]', 429, 'rate_limit_exceeded'],
     ['{"choices":[],"object":"list"}', 502, 'upstream_protocol_error'],
     ['{"cut":', 502, 'upstream_protocol_error'],
   ])('%s has the status %i', async (body, status, code) => {
@@ -215,6 +226,68 @@ describe('readAnswer: JSON was asked for and a stream comes', () => {
       { id: 'a', type: 'function', function: { name: 'f', arguments: '{"x":1}' } },
       { id: 'b', type: 'function', function: { name: 'g', arguments: '{}' } },
     ])
+  })
+
+  test('the calls may be counted from 1, the first event may say nothing, and log probabilities add up', async () => {
+    const filter = { id: '', object: '', created: 0, model: '', choices: [], prompt_filter_results: [] }
+    const token = (content: string, more: object) => ({
+      ...chatChunk(content),
+      choices: [
+        {
+          index: 0,
+          delta: { content, ...more },
+          logprobs: { content: [{ token: content }] },
+          finish_reason: null,
+        },
+      ],
+    })
+    const call = (part: object) => ({ tool_calls: [{ index: 1, ...part }, null] })
+    const chunks = [
+      filter,
+      token('Hel', call({ id: 'a', type: 'function', function: { name: 'f', arguments: '{' } })),
+      token('lo', call({ function: { arguments: '}' } })),
+      { ...chatChunk(''), choices: [{ index: 0, delta: {}, logprobs: null, finish_reason: 'stop' }, null] },
+    ]
+    const stream = chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join('')
+    expect(await readAnswer(bytes(`${stream}data: [DONE]\n\n`))).toMatchObject({
+      id: 'chatcmpl-1',
+      model: 'test-model',
+      choices: [
+        {
+          logprobs: { content: [{ token: 'Hel' }, { token: 'lo' }] },
+          message: { content: 'Hello', tool_calls: [{ id: 'a', function: { name: 'f', arguments: '{}' } }] },
+        },
+      ],
+    })
+  })
+
+  test('its connection is kept when the upstream ends by itself', async () => {
+    await using upstream = await startUpstream((exchange) => {
+      exchange.open().data(...chatAnswer('Hi'))
+      setTimeout(() => exchange.end(), 20)
+    })
+    const agent = new Agent({ keepAlive: true, timeout: 5_000 })
+    for (let calls = 0; calls < 4; calls++) {
+      const source = await new Promise<IncomingMessage>((resolve) => {
+        httpRequest(upstream.url, { agent, method: 'POST' }, resolve).end()
+      })
+      expect(await readAnswer(source)).toMatchObject({ choices: [{ message: { content: 'Hi' } }] })
+      await new Promise((resolve) => setTimeout(resolve, 60))
+    }
+    expect(upstream.connections).toBe(1)
+    agent.destroy()
+  })
+
+  test('an index of a block is no size', async () => {
+    const events = [
+      { type: 'message_start', message: { ...message, content: [] } },
+      { type: 'content_block_start', index: 4e9, content_block: { type: 'text', text: '' } },
+      { type: 'content_block_start', index: '__proto__', content_block: { type: 'text', text: '' } },
+      { type: 'content_block_delta', index: 4e9, delta: { type: 'text_delta', text: 'Hi' } },
+      { type: 'message_stop' },
+    ]
+    const stream = events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join('')
+    expect(await readAnswer(bytes(stream))).toMatchObject({ content: [{ text: 'Hi' }, { text: '' }] })
   })
 
   test('JSON is read as it is', async () => {

@@ -188,7 +188,7 @@ test.each(['http', 'axios'] as const)(
 )
 
 test('the client leaves while the proxy waits for the next attempt', async () => {
-  await using upstream = await startUpstream(answer(503, 'Retry-After: 60'))
+  await using upstream = await startUpstream(answer(503, 'Retry-After: 5'))
   await using proxy = await startProxy(async (stream) => {
     await stream.openUpstream(() => upstreamClients.http(upstream.url, stream))
   })
@@ -291,6 +291,114 @@ describe('FM-44: a client that says how long it waits', () => {
       expect(client.header('x-should-retry')).toBe('false')
     }
   })
+})
+
+test('a Retry-After is not waited for beyond the head: its status would be lost', async () => {
+  const options = { writer: { commitAfterMs: 300 } }
+  const { calls, client } = await attempts([answer(429, 'Retry-After: 1'), good], {}, options)
+  expect(calls).toBe(1)
+  expect(client.status).toBe(429)
+  expect(client.header('retry-after')).toBe('1')
+})
+
+test('nor is an attempt made that the client would not wait for', async () => {
+  const headers = { 'x-stainless-timeout': '2' }
+  const retry = { minAttemptMs: 100 }
+  const late = await attempts([answer(429, 'Retry-After: 3'), good], retry, {}, headers)
+  expect(late).toMatchObject({ calls: 1, client: { status: 429 } })
+  const startedAt = performance.now()
+  const slow: Script = async (exchange) => {
+    await new Promise((resolve) => setTimeout(resolve, 800))
+    answer(503, 'Retry-After: 0')(exchange)
+  }
+  const { calls, client } = await attempts([slow, () => {}], retry, {}, headers)
+  expect(calls).toBe(2)
+  expect(client.status).toBe(504)
+  expect(performance.now() - startedAt).toBeLessThan(2_000)
+})
+
+test.each([
+  ['Retry-After: 1.5', 2],
+  ['Retry-After: -5', 2],
+  ['Retry-After: soon', 2],
+  ['Retry-After: 99999999999999', 1],
+  ['Retry-After: Fri, 31 Dec 2100 23:59:59 GMT', 1],
+  ['Retry-After: Fri, 31 Dec 1999 23:59:59 GMT', 2],
+  ['Retry-After: 60\r\nretry-after-ms: 1', 2],
+  ['Retry-After: 0\r\nx-should-retry: false', 1],
+])('%s: %i calls', async (headers, calls) => {
+  const result = await attempts([answer(429, headers), good], {}, { timeouts: { totalMs: false } })
+  expect(result.calls).toBe(calls)
+})
+
+test('what the upstream advises is passed on', async () => {
+  const { client } = await attempts([answer(429, 'retry-after-ms: 90000\r\nx-should-retry: true'), good])
+  expect(client.header('retry-after-ms')).toBe('90000')
+  expect(client.header('x-should-retry')).toBe('true')
+})
+
+test('a kept connection that was at work when it was cut is not stale', async () => {
+  for (const half of [true, false]) {
+    await using upstream = await startUpstream(async (exchange) => {
+      if (upstream.exchanges.length === 1) return good(exchange)
+      if (half) exchange.raw('HTTP/1.1 200 OK\r\nContent-')
+      await new Promise((resolve) => setTimeout(resolve, half ? 50 : 1_100))
+      exchange.socket.resetAndDestroy()
+    })
+    const agent = new Agent({ keepAlive: true, timeout: 5_000, maxSockets: 1 })
+    await using proxy = await startProxy(async (stream) => {
+      const open = () =>
+        new Promise<IncomingMessage>((resolve, reject) => {
+          const request = httpRequest(upstream.url, { agent, method: 'POST', signal: stream.signal })
+          watchConnect(request, stream.timeouts).on('response', resolve).on('error', reject).end()
+        })
+      await stream.relay(await stream.openUpstream(open))
+    })
+    for (const status of [200, 503]) {
+      using client = await rawRequest({ port: proxy.port, body: {} }).finished()
+      expect(client.status).toBe(status)
+      await new Promise(setImmediate)
+    }
+    expect(upstream.exchanges).toHaveLength(2)
+    agent.destroy()
+  }
+})
+
+test('an axios that throws for a status leaves no connection behind', async () => {
+  const { default: axios } = await import('axios')
+  const agent = new Agent({ keepAlive: true, timeout: 5_000 })
+  await using upstream = await startUpstream((exchange) =>
+    exchange.answer('429 No', '{"error":{"message":"slow down"}}', 'Retry-After: 60'),
+  )
+  const details: unknown[] = []
+  for (const how of ['openUpstream', 'relay'] as const) {
+    await using proxy = await startProxy(
+      (stream) => {
+        const { signal } = stream
+        const call = () =>
+          axios.post(upstream.url, undefined, { httpAgent: agent, responseType: 'stream', signal })
+        return how === 'relay' ? stream.relay(call()) : stream.openUpstream(call)
+      },
+      { exposeDetails: true },
+    )
+    for (let calls = 0; calls < 5; calls++) {
+      using client = await rawRequest({ port: proxy.port, body: {} }).finished()
+      expect(client.status).toBe(429)
+      details.push(client.json.error.message)
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+  expect(new Set(details)).toEqual(new Set(['The upstream answered with status 429. slow down']))
+  expect(Object.values(agent.sockets).flat()).toHaveLength(0)
+  expect(upstream.connections).toBeLessThan(4)
+  agent.destroy()
+})
+
+test('FM-20: the slow body of an error is bounded by inactivityMs here, too', async () => {
+  const stalls: Script = (exchange) => exchange.raw('HTTP/1.1 400 No\r\nContent-Length: 99\r\n\r\n{"error"')
+  const { client, end } = await attempts([stalls], {}, { timeouts: { inactivityMs: 150 } })
+  expect(client.status).toBe(504)
+  expect(end).toMatchObject({ outcome: 'timeout', phase: 'inactivity' })
 })
 
 test('bad options are named', async () => {

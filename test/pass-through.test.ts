@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -150,6 +150,88 @@ describe('when it stops', () => {
     expect(textOf(client.data)).toBe('Hello')
     expect(failureOf(client.data).code).toBe('upstream_event_too_large')
   })
+})
+
+test('whole events before one that is too long arrive, also when all come at once', async () => {
+  const text = `${wire(chatChunk('Hel'), chatChunk('lo'))}data: ${'x'.repeat(3_000)}`
+  const { client } = await passed([text], { relay: { maxEventBytes: 1_000 } })
+  expect(textOf(client.data)).toBe('Hello')
+  expect(failureOf(client.data).code).toBe('upstream_event_too_large')
+})
+
+test('two relays: after the terminal event of one nothing of the other comes', async () => {
+  const later = new PassThrough()
+  await using proxy = await startProxy(async (stream) => {
+    const second = stream.relay(later)
+    await stream.relay(Readable.from([Buffer.from(wire(...chatAnswer('A')))]))
+    later.end(wire(...chatAnswer('B')))
+    await second
+  })
+  using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+  expect(client.bodyText).toBe(wire(...chatAnswer('A')))
+})
+
+test.each([
+  ['an empty finish_reason', [chatChunk('Hi', ''), chatChunk(' there', '')]],
+  ['one that is said with each chunk', [chatChunk('Hi', 'stop'), chatChunk(' there', 'stop')]],
+])('%s is no end', async (_what, chunks) => {
+  const { client, end } = await passed([wire(...chunks)])
+  expect(failureOf(client.data).code).toBe('upstream_truncated')
+  expect(end.outcome).toBe('upstream_truncated')
+})
+
+test('a finish_reason of "error" is an error, whatever follows', async () => {
+  const { client, end } = await passed([wire(chatChunk('Hi'), chatChunk('', 'error'), '[DONE]')])
+  expect(end.outcome).toBe('upstream_error')
+  expect(client.data).toHaveLength(2)
+})
+
+test('on a path that nobody knows, an error in the first event has a status, too', async () => {
+  for (const text of ['data: {"error":{"code":429}}\n\n', 'event: error\ndata: {"message":"no"}\n\n']) {
+    const { client } = await passed([text], { dialect: 'plain' })
+    expect(client.status).toBe(text.includes('429') ? 429 : 502)
+  }
+  const { end } = await passed(['data: x\n\n', 'event: error\ndata: mine\n\n', 'data: y\n\n'], {
+    dialect: 'plain',
+  })
+  expect(end).toMatchObject({ outcome: 'completed', events: 3 })
+})
+
+test('an error that the AI SDK’s UI has read is followed by its [DONE]', async () => {
+  const { client } = await passed([wire({ type: 'start' }, { type: 'error', errorText: 'no' })], {
+    dialect: 'aiSdkUi',
+  })
+  expect(client.data.slice(1)).toEqual(['{"type":"error","errorText":"no"}', '[DONE]'])
+})
+
+test('a flood of comments before the first event is not remembered', async () => {
+  const comments = Array.from({ length: 2_000 }, () => `: ${'x'.repeat(1_000)}\n\n`)
+  const { client } = await passed([...comments, wire(...chatAnswer('Hi'))])
+  expect(textOf(client.data)).toBe('Hi')
+  expect(client.bodyText.length).toBeLessThan(64 * 1024)
+})
+
+test('a long event in many pieces is joined once', () => {
+  const splitter = new EventSplitter()
+  const piece = Buffer.alloc(1_024, 'x')
+  splitter.push('data: ')
+  for (let pieces = 0; pieces < 8_000; pieces++) splitter.push(piece)
+  expect(splitter.openBytes).toBe(6 + 8_000 * 1_024)
+  expect(splitter.push('\n\n')).toHaveLength(8 + 8_000 * 1_024)
+})
+
+test('what is forwarded and not waited for has a limit', async () => {
+  await using proxy = await startProxy(
+    async ({ writer }) => {
+      const bytes = Buffer.from(wire('x'.repeat(1_000_000)))
+      for (let events = 0; events < 60; events++) writer.forward(bytes).catch(() => {})
+      await new Promise(() => {})
+    },
+    { writer: { maxBufferedBytes: 4_000_000 } },
+  )
+  using client = rawRequest({ port: proxy.port, body: { stream: true } })
+  client.socket.pause()
+  expect(await proxy.end()).toMatchObject({ outcome: 'client_stalled' })
 })
 
 test('comments alone do not send the head, so that a failure still has a status', async () => {

@@ -97,6 +97,8 @@ describe('assertCleanEnding says what is wrong', () => {
     [whole('{}', 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n'), 'instead of an event stream'],
     [whole(''), 'without an event'],
     [whole(chunk), 'simply ends'],
+    [whole(`${chunk}data: [DONE]\n\ndata: {"half`), 'is not whole'],
+    [`${stream}Transfer-Encoding: chunked\r\n\r\n2\r\n: \r\n0\r\n`, 'the body was cut'],
     [whole(`${chunk}data: {"half\n\n`), 'no JSON'],
     [whole(`${error}${error}`), '2 error events'],
     [whole(`${error}${chunk}`), 'follows the error event'],
@@ -114,4 +116,14 @@ describe('assertCleanEnding says what is wrong', () => {
     const body = JSON.stringify({ error: told })
     expect(assertCleanEnding(await seen(whole(body, failed)))).toEqual({ status: 502, ...told })
   })
+})
+
+test('a script that fails cuts its connection, and says so at the end', async () => {
+  const upstream = await startUpstream(() => {
+    throw new Error('my bug')
+  })
+  using client = await rawRequest({ port: upstream.port, body: {} }).finished()
+  expect(client.status).toBe(0)
+  expect(client.ending).toBeDefined()
+  await expect(upstream[Symbol.asyncDispose]()).rejects.toThrow('my bug')
 })

@@ -52,6 +52,8 @@ export function assertCleanEnding(client: ReceivedAnswer): ToldError | undefined
   demand(isStream, `status ${status} with ${client.header('content-type')} instead of an event stream`)
   const { data } = client
   demand(data.length > 0, 'an event stream without an event')
+  const [rest = ''] = client.bodyText.split(/(?:\r\n|\r(?!\n)|\n){2}/).slice(-1)
+  demand(/^(?::.*\s*|\s*)*$/.test(rest), 'an event that has begun and is not whole')
   const events = data.map((json) => (json === '[DONE]' ? { done: true } : parse(json)))
   demand(
     events.every((event) => event !== undefined),

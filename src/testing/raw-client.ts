@@ -63,8 +63,9 @@ export class RawClient {
     return this.text.split('\r\n\r\n', 1)[0] ?? ''
   }
 
+  /** 0 as long as there is no head. */
   get status(): number {
-    return Number(this.head.split(' ')[1])
+    return Number(this.head.split(' ')[1] ?? 0)
   }
 
   header(name: string): string | undefined {
@@ -76,6 +77,7 @@ export class RawClient {
     const start = this.bytes.indexOf('\r\n\r\n')
     if (start === -1) return { bytes: Buffer.alloc(0), complete: false }
     const rest = this.bytes.subarray(start + 4)
+    if (this.status === 204 || this.status === 304) return { bytes: rest, complete: true }
     if (/chunked/i.test(this.header('transfer-encoding') ?? '')) return decodeChunked(rest)
     const length = this.header('content-length')
     if (length !== undefined) return { bytes: rest, complete: rest.length === Number(length) }
@@ -192,7 +194,7 @@ function decodeChunked(bytes: Buffer): { bytes: Buffer; complete: boolean } {
     if (lineEnd === -1) break
     const size = Number.parseInt(bytes.subarray(at, lineEnd).toString(), 16)
     if (Number.isNaN(size)) throw new Error(`bad chunk size at ${at}: ${bytes.subarray(at, lineEnd)}`)
-    if (size === 0) return { bytes: Buffer.concat(pieces), complete: true }
+    if (size === 0) return { bytes: Buffer.concat(pieces), complete: bytes.indexOf('\r\n\r\n', at) !== -1 }
     const start = lineEnd + 2
     if (bytes.length < start + size + 2) {
       pieces.push(bytes.subarray(start, start + size))

@@ -113,7 +113,8 @@ export class UpstreamExchange {
 }
 
 /**
- * Starts an upstream on a free port of 127.0.0.1 that does with every request what the script says.
+ * Starts an upstream on a free port of 127.0.0.1 that does with every request what the script says. What a script
+ * throws cuts its connection, and is thrown again when the upstream is disposed of.
  *
  * @example await using upstream = await startUpstream((exchange) => exchange.open().data({ a: 1 }).reset())
  */
@@ -121,6 +122,7 @@ export async function startUpstream(script: UpstreamScript): Promise<ScriptedUps
   const sockets = new Set<Socket>()
   const exchanges: UpstreamExchange[] = []
   const waiting: (() => void)[] = []
+  const failures: unknown[] = []
   let connections = 0
   const server = createServer((socket) => {
     connections++
@@ -130,7 +132,10 @@ export async function startUpstream(script: UpstreamScript): Promise<ScriptedUps
       const exchange = new UpstreamExchange(socket, head, body)
       exchanges.push(exchange)
       for (const wake of waiting.splice(0)) wake()
-      script(exchange)
+      void (async () => script(exchange))().catch((error) => {
+        failures.push(error)
+        socket.destroy()
+      })
     })
   })
   server.listen(0, '127.0.0.1')
@@ -154,6 +159,7 @@ export async function startUpstream(script: UpstreamScript): Promise<ScriptedUps
       for (const socket of sockets) socket.destroy()
       server.close()
       await once(server, 'close')
+      if (failures.length > 0) throw failures[0]
     },
   }
 }

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import { clientWaitsMs, isClientRetry, withinClientTimeout } from './client-timeout.js'
 import { channels, log } from './diagnostics.js'
 import { recognizeDialect, selectDialect, toAnswerEvents } from './dialects.js'
+import { unlessAtOnce } from './drain.js'
 import { requestPath } from './error-response.js'
 import { StreamError, StreamTimeoutError } from './errors.js'
 import { readEventStream } from './event-stream.js'
@@ -225,7 +226,7 @@ export class ActiveStream implements Stream {
     const stream = this
     return {
       signal: stream.signal,
-      write: (event) => stream.writer.write(event),
+      write: (event) => unlessAtOnce(stream.writer.write(event)),
       observe: (event) => stream.#pass(event),
       toEvents: (answer) => toAnswerEvents(answer, stream.followed.dialect),
       forward: (bytes, events) => stream.#forward(bytes, events),
@@ -261,11 +262,11 @@ export class ActiveStream implements Stream {
     return role
   }
 
-  #forward(bytes: Uint8Array, events: number): Promise<void> {
+  #forward(bytes: Uint8Array, events: number): Promise<void> | undefined {
     this.followed.reportedToClient = this.followed.reported !== undefined
     const ready = this.writer.forward(bytes, events)
     if (this.followed.sawTerminal) this.#resolveTerminal()
-    return ready
+    return unlessAtOnce(ready)
   }
 
   readonly #settled = (reason: StreamError | undefined): void => {

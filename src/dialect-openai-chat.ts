@@ -83,8 +83,8 @@ class ChatStream implements FollowedStream {
   failing(error: StreamError, message: string, { doneAfterError = false }: FailingOptions = {}): SSEEvent[] {
     const { id = '', created = Math.floor(Date.now() / 1000), model = '' } = this.#first ?? {}
     const choices = [{ index: 0, delta: { role: 'error', content: '' }, finish_reason: 'error' }]
-    const frame = { error: openaiError(error, message), id, object: 'chat.completion.chunk', created, model }
-    return [{ data: { ...frame, choices } }, ...(doneAfterError ? [{ data: '[DONE]' }] : [])]
+    const failed = { error: openaiError(error, message), id, object: 'chat.completion.chunk', created, model }
+    return [{ data: { ...failed, choices } }, ...(doneAfterError ? [{ data: '[DONE]' }] : [])]
   }
 
   #follow({ index = 0, finish_reason: finishReason }: Choice, isContent: boolean): void {

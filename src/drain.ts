@@ -5,6 +5,14 @@ export interface Drain {
   reject(reason: unknown): void
 }
 
+/** Nothing to wait for. */
+export const atOnce = Promise.resolve()
+
+/** What is worth waiting for. */
+export function unlessAtOnce(ready: Promise<void>): Promise<void> | undefined {
+  return ready === atOnce ? undefined : ready
+}
+
 export function startDrain(): Drain {
   const drain = {} as Drain
   drain.promise = new Promise<void>((resolve, reject) => {

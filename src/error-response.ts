@@ -51,8 +51,8 @@ export function respondWithError(
     return
   }
   // Nobody knows here whether the last event was finished; an empty line more does no harm.
-  const frames = dialect.follow().failing(reason, message).map(encodeEvent).join('')
-  target.end(`\n\n${frames}`)
+  const events = dialect.follow().failing(reason, message).map(encodeEvent).join('')
+  target.end(`\n\n${events}`)
 }
 
 /** What a client may read of an error. */

@@ -1,8 +1,8 @@
+import { eachChunk } from './each-chunk.js'
 import { EventSplitter, endOfEvent } from './event-splitter.js'
 import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
 import { JsonInstead } from './json-instead.js'
 import { notEvents, openEventStream } from './open-event-stream.js'
-import { readChunks } from './read-chunks.js'
 import type { RelayOptions } from './relay-event-stream.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { EventRole } from './stream-dialect.js'
@@ -42,12 +42,13 @@ export async function passThrough(
   const instead = new JsonInstead(maxEventBytes)
   const { signal } = sink
   const body = await openEventStream(source, { signal, onChunk })
-  for await (const chunk of readChunks(body, signal)) {
+  await eachChunk(body, signal, (chunk) => {
     onChunk?.(chunk)
-    if (instead.takes(chunk)) continue
-    await passing.push(chunk)
-    if (passing.ended) return passing.received
-  }
+    if (instead.takes(chunk)) return undefined
+    const ready = passing.push(chunk)
+    return passing.ended ? false : ready
+  })
+  if (passing.ended) return passing.received
   const answer = instead.parse()
   if (answer) return writeAnswer(sink, answer)
   await passing.end()

@@ -1,10 +1,11 @@
+import { unlessAtOnce } from './drain.js'
+import { eachChunk } from './each-chunk.js'
 import { StreamError } from './errors.js'
 import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
 import { FollowedEvents } from './followed-events.js'
 import { JsonInstead } from './json-instead.js'
 import { openEventStream, type ReadEventStreamOptions } from './open-event-stream.js'
 import { type PassThroughSink, passThrough } from './pass-through.js'
-import { readChunks } from './read-chunks.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { SSEWriter } from './sse-writer.js'
 import type { StreamDialect } from './stream-dialect.js'
@@ -59,14 +60,14 @@ export async function relayEventStream(
     },
     observe: (event) => followed?.observe(event),
     toEvents: (answer) => options.dialect?.answers?.toEvents(answer),
-    forward: (bytes, events) => writer.forward(bytes, events),
+    forward: (bytes, events) => unlessAtOnce(writer.forward(bytes, events)),
     get ended() {
       return followed?.sawTerminal ?? false
     },
     write(event) {
       followed?.observe(event)
       if (followed?.reported) throw followed.reported
-      return writer.write(event)
+      return unlessAtOnce(writer.write(event))
     },
   }
   const received = await relayInto(sink, source, options)
@@ -108,15 +109,15 @@ async function translate(
   const instead = new JsonInstead(maxEventBytes)
   const { signal } = sink
   const body = await openEventStream(source, { signal, onChunk })
-  for await (const chunk of readChunks(body, signal)) {
+  await eachChunk(body, signal, (chunk) => {
     onChunk?.(chunk)
-    if (instead.takes(chunk)) continue
+    if (instead.takes(chunk)) return undefined
+    ready = undefined
     parser.feed(chunk)
     parser.check()
-    if (sink.ended) return received
-    if (ready) await ready
-    ready = undefined
-  }
+    return sink.ended ? false : ready
+  })
+  if (sink.ended) return received
   // A whole answer at once is the one event of its stream.
   if (instead.parse()) take({ data: instead.text, event: undefined, id: undefined })
   else parser.end()

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { systemClock } from './clock.js'
-import { type Drain, startDrain } from './drain.js'
+import { atOnce, type Drain, startDrain } from './drain.js'
 import { toStreamError } from './error-causes.js'
 import { StreamError } from './errors.js'
 import {
@@ -54,7 +54,6 @@ export interface SSEWriter extends Disposable {
 
 const flushAtLength = 16 * 1024
 const longestPiece = 64 * 1024
-const ready = Promise.resolve()
 
 /**
  * Writes server-sent events to one response: head, events, heartbeats, backpressure, and word of the client
@@ -131,7 +130,7 @@ class ResponseWriter implements SSEWriter {
   write(event: SSEEvent): Promise<void> {
     const text = encodeEvent(event)
     if (this.#stopped || this.#closed) return this.#refuse()
-    if (this.#observer.onEvent?.(event) === false) return ready
+    if (this.#observer.onEvent?.(event) === false) return atOnce
     this.events++
     return this.#push(text)
   }
@@ -139,7 +138,7 @@ class ResponseWriter implements SSEWriter {
   forward(bytes: Uint8Array, events = 1): Promise<void> {
     if (this.#stopped || this.#closed) return this.#refuse()
     if (this.#isAnswered() || (!isGone(this.#response) && !this.#commit())) return this.#refuse()
-    if (isGone(this.#response)) return ready
+    if (isGone(this.#response)) return atOnce
     if (this.#draining && backlogOf(this.#response) + bytes.length > this.#maxBufferedBytes) {
       this.#overflow()
       return this.#refuse()
@@ -157,7 +156,7 @@ class ResponseWriter implements SSEWriter {
     this.bytes += bytes.length
     this.#letGo()
     if (this.#draining) return this.#draining.promise
-    return more ? ready : this.#wait()
+    return more ? atOnce : this.#wait()
   }
 
   comment(text: string): Promise<void> {
@@ -197,7 +196,7 @@ class ResponseWriter implements SSEWriter {
       this.#flushScheduled = true
       process.nextTick(this.#flushLater)
     }
-    return ready
+    return atOnce
   }
 
   readonly #flushLater = (): void => {
@@ -207,15 +206,15 @@ class ResponseWriter implements SSEWriter {
 
   /** @returns what a write has to wait for */
   #flush(): Promise<void> {
-    if (this.#pending === '' || this.#draining || this.#closed || isGone(this.#response)) return ready
+    if (this.#pending === '' || this.#draining || this.#closed || isGone(this.#response)) return atOnce
     if (this.#isAnswered() || !this.#commit()) return this.#refuse()
     this.#heartbeat.postpone()
     if (this.events > 0) discardUnreadBody(this.#response)
-    return this.#hand() ? ready : this.#wait()
+    return this.#hand() ? atOnce : this.#wait()
   }
 
   #wait(): Promise<void> {
-    if (isGone(this.#response)) return ready
+    if (isGone(this.#response)) return atOnce
     const draining = startDrain()
     this.#draining = draining
     this.#heartbeat.hold()

@@ -141,3 +141,66 @@ test('HTTP/2, FM-32, FM-33: the caller aborts, before and in mid-stream', async 
     expect(s.upstream.exchanges).toHaveLength(early ? 0 : 1)
   }
 })
+
+test('HTTP/2, FM-01: an upstream that refuses is 503', async () => {
+  const gone = await startUpstream(() => {})
+  await gone[Symbol.asyncDispose]()
+  await using proxy = await startHttp2Proxy((stream) => stream.relay(http(gone.url, stream)))
+  const client = await proxy.ask().finished()
+  expect(assertCleanEnding(client)).toMatchObject({ status: 503, code: 'upstream_unreachable' })
+  expect(client.header('x-should-retry')).toBe('true')
+})
+
+test.each([
+  ['FM-05', 'onlyComments', { firstByteMs: 200, firstEventMs: 300 }, 'upstream_first_event_timeout'],
+  ['FM-07', 'onlyComments', { firstByteMs: 200, stallMs: 300, inactivityMs: 200 }, 'upstream_stalled'],
+] as const)('HTTP/2, %s: signs of life without content', async (_mode, fault, timeouts, code) => {
+  await using s = await scene(
+    (exchange) => {
+      if (code === 'upstream_stalled')
+        exchange
+          .open()
+          .data(chatChunk('Hi'))
+          .every(20, () => exchange.chunk(': ping\n\n'))
+      else faults[fault](exchange)
+    },
+    { timeouts },
+  )
+  expect(assertCleanEnding(await s.ask().finished())).toMatchObject({ code })
+})
+
+test('HTTP/2, FM-21: an error event that comes later is passed on, and none is added', async () => {
+  await using s = await scene((exchange) =>
+    exchange
+      .open()
+      .data(chatChunk('Hi'), { error: { message: 'no' } })
+      .end(),
+  )
+  const client = await s.ask().finished()
+  expect(assertCleanEnding(client)).toMatchObject({ message: 'no' })
+  expect(client.data).toHaveLength(2)
+})
+
+test('HTTP/2, FM-29: a client that does not read the end is let go at drainMs', async () => {
+  const long = 'x'.repeat(100_000)
+  await using s = await scene(
+    (exchange) =>
+      exchange
+        .open()
+        .data(...chatAnswer(long, long, long))
+        .end(),
+    { timeouts: { drainMs: 200 } },
+  )
+  const client = s.ask()
+  client.stream.pause()
+  expect(await s.end()).toMatchObject({ outcome: 'client_stalled' })
+})
+
+test('HTTP/2, FM-48: [DONE] ends the stream at once, though the upstream stays', async () => {
+  await using s = await scene((exchange) => exchange.open().data(...chatAnswer('Hi')), {
+    cleanup: { lingerMs: 100 },
+  })
+  expect(assertCleanEnding(await s.ask().finished())).toBeUndefined()
+  await (await s.upstream.exchange(0)).closed
+  expect(await s.end()).toMatchObject({ outcome: 'completed' })
+})

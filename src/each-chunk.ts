@@ -1,0 +1,124 @@
+import type { Readable } from 'node:stream'
+import { toStreamError } from './error-causes.js'
+import { StreamError } from './errors.js'
+import { readChunks } from './read-chunks.js'
+import { isNodeReadable, type UpstreamBody } from './upstream-source.js'
+
+/**
+ * Takes a chunk of an upstream.
+ *
+ * @returns what to wait for before the next one; `false` for no more
+ */
+export type TakeChunk = (chunk: Uint8Array | string) => Promise<unknown> | undefined | false
+
+/**
+ * Hands the chunks of an upstream on as they come, to `take`. What had already arrived is handed out before an
+ * error is thrown; the upstream is not destroyed.
+ *
+ * @throws StreamError of an `upstream_*` outcome when the upstream breaks; the signal's reason when it aborts; what
+ *   `take` throws
+ */
+export async function eachChunk(
+  body: UpstreamBody,
+  signal: AbortSignal | undefined,
+  take: TakeChunk,
+): Promise<void> {
+  if (isNodeReadable(body)) return new NodeChunks(body, signal, take).taken
+  for await (const chunk of readChunks(body, signal)) {
+    const wait = take(chunk)
+    if (wait === false) return
+    if (wait) await wait
+  }
+}
+
+/**
+ * Paused mode: Node joins what has come, and not reading is all the backpressure there is. No promise for each
+ * chunk: at the pace of tokens every one of them would be felt.
+ */
+class NodeChunks {
+  readonly taken: Promise<void>
+  readonly #stream: Readable
+  readonly #signal: AbortSignal | undefined
+  readonly #take: TakeChunk
+  #failure: { error: unknown } | undefined
+  #ended: boolean
+  #isWaiting = false
+  #isOver = false
+  #resolve: () => void = () => {}
+  #reject: (error: unknown) => void = () => {}
+
+  constructor(stream: Readable, signal: AbortSignal | undefined, take: TakeChunk) {
+    this.#stream = stream
+    this.#signal = signal
+    this.#take = take
+    this.#ended = stream.readableEnded
+    this.taken = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    // Of a reset or a garbled answer it is the request that says what happened; the answer is only "aborted".
+    const { req: request } = stream as { req?: Partial<Readable> }
+    if (typeof request?.on === 'function') request.on('error', this.#broke)
+    stream.on('readable', this.#read).on('end', this.#end).on('error', this.#broke).on('close', this.#closed)
+    signal?.addEventListener('abort', this.#read)
+    if (stream.errored) this.#broke(stream.errored)
+    else if (stream.destroyed) this.#closed()
+    else this.#read()
+  }
+
+  readonly #read = (): void => {
+    if (this.#isOver) return
+    if (this.#signal?.aborted) return this.#finish({ error: this.#signal.reason })
+    if (this.#isWaiting) return
+    try {
+      for (;;) {
+        const chunk: Uint8Array | null = this.#stream.read()
+        if (chunk === null) break
+        const wait = this.#take(chunk)
+        if (this.#isOver) return
+        if (wait === false) return this.#finish()
+        if (wait) return this.#wait(wait)
+      }
+    } catch (error) {
+      return this.#finish({ error })
+    }
+    if (this.#failure) this.#finish({ error: toStreamError(this.#failure.error, 'upstream_hangup') })
+    else if (this.#ended) this.#finish()
+  }
+
+  #wait(wait: Promise<unknown>): void {
+    this.#isWaiting = true
+    wait.then(
+      () => {
+        this.#isWaiting = false
+        this.#read()
+      },
+      (error) => this.#finish({ error }),
+    )
+  }
+
+  readonly #end = (): void => {
+    this.#ended = true
+    this.#read()
+  }
+
+  readonly #broke = (error: unknown): void => {
+    this.#failure ??= { error }
+    this.#read()
+  }
+
+  readonly #closed = (): void => {
+    if (!this.#ended) this.#failure ??= { error: new StreamError('upstream_hangup') }
+    this.#read()
+  }
+
+  #finish(failure?: { error: unknown }): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#signal?.removeEventListener('abort', this.#read)
+    this.#stream.off('readable', this.#read).off('end', this.#end).off('close', this.#closed)
+    // The listener of errors stays: one that comes later, say of our own destroy(), must find it.
+    if (failure) this.#reject(failure.error)
+    else this.#resolve()
+  }
+}

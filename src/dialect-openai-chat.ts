@@ -34,6 +34,10 @@ interface Choice {
   finish_reason?: unknown
 }
 
+// In a string of JSON a quote has a backslash: these find names, not what somebody wrote.
+const content = /"(?:content|text)" *: *"[^"]/
+const moreThanContent = /"(?:error" *:|finish_reason" *: *[^n ]|index" *: *[^0 ])/
+
 class ChatStream implements FollowedStream {
   #first: Chunk | undefined
   #terminal = false
@@ -53,6 +57,7 @@ class ChatStream implements FollowedStream {
       this.#terminal = true
       return 'terminal'
     }
+    if (this.#isPlainContent(data)) return 'content'
     const chunk = jsonOf<Chunk>(data)
     if (!chunk) return 'other'
     if (chunk.error) return 'error'
@@ -66,6 +71,12 @@ class ChatStream implements FollowedStream {
       if (isContent) role = 'content'
     }
     return role
+  }
+
+  /** Most chunks are a piece of the one choice there is, and nothing else: that can be seen without parsing. */
+  #isPlainContent(data: unknown): boolean {
+    if (typeof data !== 'string' || !this.#first || this.#closed.size > 0 || !this.#open.has(0)) return false
+    return data.startsWith('{') && content.test(data) && !moreThanContent.test(data)
   }
 
   closing(): SSEEvent[] {

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { recognizeDialect, selectDialect } from '../src/dialects.js'
 import { dialects, StreamError, UpstreamError } from '../src/index.js'
@@ -206,4 +207,50 @@ test.each([
 ])('Anthropic calls a status of %i %s', (status, type) => {
   const body = dialects.anthropic.errorBody(new UpstreamError({ status }), 'No.', 'r1')
   expect(body).toEqual({ type: 'error', error: { type, message: 'No.' }, request_id: 'r1' })
+})
+
+test('a chunk that is looked at only from outside means what it says', () => {
+  const content = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.constantFrom('', '"finish_reason": "stop"', '"error": {', '\\"index": 7', '[DONE]', '"choices": []'),
+  )
+  const reason = fc.constantFrom(null, null, null, null, '', 'stop', 'length', 'error')
+  const choice = fc.record(
+    {
+      index: fc.constantFrom(0, 0, 0, 0, 1),
+      delta: fc.record(
+        { role: fc.constant('assistant'), content, tool_calls: fc.constant([{}]) },
+        { requiredKeys: [] },
+      ),
+      text: content,
+      finish_reason: reason,
+    },
+    { requiredKeys: ['index'] },
+  )
+  const chunk = fc.record(
+    {
+      id: fc.constant('x'),
+      choices: fc.array(choice, { maxLength: 2 }),
+      error: fc.constantFrom(null, { message: 'no' }),
+    },
+    { requiredKeys: ['choices'] },
+  )
+  const event = fc.tuple(
+    fc.oneof({ weight: 9, arbitrary: chunk }, { weight: 1, arbitrary: fc.constant('[DONE]') }),
+    fc.nat(2),
+  )
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 12 }), (events) => {
+      const parsed = dialects.openaiChat.follow()
+      const seen = dialects.openaiChat.follow()
+      for (const [data, spaces] of events) {
+        const text =
+          typeof data === 'string' ? data : JSON.stringify(data, null, spaces).replace(/\n */g, ' ')
+        expect(seen.observe({ data: text })).toBe(parsed.observe({ data }))
+        expect(seen.complete).toBe(parsed.complete)
+      }
+      expect(seen.closing()).toEqual(parsed.closing())
+    }),
+    { numRuns: 3_000 },
+  )
 })

@@ -17,9 +17,9 @@ import {
 } from './exchange.js'
 import { type Guarded, guards } from './guard-registry.js'
 import { GuardedEvents, looksLikeJson } from './guarded-events.js'
+import { GuardedSources } from './guarded-sources.js'
 import { KeptUncompressed } from './kept-uncompressed.js'
 import { addLiveStream, isDraining, rememberSession } from './live-streams.js'
-import { adoptFeeders, PipedSource, type Source } from './piped-source.js'
 import { type GuardOptions, RequestedStream } from './requested-stream.js'
 import {
   type GivenHead,
@@ -38,7 +38,6 @@ import {
 import type { SSEEvent } from './sse-encode.js'
 import { recordEnd } from './stream-record.js'
 import { TimeoutCoordinator } from './timeout-coordinator.js'
-import { Upstreams } from './upstreams.js'
 
 /** What a handler may know of the stream it is writing. */
 export interface GuardedStream {
@@ -69,9 +68,8 @@ class ResponseGuard implements Guarded, GuardedStream {
   readonly #own: OwnMethods
   readonly #uncompressed: KeptUncompressed
   #events: GuardedEvents | undefined
-  #upstreams: Upstreams | undefined
   #state: State = 'waiting'
-  readonly #sources = new Set<PipedSource>()
+  readonly #sources: GuardedSources
   /** Whether its server was shutting down when the request came: what began before may finish. */
   readonly #cameWhileDraining: boolean
   #lingering: Timer | undefined
@@ -101,7 +99,8 @@ class ResponseGuard implements Guarded, GuardedStream {
     this.#uncompressed = new KeptUncompressed(response, this.#own.setHeader)
     guards().set(request, this)
     guards().set(response, this)
-    response.on('close', this.#closed).on('pipe', this.#piped).on('error', ignore)
+    this.#sources = new GuardedSources(response, this.requestId, options.cleanup, this.#sourceBroke)
+    response.on('close', this.#closed).on('error', ignore)
     watchPipelined(response, this.#closed)
     if (isClosed(response)) this.#closed()
     else if (this.#requested.isWanted) {
@@ -257,7 +256,7 @@ class ResponseGuard implements Guarded, GuardedStream {
     } catch (error) {
       // Ended over the head of a source that is still being piped: it is the source that has broken.
       const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
-      const hungUp = isTruncated && this.#isPiping ? new StreamError('upstream_hangup') : error
+      const hungUp = isTruncated && this.#sources.arePiping ? new StreamError('upstream_hangup') : error
       this.timeouts.settle(toStreamError(hungUp))
       return
     }
@@ -271,19 +270,6 @@ class ResponseGuard implements Guarded, GuardedStream {
     if (this.#state === 'passing' || isGone(this.#response) || !wasAsked) return this.#own.destroy(error)
     this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
     return this.#response
-  }
-
-  get #isPiping(): boolean {
-    return [...this.#sources].some(({ isOver }) => !isOver)
-  }
-
-  readonly #piped = (source: Source): void => {
-    const piped = new PipedSource(source, this.#response, {
-      onBroken: this.#sourceBroke,
-      onEnded: () => {},
-    })
-    if (this.#state === 'closed') this.#detach(piped)
-    else this.#sources.add(piped)
   }
 
   readonly #sourceBroke = (error: unknown, isHeard: boolean): void => {
@@ -300,26 +286,10 @@ class ResponseGuard implements Guarded, GuardedStream {
     if (this.#state === 'waiting') return
     const before = this.#events?.written.bytes
     const judge = () => {
-      if (this.#state === 'streaming' && !this.#isPiping && this.#events?.written.bytes === before) fail()
+      if (this.#state === 'streaming' && !this.#sources.arePiping && this.#events?.written.bytes === before)
+        fail()
     }
     systemClock.setTimeout(judge, fallbackMs)
-  }
-
-  /** Lets a source go with the response, unless it is there for others as well. */
-  #detach(piped: PipedSource): void {
-    if (!piped.detach()) return
-    adoptFeeders(piped.source, (feeder) => this.#adopt(feeder))
-    this.#adopt(piped.source)
-  }
-
-  #adopt(source: Source): void {
-    if (!this.#upstreams) {
-      this.#upstreams = new Upstreams(this.#options.cleanup, (report) => {
-        channels.cleanup.publish({ requestId: this.requestId, report })
-      })
-      if (this.#state === 'closed') this.#upstreams.release(this.timeouts.reason)
-    }
-    this.#upstreams.adopt(source)
   }
 
   /** A handler that waits for its client waits in vain. */
@@ -352,13 +322,7 @@ class ResponseGuard implements Guarded, GuardedStream {
     this.#state = 'closed'
     systemClock.clearTimeout(this.#lingering)
     this.#events?.stop()
-    this.#letSourcesGo(reason)
-  }
-
-  #letSourcesGo(reason?: StreamError): void {
-    for (const piped of this.#sources) this.#detach(piped)
-    this.#sources.clear()
-    this.#upstreams?.release(reason)
+    this.#sources.release(reason)
   }
 
   #tell(use: () => void): void {
@@ -388,7 +352,7 @@ class ResponseGuard implements Guarded, GuardedStream {
     if (this.#state !== 'streaming') return
     this.timeouts.finished()
     const { lingerMs = 1_000 } = this.#options.cleanup || {}
-    if (!this.#isPiping || lingerMs === false) return this.#finish([])
+    if (!this.#sources.arePiping || lingerMs === false) return this.#finish([])
     this.#events?.stop()
     this.#lingering = systemClock.setTimeout(() => {
       if (this.#state === 'streaming') this.#finish([])
@@ -462,13 +426,9 @@ class ResponseGuard implements Guarded, GuardedStream {
   #release(): void {
     this.#events?.stop()
     this.timeouts.settle()
-    if (this.#state === 'passing') {
-      for (const piped of this.#sources) piped.forget()
-      this.#sources.clear()
-    } else this.#letSourcesGo()
+    if (this.#state === 'passing') this.#sources.forget()
+    else this.#sources.release()
     this.#response.off('close', this.#closed)
-    // What is piped after a failure is released at once.
-    if (!this.timeouts.reason) this.#response.off('pipe', this.#piped)
     this.#leave()
   }
 }

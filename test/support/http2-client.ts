@@ -12,7 +12,7 @@ import { type HandleStreamOptions, handleStream, type Stream, type StreamEnd } f
 import type { ReceivedAnswer } from '../../src/testing/index.js'
 
 /** One request over HTTP/2, and what came of it. */
-export class Http2Client implements ReceivedAnswer {
+class Http2Client implements ReceivedAnswer {
   readonly stream: ClientHttp2Stream
   readonly #closed: Promise<void>
   #headers: Record<string, unknown> = {}

@@ -1,0 +1,75 @@
+import type { ServerResponse } from 'node:http'
+import { channels } from './diagnostics.js'
+import type { StreamError } from './errors.js'
+import { adoptFeeders, PipedSource, type PipedSourceListeners, type Source } from './piped-source.js'
+import type { StreamOptions } from './stream-options.js'
+import { Upstreams } from './upstreams.js'
+
+/** What a handler pipes into its response: watched while the response lives, and let go with it. */
+export class GuardedSources {
+  readonly #response: ServerResponse
+  readonly #requestId: string
+  readonly #cleanup: StreamOptions['cleanup']
+  readonly #onBroken: PipedSourceListeners['onBroken']
+  readonly #sources = new Set<PipedSource>()
+  #upstreams: Upstreams | undefined
+  /** Set once the response is over: what is piped later is let go at once. */
+  #released: { reason: StreamError | undefined } | undefined
+
+  constructor(
+    response: ServerResponse,
+    requestId: string,
+    cleanup: StreamOptions['cleanup'],
+    onBroken: PipedSourceListeners['onBroken'],
+  ) {
+    this.#response = response
+    this.#requestId = requestId
+    this.#cleanup = cleanup
+    this.#onBroken = onBroken
+    response.on('pipe', this.#piped)
+  }
+
+  /** Whether one is being piped that has not ended. */
+  get arePiping(): boolean {
+    return [...this.#sources].some(({ isOver }) => !isOver)
+  }
+
+  /** Lets them go with the response, for `reason`, unless they are there for others as well. */
+  release(reason?: StreamError): void {
+    this.#released ??= { reason }
+    for (const source of this.#sources) this.#detach(source)
+    this.#sources.clear()
+    this.#upstreams?.release(reason)
+    // What is piped after a failure still has to be let go.
+    if (!this.#released.reason) this.#response.off('pipe', this.#piped)
+  }
+
+  /** Leaves them to whoever piped them. */
+  forget(): void {
+    for (const source of this.#sources) source.forget()
+    this.#sources.clear()
+    this.#response.off('pipe', this.#piped)
+  }
+
+  readonly #piped = (source: Source): void => {
+    const piped = new PipedSource(source, this.#response, { onBroken: this.#onBroken, onEnded: () => {} })
+    if (this.#released) this.#detach(piped)
+    else this.#sources.add(piped)
+  }
+
+  #detach(piped: PipedSource): void {
+    if (!piped.detach()) return
+    adoptFeeders(piped.source, (feeder) => this.#adopt(feeder))
+    this.#adopt(piped.source)
+  }
+
+  #adopt(source: Source): void {
+    if (!this.#upstreams) {
+      this.#upstreams = new Upstreams(this.#cleanup, (report) => {
+        channels.cleanup.publish({ requestId: this.#requestId, report })
+      })
+      if (this.#released) this.#upstreams.release(this.#released.reason)
+    }
+    this.#upstreams.adopt(source)
+  }
+}

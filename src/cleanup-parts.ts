@@ -122,7 +122,10 @@ class StreamPart implements CleanupPart {
     const stream = this.#stream as unknown as Readable
     if (this.closed) return Promise.resolve()
     if (typeof stream.resume !== 'function') return Promise.reject(new Error('not a readable'))
-    return new Promise((resolve, reject) => {
+    // As above: a signal may abort while the end is being read. Off again a turn later: the socket lives on.
+    const { socket } = this.#stream
+    socket?.on('error', ignore)
+    return new Promise<void>((resolve, reject) => {
       let read = 0
       stream.once('end', resolve).once('close', resolve)
       stream.on('data', (chunk: Uint8Array) => {
@@ -130,7 +133,7 @@ class StreamPart implements CleanupPart {
         if (read > longestTail) reject(new Error(`more than ${longestTail} bytes were left`))
       })
       stream.resume()
-    })
+    }).finally(() => setImmediate(() => socket?.off('error', ignore)))
   }
 
   async stop(reason: Error | undefined): Promise<'destroy'> {

@@ -26,9 +26,18 @@ const byPath: readonly [RegExp, StreamDialect][] = [
  */
 export function selectDialect(choice: StreamDialect | DialectName | undefined, path = ''): StreamDialect {
   if (choice === undefined) return byPath.find(([pattern]) => pattern.test(path))?.[1] ?? plain
-  if (typeof choice === 'object') return choice
+  if (typeof choice === 'object' && choice !== null) return checkDialect(choice)
   if (Object.hasOwn(dialects, choice)) return dialects[choice]
   throw new TypeError(`dialect must be one of ${Object.keys(dialects).join(', ')}; got ${String(choice)}`)
+}
+
+/** One of the caller's own must be found wanting when the app is built, not by its first client. */
+function checkDialect(dialect: StreamDialect): StreamDialect {
+  for (const name of ['follow', 'errorBody'] as const) {
+    if (typeof dialect[name] === 'function') continue
+    throw new TypeError(`dialect.${name} must be a function, got ${String(dialect[name])}`)
+  }
+  return dialect
 }
 
 /** What the first event of a stream says of its API. */

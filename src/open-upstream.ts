@@ -31,6 +31,7 @@ export interface OpenUpstreamContext {
   clientWaitsMs: number
 }
 
+const retryNames = ['attempts', 'retryUncertain', 'minAttemptMs']
 const firstBackoffMs = 250
 const longestBackoffMs = 4_000
 const lingerMs = 1_000
@@ -49,11 +50,15 @@ export async function openUpstream<T extends UpstreamSource>(
   { timeouts, committed, commitAfterMs, clientWaitsMs, isClientRetry }: OpenUpstreamContext,
   options: RetryOptions = {},
 ): Promise<T> {
+  for (const name of Object.keys(options)) {
+    if (retryNames.includes(name)) continue
+    throw new TypeError(`retry.${name} is not an option; there are ${retryNames.join(', ')}`)
+  }
   const { attempts = isClientRetry ? 1 : 2, retryUncertain = false } = options
   const { connectMs, firstByteMs, totalMs } = timeouts.timeouts
   const minAttemptMs = options.minAttemptMs ?? (Number.isFinite(connectMs) ? connectMs + 1_000 : 1_000)
   if (!Number.isSafeInteger(attempts) || attempts < 1) {
-    throw new TypeError(`retry.attempts must be a whole number from 1, got ${String(attempts)}`)
+    throw new TypeError(`retry.attempts must be a whole number from 1, got ${JSON.stringify(attempts)}`)
   }
   if (!(minAttemptMs >= 0)) {
     throw new TypeError(`retry.minAttemptMs must be a number from 0, got ${String(options.minAttemptMs)}`)

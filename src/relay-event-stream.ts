@@ -118,8 +118,10 @@ async function translate(
     return sink.ended ? false : ready
   })
   if (sink.ended) return received
-  // A whole answer at once is the one event of its stream.
-  if (instead.parse()) take({ data: instead.text, event: undefined, id: undefined })
-  else parser.end()
-  return received
+  const answer = instead.parse()
+  if (!answer) parser.end()
+  // An answer in the client's own format needs no translation; any other is the one event of its stream.
+  else for (const event of sink.toEvents(answer) ?? []) await sink.write(event)
+  if (answer && !sink.ended) take({ data: instead.text, event: undefined, id: undefined })
+  return answer ? Math.max(received, 1) : received
 }

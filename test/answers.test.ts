@@ -190,6 +190,15 @@ describe('a stream was asked for and JSON comes', () => {
     expect(client.json.error.code).toBe('upstream_answer_too_large')
   })
 
+  test('with a map, too, an answer in the client’s own format needs no translation', async () => {
+    await using proxy = await startProxy((stream) =>
+      stream.relay(bytes(JSON.stringify(completion)), (event) => event),
+    )
+    using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+    expect(client.data.at(-1)).toBe('[DONE]')
+    expect(JSON.parse(client.data[1] ?? '').choices[0].delta.content).toBe('Hello')
+  })
+
   test('a translated upstream’s is the one event of its stream', async () => {
     await using proxy = await startProxy((stream) =>
       stream.relay(bytes('{"output":"Hi"}'), ({ data }) =>
@@ -259,6 +268,29 @@ describe('readAnswer: JSON was asked for and a stream comes', () => {
         },
       ],
     })
+  })
+
+  test('what is aborted afterwards, as a clock does that is disposed of, ends no process', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange
+        .open()
+        .data(...chatAnswer('Hi'))
+        .end(),
+    )
+    for (const keepAlive of [true, false]) {
+      for (let calls = 0; calls < 5; calls++) {
+        const agent = new Agent({ keepAlive, timeout: 5_000 })
+        const controller = new AbortController()
+        const source = await new Promise<IncomingMessage>((resolve, reject) => {
+          const { signal } = controller
+          httpRequest(upstream.url, { agent, signal, method: 'POST' }, resolve).on('error', reject).end()
+        })
+        expect(await readAnswer(source, { signal: controller.signal })).toMatchObject({ choices: [{}] })
+        controller.abort(new Error('over'))
+        await new Promise((resolve) => setTimeout(resolve, 10))
+        agent.destroy()
+      }
+    }
   })
 
   test('its connection is kept when the upstream ends by itself', async () => {

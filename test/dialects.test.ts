@@ -29,6 +29,7 @@ describe('which dialect', () => {
       'dialect must be one of openaiChat, openaiResponses, anthropic, aiSdkUi, plain; got openai',
     )
     expect(() => selectDialect('toString' as never)).toThrow(TypeError)
+    expect(() => selectDialect({} as never)).toThrow('dialect.follow must be a function, got undefined')
   })
 })
 

@@ -93,7 +93,7 @@ const { relay, read, writer } = stream
       code.includes('import ')
         ? ''
         : code.includes('const upstream')
-          ? handler.replace(/.*upstream.*\n/, '')
+          ? handler.replace(/.*upstream.*\n/, '').replace(/const .*stream\n/, '')
           : handler,
       /\bapp\b/.test(code) && !code.includes('const app') ? `declare const app: ${framework}\n` : '',
       /\bserver\b/.test(code) && !code.includes('const server')

@@ -143,6 +143,17 @@ describe.each(['express-server.ts', 'koa-server.ts'])('%s', (file) => {
       expect(JSON.parse(plain.bodyText).choices[0].message.content).toBe('Hello')
     })
 
+    test.each([
+      [{ ...hello, stream: 'true' }, 'stream must be true or false, got "true"'],
+      [[], 'The body must be a JSON object'],
+      [{ messages: [] }, 'model must be a name'],
+    ])('the body %j is a JSON 400', async (body, message) => {
+      await using server = await startExample(file, openai)
+      using client = await rawRequest({ port: server.port, body }).finished()
+      expect(client.status).toBe(400)
+      expect(client.json.error.message).toContain(message)
+    })
+
     test('another API is refused at the start', async () => {
       const { code, errors } = await failExample(file, { QOLABA_API: 'grpc' })
       expect(code).toBe(1)

@@ -11,11 +11,14 @@ interface OpenAIChat extends Chat {
 export function openAIApi(client: QolabaClient): ChatApi<OpenAIChat> {
   return {
     read(body) {
-      const { model } = (body ?? {}) as { model?: unknown }
-      if (typeof body !== 'object' || body === null)
+      const { model, stream } = (body ?? {}) as { model?: unknown; stream?: unknown }
+      if (typeof body !== 'object' || body === null || Array.isArray(body))
         throw new RefusedRequest('The body must be a JSON object.')
       if (typeof model !== 'string')
         throw new RefusedRequest(`model must be a name, got ${JSON.stringify(model)}.`)
+      if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
+        throw new RefusedRequest(`stream must be true or false, got ${JSON.stringify(stream)}.`)
+      }
       return { model, ignored: [], body }
     },
     async stream({ openUpstream, relay, timeouts }, { body }, key) {

@@ -32,7 +32,7 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
       throw new Error(`${name} is not a setting; there are ${timeoutNames.join(', ')}`)
     }
   }
-  const { QOLABA_API: api = 'studio' } = environment
+  const api = environment.QOLABA_API || 'studio'
   if (api !== 'studio' && api !== 'openai') {
     throw new Error(`QOLABA_API must be studio or openai, got ${JSON.stringify(api)}`)
   }

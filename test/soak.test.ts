@@ -9,6 +9,7 @@ test(`${streams} streams of seed ${seed}, with faults and clients of every kind:
   const report = await soak(streams, seed)
   if (process.env.SOAK_STREAMS) console.log(report)
   expect(report.wrong).toEqual([])
+  expect(report.late).toBeLessThanOrEqual(Math.ceil(streams / 1_000))
   expect(report.left).toEqual({ streams: 0, timers: 0, overflow: 0 })
   // What V8 and the connection pools keep; a stream that left something behind would show a thousand times over.
   expect(report.heapGrowthBytes).toBeLessThan(8 * 1024 * 1024)

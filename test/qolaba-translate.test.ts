@@ -132,7 +132,11 @@ describe('the stream', () => {
     const map = toOpenAIChunks(chat as StudioChat)
     return events.flatMap((event) => {
       const mapped = map({ data: typeof event === 'string' ? event : JSON.stringify(event) })
-      return (Array.isArray(mapped) ? mapped : [mapped]).map(({ data }) => data)
+      const events = Array.isArray(mapped) ? mapped : [mapped]
+      // Some are made as objects, some as text; on the wire they are the same.
+      return events.map(({ data }) =>
+        typeof data === 'string' && data !== '[DONE]' ? JSON.parse(data) : data,
+      )
     })
   }
   const chat = { model: 'gpt-4o', includeUsage: false }

@@ -3,12 +3,14 @@ import { handleStream } from 'unhang'
 import { callUpstream } from './call-upstream.mjs'
 
 const head = { id: 'chatcmpl-bench', object: 'chat.completion.chunk', created: 1, model: 'bench' }
+const chunk = (delta, reason) =>
+  JSON.stringify({ ...head, choices: [{ index: 0, delta, finish_reason: reason }] })
+// All chunks of text are the same but for the text; so does the Qolaba example.
+const [before, after] = chunk({ content: '{text}' }, null).split('"{text}"')
+const end = [{ data: chunk({}, 'stop') }, { data: '[DONE]' }]
 const toChunk = ({ data }) => {
   const { output } = JSON.parse(data)
-  if (output !== null)
-    return { data: { ...head, choices: [{ index: 0, delta: { content: output }, finish_reason: null }] } }
-  const finish = { ...head, choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }
-  return [{ data: finish }, { data: '[DONE]' }]
+  return output === null ? end : { data: before + JSON.stringify(output) + after }
 }
 
 /** A server that fills each stream in one of the ways of unhang. */

@@ -84,6 +84,9 @@ export function toQolaba(request: unknown): StudioChat {
   }
 }
 
+/** No model is called like this. */
+const placeholder = '{text}'
+
 /** Turns Qolaba's events into the chunks of an OpenAI stream. */
 export function toOpenAIChunks({ model, includeUsage }: StudioChat): EventMap {
   const created = Math.floor(Date.now() / 1000)
@@ -92,13 +95,18 @@ export function toOpenAIChunks({ model, includeUsage }: StudioChat): EventMap {
   const chunk = (delta: object, finishReason: string | null = null): SSEEvent => ({
     data: { ...base, choices: [{ index: 0, delta, finish_reason: finishReason }], ...usageField },
   })
+  // All chunks of text are the same but for the text.
+  const [beforeText, afterText] = JSON.stringify(chunk({ content: placeholder }).data).split(
+    `"${placeholder}"`,
+  )
+  const textChunk = (text: string): SSEEvent => ({ data: beforeText + JSON.stringify(text) + afterText })
   let begun = false
   return ({ data }) => {
     const message: Fields = data === '[DONE]' ? { output: null } : readEvent(data)
     const events = begun ? [] : [chunk({ role: 'assistant', content: '' })]
     begun = true
     if (typeof message.output === 'string') {
-      if (message.output !== '') events.push(chunk({ content: message.output }))
+      if (message.output !== '') events.push(textChunk(message.output))
       // With its tokens counted it is the whole answer at once, as of `/chat`.
       if (message.completionTokens === undefined) return events
     } else if (message.output !== null) return events

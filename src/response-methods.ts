@@ -1,11 +1,10 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { isClosed, whenFlushed } from './exchange.js'
 
-const names = ['writeHead', 'write', 'end', 'destroy', 'setHeader'] as const
 const headerNames = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 'flushHeaders'] as const
 
 /** The methods of a response that the guard stands in front of. */
-export type ResponseMethods = Pick<ServerResponse, (typeof names)[number]>
+export type ResponseMethods = Pick<ServerResponse, 'writeHead' | 'write' | 'end' | 'destroy' | 'setHeader'>
 
 /** A response's own methods, each bound to it, and as they were found. */
 export interface OwnMethods extends ResponseMethods {
@@ -15,7 +14,12 @@ export interface OwnMethods extends ResponseMethods {
 /** Puts methods in front of a response's own, which are returned. */
 export function interceptResponse(response: ServerResponse, methods: ResponseMethods): OwnMethods {
   const { writeHead, write, end, destroy, setHeader } = response
-  Object.assign(response, methods)
+  // One by one: for every response of an app this is a part of the cost.
+  response.writeHead = methods.writeHead
+  response.write = methods.write
+  response.end = methods.end
+  response.destroy = methods.destroy
+  response.setHeader = methods.setHeader
   return {
     found: { writeHead, write, end, destroy, setHeader },
     writeHead: writeHead.bind(response),
@@ -28,10 +32,13 @@ export function interceptResponse(response: ServerResponse, methods: ResponseMet
 
 /** Takes methods away again, unless somebody has put theirs in front meanwhile (they call ours). */
 export function restoreResponse(response: ServerResponse, methods: ResponseMethods, own: OwnMethods): void {
-  for (const name of names) {
-    // Assigned, not deleted: an object that has lost a property is a slow one for the rest of its life.
-    if (response[name] === methods[name]) Object.assign(response, { [name]: own.found[name] })
-  }
+  // Assigned, not deleted: an object that has lost a property is a slow one for the rest of its life.
+  const { found } = own
+  if (response.writeHead === methods.writeHead) response.writeHead = found.writeHead
+  if (response.write === methods.write) response.write = found.write
+  if (response.end === methods.end) response.end = found.end
+  if (response.destroy === methods.destroy) response.destroy = found.destroy
+  if (response.setHeader === methods.setHeader) response.setHeader = found.setHeader
 }
 
 /** Uses a response below whatever has been put in front of it, and safe from what is hooked into it. */

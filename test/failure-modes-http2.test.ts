@@ -1,5 +1,7 @@
+import { connect, createServer } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import type { HandleStreamOptions } from '../src/index.js'
+import { type HandleStreamOptions, handleStream, type StreamEnd } from '../src/index.js'
 import {
   assertCleanEnding,
   type FaultName,
@@ -203,4 +205,52 @@ test('HTTP/2, FM-48: [DONE] ends the stream at once, though the upstream stays',
   expect(assertCleanEnding(await s.ask().finished())).toBeUndefined()
   await (await s.upstream.exchange(0)).closed
   expect(await s.end()).toMatchObject({ outcome: 'completed' })
+})
+
+test('HTTP/2, FM-24: a client that has gone before the stream begins: the handler is never called', async () => {
+  let handled = false
+  const ended = new Promise<StreamEnd>((resolve) => {
+    const server = createServer(async (_request, response) => {
+      await new Promise((close) => response.once('close', close))
+      const handler = () => {
+        handled = true
+      }
+      resolve(await handleStream(response, handler))
+      server.close()
+    }).listen(0, '127.0.0.1', () => {
+      const session = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+      const stream = session.request({ ':method': 'POST', ':path': '/v1/chat/completions' })
+      stream.on('error', () => {})
+      server.once('stream', () => {
+        stream.close(8)
+        stream.once('close', () => session.close())
+      })
+    })
+  })
+  expect(await ended).toMatchObject({ outcome: 'client_gone', status: undefined })
+  expect(handled).toBe(false)
+})
+
+test('HTTP/2, FM-26: a client that has gone during its upload: the upstream is never called', async () => {
+  await using upstream = await startUpstream(() => {})
+  await using proxy = await startHttp2Proxy(async (stream, request) => {
+    for await (const _ of request);
+    await stream.relay(http(upstream.url, stream))
+  })
+  const client = proxy.ask('/v1/chat/completions', false)
+  await proxy.asked
+  client.stream.close(8)
+  expect(await proxy.end()).toMatchObject({ outcome: 'client_gone' })
+  expect(upstream.exchanges).toHaveLength(0)
+})
+
+test('HTTP/2, FM-31: two ends at once: one error event, the first outcome', async () => {
+  await using s = await scene((exchange) => exchange.open().data(chatChunk('Hi')), {
+    timeouts: { totalMs: 210, inactivityMs: 200 },
+  })
+  const client = await s.ask().received('Hi')
+  const reset = (await s.upstream.exchange(0)).reset()
+  for (const until = performance.now() + 250; performance.now() < until; );
+  await reset
+  expect(assertCleanEnding(await client.finished())).toBeDefined()
 })

@@ -4,6 +4,7 @@ import {
   type ClientHttp2Stream,
   connect,
   createServer,
+  type Http2ServerRequest,
   type Http2ServerResponse,
 } from 'node:http2'
 import type { AddressInfo } from 'node:net'
@@ -18,7 +19,7 @@ class Http2Client implements ReceivedAnswer {
   #headers: Record<string, unknown> = {}
   text = ''
 
-  constructor(session: ClientHttp2Session, path: string) {
+  constructor(session: ClientHttp2Session, path: string, isWhole: boolean) {
     this.stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/json' })
     this.stream.setEncoding('utf8').on('response', (headers) => {
       this.#headers = headers
@@ -28,7 +29,8 @@ class Http2Client implements ReceivedAnswer {
     })
     this.stream.on('error', () => {})
     this.#closed = new Promise((resolve) => this.stream.once('close', resolve))
-    this.stream.end('{"stream":true}')
+    if (isWhole) this.stream.end('{"stream":true}')
+    else this.stream.write('{"stream"')
   }
 
   get status(): number {
@@ -71,7 +73,7 @@ class Http2Client implements ReceivedAnswer {
 
 /** A server of HTTP/2 whose every request is one stream. */
 export async function startHttp2Proxy(
-  handler: (stream: Stream) => unknown,
+  handler: (stream: Stream, request: Http2ServerRequest) => unknown,
   options: HandleStreamOptions = {},
 ) {
   const ends: StreamEnd[] = []
@@ -80,14 +82,17 @@ export async function startHttp2Proxy(
     ends.push(end)
     for (const wake of waiting.splice(0)) wake()
   }
-  const server = createServer((_request, response: Http2ServerResponse) => {
-    void handleStream(response, handler, { ...options, onEnd })
+  const server = createServer((request, response: Http2ServerResponse) => {
+    void handleStream(response, (stream) => handler(stream, request), { ...options, onEnd })
   })
+  const asked = once(server, 'request')
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const session = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
   return {
-    ask: (path = '/v1/chat/completions') => new Http2Client(session, path),
+    ask: (path = '/v1/chat/completions', isWhole = true) => new Http2Client(session, path, isWhole),
+    /** When the first request has come. */
+    asked,
     async end(): Promise<StreamEnd> {
       while (ends.length === 0) await new Promise<void>((resolve) => waiting.push(resolve))
       return ends[0] as StreamEnd

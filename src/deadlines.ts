@@ -21,9 +21,8 @@ const byPrecedence: readonly TimeoutPhase[] = [
 export class Deadlines {
   readonly #startedAt: number
   #attemptAt: number
-  readonly #headBy: number
-  /** `Infinity` once something has been written. */
-  #wroteAt = 0
+  /** When the client stops waiting for its head. */
+  #headBy: number
   #connectingSince = never
   #connection = 0
   #lastByteAt = never
@@ -56,7 +55,7 @@ export class Deadlines {
     this.firstWriteAt ??= now
     if (this.firstByteAt === never) this.#attemptAt = now
     // The head is out: the client waits for it no more.
-    this.#wroteAt = never
+    this.#headBy = never
   }
 
   attemptStarted(now: number): void {
@@ -155,7 +154,7 @@ export class Deadlines {
         return this.#connectingSince + timeouts.connectMs
       case 'firstByte':
         if (this.firstByteAt !== never) return never
-        return Math.min(this.#attemptAt + timeouts.firstByteMs, Math.max(this.#headBy, this.#wroteAt))
+        return Math.min(this.#attemptAt + timeouts.firstByteMs, this.#headBy)
       case 'firstEvent':
         return this.#lastContentAt === never ? this.#attemptAt + timeouts.firstEventMs : never
       case 'inactivity':

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { channels } from './diagnostics.js'
 import type { StreamError } from './errors.js'
-import { adoptFeeders, PipedSource, type PipedSourceListeners, type Source } from './piped-source.js'
+import { adoptFeeders, type OnBroken, PipedSource, type Source } from './piped-source.js'
 import type { StreamOptions } from './stream-options.js'
 import { Upstreams } from './upstreams.js'
 
@@ -10,7 +10,7 @@ export class GuardedSources {
   readonly #response: ServerResponse
   readonly #requestId: string
   readonly #cleanup: StreamOptions['cleanup']
-  readonly #onBroken: PipedSourceListeners['onBroken']
+  readonly #onBroken: OnBroken
   readonly #sources = new Set<PipedSource>()
   #upstreams: Upstreams | undefined
   /** Set once the response is over: what is piped later is let go at once. */
@@ -20,7 +20,7 @@ export class GuardedSources {
     response: ServerResponse,
     requestId: string,
     cleanup: StreamOptions['cleanup'],
-    onBroken: PipedSourceListeners['onBroken'],
+    onBroken: OnBroken,
   ) {
     this.#response = response
     this.#requestId = requestId
@@ -52,7 +52,7 @@ export class GuardedSources {
   }
 
   readonly #piped = (source: Source): void => {
-    const piped = new PipedSource(source, this.#response, { onBroken: this.#onBroken, onEnded: () => {} })
+    const piped = new PipedSource(source, this.#response, this.#onBroken)
     if (this.#released) this.#detach(piped)
     else this.#sources.add(piped)
   }

@@ -1,11 +1,10 @@
-import { eachChunk } from './each-chunk.js'
 import { EventSplitter, endOfEvent } from './event-splitter.js'
 import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
-import { JsonInstead } from './json-instead.js'
-import { notEvents, openEventStream } from './open-event-stream.js'
+import { notEvents } from './open-event-stream.js'
 import type { RelayOptions } from './relay-event-stream.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { EventRole } from './stream-dialect.js'
+import { takeEventStream } from './take-event-stream.js'
 import type { UpstreamSource } from './upstream-source.js'
 
 /** Where bytes are passed on to that are whole events. */
@@ -36,21 +35,15 @@ export interface PassThroughSink {
 export async function passThrough(
   sink: PassThroughSink,
   source: UpstreamSource,
-  { maxEventBytes, onChunk }: RelayOptions,
+  options: RelayOptions,
 ): Promise<number> {
-  const passing = new PassingBytes(sink, maxEventBytes)
-  const instead = new JsonInstead(maxEventBytes)
-  const { signal } = sink
-  const body = await openEventStream(source, { signal, onChunk })
-  await eachChunk(body, signal, (chunk) => {
-    onChunk?.(chunk)
-    if (instead.takes(chunk)) return undefined
+  const passing = new PassingBytes(sink, options.maxEventBytes)
+  const instead = await takeEventStream(source, { ...options, signal: sink.signal }, (chunk) => {
     const ready = passing.push(chunk)
     return passing.ended ? false : ready
   })
   if (passing.ended) return passing.received
-  const answer = instead.parse()
-  if (answer) return writeAnswer(sink, answer)
+  if (instead) return writeAnswer(sink, instead.json)
   await passing.end()
   return passing.received
 }

@@ -8,17 +8,13 @@ export type Source = NodeJS.ReadableStream & {
   unpipe?(response?: ServerResponse): void
 }
 
-export interface PipedSourceListeners {
-  /**
-   * It broke, after the handler's own listeners have heard of it.
-   *
-   * @param error `undefined` if it was closed without a word
-   * @param isHeard whether the handler listens for its errors, and may answer them by itself
-   */
-  onBroken(error: unknown, isHeard: boolean): void
-  /** It has ended, or was taken off the response. */
-  onEnded(): void
-}
+/**
+ * A source broke, and the handler's own listeners have heard of it.
+ *
+ * @param error `undefined` if it was closed without a word
+ * @param isHeard whether the handler listens for its errors, and may answer them by itself
+ */
+export type OnBroken = (error: unknown, isHeard: boolean) => void
 
 /**
  * A source that is piped into a response. One that breaks tells nobody but itself, and `pipe` leaves the
@@ -28,12 +24,12 @@ export class PipedSource {
   readonly source: Source
   #isOver = false
   readonly #response: ServerResponse
-  readonly #listeners: PipedSourceListeners
+  readonly #onBroken: OnBroken
 
-  constructor(source: Source, response: ServerResponse, listeners: PipedSourceListeners) {
+  constructor(source: Source, response: ServerResponse, onBroken: OnBroken) {
     this.source = source
     this.#response = response
-    this.#listeners = listeners
+    this.#onBroken = onBroken
     source.on('end', this.#ended).on('error', this.#broke).on('close', this.#closed)
     response.on('unpipe', this.#unpiped)
   }
@@ -71,9 +67,7 @@ export class PipedSource {
   }
 
   readonly #ended = (): void => {
-    if (this.#isOver) return
     this.#isOver = true
-    this.#listeners.onEnded()
   }
 
   readonly #unpiped = (source: Source): void => {
@@ -87,7 +81,7 @@ export class PipedSource {
     setImmediate(() => {
       if (this.#isOver) return
       this.#isOver = true
-      this.#listeners.onBroken(error, this.source.listenerCount('error') > 1)
+      this.#onBroken(error, this.source.listenerCount('error') > 1)
     })
   }
 }

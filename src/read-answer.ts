@@ -1,12 +1,11 @@
 import { type DialectName, recognizeDialect, selectDialect } from './dialects.js'
 import { EventStreamParser } from './event-stream-parser.js'
 import { FollowedEvents } from './followed-events.js'
-import { JsonInstead } from './json-instead.js'
-import { notEvents, openEventStream, type ReadEventStreamOptions } from './open-event-stream.js'
-import { readChunks } from './read-chunks.js'
+import { notEvents, type ReadEventStreamOptions } from './open-event-stream.js'
 import { coordinatedSocketCleanup } from './socket-cleanup.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { CollectedAnswer, StreamDialect } from './stream-dialect.js'
+import { type InsteadOfEvents, takeEventStream } from './take-event-stream.js'
 import type { UpstreamSource } from './upstream-source.js'
 
 export interface ReadAnswerOptions extends ReadEventStreamOptions {
@@ -26,7 +25,7 @@ const mostUnread = 8
  *   `upstream_protocol` as `readEventStream`; the signal's reason when that aborts
  */
 export async function readAnswer(source: UpstreamSource, options: ReadAnswerOptions = {}): Promise<unknown> {
-  const { maxEventBytes, signal, onChunk, dialect: choice } = options
+  const { maxEventBytes, dialect: choice } = options
   const followed = new FollowedEvents(selectDialect(choice ?? 'plain'), choice ? undefined : recognizeDialect)
   let collected: CollectedAnswer | undefined
   let received = 0
@@ -41,22 +40,19 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
     if (collected || received > mostUnread) for (const each of unread.splice(0)) collected?.add(each)
   }
   const parser = new EventStreamParser(add, maxEventBytes)
-  const instead = new JsonInstead(maxEventBytes)
+  let instead: InsteadOfEvents | undefined
   try {
-    for await (const chunk of readChunks(await openEventStream(source, options), signal)) {
-      onChunk?.(chunk)
-      if (instead.takes(chunk)) continue
+    instead = await takeEventStream(source, options, (chunk) => {
       parser.feed(chunk)
       if (followed.reported) throw followed.reported
       parser.check()
-      if (followed.sawTerminal) break
-    }
+      return followed.sawTerminal ? false : undefined
+    })
   } finally {
-    // One that is complete may end by itself, and its connection be kept.
-    void coordinatedSocketCleanup(source, followed.sawTerminal || instead.text ? { lingerMs } : {})
+    // One that is complete may end by itself, and its connection be kept; what does not end in time is cut.
+    void coordinatedSocketCleanup(source, { lingerMs })
   }
-  const answer = instead.parse()
-  if (answer) return answer
+  if (instead) return instead.json
   parser.end()
   if (followed.reported) throw followed.reported
   followed.requireComplete(received)

@@ -1,14 +1,13 @@
 import { unlessAtOnce } from './drain.js'
-import { eachChunk } from './each-chunk.js'
 import { StreamError } from './errors.js'
 import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
 import { FollowedEvents } from './followed-events.js'
-import { JsonInstead } from './json-instead.js'
-import { openEventStream, type ReadEventStreamOptions } from './open-event-stream.js'
+import type { ReadEventStreamOptions } from './open-event-stream.js'
 import { type PassThroughSink, passThrough } from './pass-through.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { SSEWriter } from './sse-writer.js'
 import type { StreamDialect } from './stream-dialect.js'
+import { takeEventStream } from './take-event-stream.js'
 import type { UpstreamSource } from './upstream-source.js'
 
 /** Turns one event of the upstream into what the client gets: one event, several, or none. */
@@ -38,8 +37,8 @@ export type RelaySink = PassThroughSink
 
 /**
  * Relays an upstream's event stream to a client: every event of a chunk in one write, and no reading on while
- * the client has to catch up. Without a `map` the bytes stay as they are. Returns at the terminal event, or when the upstream ends. Neither the writer nor
- * the upstream is closed: that is for whoever opened them.
+ * the client has to catch up. Without a `map` the bytes stay as they are. Returns at the terminal event, or when
+ * the upstream ends. Neither the writer nor the upstream is closed: that is for whoever opened them.
  *
  * @throws UpstreamError | StreamError as `readEventStream`, and `upstream_truncated`; the reason of
  *   `writer.signal` when that aborts
@@ -88,7 +87,7 @@ async function translate(
   sink: RelaySink,
   source: UpstreamSource,
   map: EventMap,
-  { maxEventBytes, onChunk }: RelayOptions,
+  options: RelayOptions,
 ): Promise<number> {
   let received = 0
   let ready: Promise<void> | undefined
@@ -104,24 +103,20 @@ async function translate(
     else if ('then' in Object(mapped)) throw new TypeError('map must not be async: loop over read() instead')
     else write(mapped as SSEEvent)
   }
-  const parser = new EventStreamParser(take, maxEventBytes)
-
-  const instead = new JsonInstead(maxEventBytes)
-  const { signal } = sink
-  const body = await openEventStream(source, { signal, onChunk })
-  await eachChunk(body, signal, (chunk) => {
-    onChunk?.(chunk)
-    if (instead.takes(chunk)) return undefined
+  const parser = new EventStreamParser(take, options.maxEventBytes)
+  const instead = await takeEventStream(source, { ...options, signal: sink.signal }, (chunk) => {
     ready = undefined
     parser.feed(chunk)
     parser.check()
     return sink.ended ? false : ready
   })
   if (sink.ended) return received
-  const answer = instead.parse()
-  if (!answer) parser.end()
+  if (!instead) {
+    parser.end()
+    return received
+  }
   // An answer in the client's own format needs no translation; any other is the one event of its stream.
-  else for (const event of sink.toEvents(answer) ?? []) await sink.write(event)
-  if (answer && !sink.ended) take({ data: instead.text, event: undefined, id: undefined })
-  return answer ? Math.max(received, 1) : received
+  for (const event of sink.toEvents(instead.json) ?? []) await sink.write(event)
+  if (!sink.ended) take({ data: instead.text, event: undefined, id: undefined })
+  return Math.max(received, 1)
 }

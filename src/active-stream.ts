@@ -17,7 +17,8 @@ import {
   type RetryOptions,
 } from './open-upstream.js'
 import { warnOfOwnTimer } from './own-timers.js'
-import { type EventMap, type RelayResult, type RelaySink, relayInto } from './relay-event-stream.js'
+import type { RelaySink } from './pass-through.js'
+import { type EventMap, type RelayResult, relayInto } from './relay-event-stream.js'
 import type { SSEEvent } from './sse-encode.js'
 import { createSSEWriter, type SSEWriter } from './sse-writer.js'
 import { checkWriterOptions } from './sse-writer-options.js'
@@ -229,7 +230,17 @@ export class ActiveStream implements Stream {
       write: (event) => unlessAtOnce(stream.writer.write(event)),
       observe: (event) => stream.#pass(event),
       toEvents: (answer) => toAnswerEvents(answer, stream.followed.dialect),
-      forward: (bytes, events) => stream.#forward(bytes, events),
+      forward: (events, count) => stream.#forward(events, count),
+      repeated: () => stream.timeouts.content(),
+      reportedToClient: () => {
+        stream.followed.reportedToClient = true
+      },
+      get differing() {
+        return stream.followed.differing
+      },
+      get isContent() {
+        return stream.followed.isContent
+      },
       get committed() {
         return stream.writer.committed || stream.writer.events > 0
       },
@@ -255,16 +266,15 @@ export class ActiveStream implements Stream {
     return true
   }
 
-  /** Looks at an event whose bytes are passed on as they are. */
+  /** Looks at an event that is relayed. */
   #pass(event: SSEEvent): EventRole | undefined {
     const role = this.followed.observe(event)
     if (role === 'content') this.timeouts.content()
     return role
   }
 
-  #forward(bytes: Uint8Array, events: number): Promise<void> | undefined {
-    this.followed.reportedToClient = this.followed.reported !== undefined
-    const ready = this.writer.forward(bytes, events)
+  #forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
+    const ready = this.writer.forward(events, count)
     if (this.followed.sawTerminal) this.#resolveTerminal()
     return unlessAtOnce(ready)
   }

@@ -2,7 +2,7 @@ import { messageAnswerForm } from './answer-anthropic.js'
 import type { StreamError } from './errors.js'
 import { jsonOf } from './event-json.js'
 import type { SSEEvent } from './sse-encode.js'
-import type { EventRole, FollowedStream, StreamDialect } from './stream-dialect.js'
+import type { EventRole, RepetitiveStream, StreamDialect } from './stream-dialect.js'
 
 /**
  * Streams of Anthropic's `/v1/messages`: every event has a name, and `message_stop` is the last.
@@ -26,7 +26,10 @@ interface MessageEvent {
   delta: { stop_reason?: unknown }
 }
 
-class MessageStream implements FollowedStream {
+const differing = /"(?:text|thinking|partial_json)": *"/g
+
+class MessageStream implements RepetitiveStream {
+  readonly differing = differing
   #stopped = false
   /** A reason to stop has been given: all that is missing is the event that says so. */
   #hasReason = false

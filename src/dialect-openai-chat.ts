@@ -3,7 +3,7 @@ import { openaiError, plain } from './dialect-plain.js'
 import type { StreamError } from './errors.js'
 import { jsonOf } from './event-json.js'
 import type { SSEEvent } from './sse-encode.js'
-import type { EventRole, FailingOptions, FollowedStream, StreamDialect } from './stream-dialect.js'
+import type { EventRole, FailingOptions, RepetitiveStream, StreamDialect } from './stream-dialect.js'
 
 /**
  * Streams of `/chat/completions` and `/completions`: complete with `[DONE]`, which is added once every choice
@@ -37,8 +37,10 @@ interface Choice {
 // In a string of JSON a quote has a backslash: these find names, not what somebody wrote.
 const content = /"(?:content|text)" *: *"[^"]/
 const moreThanContent = /"(?:error" *:|finish_reason" *: *[^n ]|index" *: *[^0 ])/
+const differing =
+  /"(?:content|text|reasoning_content|reasoning|arguments|id|model|system_fingerprint|obfuscation)": *"|"created": *(?=\d)/g
 
-class ChatStream implements FollowedStream {
+class ChatStream implements RepetitiveStream {
   #first: Chunk | undefined
   #terminal = false
   #finished = false
@@ -77,6 +79,11 @@ class ChatStream implements FollowedStream {
   #isPlainContent(data: unknown): boolean {
     if (typeof data !== 'string' || !this.#first || this.#closed.size > 0 || !this.#open.has(0)) return false
     return data.startsWith('{') && content.test(data) && !moreThanContent.test(data)
+  }
+
+  /** Once a choice has ended, each event may say that the stream goes on all the same. */
+  get differing(): RegExp | undefined {
+    return this.#first && this.#closed.size === 0 && !this.#terminal ? differing : undefined
   }
 
   closing(): SSEEvent[] {

@@ -1,3 +1,5 @@
+import { asBuffer } from './byte-text.js'
+
 const lineFeed = 10
 const carriageReturn = 13
 const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
@@ -27,11 +29,13 @@ export class EventSplitter {
       this.#keep(bytes)
       return nothing
     }
-    const whole = this.#open.length === 0 ? bytes.subarray(0, end) : this.#join(bytes.subarray(0, end))
+    const isWhole = end === bytes.length
+    if (isWhole && this.#open.length === 0) return this.#withoutMark(bytes)
+    const whole = this.#join(isWhole ? bytes : bytes.subarray(0, end))
     this.#open = []
     this.#tail = nothing
     this.openBytes = 0
-    this.#keep(bytes.subarray(end))
+    if (!isWhole) this.#keep(bytes.subarray(end))
     return this.#withoutMark(whole)
   }
 
@@ -54,7 +58,7 @@ export class EventSplitter {
   }
 
   #join(last: Buffer): Buffer {
-    return Buffer.concat([...this.#open, last])
+    return this.#open.length === 0 ? last : Buffer.concat([...this.#open, last])
   }
 
   /** Some clients lose the first event to it. */
@@ -65,13 +69,11 @@ export class EventSplitter {
   }
 }
 
-function asBuffer(piece: Uint8Array | string): Buffer {
-  if (typeof piece === 'string') return Buffer.from(piece)
-  return Buffer.isBuffer(piece) ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength)
-}
-
 /** Where the last blank line ends; 0 without one. */
 export function endOfLastEvent(bytes: Buffer): number {
+  const { length } = bytes
+  // As most chunks do: an upstream sends whole events.
+  if (length > 1 && bytes[length - 1] === lineFeed && bytes[length - 2] === lineFeed) return length
   const plain = bytes.lastIndexOf('\n\n')
   let end = plain === -1 ? 0 : plain + 2
   if (!bytes.includes(carriageReturn)) return end

@@ -1,4 +1,5 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import { byteOrderMark, decodeByteText, toByteText } from './byte-text.js'
 import { StreamError } from './errors.js'
 
 export type { EventSourceMessage }
@@ -8,9 +9,11 @@ export const defaultMaxEventBytes = 8 * 1024 * 1024
 
 /** Parses chunks of bytes, cut anywhere, into events. */
 export class EventStreamParser {
-  readonly #decoder = new TextDecoder()
   readonly #feed: (text: string) => void
   readonly #maxEventBytes: number
+  #started = false
+  /** What has come, while it may be the beginning of a byte order mark. */
+  #start = ''
   #endedInCR = false
   #ended = false
   #endedInLine = true
@@ -25,8 +28,8 @@ export class EventStreamParser {
       maxBufferSize: maxEventBytes,
       onEvent: (event) => {
         // What comes after an event that is missing would be read as what came instead of it.
-        if (this.#tooLong || isLonger(event.data, maxEventBytes)) this.#tooLong = true
-        else if (!this.#ended || this.#isWhole(event.data)) onEvent(event)
+        if (this.#tooLong || event.data.length > maxEventBytes) this.#tooLong = true
+        else if (!this.#ended || this.#isWhole(event.data)) onEvent(decoded(event))
       },
       onError: ({ type }) => {
         if (type === 'max-buffer-size-exceeded') this.#tooLong = true
@@ -36,9 +39,14 @@ export class EventStreamParser {
   }
 
   feed(chunk: Uint8Array | string): void {
+    this.feedText(toByteText(chunk))
+  }
+
+  /** @param text see `toByteText` */
+  feedText(text: string): void {
     if (this.#tooLong) return
-    const text = typeof chunk === 'string' ? chunk : this.#decoder.decode(chunk, { stream: true })
-    if (text !== '') this.#feed(this.#withLFs(text))
+    const rest = this.#started ? text : this.#afterMark(text)
+    if (rest !== '') this.#feed(this.#withLFs(rest))
   }
 
   /** Call after each feed, when its events have been taken care of. */
@@ -67,21 +75,31 @@ export class EventStreamParser {
    */
   end(): void {
     if (this.#tooLong) return
-    const rest = this.#decoder.decode()
-    if (rest !== '') this.#feed(this.#withLFs(rest))
+    if (!this.#started) this.#feed(this.#start)
     this.#ended = true
     this.#feed('\n\n')
     this.check()
   }
 
+  /** The parser knows a byte order mark only in one piece. */
+  #afterMark(text: string): string {
+    this.#start += text
+    this.#started = !byteOrderMark.startsWith(this.#start)
+    return this.#started ? this.#start : ''
+  }
+
   /** The parser waits with a CR for what follows it; an event that ends in CR must not wait with it. */
   #withLFs(text: string): string {
+    if (!this.#endedInCR && !text.includes('\r')) {
+      this.#endedInLine = text.endsWith('\n')
+      return text
+    }
     const afterCR = this.#endedInCR && text.startsWith('\n')
     const lines = afterCR ? text.slice(1) : text
     this.#endedInCR = text.endsWith('\r')
     if (lines === '') return ''
     this.#endedInLine = lines.endsWith('\n') || this.#endedInCR
-    return lines.includes('\r') ? lines.replace(/\r\n?/g, '\n') : lines
+    return lines.replace(/\r\n?/g, '\n')
   }
 
   #isWhole(data: string): boolean {
@@ -89,9 +107,12 @@ export class EventStreamParser {
   }
 }
 
-/** A character of a string is three bytes at most. */
-function isLonger(text: string, bytes: number): boolean {
-  return text.length * 3 > bytes && Buffer.byteLength(text) > bytes
+function decoded(message: EventSourceMessage): EventSourceMessage {
+  const { data, event, id } = message
+  message.data = decodeByteText(data)
+  if (event !== undefined) message.event = decodeByteText(event)
+  if (id !== undefined) message.id = decodeByteText(id)
+  return message
 }
 
 function isJson(text: string): boolean {

@@ -1,7 +1,14 @@
 import { StreamError, type UpstreamError } from './errors.js'
+import { RepeatedText } from './repeated-text.js'
 import { reportedError } from './reported-error.js'
 import type { SSEEvent } from './sse-encode.js'
-import type { EventRole, FailingOptions, FollowedStream, StreamDialect } from './stream-dialect.js'
+import type {
+  EventRole,
+  FailingOptions,
+  FollowedStream,
+  RepetitiveStream,
+  StreamDialect,
+} from './stream-dialect.js'
 
 /** Some APIs begin with an event of their own, say of a content filter. */
 const mostUnrecognized = 4
@@ -16,6 +23,10 @@ export class FollowedEvents {
   /** Whether the client has read it in the upstream's own words. */
   reportedToClient = false
   #followed: FollowedStream
+  /** Whether the last event was a piece of the answer. */
+  isContent = false
+  readonly #repeated = new RepeatedText()
+  #repeatedName: string | undefined
   #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
   /** What has come while nobody knew the dialect. */
   readonly #unrecognized: SSEEvent[] = []
@@ -30,10 +41,31 @@ export class FollowedEvents {
   /** Looks at an event on its way to the client. */
   observe(event: SSEEvent): EventRole {
     if (this.#recognize) this.#recognizeBy(event)
+    const { data, event: name } = event
+    if (typeof data === 'string' && name === this.#repeatedName && this.#repeats(data)) return 'content'
     const role = this.#followed.observe(event)
+    this.isContent = role === 'content'
     if (role === 'terminal') this.sawTerminal = true
-    if (role === 'error') this.reported = reportedError(event.data)
+    if (role === 'error') this.reported = reportedError(data)
+    const { differing } = this
+    if (!differing) this.#repeated.forget()
+    else if (this.isContent && typeof data === 'string') {
+      this.#repeated.learn(data, differing)
+      this.#repeatedName = name
+    }
     return role
+  }
+
+  #repeats(data: string): boolean {
+    return data !== '' && this.#repeated.endOf(data, 0) === data.length
+  }
+
+  /**
+   * Finds the JSON members in which another event may differ from the last piece of the answer and still be no
+   * more than that; `undefined` while every event has to be looked at.
+   */
+  get differing(): RegExp | undefined {
+    return this.#recognize ? undefined : (this.#followed as Partial<RepetitiveStream>).differing
   }
 
   #recognizeBy(event: SSEEvent): void {

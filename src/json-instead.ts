@@ -1,3 +1,4 @@
+import { byteOrderMark, decodeByteText, toByteText } from './byte-text.js'
 import { StreamError } from './errors.js'
 import { defaultMaxEventBytes } from './event-stream-parser.js'
 import { notEvents } from './open-event-stream.js'
@@ -5,9 +6,9 @@ import { reportedError } from './reported-error.js'
 
 /** A JSON document that came instead of an event stream: told by its first character, and kept. */
 export class JsonInstead {
-  text = ''
+  /** As bytes, one character for each. */
+  #bytes = ''
   #isJson: boolean | undefined
-  readonly #decoder = new TextDecoder()
   readonly #maxBytes: number
 
   constructor(maxBytes = defaultMaxEventBytes) {
@@ -21,16 +22,19 @@ export class JsonInstead {
    */
   takes(chunk: Uint8Array | string): boolean {
     if (this.#isJson === false) return false
-    const text = typeof chunk === 'string' ? chunk : this.#decoder.decode(chunk, { stream: true })
-    const [first] = text.trimStart()
-    this.#isJson ??= first === undefined ? undefined : first === '{' || first === '['
+    const text = toByteText(chunk)
+    this.#bytes += text
+    this.#isJson ??= isJsonStart(this.#bytes)
     if (!this.#isJson) return false
-    this.text += text
-    if (this.text.length <= this.#maxBytes) return true
+    if (this.#bytes.length <= this.#maxBytes) return true
     throw new StreamError('upstream_protocol', {
       code: 'upstream_answer_too_large',
       message: `The upstream sent an answer of more than ${this.#maxBytes} bytes.`,
     })
+  }
+
+  get text(): string {
+    return decodeByteText(withoutMark(this.#bytes))
   }
 
   /**
@@ -48,6 +52,16 @@ export class JsonInstead {
     if (error) throw reportedError({ error })
     return json
   }
+}
+
+function withoutMark(text: string): string {
+  return text.startsWith(byteOrderMark) ? text.slice(byteOrderMark.length) : text
+}
+
+/** @returns `undefined` for nothing but space */
+function isJsonStart(text: string): boolean | undefined {
+  const [first] = byteOrderMark.startsWith(text) ? [] : withoutMark(text).trimStart()
+  return first === undefined ? undefined : first === '{' || first === '['
 }
 
 function parse(text: string): object | undefined {

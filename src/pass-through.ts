@@ -1,5 +1,7 @@
+import { toByteText } from './byte-text.js'
 import { EventSplitter, endOfEvent } from './event-splitter.js'
-import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
+import { defaultMaxEventBytes, EventStreamParser } from './event-stream-parser.js'
+import { FollowedText, type LastEvent } from './followed-text.js'
 import { notEvents } from './open-event-stream.js'
 import type { RelayOptions } from './relay-event-stream.js'
 import type { SSEEvent } from './sse-encode.js'
@@ -7,12 +9,16 @@ import type { EventRole } from './stream-dialect.js'
 import { takeEventStream } from './take-event-stream.js'
 import type { UpstreamSource } from './upstream-source.js'
 
-/** Where bytes are passed on to that are whole events. */
-export interface PassThroughSink {
-  /** Looks at an event before its bytes are passed on. */
-  observe(event: EventSourceMessage): EventRole | undefined
-  /** `undefined`: pass the next ones on at once. */
-  forward(bytes: Uint8Array, events: number): Promise<void> | undefined
+/** Where relayed events go. */
+export interface RelaySink extends LastEvent {
+  /** Looks at an event before it is passed on. */
+  observe(event: SSEEvent): EventRole | undefined
+  /** Pieces of the answer are about to be passed on that need no looking at. */
+  repeated(): void
+  /** Passes whole events on. @returns `undefined` for "the next ones at once" */
+  forward(events: Uint8Array | string, count: number): Promise<void> | undefined
+  /** What the upstream said of its own failure has been passed on. */
+  reportedToClient(): void
   /** A complete answer that came as JSON, as the events that say the same; `undefined` if nobody knows how. */
   toEvents(answer: object): readonly SSEEvent[] | undefined
   write(event: SSEEvent): Promise<void> | undefined
@@ -33,7 +39,7 @@ export interface PassThroughSink {
  * @throws what the upstream reported, once it has been passed on; if it is the first event, instead of that
  */
 export async function passThrough(
-  sink: PassThroughSink,
+  sink: RelaySink,
   source: UpstreamSource,
   options: RelayOptions,
 ): Promise<number> {
@@ -49,7 +55,7 @@ export async function passThrough(
 }
 
 /** The client asked for a stream: it gets one. */
-async function writeAnswer(sink: PassThroughSink, answer: object): Promise<number> {
+async function writeAnswer(sink: RelaySink, answer: object): Promise<number> {
   const events = sink.toEvents(answer)
   if (!events) throw notEvents('JSON')
   for (const event of events) await sink.write(event)
@@ -62,9 +68,10 @@ class PassingBytes {
   received = 0
   /** Nothing may follow: the terminal event has been passed on. */
   ended = false
-  readonly #sink: PassThroughSink
+  readonly #sink: RelaySink
   readonly #splitter = new EventSplitter()
   readonly #parser: EventStreamParser
+  readonly #followed: FollowedText
   /** Comments before the first event: they alone are no reason to send the head. */
   #held: Buffer[] = []
   #heldBytes = 0
@@ -72,7 +79,7 @@ class PassingBytes {
   #events = 0
   #isOver = false
 
-  constructor(sink: PassThroughSink, maxEventBytes: number | undefined) {
+  constructor(sink: RelaySink, maxEventBytes = defaultMaxEventBytes) {
     this.#sink = sink
     this.#parser = new EventStreamParser((event) => {
       if (this.#isOver) return
@@ -83,13 +90,13 @@ class PassingBytes {
       this.ended = role === 'terminal'
       this.#isOver = this.ended || role === 'error'
     }, maxEventBytes)
+    this.#followed = new FollowedText(this.#parser, sink, maxEventBytes)
   }
 
   push(chunk: Uint8Array | string): Promise<void> | undefined {
     const whole = this.#splitter.push(chunk)
     this.#events = 0
-    if (whole.length > 0) this.#parser.feed(whole)
-    const ready = whole.length > 0 ? this.#pass(whole) : undefined
+    const ready = whole.length > 0 ? this.#follow(whole) : undefined
     this.#parser.checkLength(this.#splitter.openBytes)
     return ready
   }
@@ -101,6 +108,18 @@ class PassingBytes {
     this.#parser.feed(rest)
     this.#parser.end()
     return this.#events > 0 ? this.#pass(this.#splitter.closed()) : undefined
+  }
+
+  #follow(whole: Buffer): Promise<void> | undefined {
+    if (this.#sink.ended) this.ended = this.#isOver = true
+    else this.#count(this.#followed.feed(toByteText(whole)))
+    return this.#pass(whole)
+  }
+
+  #count(repeated: number): void {
+    if (repeated === 0) return
+    this.#events += repeated
+    this.#sink.repeated()
   }
 
   #pass(whole: Buffer): Promise<void> | undefined {
@@ -116,7 +135,10 @@ class PassingBytes {
       return undefined
     }
     const ready = bytes.length > 0 ? this.#sink.forward(this.#unheld(bytes), this.#events) : undefined
-    if (reported) throw reported
+    if (reported) {
+      this.#sink.reportedToClient()
+      throw reported
+    }
     if (tooLong) throw tooLong
     return ready
   }

@@ -1,13 +1,13 @@
 import { unlessAtOnce } from './drain.js'
 import { StreamError } from './errors.js'
-import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
+import type { EventSourceMessage } from './event-stream-parser.js'
 import { FollowedEvents } from './followed-events.js'
 import type { ReadEventStreamOptions } from './open-event-stream.js'
-import { type PassThroughSink, passThrough } from './pass-through.js'
+import { passThrough, type RelaySink } from './pass-through.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { SSEWriter } from './sse-writer.js'
 import type { StreamDialect } from './stream-dialect.js'
-import { takeEventStream } from './take-event-stream.js'
+import { translate } from './translate.js'
 import type { UpstreamSource } from './upstream-source.js'
 
 /** Turns one event of the upstream into what the client gets: one event, several, or none. */
@@ -32,9 +32,6 @@ export interface RelayResult {
   sawTerminal: boolean
 }
 
-/** Where relayed events go. */
-export type RelaySink = PassThroughSink
-
 /**
  * Relays an upstream's event stream to a client: every event of a chunk in one write, and no reading on while
  * the client has to catch up. Without a `map` the bytes stay as they are. Returns at the terminal event, or when
@@ -57,9 +54,17 @@ export async function relayEventStream(
     get reported() {
       return followed?.reported
     },
+    get differing() {
+      return followed?.differing
+    },
+    get isContent() {
+      return followed?.isContent ?? false
+    },
     observe: (event) => followed?.observe(event),
+    repeated: () => {},
+    reportedToClient: () => {},
     toEvents: (answer) => options.dialect?.answers?.toEvents(answer),
-    forward: (bytes, events) => unlessAtOnce(writer.forward(bytes, events)),
+    forward: (events, count) => unlessAtOnce(writer.forward(events, count)),
     get ended() {
       return followed?.sawTerminal ?? false
     },
@@ -81,42 +86,4 @@ export async function relayEventStream(
 export function relayInto(sink: RelaySink, source: UpstreamSource, options: RelayOptions): Promise<number> {
   const { map, ...rest } = options
   return map ? translate(sink, source, map, rest) : passThrough(sink, source, rest)
-}
-
-async function translate(
-  sink: RelaySink,
-  source: UpstreamSource,
-  map: EventMap,
-  options: RelayOptions,
-): Promise<number> {
-  let received = 0
-  let ready: Promise<void> | undefined
-  const write = (event: SSEEvent) => {
-    if (!sink.ended) ready = sink.write(event)
-  }
-  const take = (event: EventSourceMessage) => {
-    if (sink.ended) return
-    received++
-    const mapped = map(event)
-    if (!mapped) return
-    if (Array.isArray(mapped)) mapped.forEach(write)
-    else if ('then' in Object(mapped)) throw new TypeError('map must not be async: loop over read() instead')
-    else write(mapped as SSEEvent)
-  }
-  const parser = new EventStreamParser(take, options.maxEventBytes)
-  const instead = await takeEventStream(source, { ...options, signal: sink.signal }, (chunk) => {
-    ready = undefined
-    parser.feed(chunk)
-    parser.check()
-    return sink.ended ? false : ready
-  })
-  if (sink.ended) return received
-  if (!instead) {
-    parser.end()
-    return received
-  }
-  // An answer in the client's own format needs no translation; any other is the one event of its stream.
-  for (const event of sink.toEvents(instead.json) ?? []) await sink.write(event)
-  if (!sink.ended) take({ data: instead.text, event: undefined, id: undefined })
-  return Math.max(received, 1)
 }

@@ -41,11 +41,11 @@ export interface SSEWriter extends Disposable {
    */
   write(event: SSEEvent): Promise<void>
   /**
-   * Sends bytes that are whole events already, as they are, in one write. Settles as `write` does; wait for it.
+   * Sends what is whole events already, as it is, in one write. Settles as `write` does; wait for it.
    *
-   * @param events how many they are; default 1
+   * @param count how many they are; default 1
    */
-  forward(bytes: Uint8Array, events?: number): Promise<void>
+  forward(events: Uint8Array | string, count?: number): Promise<void>
   /** Writes a comment, which clients ignore; settles as `write` does. */
   comment(text: string): Promise<void>
   /** Ends the response with these last events, in one write. Later calls do nothing. */
@@ -122,6 +122,11 @@ class ResponseWriter implements SSEWriter {
     return this.bytes - backlogOf(this.#response)
   }
 
+  /** How much has not left this process. */
+  get #waiting(): number {
+    return backlogOf(this.#response) + this.#pending.length
+  }
+
   open(): void {
     if (this.#stopped || this.#closed) return
     if (!this.#isAnswered() && this.#commit()) this.#response.flushHeaders?.()
@@ -135,28 +140,46 @@ class ResponseWriter implements SSEWriter {
     return this.#push(text)
   }
 
-  forward(bytes: Uint8Array, events = 1): Promise<void> {
+  forward(events: Uint8Array | string, count = 1): Promise<void> {
     if (this.#stopped || this.#closed) return this.#refuse()
-    if (this.#isAnswered() || (!isGone(this.#response) && !this.#commit())) return this.#refuse()
-    if (isGone(this.#response)) return atOnce
-    if (this.#draining && backlogOf(this.#response) + bytes.length > this.#maxBufferedBytes) {
+    const response = this.#response
+    if (isGone(response)) return atOnce
+    if (!this.committed && (this.#isAnswered() || !this.#commit())) return this.#refuse()
+    if (this.#draining && this.#waiting + events.length > this.#maxBufferedBytes) {
       this.#overflow()
       return this.#refuse()
     }
-    this.events += events
+    if (this.events === 0) discardUnreadBody(response)
+    this.events += count
     this.#heartbeat.postpone()
-    discardUnreadBody(this.#response)
+    const more = typeof events === 'string' ? this.#writeText(events) : this.#writeBytes(events)
+    this.#letGo()
+    if (this.#draining) return this.#draining.promise
+    return more ? atOnce : this.#wait()
+  }
+
+  #writeText(text: string): boolean {
+    if (this.#draining) {
+      this.#pending += text
+      return false
+    }
+    if (this.#pending !== '' || text.length > longestPiece) {
+      this.#pending += text
+      return this.#hand()
+    }
+    return this.#send(text)
+  }
+
+  #writeBytes(bytes: Uint8Array): boolean {
     // What was written before comes before, whether or not the client has caught up.
-    const text = this.#take(this.#pending.length)
-    if (text !== '') this.#response.write(text)
+    if (this.#pending !== '') this.#send(this.#take(this.#pending.length))
+    this.bytes += bytes.length
+    if (bytes.length <= longestPiece) return this.#response.write(bytes)
     let more = true
     for (let at = 0; at < bytes.length; at += longestPiece) {
       more = this.#response.write(bytes.subarray(at, at + longestPiece))
     }
-    this.bytes += bytes.length
-    this.#letGo()
-    if (this.#draining) return this.#draining.promise
-    return more ? atOnce : this.#wait()
+    return more
   }
 
   comment(text: string): Promise<void> {
@@ -234,26 +257,34 @@ class ResponseWriter implements SSEWriter {
     while (more && this.#pending.length > longestPiece) {
       // Not between the halves of a surrogate pair.
       const code = this.#pending.charCodeAt(longestPiece - 1)
-      more = response.write(this.#take(code >= 0xd800 && code < 0xdc00 ? longestPiece - 1 : longestPiece))
+      more = this.#send(this.#take(code >= 0xd800 && code < 0xdc00 ? longestPiece - 1 : longestPiece))
     }
     if (!more) return false
     const rest = this.#take(this.#pending.length)
-    if (this.#closed) response.end(rest)
-    else if (rest !== '') more = response.write(rest)
+    if (this.#closed) {
+      this.bytes += Buffer.byteLength(rest)
+      response.end(rest)
+    } else if (rest !== '') more = this.#send(rest)
     this.#letGo()
     return more
   }
 
+  #send(text: string): boolean {
+    const length = Buffer.byteLength(text)
+    this.bytes += length
+    // Nothing but ASCII: Node need not look at each character.
+    return length === text.length ? this.#response.write(text, 'latin1') : this.#response.write(text)
+  }
+
   /** compression() keeps what it is given until it is told to. */
   #letGo(): void {
-    const response = this.#response
-    if ('flush' in response && typeof response.flush === 'function') response.flush()
+    const { flush } = this.#response as { flush?: unknown }
+    if (typeof flush === 'function') flush.call(this.#response)
   }
 
   #take(length: number): string {
     const text = this.#pending.slice(0, length)
     this.#pending = this.#pending.slice(length)
-    this.bytes += Buffer.byteLength(text)
     return text
   }
 

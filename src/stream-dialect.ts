@@ -52,6 +52,15 @@ export interface FollowedStream {
   emptyDelta?(): SSEEvent | undefined
 }
 
+/** A stream most of whose events say nothing but a piece of the answer: those need not be looked at one by one. */
+export interface RepetitiveStream extends FollowedStream {
+  /**
+   * Finds the start of the values of those JSON members in which an event may differ from the last piece of the
+   * answer and still be nothing but another piece of it (global); `undefined` while that cannot be said.
+   */
+  readonly differing: RegExp | undefined
+}
+
 /**
  * `terminal`: the stream is complete and nothing may follow; `content`: part of the answer; `error`: the
  * upstream's word that it failed.

@@ -1,0 +1,25 @@
+/**
+ * Bytes as text, one character for each. What frames events and JSON is ASCII, and found as well in this form as
+ * decoded; nothing that is cut can go wrong in it, and no script costs more than another.
+ */
+export function toByteText(bytes: Uint8Array | string): string {
+  return asBuffer(bytes).toString('latin1')
+}
+
+/** Its bytes, as text. */
+export const byteOrderMark = '\xef\xbb\xbf'
+
+/** What the bytes say, as UTF-8. */
+export function decodeByteText(text: string): string {
+  return isAscii(text) ? text : Buffer.from(text, 'latin1').toString()
+}
+
+/** Whether each character of a text is one byte in UTF-8. */
+export function isAscii(text: string): boolean {
+  return Buffer.byteLength(text) === text.length
+}
+
+export function asBuffer(bytes: Uint8Array | string): Buffer {
+  if (typeof bytes === 'string') return Buffer.from(bytes)
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

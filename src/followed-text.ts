@@ -1,0 +1,61 @@
+import type { EventStreamParser } from './event-stream-parser.js'
+import { RepeatedText } from './repeated-text.js'
+
+/** What is known of the event that was parsed last. */
+export interface LastEvent {
+  /** See `FollowedEvents.differing`. */
+  readonly differing: RegExp | undefined
+  /** Whether it was a piece of the answer. */
+  readonly isContent: boolean
+}
+
+/**
+ * Follows a text of whole events: those that repeat the one before but for their text are counted, all others
+ * are parsed.
+ */
+export class FollowedText {
+  readonly #parser: EventStreamParser
+  readonly #last: LastEvent
+  readonly #maxLength: number
+  readonly #repeated = new RepeatedText()
+
+  constructor(parser: EventStreamParser, last: LastEvent, maxEventBytes: number) {
+    this.#parser = parser
+    this.#last = last
+    this.#maxLength = maxEventBytes
+  }
+
+  /**
+   * @param text whole events, one character for each byte
+   * @returns how many of them are known to be pieces of the answer, and were not parsed
+   */
+  feed(text: string): number {
+    const isLong = text.length > this.#maxLength
+    let repeated = 0
+    let at = 0
+    for (
+      let end = isLong ? 0 : this.#repeated.endOf(text, 0);
+      end > 0;
+      end = this.#repeated.endOf(text, at)
+    ) {
+      at = end
+      repeated++
+    }
+    if (at === text.length) return repeated
+    this.#parser.feedText(at === 0 ? text : text.slice(at))
+    this.#learn(text)
+    return repeated
+  }
+
+  #learn(text: string): void {
+    const { differing, isContent } = this.#last
+    if (!differing) return this.#repeated.forget()
+    if (!isContent) return
+    const event = text.slice(text.lastIndexOf('\n\n', text.length - 3) + 1)
+    const [, whole] = simpleEvent.exec(event) ?? []
+    if (whole) this.#repeated.learn(whole, differing)
+  }
+}
+
+/** A name, if any, and data, on a line each. */
+const simpleEvent = /^\n?((?:event:[^\r\n]*\n)?data:[^\r\n]*\n\n)$/

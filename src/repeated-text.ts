@@ -1,0 +1,69 @@
+/** A JSON string after its first quote, not empty. No line end can stand in it: it would be one of the event. */
+const string = String.raw`(?!")[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*`
+const number = String.raw`\d+`
+
+const mostShapes = 100
+const mostVainLessons = 4
+
+/** Streams of one upstream look alike, and an expression is dear to make. */
+const shapes = new Map<string, RegExp>()
+
+/**
+ * Recognizes an event that is one before again, but for the text it carries: of a thousand events of an answer
+ * nearly all are. What was found out about the one then holds for the other, which need not be parsed.
+ */
+export class RepeatedText {
+  #shape: RegExp | undefined
+  /** How many events were learned in a row that nothing repeated. */
+  #vain = 0
+
+  /** @param members finds the start of the value of each JSON member in which events may differ; global */
+  learn(event: string, members: RegExp): void {
+    if (this.#vain >= mostVainLessons) return this.forget()
+    this.#vain++
+    this.#shape = shapeOf(event, members)
+  }
+
+  forget(): void {
+    this.#shape = undefined
+  }
+
+  /** Where the event that begins here ends, if it repeats the one that was learned; else 0. */
+  endOf(text: string, start: number): number {
+    const shape = this.#shape
+    if (!shape) return 0
+    shape.lastIndex = start
+    if (!shape.test(text)) return 0
+    this.#vain = 0
+    return shape.lastIndex
+  }
+}
+
+function shapeOf(event: string, members: RegExp): RegExp | undefined {
+  let pattern = ''
+  let at = 0
+  for (const { 0: name, index } of event.matchAll(members)) {
+    const start = index + name.length
+    // Overtaken by the value before, or empty: what carries no text stays as it is.
+    if (start < at || event[start] === '"') continue
+    const value = new RegExp(name.endsWith('"') ? string : number, 'y')
+    value.lastIndex = start
+    if (!value.test(event)) return undefined
+    pattern += literal(event.slice(at, start)) + value.source
+    at = value.lastIndex
+  }
+  return at === 0 ? undefined : remembered(pattern + literal(event.slice(at)))
+}
+
+function remembered(pattern: string): RegExp {
+  const known = shapes.get(pattern)
+  if (known) return known
+  if (shapes.size >= mostShapes) shapes.clear()
+  const shape = new RegExp(pattern, 'y')
+  shapes.set(pattern, shape)
+  return shape
+}
+
+function literal(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&').replaceAll('\n', '\\n')
+}

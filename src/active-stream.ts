@@ -5,7 +5,7 @@ import { recognizeDialect, selectDialect, toAnswerEvents } from './dialects.js'
 import { unlessAtOnce } from './drain.js'
 import { requestPath } from './error-response.js'
 import { StreamError, StreamTimeoutError } from './errors.js'
-import { readEventStream } from './event-stream.js'
+import { EventReader } from './event-stream.js'
 import type { EventSourceMessage } from './event-stream-parser.js'
 import { requestIdOf } from './exchange.js'
 import { FollowedEvents } from './followed-events.js'
@@ -144,23 +144,18 @@ export class ActiveStream implements Stream {
 
   readonly read = (
     source: UpstreamSource | PromiseLike<UpstreamSource>,
-  ): AsyncGenerator<EventSourceMessage, void> => this.#read(source)
+  ): AsyncGenerator<EventSourceMessage, void> => {
+    const onEvent = () => {
+      this.#received++
+    }
+    const options = { ...this.#relay, signal: this.signal, onChunk: this.#touch, onEvent }
+    return new EventReader(() => this.#adopt(source), options)
+  }
 
   /** Ends the response with what the dialect says, which needs no looking at. */
   close(events: SSEEvent[]): void {
     this.#closing = true
     this.writer.close(...events)
-  }
-
-  async *#read(
-    source: UpstreamSource | PromiseLike<UpstreamSource>,
-  ): AsyncGenerator<EventSourceMessage, void> {
-    const upstream = await this.#adopt(source)
-    const options = { ...this.#relay, signal: this.signal, onChunk: this.#touch }
-    for await (const event of readEventStream(upstream, options)) {
-      this.#received++
-      yield event
-    }
   }
 
   /** A call that is still on its way may be aborted before anybody looks at it: `run` does. */
@@ -231,6 +226,7 @@ export class ActiveStream implements Stream {
       observe: (event) => stream.#pass(event),
       toEvents: (answer) => toAnswerEvents(answer, stream.followed.dialect),
       forward: (events, count) => stream.#forward(events, count),
+      repeats: (event) => stream.followed.repeats(event),
       repeated: () => stream.timeouts.content(),
       reportedToClient: () => {
         stream.followed.reportedToClient = true

@@ -4,12 +4,19 @@ import { StreamError } from './errors.js'
 import { readChunks } from './read-chunks.js'
 import { isNodeReadable, type UpstreamBody } from './upstream-source.js'
 
-/**
- * Takes a chunk of an upstream.
- *
- * @returns what to wait for before the next one; `false` for no more
- */
-export type TakeChunk = (chunk: Uint8Array | string) => Promise<unknown> | undefined | false
+/** What to wait for before the next one, be it for `resume`; `false` for no more. */
+export type TakenChunk = Promise<unknown> | undefined | false | 'pause'
+
+export type TakeChunk = (chunk: Uint8Array | string) => TakenChunk
+
+export interface ChunkReading {
+  /** Settles when all chunks have been taken. */
+  readonly taken: Promise<void>
+  /** Goes on after a pause. */
+  resume(): void
+  /** Takes no more. */
+  stop(): void
+}
 
 /**
  * Hands the chunks of an upstream on as they come, to `take`. What had already arrived is handed out before an
@@ -18,16 +25,43 @@ export type TakeChunk = (chunk: Uint8Array | string) => Promise<unknown> | undef
  * @throws StreamError of an `upstream_*` outcome when the upstream breaks; the signal's reason when it aborts; what
  *   `take` throws
  */
-export async function eachChunk(
+export function eachChunk(
   body: UpstreamBody,
   signal: AbortSignal | undefined,
   take: TakeChunk,
-): Promise<void> {
-  if (isNodeReadable(body)) return new NodeChunks(body, signal, take).taken
-  for await (const chunk of readChunks(body, signal)) {
-    const wait = take(chunk)
-    if (wait === false) return
-    if (wait) await wait
+): ChunkReading {
+  return isNodeReadable(body) ? new NodeChunks(body, signal, take) : new IteratedChunks(body, signal, take)
+}
+
+class IteratedChunks implements ChunkReading {
+  readonly taken: Promise<void>
+  readonly #chunks: AsyncGenerator<Uint8Array | string, void>
+  #resume: () => void = () => {}
+
+  constructor(body: UpstreamBody, signal: AbortSignal | undefined, take: TakeChunk) {
+    this.#chunks = readChunks(body, signal)
+    this.taken = this.#takeAll(take)
+  }
+
+  resume(): void {
+    this.#resume()
+  }
+
+  stop(): void {
+    void this.#chunks.return().catch(() => {})
+    this.#resume()
+  }
+
+  async #takeAll(take: TakeChunk): Promise<void> {
+    for await (const chunk of this.#chunks) {
+      const wait = take(chunk)
+      if (wait === false) return
+      if (wait === 'pause') {
+        await new Promise<void>((resolve) => {
+          this.#resume = resolve
+        })
+      } else if (wait) await wait
+    }
   }
 }
 
@@ -35,7 +69,7 @@ export async function eachChunk(
  * Paused mode: Node joins what has come, and not reading is all the backpressure there is. No promise for each
  * chunk: at the pace of tokens every one of them would be felt.
  */
-class NodeChunks {
+class NodeChunks implements ChunkReading {
   readonly taken: Promise<void>
   readonly #stream: Readable
   readonly #signal: AbortSignal | undefined
@@ -43,6 +77,8 @@ class NodeChunks {
   #failure: { error: unknown } | undefined
   #ended: boolean
   #isWaiting = false
+  /** Something has happened while nobody was to be told. */
+  #hasMissed = false
   #isOver = false
   #resolve: () => void = () => {}
   #reject: (error: unknown) => void = () => {}
@@ -60,30 +96,51 @@ class NodeChunks {
     const { req: request } = stream as { req?: Partial<Readable> }
     if (typeof request?.on === 'function') request.on('error', this.#broke)
     stream.on('readable', this.#read).on('end', this.#end).on('error', this.#broke).on('close', this.#closed)
-    signal?.addEventListener('abort', this.#read)
-    if (stream.errored) this.#broke(stream.errored)
+    signal?.addEventListener('abort', this.#abort)
+    if (signal?.aborted) this.#abort()
+    else if (stream.errored) this.#broke(stream.errored)
     else if (stream.destroyed) this.#closed()
     else this.#read()
   }
 
   readonly #read = (): void => {
     if (this.#isOver) return
-    if (this.#signal?.aborted) return this.#finish({ error: this.#signal.reason })
-    if (this.#isWaiting) return
+    if (this.#isWaiting) {
+      this.#hasMissed = true
+      return
+    }
+    const stream = this.#stream
     try {
-      for (;;) {
-        const chunk: Uint8Array | null = this.#stream.read()
+      do {
+        const chunk: Uint8Array | null = stream.read()
         if (chunk === null) break
         const wait = this.#take(chunk)
         if (this.#isOver) return
         if (wait === false) return this.#finish()
+        if (wait === 'pause') {
+          this.#isWaiting = true
+          return
+        }
         if (wait) return this.#wait(wait)
-      }
+        // One read takes all there is, and a second that finds nothing would be a part of the cost.
+      } while (stream.readableLength !== 0)
     } catch (error) {
       return this.#finish({ error })
     }
     if (this.#failure) this.#finish({ error: toStreamError(this.#failure.error, 'upstream_hangup') })
     else if (this.#ended) this.#finish()
+  }
+
+  resume(): void {
+    if (!this.#isWaiting) return
+    this.#isWaiting = false
+    if (!this.#hasMissed && this.#stream.readableLength === 0) return
+    this.#hasMissed = false
+    this.#read()
+  }
+
+  stop(): void {
+    this.#finish()
   }
 
   #wait(wait: Promise<unknown>): void {
@@ -96,6 +153,8 @@ class NodeChunks {
       (error) => this.#finish({ error }),
     )
   }
+
+  readonly #abort = (): void => this.#finish({ error: this.#signal?.reason })
 
   readonly #end = (): void => {
     this.#ended = true
@@ -115,7 +174,7 @@ class NodeChunks {
   #finish(failure?: { error: unknown }): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#signal?.removeEventListener('abort', this.#read)
+    this.#signal?.removeEventListener('abort', this.#abort)
     this.#stream.off('readable', this.#read).off('end', this.#end).off('close', this.#closed)
     // The listener of errors stays: one that comes later, say of our own destroy(), must find it.
     if (failure) this.#reject(failure.error)

@@ -25,7 +25,7 @@ export class FollowedEvents {
   #followed: FollowedStream
   /** Whether the last event was a piece of the answer. */
   isContent = false
-  readonly #repeated = new RepeatedText()
+  readonly #repeated = new RepeatedText('text')
   #repeatedName: string | undefined
   #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
   /** What has come while nobody knew the dialect. */
@@ -41,8 +41,8 @@ export class FollowedEvents {
   /** Looks at an event on its way to the client. */
   observe(event: SSEEvent): EventRole {
     if (this.#recognize) this.#recognizeBy(event)
+    if (this.repeats(event)) return 'content'
     const { data, event: name } = event
-    if (typeof data === 'string' && name === this.#repeatedName && this.#repeats(data)) return 'content'
     const role = this.#followed.observe(event)
     this.isContent = role === 'content'
     if (role === 'terminal') this.sawTerminal = true
@@ -56,8 +56,13 @@ export class FollowedEvents {
     return role
   }
 
-  #repeats(data: string): boolean {
-    return data !== '' && this.#repeated.endOf(data, 0) === data.length
+  /**
+   * Whether an event is nothing but another piece of the answer, in the form of one before: then its data is known
+   * to be one line without anything in it that would have to be escaped.
+   */
+  repeats({ data, event: name }: SSEEvent): boolean {
+    if (typeof data !== 'string' || data === '' || name !== this.#repeatedName) return false
+    return this.#repeated.endOf(data, 0) === data.length
   }
 
   /**

@@ -17,7 +17,7 @@ export class FollowedText {
   readonly #parser: EventStreamParser
   readonly #last: LastEvent
   readonly #maxLength: number
-  readonly #repeated = new RepeatedText()
+  readonly #repeated = new RepeatedText('bytes')
 
   constructor(parser: EventStreamParser, last: LastEvent, maxEventBytes: number) {
     this.#parser = parser

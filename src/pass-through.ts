@@ -13,6 +13,8 @@ import type { UpstreamSource } from './upstream-source.js'
 export interface RelaySink extends LastEvent {
   /** Looks at an event before it is passed on. */
   observe(event: SSEEvent): EventRole | undefined
+  /** See `FollowedEvents.repeats`. */
+  repeats(event: SSEEvent): boolean
   /** Pieces of the answer are about to be passed on that need no looking at. */
   repeated(): void
   /** Passes whole events on. @returns `undefined` for "the next ones at once" */

@@ -61,6 +61,7 @@ export async function relayEventStream(
       return followed?.isContent ?? false
     },
     observe: (event) => followed?.observe(event),
+    repeats: (event) => followed?.repeats(event) ?? false,
     repeated: () => {},
     reportedToClient: () => {},
     toEvents: (answer) => options.dialect?.answers?.toEvents(answer),

@@ -1,9 +1,16 @@
-/** A JSON string after its first quote, not empty. No line end can stand in it: it would be one of the event. */
-const string = String.raw`(?!")[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*`
 const number = String.raw`\d+`
+/** A JSON string after its first quote, not empty. No line end can stand in it: it would be one of the event. */
+const stringOfBytes = stringWithout('')
+/** In characters, without those that are to be escaped (see `encodeEvent`). */
+const stringOfText = stringWithout(String.raw`\u2028\u2029\u0085`)
+
+function stringWithout(more: string): string {
+  const plain = `${String.raw`[^"\\\x00-\x1f`}${more}]*`
+  return String.raw`(?!")${plain}(?:\\.${plain})*`
+}
 
 const mostShapes = 100
-const mostVainLessons = 4
+const mostVainLessons = 5
 
 /** Streams of one upstream look alike, and an expression is dear to make. */
 const shapes = new Map<string, RegExp>()
@@ -13,15 +20,22 @@ const shapes = new Map<string, RegExp>()
  * nearly all are. What was found out about the one then holds for the other, which need not be parsed.
  */
 export class RepeatedText {
+  readonly #string: string
   #shape: RegExp | undefined
   /** How many events were learned in a row that nothing repeated. */
   #vain = 0
+
+  /** @param form what the events are given as: text, or bytes with one character for each */
+  constructor(form: 'text' | 'bytes') {
+    this.#string = form === 'text' ? stringOfText : stringOfBytes
+  }
 
   /** @param members finds the start of the value of each JSON member in which events may differ; global */
   learn(event: string, members: RegExp): void {
     if (this.#vain >= mostVainLessons) return this.forget()
     this.#vain++
-    this.#shape = shapeOf(event, members)
+    // Not from the first: it may stay the only one.
+    if (this.#vain > 1) this.#shape = shapeOf(event, members, this.#string)
   }
 
   forget(): void {
@@ -39,7 +53,7 @@ export class RepeatedText {
   }
 }
 
-function shapeOf(event: string, members: RegExp): RegExp | undefined {
+function shapeOf(event: string, members: RegExp, string: string): RegExp | undefined {
   let pattern = ''
   let at = 0
   for (const { 0: name, index } of event.matchAll(members)) {

@@ -19,7 +19,6 @@ export const heartbeat = ':\n'
 
 const lineEnd = /\r\n|\r|\n/
 // Line ends to some readers, though not to the specification: SillyTavern's regular expression stops at them.
-const lineEndsInJson = /[\u2028\u2029\u0085]/
 const allLineEndsInJson = /[\u2028\u2029\u0085]/g
 
 /**
@@ -65,18 +64,23 @@ function encodeData(data: unknown): string {
 function encodeJson(data: unknown): string {
   const json: string | undefined = JSON.stringify(data)
   if (json === undefined) throw new TypeError(`event.data has no JSON form, got ${show(data)}`)
-  return lineEndsInJson.test(json) ? escapeLineEnds(json) : json
+  return holdsLineEnd(json) ? escapeLineEnds(json) : json
 }
 
 /** In a JSON text these characters can only stand inside strings, where an escape means the same. */
 function escapeIfJson(text: string): string {
-  if (!lineEndsInJson.test(text)) return text
+  if (!holdsLineEnd(text)) return text
   try {
     JSON.parse(text)
   } catch {
     return text
   }
   return escapeLineEnds(text)
+}
+
+/** Three searches for one character each are faster than one for any of them. */
+function holdsLineEnd(text: string): boolean {
+  return text.includes('\u2028') || text.includes('\u2029') || text.includes('\u0085')
 }
 
 function escapeLineEnds(json: string): string {

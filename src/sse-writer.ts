@@ -79,7 +79,8 @@ class ResponseWriter implements SSEWriter {
   readonly #maxBufferedBytes: number
   readonly #beats: boolean
   #controller: AbortController | undefined
-  #stopReason: unknown
+  /** Made when it is asked for: most writers stop because all is done. */
+  #stopReason: () => unknown = () => undefined
   #stopped = false
   #closed = false
   #pending = ''
@@ -113,7 +114,7 @@ class ResponseWriter implements SSEWriter {
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController()
-      if (this.#stopped) this.#controller.abort(this.#stopReason)
+      if (this.#stopped) this.#controller.abort(this.#stopReason())
     }
     return this.#controller.signal
   }
@@ -143,7 +144,7 @@ class ResponseWriter implements SSEWriter {
   forward(events: Uint8Array | string, count = 1): Promise<void> {
     if (this.#stopped || this.#closed) return this.#refuse()
     const response = this.#response
-    if (isGone(response)) return atOnce
+    if (response.destroyed || response.writableEnded) return atOnce
     if (!this.committed && (this.#isAnswered() || !this.#commit())) return this.#refuse()
     if (this.#draining && this.#waiting + events.length > this.#maxBufferedBytes) {
       this.#overflow()
@@ -204,7 +205,7 @@ class ResponseWriter implements SSEWriter {
     this.#heartbeat.stop()
     this.#response.off('close', this.#responseClosed)
     this.#response.off('drain', this.#drained)
-    this.#stop(new StreamError('aborted', { message: 'The writer was disposed.' }))
+    this.#stop(() => new StreamError('aborted', { message: 'The writer was disposed.' }))
   }
 
   #push(text: string): Promise<void> {
@@ -291,7 +292,7 @@ class ResponseWriter implements SSEWriter {
   /** Somebody has begun to answer with something else: an event would only spoil it. */
   #isAnswered(): boolean {
     if (this.committed || !this.#response.headersSent || isEventStream(this.#response)) return false
-    this.#stop(new StreamError('internal', { message: 'The response is being answered otherwise.' }))
+    this.#stop(() => new StreamError('internal', { message: 'The response is being answered otherwise.' }))
     return true
   }
 
@@ -302,7 +303,7 @@ class ResponseWriter implements SSEWriter {
       if (!this.#response.headersSent) writeEventStreamHead(this.#response, this.#options)
     } catch (error) {
       const reason = toStreamError(error)
-      this.#stop(reason)
+      this.#stop(() => reason)
       this.#observer.onDisconnect?.(reason)
       return false
     }
@@ -351,43 +352,53 @@ class ResponseWriter implements SSEWriter {
   #overflow(): void {
     const message = `The client did not read: more than ${this.#maxBufferedBytes} bytes were waiting for it.`
     const reason = new StreamError('client_stalled', { message })
-    this.#stop(reason)
+    this.#stop(() => reason)
     // Not in the turn of whoever writes: see GuardedEvents.
     setImmediate(() => this.#observer.onDisconnect?.(reason))
   }
 
   readonly #responseClosed = (): void => {
-    const reason = new StreamError('client_gone')
     // Once end() was called the response is complete as far as we are concerned, whoever closes first.
-    const disconnected = !this.#closed && !this.#stopped && wasLeft(this.#response)
-    this.#stop(reason)
-    if (disconnected) this.#observer.onDisconnect?.(reason)
+    if (this.#closed || this.#stopped || !wasLeft(this.#response)) {
+      return this.#stop(() => new StreamError('client_gone'))
+    }
+    const reason = new StreamError('client_gone')
+    this.#stop(() => reason)
+    this.#observer.onDisconnect?.(reason)
   }
 
   readonly #signalAborted = (): void => {
-    this.#stop(this.#options.signal?.reason)
+    this.#stop(() => this.#options.signal?.reason)
   }
 
-  #stop(reason: unknown): void {
+  #stop(reason: () => unknown): void {
     if (this.#stopped) return
     this.#stopped = true
-    this.#stopReason = reason
+    this.#stopReason = once(reason)
     this.#heartbeat.stop()
     this.#options.signal?.removeEventListener('abort', this.#signalAborted)
     const draining = this.#draining
     this.#draining = undefined
-    draining?.reject(reason)
-    this.#controller?.abort(reason)
+    draining?.reject(this.#stopReason())
+    this.#controller?.abort(this.#stopReason())
   }
 
   /** Handled already, so that a write nobody awaits cannot end the process. */
   #refuse(): Promise<never> {
     const reason = this.#stopped
-      ? this.#stopReason
+      ? this.#stopReason()
       : new StreamError('internal', { message: 'The stream has been closed.' })
     const refusal = Promise.reject(reason)
     refusal.catch(ignore)
     return refusal
+  }
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
   }
 }
 

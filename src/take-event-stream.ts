@@ -23,10 +23,11 @@ export async function takeEventStream(
   const { signal, onChunk, maxEventBytes } = options
   const instead = new JsonInstead(maxEventBytes)
   const body = await openEventStream(source, { signal, onChunk })
-  await eachChunk(body, signal, (chunk) => {
+  const reading = eachChunk(body, signal, (chunk) => {
     onChunk?.(chunk)
     return instead.takes(chunk) ? undefined : take(chunk)
   })
+  await reading.taken
   const json = instead.parse()
   return json && { json, text: instead.text }
 }

@@ -91,13 +91,24 @@ class TranslatedEvents {
     else this.#add(mapped as SSEEvent)
   }
 
-  #add(event: SSEEvent): void {
-    if (this.#sink.ended) return
+  #isPlain(event: SSEEvent): boolean {
+    if (event.id !== undefined || event.retry !== undefined || event.event !== undefined) return false
+    if (!this.#sink.repeats(event)) return false
+    this.#sink.repeated()
+    return true
+  }
+
+  #encode(event: SSEEvent): string {
     const text = encodeEvent(event)
     this.#sink.observe(event)
     // The client is told in our own words.
     if (this.#sink.reported) throw this.#sink.reported
-    this.#text += text
+    return text
+  }
+
+  #add(event: SSEEvent): void {
+    if (this.#sink.ended) return
+    this.#text += this.#isPlain(event) ? `data: ${event.data}\n\n` : this.#encode(event)
     this.#events++
   }
 }

@@ -6,7 +6,18 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 
 const { values: flags } = parseArgs({
-  options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, gate: { type: 'boolean' } },
+  options: {
+    quick: { type: 'boolean' },
+    json: { type: 'boolean' },
+    gate: { type: 'boolean' },
+    kind: { type: 'string' },
+    profile: { type: 'string' },
+    rounds: { type: 'string' },
+    targets: { type: 'string' },
+    events: { type: 'string' },
+    text: { type: 'string' },
+    prof: { type: 'string' },
+  },
 })
 
 /** Targets by kind, the floor first. */
@@ -22,10 +33,21 @@ const load = flags.quick
       blast: { streams: 4, events: 40_000 },
       rounds: 8,
     }
-const texts = flags.quick ? ['ascii'] : ['ascii', 'cjk']
+for (const name of Object.keys(kinds)) if (flags.kind && flags.kind !== name) delete kinds[name]
+for (const name of Object.keys(load))
+  if (name !== 'rounds' && flags.profile && flags.profile !== name) delete load[name]
+if (flags.rounds) load.rounds = Number(flags.rounds)
+if (flags.events) for (const n of Object.keys(load)) if (n !== 'rounds') load[n].events = Number(flags.events)
+if (flags.targets) for (const name of Object.keys(kinds)) kinds[name] = flags.targets.split(',')
+const texts = flags.text ? [flags.text] : flags.quick ? ['ascii'] : ['ascii', 'cjk']
 
 const start = async (file, args = [], core) => {
-  const child = fork(new URL(`rig/${file}`, import.meta.url), args, { execArgv: [] })
+  const child = fork(new URL(`rig/${file}`, import.meta.url), args, {
+    execArgv:
+      flags.prof && args[0] === flags.prof
+        ? ['--cpu-prof', '--cpu-prof-dir=/tmp/prof', '--cpu-prof-interval=200']
+        : [],
+  })
   if (core !== undefined) pin(child.pid, core)
   const [message] = await once(child, 'message')
   return { child, ...message }
@@ -69,6 +91,7 @@ async function measure(name, kind, profile, text) {
   return (cpuOf(child) - before) / (streams * events)
 }
 
+globalThis.COSTS = {}
 const results = []
 for (const [kind, all] of Object.entries(kinds)) {
   for (const profile of Object.keys(load).filter((name) => name !== 'rounds')) {
@@ -83,6 +106,7 @@ for (const [kind, all] of Object.entries(kinds)) {
         }
       }
       for (const name of all) {
+        globalThis.COSTS[kind + profile + name] = costs[name]
         const ratios = costs[name].map((cost, round) => cost / costs[floor][round]).sort((a, b) => a - b)
         const quantile = (q) => ratios[Math.round(q * (ratios.length - 1))]
         results.push({
@@ -98,14 +122,14 @@ for (const [kind, all] of Object.entries(kinds)) {
     }
   }
 }
-for (const { child } of [upstream, client, ...Object.values(targets)]) child.kill()
+for (const { child } of [upstream, client, ...Object.values(targets)]) child.kill('SIGINT')
 
 if (flags.json) console.log(JSON.stringify(results))
 else {
   console.log('CPU for each event, relative to the first of its kind: median (quartiles)')
   for (const { kind, profile, text, name, ratio, from, to } of results) {
     console.log(
-      `${kind.padEnd(10)}${profile.padEnd(7)}${text.padEnd(7)}${name.padEnd(22)}${ratio.toFixed(2)} (${from.toFixed(2)}–${to.toFixed(2)})`,
+      `${kind.padEnd(10)}${profile.padEnd(7)}${text.padEnd(7)}${name.padEnd(22)}${ratio.toFixed(2)} [${(Math.min(...globalThis.COSTS[kind + profile + name]) / 1000).toFixed(2)}us] (${from.toFixed(2)}–${to.toFixed(2)})`,
     )
   }
 }

@@ -77,8 +77,6 @@ class NodeChunks implements ChunkReading {
   #failure: { error: unknown } | undefined
   #ended: boolean
   #isWaiting = false
-  /** Something has happened while nobody was to be told. */
-  #hasMissed = false
   #isOver = false
   #resolve: () => void = () => {}
   #reject: (error: unknown) => void = () => {}
@@ -104,14 +102,10 @@ class NodeChunks implements ChunkReading {
   }
 
   readonly #read = (): void => {
-    if (this.#isOver) return
-    if (this.#isWaiting) {
-      this.#hasMissed = true
-      return
-    }
+    if (this.#isOver || this.#isWaiting) return
     const stream = this.#stream
     try {
-      do {
+      for (;;) {
         const chunk: Uint8Array | null = stream.read()
         if (chunk === null) break
         const wait = this.#take(chunk)
@@ -122,8 +116,7 @@ class NodeChunks implements ChunkReading {
           return
         }
         if (wait) return this.#wait(wait)
-        // One read takes all there is, and a second that finds nothing would be a part of the cost.
-      } while (stream.readableLength !== 0)
+      }
     } catch (error) {
       return this.#finish({ error })
     }
@@ -134,8 +127,7 @@ class NodeChunks implements ChunkReading {
   resume(): void {
     if (!this.#isWaiting) return
     this.#isWaiting = false
-    if (!this.#hasMissed && this.#stream.readableLength === 0) return
-    this.#hasMissed = false
+    // A stream that was not read until it had nothing may fall silent.
     this.#read()
   }
 

@@ -26,12 +26,16 @@ const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) =>
   }, 20 * burst)
 })
 
+/** Each event in an HTTP chunk of its own, as LLM servers write them. */
 async function blast(response, event, events, end) {
-  const perWrite = Math.max(1, Math.floor(65_536 / event.length))
-  const block = Buffer.concat(Array(perWrite).fill(event))
+  const { socket } = response
+  response.flushHeaders()
+  const framed = Buffer.concat([Buffer.from(`${event.length.toString(16)}\r\n`), event, Buffer.from('\r\n')])
+  const perWrite = Math.max(1, Math.floor(65_536 / framed.length))
+  const block = Buffer.concat(Array(perWrite).fill(framed))
   for (let left = events; left > 0; left -= perWrite) {
-    const bytes = left >= perWrite ? block : block.subarray(0, left * event.length)
-    if (!response.write(bytes)) await new Promise((resolve) => response.once('drain', resolve))
+    const bytes = left >= perWrite ? block : block.subarray(0, left * framed.length)
+    if (!socket.write(bytes)) await new Promise((resolve) => socket.once('drain', resolve))
   }
   response.end(end)
 }

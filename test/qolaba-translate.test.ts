@@ -188,6 +188,30 @@ describe('the stream', () => {
     expect(() => translate(chat, data)).toThrow(expect.objectContaining({ outcome: 'upstream_protocol' }))
   })
 
+  test('text that is handed on as it was written is the text that a parser reads', () => {
+    const written = fc.oneof(
+      fc.string({ unit: 'binary' }).map((output) => JSON.stringify({ output })),
+      fc.stringMatching(/^[a-z"\\\n\t{}:,u0-9]{0,12}$/).map((text) => `{"output": "${text}"}`),
+    )
+    fc.assert(
+      fc.property(written, (data) => {
+        let parsed: { output?: unknown } | undefined
+        try {
+          parsed = JSON.parse(data)
+        } catch {}
+        // The first event is always parsed, the second need not be.
+        const read = () => translate(chat, { output: 'x' }, data).slice(2)
+        if (!parsed) {
+          expect(read).toThrow(expect.objectContaining({ outcome: 'upstream_protocol' }))
+          return
+        }
+        const texts = read().map((chunk) => chunk.choices[0].delta.content)
+        expect(texts).toEqual(parsed.output === '' ? [] : [parsed.output])
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
   test('nothing Qolaba sends gets past as anything but chunks or an error of ours', () => {
     fc.assert(
       fc.property(fc.oneof(fc.json(), fc.string()), (text) => {

@@ -87,6 +87,9 @@ export function toQolaba(request: unknown): StudioChat {
 /** No model is called like this. */
 const placeholder = '{text}'
 
+/** A piece of text and nothing else, as nearly all events are: its JSON can be handed on as it was written. */
+const plainOutput = new RegExp(String.raw`^\{"output": ?("[^"\\\x00-\x1f]+")\}$`)
+
 /** Turns Qolaba's events into the chunks of an OpenAI stream. */
 export function toOpenAIChunks({ model, includeUsage }: StudioChat): EventMap {
   const created = Math.floor(Date.now() / 1000)
@@ -102,6 +105,8 @@ export function toOpenAIChunks({ model, includeUsage }: StudioChat): EventMap {
   const textChunk = (text: string): SSEEvent => ({ data: beforeText + JSON.stringify(text) + afterText })
   let begun = false
   return ({ data }) => {
+    const written = begun ? plainOutput.exec(data)?.[1] : undefined
+    if (written) return { data: beforeText + written + afterText }
     const message: Fields = data === '[DONE]' ? { output: null } : readEvent(data)
     const events = begun ? [] : [chunk({ role: 'assistant', content: '' })]
     begun = true

@@ -1,0 +1,165 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { toByteText } from '../src/byte-text.js'
+import { EventStreamParser } from '../src/event-stream-parser.js'
+import { FollowedEvents } from '../src/followed-events.js'
+import { FollowedText } from '../src/followed-text.js'
+import { dialects, type SSEEvent, type StreamDialect } from '../src/index.js'
+import { RepeatedText } from '../src/repeated-text.js'
+import { chatChunk } from './support/chat.js'
+
+const text = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.constantFrom('', 'Hi', '"', '\\', '","finish_reason":"stop', '\u2028', '流式', 'x","error":{"a":"'),
+)
+const reason = fc.oneof({ weight: 12, arbitrary: fc.constant(null) }, fc.constantFrom('', 'stop', 'error'))
+
+const chatEvent = fc.oneof(
+  {
+    weight: 12,
+    arbitrary: fc
+      .record({
+        content: text,
+        reason,
+        index: fc.constantFrom(0, 0, 0, 0, 0, 1),
+        id: fc.constantFrom('', 'a', 'b'),
+      })
+      .map(({ content, reason, index, id }) => ({
+        data: JSON.stringify({ id, choices: [{ index, delta: { content }, finish_reason: reason }] }),
+      })),
+  },
+  text.map((arguments_) => ({
+    data: JSON.stringify({
+      choices: [
+        { index: 0, delta: { tool_calls: [{ function: { arguments: arguments_ } }] }, finish_reason: null },
+      ],
+    }),
+  })),
+  text.map((message) => ({ data: JSON.stringify({ error: { message }, choices: [] }) })),
+  text.map((data) => ({ data: data.replace(/[\r\n\0]/g, ' ') })),
+  fc.constantFrom({ data: '[DONE]' }, { data: JSON.stringify({ choices: [], usage: {} }) }),
+)
+
+const messageEvent = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.tuple(text, fc.constantFrom('text', 'thinking', 'partial_json')).map(([said, member]) => ({
+      type: 'content_block_delta',
+      index: 0,
+      delta: { type: 'x', [member]: said },
+    })),
+  },
+  text.map((said) => ({ type: 'message_delta', delta: { stop_reason: said || null } })),
+  fc.constantFrom({ type: 'message_stop' }, { type: 'ping' }, { type: 'error', error: { message: 'no' } }),
+)
+
+const uiEvent = fc.oneof(
+  { weight: 8, arbitrary: text.map((delta) => ({ type: 'text-delta', id: '0', delta })) },
+  fc.constantFrom({ type: 'finish' }, { type: 'error', errorText: 'no' }, { type: 'start' }),
+)
+
+const named = fc
+  .oneof(messageEvent, uiEvent)
+  .map((json) => ({ event: json.type, data: JSON.stringify(json) }))
+const kinds: [string, StreamDialect, fc.Arbitrary<SSEEvent & { data: string }>][] = [
+  ['chat', dialects.openaiChat, chatEvent],
+  ['messages', dialects.anthropic, named],
+  ['UI messages', dialects.aiSdkUi, uiEvent.map((json) => ({ data: JSON.stringify(json) }))],
+]
+
+/** What there is to know of a stream. */
+const known = (followed: FollowedEvents) => ({
+  complete: followed.complete,
+  sawTerminal: followed.sawTerminal,
+  reported: followed.reported?.status,
+  closing: followed.closing(),
+})
+
+/** Follows events one by one, each by a parser that has seen nothing that it could repeat. */
+function followEach(dialect: StreamDialect, events: readonly SSEEvent[]) {
+  const stream = dialect.follow()
+  const roles = events.map((event) => stream.observe(event))
+  return { roles, complete: stream.complete, closing: stream.closing() }
+}
+
+describe.each(kinds)('%s: an event that is not parsed means what it says', (_name, dialect, event) => {
+  test('to whoever writes it', () => {
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 20 }), (events) => {
+        const followed = new FollowedEvents(dialect)
+        const expected = followEach(dialect, events)
+        expect(events.map((each) => followed.observe(each))).toEqual(expected.roles)
+        expect(followed.complete).toBe(expected.complete || expected.roles.includes('terminal'))
+        if (!followed.sawTerminal) expect(followed.closing()).toEqual(expected.closing)
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  test('to whoever passes it on', () => {
+    const cuts = fc.array(fc.nat({ max: 20 }), { maxLength: 4 })
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 20 }), cuts, (events, at) => {
+        const one = new FollowedEvents(dialect)
+        for (const each of events) one.observe(each)
+        const other = new FollowedEvents(dialect)
+        let parsed = 0
+        const parser = new EventStreamParser((each) => {
+          parsed++
+          other.observe(each)
+        })
+        const followedText = new FollowedText(parser, other, 1_000_000)
+        const wire = events.map(({ event: name, data }) =>
+          toByteText(`${name ? `event: ${name}\n` : ''}data: ${data}\n\n`),
+        )
+        const places = [...new Set([...at.filter((place) => place < wire.length), wire.length])].sort(
+          (a, b) => a - b,
+        )
+        let repeated = 0
+        places.forEach((place, index) => {
+          const chunk = wire.slice(places[index - 1] ?? 0, place).join('')
+          if (chunk !== '') repeated += followedText.feed(chunk)
+        })
+        expect(parsed + repeated).toBe(events.length)
+        expect(known(other)).toEqual(known(one))
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+})
+
+describe('what need not be parsed', () => {
+  const chat = (content: string, reason: string | null = null) => JSON.stringify(chatChunk(content, reason))
+
+  test('from the third piece of an answer on, whatever it says, in one chunk or several', () => {
+    const followed = new FollowedEvents(dialects.openaiChat)
+    let parsed = 0
+    const parser = new EventStreamParser((event) => {
+      parsed++
+      followed.observe(event)
+    })
+    const followedText = new FollowedText(parser, followed, 1_000_000)
+    const feed = (...texts: string[]) =>
+      followedText.feed(toByteText(texts.map((said) => `data: ${chat(said)}\n\n`).join('')))
+    expect([feed('one'), feed('two')]).toEqual([0, 0])
+    expect([feed('"quoted"\n'), feed('流式', '\u2028', 'x')]).toEqual([1, 3])
+    expect(parsed).toBe(2)
+    expect(feed('') + parsed).toBe(3)
+  })
+
+  test('not what is longer than an event may be', () => {
+    const followed = new FollowedEvents(dialects.openaiChat)
+    const parser = new EventStreamParser((event) => followed.observe(event), 1_000)
+    const followedText = new FollowedText(parser, followed, 1_000)
+    for (const said of ['a', 'b', 'c']) followedText.feed(`data: ${chat(said)}\n\n`)
+    expect(followedText.feed(`data: ${chat('x'.repeat(1_000))}\n\n`)).toBe(0)
+    expect(() => parser.check()).toThrow('more than 1000 bytes')
+  })
+
+  test('an upstream whose events all differ is not learned from for ever', () => {
+    const repeated = new RepeatedText('text')
+    const event = (number: number) => `{"n": ${number}, "text": "x"}`
+    for (let number = 0; number < 20; number++) repeated.learn(event(number), /"text": *"/g)
+    expect(repeated.endOf(event(19), 0)).toBe(0)
+  })
+})

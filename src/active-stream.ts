@@ -17,8 +17,8 @@ import {
   type RetryOptions,
 } from './open-upstream.js'
 import { warnOfOwnTimer } from './own-timers.js'
-import type { RelaySink } from './pass-through.js'
 import { type EventMap, type RelayResult, relayInto } from './relay-event-stream.js'
+import type { RelaySink } from './relay-sink.js'
 import type { SSEEvent } from './sse-encode.js'
 import { createSSEWriter, type SSEWriter } from './sse-writer.js'
 import { checkWriterOptions } from './sse-writer-options.js'
@@ -64,7 +64,7 @@ export interface ActiveStreamOptions extends StreamOptions {
 }
 
 /** One stream with everything it owns: its clock, its writer, its dialect's view of it, and its upstreams. */
-export class ActiveStream implements Stream {
+export class ActiveStream implements Stream, RelaySink {
   readonly requestId: string
   readonly timeouts: TimeoutCoordinator
   readonly writer: SSEWriter
@@ -117,7 +117,7 @@ export class ActiveStream implements Stream {
       observer: {
         emptyDelta: () => this.followed.emptyDelta(),
         onHead: () => channels.head.publish({ requestId: this.requestId }),
-        onEvent: (event) => this.#observe(event),
+        onEvent: (event) => this.#written(event),
         onDrainStart: () => timeouts.drainStarted(() => this.writer.taken),
         onDrainEnd: () => timeouts.drainEnded(),
         onDisconnect: (reason) => void timeouts.settle(reason),
@@ -196,7 +196,7 @@ export class ActiveStream implements Stream {
     map: EventMap | undefined,
   ): Promise<RelayResult> {
     const upstream = await this.#adopt(source)
-    const received = await relayInto(this.#sink(), upstream, { ...this.#relay, map, onChunk: this.#touch })
+    const received = await relayInto(this, upstream, { ...this.#relay, map })
     this.#received += received
     const { sawTerminal } = this.followed
     if (!sawTerminal && this.#relay?.onTruncated !== 'accept') this.followed.requireComplete(received)
@@ -218,40 +218,67 @@ export class ActiveStream implements Stream {
     }
   }
 
-  #sink(): RelaySink {
-    const stream = this
-    return {
-      signal: stream.signal,
-      write: (event) => unlessAtOnce(stream.writer.write(event)),
-      observe: (event) => stream.#pass(event),
-      toEvents: (answer) => toAnswerEvents(answer, stream.followed.dialect),
-      forward: (events, count) => stream.#forward(events, count),
-      repeats: (event) => stream.followed.repeats(event),
-      repeated: () => stream.timeouts.content(),
-      reportedToClient: () => {
-        stream.followed.reportedToClient = true
-      },
-      get differing() {
-        return stream.followed.differing
-      },
-      get isContent() {
-        return stream.followed.isContent
-      },
-      get committed() {
-        return stream.writer.committed || stream.writer.events > 0
-      },
-      get reported() {
-        return stream.followed.reported
-      },
-      get ended() {
-        return stream.followed.sawTerminal
-      },
-    }
+  get committed(): boolean {
+    return this.writer.committed || this.writer.events > 0
+  }
+
+  get ended(): boolean {
+    return this.followed.sawTerminal
+  }
+
+  get reported(): Error | undefined {
+    return this.followed.reported
+  }
+
+  get differing(): RegExp | undefined {
+    return this.followed.differing
+  }
+
+  get isContent(): boolean {
+    return this.followed.isContent
+  }
+
+  touch(): void {
+    this.timeouts.touch()
+  }
+
+  /** Looks at an event that is relayed. */
+  observe(event: SSEEvent): EventRole | undefined {
+    const role = this.followed.observe(event)
+    if (role === 'content') this.timeouts.content()
+    return role
+  }
+
+  repeats(event: SSEEvent): boolean {
+    return this.followed.repeats(event)
+  }
+
+  repeated(): void {
+    this.timeouts.content()
+  }
+
+  reportedToClient(): void {
+    this.followed.reportedToClient = true
+  }
+
+  toEvents(answer: object): readonly SSEEvent[] | undefined {
+    return toAnswerEvents(answer, this.followed.dialect)
+  }
+
+  forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
+    const ready = this.writer.forward(events, count)
+    if (this.followed.sawTerminal) this.#resolveTerminal()
+    return unlessAtOnce(ready)
+  }
+
+  write(event: SSEEvent): Promise<void> | undefined {
+    return unlessAtOnce(this.writer.write(event))
   }
 
   readonly #touch = (): void => this.timeouts.touch()
 
-  #observe(event: SSEEvent): boolean {
+  /** Looks at an event that the handler writes. */
+  #written(event: SSEEvent): boolean {
     if (this.#closing) return true
     if (this.followed.sawTerminal) return false
     this.timeouts.wrote()
@@ -260,19 +287,6 @@ export class ActiveStream implements Stream {
     if (role === 'content') this.timeouts.content()
     if (role === 'terminal') this.#resolveTerminal()
     return true
-  }
-
-  /** Looks at an event that is relayed. */
-  #pass(event: SSEEvent): EventRole | undefined {
-    const role = this.followed.observe(event)
-    if (role === 'content') this.timeouts.content()
-    return role
-  }
-
-  #forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
-    const ready = this.writer.forward(events, count)
-    if (this.followed.sawTerminal) this.#resolveTerminal()
-    return unlessAtOnce(ready)
   }
 
   readonly #settled = (reason: StreamError | undefined): void => {

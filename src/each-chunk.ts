@@ -7,7 +7,10 @@ import { isNodeReadable, type UpstreamBody } from './upstream-source.js'
 /** What to wait for before the next one, be it for `resume`; `false` for no more. */
 export type TakenChunk = Promise<unknown> | undefined | false | 'pause'
 
-export type TakeChunk = (chunk: Uint8Array | string) => TakenChunk
+/** An object rather than a function: at the pace of tokens each closure of a stream is one more place in memory. */
+export interface ChunkTaker {
+  take(chunk: Uint8Array | string): TakenChunk
+}
 
 export interface ChunkReading {
   /** Settles when all chunks have been taken. */
@@ -19,18 +22,18 @@ export interface ChunkReading {
 }
 
 /**
- * Hands the chunks of an upstream on as they come, to `take`. What had already arrived is handed out before an
+ * Hands the chunks of an upstream on as they come, to a taker. What had already arrived is handed out before an
  * error is thrown; the upstream is not destroyed.
  *
  * @throws StreamError of an `upstream_*` outcome when the upstream breaks; the signal's reason when it aborts; what
- *   `take` throws
+ *   the taker throws
  */
 export function eachChunk(
   body: UpstreamBody,
   signal: AbortSignal | undefined,
-  take: TakeChunk,
+  taker: ChunkTaker,
 ): ChunkReading {
-  return isNodeReadable(body) ? new NodeChunks(body, signal, take) : new IteratedChunks(body, signal, take)
+  return isNodeReadable(body) ? new NodeChunks(body, signal, taker) : new IteratedChunks(body, signal, taker)
 }
 
 class IteratedChunks implements ChunkReading {
@@ -38,9 +41,9 @@ class IteratedChunks implements ChunkReading {
   readonly #chunks: AsyncGenerator<Uint8Array | string, void>
   #resume: () => void = () => {}
 
-  constructor(body: UpstreamBody, signal: AbortSignal | undefined, take: TakeChunk) {
+  constructor(body: UpstreamBody, signal: AbortSignal | undefined, taker: ChunkTaker) {
     this.#chunks = readChunks(body, signal)
-    this.taken = this.#takeAll(take)
+    this.taken = this.#takeAll(taker)
   }
 
   resume(): void {
@@ -52,9 +55,9 @@ class IteratedChunks implements ChunkReading {
     this.#resume()
   }
 
-  async #takeAll(take: TakeChunk): Promise<void> {
+  async #takeAll(taker: ChunkTaker): Promise<void> {
     for await (const chunk of this.#chunks) {
-      const wait = take(chunk)
+      const wait = taker.take(chunk)
       if (wait === false) return
       if (wait === 'pause') {
         await new Promise<void>((resolve) => {
@@ -73,7 +76,7 @@ class NodeChunks implements ChunkReading {
   readonly taken: Promise<void>
   readonly #stream: Readable
   readonly #signal: AbortSignal | undefined
-  readonly #take: TakeChunk
+  readonly #taker: ChunkTaker
   #failure: { error: unknown } | undefined
   #ended: boolean
   #isWaiting = false
@@ -81,10 +84,10 @@ class NodeChunks implements ChunkReading {
   #resolve: () => void = () => {}
   #reject: (error: unknown) => void = () => {}
 
-  constructor(stream: Readable, signal: AbortSignal | undefined, take: TakeChunk) {
+  constructor(stream: Readable, signal: AbortSignal | undefined, taker: ChunkTaker) {
     this.#stream = stream
     this.#signal = signal
-    this.#take = take
+    this.#taker = taker
     this.#ended = stream.readableEnded
     this.taken = new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -108,7 +111,7 @@ class NodeChunks implements ChunkReading {
       for (;;) {
         const chunk: Uint8Array | null = stream.read()
         if (chunk === null) break
-        const wait = this.#take(chunk)
+        const wait = this.#taker.take(chunk)
         if (this.#isOver) return
         if (wait === false) return this.#finish()
         if (wait === 'pause') {

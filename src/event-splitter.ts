@@ -23,19 +23,19 @@ export class EventSplitter {
   /** @returns all bytes up to the end of the last event that has ended; empty if none has */
   push(piece: Uint8Array | string): Buffer {
     const bytes = asBuffer(piece)
+    // As most chunks are.
+    if (this.openBytes === 0 && endsInBlankLine(bytes)) return this.#withoutMark(bytes)
     const overlap = this.#tail.length
     const end = endOfLastEvent(overlap === 0 ? bytes : Buffer.concat([this.#tail, bytes])) - overlap
     if (end <= 0) {
       this.#keep(bytes)
       return nothing
     }
-    const isWhole = end === bytes.length
-    if (isWhole && this.#open.length === 0) return this.#withoutMark(bytes)
-    const whole = this.#join(isWhole ? bytes : bytes.subarray(0, end))
+    const whole = this.#join(bytes.subarray(0, end))
     this.#open = []
     this.#tail = nothing
     this.openBytes = 0
-    if (!isWhole) this.#keep(bytes.subarray(end))
+    this.#keep(bytes.subarray(end))
     return this.#withoutMark(whole)
   }
 
@@ -69,11 +69,15 @@ export class EventSplitter {
   }
 }
 
+/** Whether an event has ended here for sure, whatever its line ends were. */
+function endsInBlankLine(bytes: Buffer): boolean {
+  const { length } = bytes
+  return length > 1 && bytes[length - 1] === lineFeed && bytes[length - 2] === lineFeed
+}
+
 /** Where the last blank line ends; 0 without one. */
 export function endOfLastEvent(bytes: Buffer): number {
-  const { length } = bytes
-  // As most chunks do: an upstream sends whole events.
-  if (length > 1 && bytes[length - 1] === lineFeed && bytes[length - 2] === lineFeed) return length
+  if (endsInBlankLine(bytes)) return bytes.length
   const plain = bytes.lastIndexOf('\n\n')
   let end = plain === -1 ? 0 : plain + 2
   if (!bytes.includes(carriageReturn)) return end

@@ -1,4 +1,4 @@
-import { type ChunkReading, eachChunk, type TakenChunk } from './each-chunk.js'
+import { type ChunkReading, type ChunkTaker, eachChunk, type TakenChunk } from './each-chunk.js'
 import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
 import { JsonInstead } from './json-instead.js'
 import { notEvents, openEventStream, type ReadEventStreamOptions } from './open-event-stream.js'
@@ -37,7 +37,7 @@ const done: IteratorResult<never, void> = { done: true, value: undefined }
  * Hands out events as they are asked for, and reads on only then. Written out, since a generator around the
  * generator of its chunks costs a loop at the pace of tokens as much as the rest of it.
  */
-export class EventReader implements AsyncGenerator<EventSourceMessage, void> {
+export class EventReader implements AsyncGenerator<EventSourceMessage, void>, ChunkTaker {
   readonly #open: () => Promise<UpstreamSource>
   readonly #options: EventReaderOptions
   readonly #parser: EventStreamParser
@@ -109,14 +109,14 @@ export class EventReader implements AsyncGenerator<EventSourceMessage, void> {
     const { signal, onChunk } = this.#options
     const body = await openEventStream(await this.#open(), { signal, onChunk })
     if (this.#isOver) return
-    this.#reading = eachChunk(body, signal, this.#take)
+    this.#reading = eachChunk(body, signal, this)
     await this.#reading.taken
     if (this.#isOver) return
     if (this.#instead.parse()) throw notEvents('JSON')
     this.#parser.end()
   }
 
-  readonly #take = (chunk: Uint8Array | string): TakenChunk => {
+  take(chunk: Uint8Array | string): TakenChunk {
     this.#options.onChunk?.(chunk)
     if (this.#instead.takes(chunk)) return undefined
     this.#parser.feed(chunk)

@@ -14,6 +14,8 @@ export interface LastEvent {
  * are parsed.
  */
 export class FollowedText {
+  /** Whether all of the last text was events that need not be parsed. */
+  sawAll = false
   readonly #parser: EventStreamParser
   readonly #last: LastEvent
   readonly #maxLength: number
@@ -30,6 +32,7 @@ export class FollowedText {
    * @returns how many of them are known to be pieces of the answer, and were not parsed
    */
   feed(text: string): number {
+    this.sawAll = false
     const isLong = text.length > this.#maxLength
     let repeated = 0
     let at = 0
@@ -41,7 +44,10 @@ export class FollowedText {
       at = end
       repeated++
     }
-    if (at === text.length) return repeated
+    if (at === text.length) {
+      this.sawAll = true
+      return repeated
+    }
     this.#parser.feedText(at === 0 ? text : text.slice(at))
     this.#learn(text)
     return repeated

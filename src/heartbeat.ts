@@ -16,30 +16,34 @@ const never = Number.POSITIVE_INFINITY
  */
 export class Heartbeat {
   readonly #beat: () => void
-  readonly #options: HeartbeatOptions
+  readonly #clock: Clock
+  readonly #firstMs: number
+  readonly #everyMs: number
   #timer: Timer | undefined
   #dueAt = never
   #held = false
 
-  constructor(beat: () => void, options: HeartbeatOptions) {
+  constructor(beat: () => void, { clock, firstMs, everyMs }: HeartbeatOptions) {
     this.#beat = beat
-    this.#options = options
+    this.#clock = clock
+    this.#firstMs = firstMs
+    this.#everyMs = everyMs
   }
 
   start(): void {
-    this.#due(this.#options.firstMs)
+    this.#due(this.#firstMs)
   }
 
   /** The head is out: from now on the regular interval counts. */
   committed(): void {
-    this.#options.clock.clearTimeout(this.#timer)
+    this.#clock.clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#due(this.#options.everyMs)
+    this.#due(this.#everyMs)
   }
 
   /** Something was written: the silence starts again. */
   postpone(): void {
-    if (this.#dueAt !== never) this.#dueAt = this.#options.clock.now() + this.#options.everyMs
+    if (this.#dueAt !== never) this.#dueAt = this.#clock.now() + this.#everyMs
   }
 
   /** The client is not reading: more bytes would only pile up. */
@@ -52,26 +56,25 @@ export class Heartbeat {
   }
 
   stop(): void {
-    this.#options.clock.clearTimeout(this.#timer)
+    this.#clock.clearTimeout(this.#timer)
     this.#timer = undefined
     this.#dueAt = never
   }
 
   #due(afterMs: number): void {
-    this.#dueAt = this.#options.clock.now() + afterMs
-    if (this.#dueAt !== never) this.#timer = this.#options.clock.setTimeout(this.#fired, afterMs)
+    this.#dueAt = this.#clock.now() + afterMs
+    if (this.#dueAt !== never) this.#timer = this.#clock.setTimeout(this.#fired, afterMs)
   }
 
   readonly #fired = (): void => {
-    const { clock, everyMs } = this.#options
-    const remainingMs = this.#dueAt - clock.now()
+    const remainingMs = this.#dueAt - this.#clock.now()
     if (remainingMs <= 0) {
-      this.#dueAt = clock.now() + everyMs
+      this.#dueAt = this.#clock.now() + this.#everyMs
       if (!this.#held) this.#beat()
     }
     // The beat may have stopped us, or armed the next interval itself.
     if (this.#dueAt === never) return
-    clock.clearTimeout(this.#timer)
-    this.#timer = clock.setTimeout(this.#fired, Math.max(this.#dueAt - clock.now(), 1))
+    this.#clock.clearTimeout(this.#timer)
+    this.#timer = this.#clock.setTimeout(this.#fired, Math.max(this.#dueAt - this.#clock.now(), 1))
   }
 }

@@ -33,6 +33,11 @@ export class JsonInstead {
     })
   }
 
+  /** Whether it is known by now what has come. */
+  get isDecided(): boolean {
+    return this.#isJson !== undefined
+  }
+
   get text(): string {
     return decodeByteText(withoutMark(this.#bytes))
   }

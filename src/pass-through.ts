@@ -1,37 +1,12 @@
 import { toByteText } from './byte-text.js'
 import { EventSplitter, endOfEvent } from './event-splitter.js'
 import { defaultMaxEventBytes, EventStreamParser } from './event-stream-parser.js'
-import { FollowedText, type LastEvent } from './followed-text.js'
+import { FollowedText } from './followed-text.js'
 import { notEvents } from './open-event-stream.js'
 import type { RelayOptions } from './relay-event-stream.js'
-import type { SSEEvent } from './sse-encode.js'
-import type { EventRole } from './stream-dialect.js'
-import { takeEventStream } from './take-event-stream.js'
+import type { RelaySink } from './relay-sink.js'
+import { EventStreamTaker } from './take-event-stream.js'
 import type { UpstreamSource } from './upstream-source.js'
-
-/** Where relayed events go. */
-export interface RelaySink extends LastEvent {
-  /** Looks at an event before it is passed on. */
-  observe(event: SSEEvent): EventRole | undefined
-  /** See `FollowedEvents.repeats`. */
-  repeats(event: SSEEvent): boolean
-  /** Pieces of the answer are about to be passed on that need no looking at. */
-  repeated(): void
-  /** Passes whole events on. @returns `undefined` for "the next ones at once" */
-  forward(events: Uint8Array | string, count: number): Promise<void> | undefined
-  /** What the upstream said of its own failure has been passed on. */
-  reportedToClient(): void
-  /** A complete answer that came as JSON, as the events that say the same; `undefined` if nobody knows how. */
-  toEvents(answer: object): readonly SSEEvent[] | undefined
-  write(event: SSEEvent): Promise<void> | undefined
-  /** Whether the client has had a byte: from then on an error has no status of its own. */
-  readonly committed: boolean
-  /** Nothing may follow: the terminal event has been written, by whomever. */
-  readonly ended: boolean
-  /** What the upstream said of its own failure. */
-  readonly reported: Error | undefined
-  readonly signal: AbortSignal
-}
 
 /**
  * Passes an event stream on, byte for byte, and looks at it beside the copy. Only whole events are passed on:
@@ -46,10 +21,7 @@ export async function passThrough(
   options: RelayOptions,
 ): Promise<number> {
   const passing = new PassingBytes(sink, options.maxEventBytes)
-  const instead = await takeEventStream(source, { ...options, signal: sink.signal }, (chunk) => {
-    const ready = passing.push(chunk)
-    return passing.ended ? false : ready
-  })
+  const instead = await passing.takeAll(source, sink.signal)
   if (passing.ended) return passing.received
   if (instead) return writeAnswer(sink, instead.json)
   await passing.end()
@@ -66,7 +38,7 @@ async function writeAnswer(sink: RelaySink, answer: object): Promise<number> {
 
 const mostHeldBytes = 16 * 1024
 
-class PassingBytes {
+class PassingBytes extends EventStreamTaker {
   received = 0
   /** Nothing may follow: the terminal event has been passed on. */
   ended = false
@@ -82,6 +54,7 @@ class PassingBytes {
   #isOver = false
 
   constructor(sink: RelaySink, maxEventBytes = defaultMaxEventBytes) {
+    super(maxEventBytes)
     this.#sink = sink
     this.#parser = new EventStreamParser((event) => {
       if (this.#isOver) return
@@ -95,12 +68,15 @@ class PassingBytes {
     this.#followed = new FollowedText(this.#parser, sink, maxEventBytes)
   }
 
-  push(chunk: Uint8Array | string): Promise<void> | undefined {
+  touch(chunk: Uint8Array | string): void {
+    this.#sink.touch(chunk)
+  }
+
+  push(chunk: Uint8Array | string): Promise<void> | undefined | false {
     const whole = this.#splitter.push(chunk)
-    this.#events = 0
     const ready = whole.length > 0 ? this.#follow(whole) : undefined
-    this.#parser.checkLength(this.#splitter.openBytes)
-    return ready
+    if (this.#splitter.openBytes > 0) this.#parser.checkLength(this.#splitter.openBytes)
+    return this.ended ? false : ready
   }
 
   /** The upstream has ended: an event that lacks nothing but its blank line is one all the same. */
@@ -113,15 +89,23 @@ class PassingBytes {
   }
 
   #follow(whole: Buffer): Promise<void> | undefined {
-    if (this.#sink.ended) this.ended = this.#isOver = true
-    else this.#count(this.#followed.feed(toByteText(whole)))
+    this.#events = 0
+    if (this.#sink.ended) {
+      this.ended = this.#isOver = true
+      return undefined
+    }
+    const text = toByteText(whole)
+    const repeated = this.#followed.feed(text)
+    if (repeated > 0) {
+      this.#events += repeated
+      this.#sink.repeated()
+      // The common case, in which nothing can be wrong.
+      if (this.#events === repeated && this.#followed.sawAll) {
+        this.received += repeated
+        return this.#sink.forward(whole, repeated)
+      }
+    }
     return this.#pass(whole)
-  }
-
-  #count(repeated: number): void {
-    if (repeated === 0) return
-    this.#events += repeated
-    this.#sink.repeated()
   }
 
   #pass(whole: Buffer): Promise<void> | undefined {

@@ -3,10 +3,11 @@ import { StreamError } from './errors.js'
 import type { EventSourceMessage } from './event-stream-parser.js'
 import { FollowedEvents } from './followed-events.js'
 import type { ReadEventStreamOptions } from './open-event-stream.js'
-import { passThrough, type RelaySink } from './pass-through.js'
+import { passThrough } from './pass-through.js'
+import type { RelaySink } from './relay-sink.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { SSEWriter } from './sse-writer.js'
-import type { StreamDialect } from './stream-dialect.js'
+import type { EventRole, StreamDialect } from './stream-dialect.js'
 import { translate } from './translate.js'
 import type { UpstreamSource } from './upstream-source.js'
 
@@ -45,39 +46,10 @@ export async function relayEventStream(
   writer: SSEWriter,
   options: RelayOptions = {},
 ): Promise<RelayResult> {
-  const followed = options.dialect && new FollowedEvents(options.dialect)
-  const sink: RelaySink = {
-    signal: writer.signal,
-    get committed() {
-      return writer.committed
-    },
-    get reported() {
-      return followed?.reported
-    },
-    get differing() {
-      return followed?.differing
-    },
-    get isContent() {
-      return followed?.isContent ?? false
-    },
-    observe: (event) => followed?.observe(event),
-    repeats: (event) => followed?.repeats(event) ?? false,
-    repeated: () => {},
-    reportedToClient: () => {},
-    toEvents: (answer) => options.dialect?.answers?.toEvents(answer),
-    forward: (events, count) => unlessAtOnce(writer.forward(events, count)),
-    get ended() {
-      return followed?.sawTerminal ?? false
-    },
-    write(event) {
-      followed?.observe(event)
-      if (followed?.reported) throw followed.reported
-      return unlessAtOnce(writer.write(event))
-    },
-  }
+  const sink = new WriterSink(writer, options)
   const received = await relayInto(sink, source, options)
   if (options.onTruncated !== 'accept') {
-    if (followed) followed.requireComplete(received)
+    if (sink.followed) sink.followed.requireComplete(received)
     else if (received === 0) throw new StreamError('upstream_truncated')
   }
   return { received, sawTerminal: sink.ended }
@@ -87,4 +59,71 @@ export async function relayEventStream(
 export function relayInto(sink: RelaySink, source: UpstreamSource, options: RelayOptions): Promise<number> {
   const { map, ...rest } = options
   return map ? translate(sink, source, map, rest) : passThrough(sink, source, rest)
+}
+
+/** The way to a client whose stream belongs to somebody else. */
+class WriterSink implements RelaySink {
+  readonly followed: FollowedEvents | undefined
+  readonly #writer: SSEWriter
+  readonly #options: RelayOptions
+
+  constructor(writer: SSEWriter, options: RelayOptions) {
+    this.#writer = writer
+    this.#options = options
+    this.followed = options.dialect && new FollowedEvents(options.dialect)
+  }
+
+  get signal(): AbortSignal {
+    return this.#writer.signal
+  }
+
+  get committed(): boolean {
+    return this.#writer.committed
+  }
+
+  get ended(): boolean {
+    return this.followed?.sawTerminal ?? false
+  }
+
+  get reported(): Error | undefined {
+    return this.followed?.reported
+  }
+
+  get differing(): RegExp | undefined {
+    return this.followed?.differing
+  }
+
+  get isContent(): boolean {
+    return this.followed?.isContent ?? false
+  }
+
+  touch(chunk: Uint8Array | string): void {
+    this.#options.onChunk?.(chunk)
+  }
+
+  observe(event: SSEEvent): EventRole | undefined {
+    return this.followed?.observe(event)
+  }
+
+  repeats(event: SSEEvent): boolean {
+    return this.followed?.repeats(event) ?? false
+  }
+
+  repeated(): void {}
+
+  reportedToClient(): void {}
+
+  toEvents(answer: object): readonly SSEEvent[] | undefined {
+    return this.#options.dialect?.answers?.toEvents(answer)
+  }
+
+  forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
+    return unlessAtOnce(this.#writer.forward(events, count))
+  }
+
+  write(event: SSEEvent): Promise<void> | undefined {
+    this.followed?.observe(event)
+    if (this.followed?.reported) throw this.followed.reported
+    return unlessAtOnce(this.#writer.write(event))
+  }
 }

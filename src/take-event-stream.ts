@@ -1,4 +1,4 @@
-import { eachChunk, type TakeChunk } from './each-chunk.js'
+import { type ChunkTaker, eachChunk, type TakenChunk } from './each-chunk.js'
 import { JsonInstead } from './json-instead.js'
 import { openEventStream, type ReadEventStreamOptions } from './open-event-stream.js'
 import type { UpstreamSource } from './upstream-source.js'
@@ -9,25 +9,62 @@ export interface InsteadOfEvents {
   text: string
 }
 
-/**
- * Hands the chunks of an upstream's event stream to `take`, as `eachChunk` does.
- *
- * @returns the document, if it was JSON that came
- * @throws UpstreamError | StreamError as `readEventStream`
- */
-export async function takeEventStream(
+/** Takes the chunks of an upstream's event stream, and keeps those of a JSON document that comes instead. */
+export abstract class EventStreamTaker implements ChunkTaker {
+  /** Until it is sure that events have come. */
+  #instead: JsonInstead | undefined
+
+  constructor(maxEventBytes: number | undefined) {
+    this.#instead = new JsonInstead(maxEventBytes)
+  }
+
+  /** Something has come. */
+  abstract touch(chunk: Uint8Array | string): void
+
+  /** Takes a chunk of events. */
+  abstract push(chunk: Uint8Array | string): TakenChunk
+
+  take(chunk: Uint8Array | string): TakenChunk {
+    this.touch(chunk)
+    if (this.#instead) {
+      if (this.#instead.takes(chunk)) return undefined
+      if (this.#instead.isDecided) this.#instead = undefined
+    }
+    return this.push(chunk)
+  }
+
+  /**
+   * @returns the document, if it was JSON that came
+   * @throws UpstreamError | StreamError as `readEventStream`
+   */
+  async takeAll(
+    source: UpstreamSource,
+    signal: AbortSignal | undefined,
+  ): Promise<InsteadOfEvents | undefined> {
+    const onChunk = (chunk: Uint8Array | string) => this.touch(chunk)
+    const body = await openEventStream(source, { signal, onChunk })
+    await eachChunk(body, signal, this).taken
+    const json = this.#instead?.parse()
+    return json && { json, text: (this.#instead as JsonInstead).text }
+  }
+}
+
+class TakenByFunction extends EventStreamTaker {
+  readonly touch: (chunk: Uint8Array | string) => void
+  readonly push: (chunk: Uint8Array | string) => TakenChunk
+
+  constructor({ maxEventBytes, onChunk }: ReadEventStreamOptions, push: TakenByFunction['push']) {
+    super(maxEventBytes)
+    this.touch = onChunk ?? (() => {})
+    this.push = push
+  }
+}
+
+/** Hands the chunks of an upstream's event stream to `take`. See `EventStreamTaker`. */
+export function takeEventStream(
   source: UpstreamSource,
   options: ReadEventStreamOptions,
-  take: TakeChunk,
+  take: TakenByFunction['push'],
 ): Promise<InsteadOfEvents | undefined> {
-  const { signal, onChunk, maxEventBytes } = options
-  const instead = new JsonInstead(maxEventBytes)
-  const body = await openEventStream(source, { signal, onChunk })
-  const reading = eachChunk(body, signal, (chunk) => {
-    onChunk?.(chunk)
-    return instead.takes(chunk) ? undefined : take(chunk)
-  })
-  await reading.taken
-  const json = instead.parse()
-  return json && { json, text: instead.text }
+  return new TakenByFunction(options, take).takeAll(source, options.signal)
 }

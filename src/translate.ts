@@ -1,8 +1,8 @@
 import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
-import type { RelaySink } from './pass-through.js'
 import type { EventMap, RelayOptions } from './relay-event-stream.js'
+import type { RelaySink } from './relay-sink.js'
 import { encodeEvent, type SSEEvent } from './sse-encode.js'
-import { takeEventStream } from './take-event-stream.js'
+import { EventStreamTaker } from './take-event-stream.js'
 import type { UpstreamSource } from './upstream-source.js'
 
 /**
@@ -17,7 +17,7 @@ export async function translate(
   options: RelayOptions,
 ): Promise<number> {
   const translated = new TranslatedEvents(sink, map, options.maxEventBytes)
-  const instead = await takeEventStream(source, { ...options, signal: sink.signal }, translated.push)
+  const instead = await translated.takeAll(source, sink.signal)
   if (sink.ended) return translated.received
   if (!instead) {
     await translated.end()
@@ -25,11 +25,11 @@ export async function translate(
   }
   // An answer in the client's own format needs no translation; any other is the one event of its stream.
   for (const event of sink.toEvents(instead.json) ?? []) await sink.write(event)
-  if (!sink.ended) await translated.take(instead.text)
+  if (!sink.ended) await translated.takeText(instead.text)
   return Math.max(translated.received, 1)
 }
 
-class TranslatedEvents {
+class TranslatedEvents extends EventStreamTaker {
   received = 0
   readonly #sink: RelaySink
   readonly #map: EventMap
@@ -39,37 +39,50 @@ class TranslatedEvents {
   #events = 0
 
   constructor(sink: RelaySink, map: EventMap, maxEventBytes: number | undefined) {
+    super(maxEventBytes)
     this.#sink = sink
     this.#map = map
     this.#parser = new EventStreamParser((event) => this.#take(event), maxEventBytes)
   }
 
-  readonly push = (chunk: Uint8Array | string): Promise<void> | undefined | false => {
-    const ready = this.#forwarding(() => {
+  touch(chunk: Uint8Array | string): void {
+    this.#sink.touch(chunk)
+  }
+
+  push(chunk: Uint8Array | string): Promise<void> | undefined | false {
+    try {
       this.#parser.feed(chunk)
       this.#parser.check()
-    })
+    } catch (failure) {
+      return this.#fail(failure)
+    }
+    const ready = this.#forward()
     return this.#sink.ended ? false : ready
   }
 
   end(): Promise<void> | undefined {
-    return this.#forwarding(() => this.#parser.end())
+    try {
+      this.#parser.end()
+    } catch (failure) {
+      this.#fail(failure)
+    }
+    return this.#forward()
   }
 
-  /** Takes an event that was none. */
-  take(data: string): Promise<void> | undefined {
-    return this.#forwarding(() => this.#take({ data, event: undefined, id: undefined }))
+  /** Takes what came instead of an event. */
+  takeText(data: string): Promise<void> | undefined {
+    try {
+      this.#take({ data, event: undefined, id: undefined })
+    } catch (failure) {
+      this.#fail(failure)
+    }
+    return this.#forward()
   }
 
   /** What comes before a failure is passed on all the same. */
-  #forwarding(take: () => void): Promise<void> | undefined {
-    try {
-      take()
-    } catch (failure) {
-      this.#forward()
-      throw failure
-    }
-    return this.#forward()
+  #fail(failure: unknown): never {
+    this.#forward()
+    throw failure
   }
 
   #forward(): Promise<void> | undefined {

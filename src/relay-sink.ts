@@ -1,0 +1,29 @@
+import type { LastEvent } from './followed-text.js'
+import type { SSEEvent } from './sse-encode.js'
+import type { EventRole } from './stream-dialect.js'
+
+/** Where relayed events go. */
+export interface RelaySink extends LastEvent {
+  /** Something has come of the upstream. */
+  touch(chunk: Uint8Array | string): void
+  /** Looks at an event before it is passed on. */
+  observe(event: SSEEvent): EventRole | undefined
+  /** See `FollowedEvents.repeats`. */
+  repeats(event: SSEEvent): boolean
+  /** Pieces of the answer are about to be passed on that need no looking at. */
+  repeated(): void
+  /** Passes whole events on. @returns `undefined` for "the next ones at once" */
+  forward(events: Uint8Array | string, count: number): Promise<void> | undefined
+  /** What the upstream said of its own failure has been passed on. */
+  reportedToClient(): void
+  /** A complete answer that came as JSON, as the events that say the same; `undefined` if nobody knows how. */
+  toEvents(answer: object): readonly SSEEvent[] | undefined
+  write(event: SSEEvent): Promise<void> | undefined
+  /** Whether the client has had a byte: from then on an error has no status of its own. */
+  readonly committed: boolean
+  /** Nothing may follow: the terminal event has been written, by whomever. */
+  readonly ended: boolean
+  /** What the upstream said of its own failure. */
+  readonly reported: Error | undefined
+  readonly signal: AbortSignal
+}

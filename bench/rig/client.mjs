@@ -1,6 +1,6 @@
 // The load client of the bench, as its own process: raw sockets, and every event counted.
 import { readAnswer } from './client-answer.mjs'
-import { openIdleStreams } from './client-idle.mjs'
+import { idleTasks } from './client-idle.mjs'
 import { quantile } from './quantile.mjs'
 
 const run = {
@@ -20,7 +20,7 @@ const run = {
     const latency = latencies.length > 0 && { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) }
     return { failed: faults.length, fault: faults[0], latency }
   },
-  ...openIdleStreams(),
+  ...idleTasks(),
 }
 
 process.on('message', async ({ id, task, ...job }) => process.send({ id, result: await run[task](job) }))

@@ -9,13 +9,16 @@ const msPerEvent = 20
 const blockLength = 65_536
 
 let answers = 0
-let taken = 0
+/** Answers that have not ended, bytes that blasts have got rid of, and blasts that have got rid of everything. */
+const counts = { open: 0, taken: 0, done: 0 }
 
 const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
   const { searchParams } = new URL(request.url, 'http://bench')
   const { kind, text, profile, events } = Object.fromEntries(searchParams)
   const answer = { kind, text, profile, events: Number(events) }
   request.resume()
+  counts.open++
+  response.on('close', () => counts.open--)
   response.writeHead(200, { 'content-type': 'text/event-stream' })
   response.socket.setNoDelay(true)
   if (profile === 'idle') response.write(eventOf(kind, text, 0))
@@ -56,11 +59,13 @@ async function blast(response, { kind, text, profile, events }) {
     const block = blockOf(cycle, left, profile === 'bulk' ? blockLength : 0)
     // The bytes are framed already: node:http would spend more on them than a proxy on passing them on.
     const more = socket.write(block.bytes)
-    taken += block.bytes.length
+    counts.taken += block.bytes.length
     left -= block.events
     if (!more) await Promise.race([once(socket, 'drain'), once(socket, 'close')])
   }
-  if (!socket.destroyed) response.end(endOf(kind))
+  if (socket.destroyed) return
+  counts.done++
+  response.end(endOf(kind))
 }
 
 const blocks = new Map()
@@ -83,6 +88,6 @@ function asHttpChunk(text) {
   return `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
 }
 
-process.on('message', () => process.send({ taken }))
+process.on('message', () => process.send(counts))
 process.on('disconnect', () => process.exit())
 server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }))

@@ -33,7 +33,9 @@ const execArgvOf = (name) => (name === flags.prof ? ['--cpu-prof', `--cpu-prof-d
 const surroundings = await startSurroundings()
 const results = []
 if (!flags.json)
-  console.log('CPU relative to the first of its kind: median (quartiles), latency p50 and p99 too')
+  console.log(
+    'CPU relative to the first of its kind: median (quartiles); CPU, share of the core; latency p50, p99, as ratios',
+  )
 for (const each of contests) {
   const contest = new Contest(each, surroundings, execArgvOf)
   for (const load of each.cases) {

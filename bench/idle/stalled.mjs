@@ -4,7 +4,7 @@ import { onStage, watch } from './stage.mjs'
 export const title = 'memory per stalled client, MiB: RSS, heap and buffers, bytes taken from the upstream'
 
 const streams = 4
-/** About 47 MiB for each client: more than the buffers of the kernel take. */
+/** About 36 MiB for each client, however they are put: more than the buffers of the kernel take. */
 const events = 200_000
 const limitMs = 20_000
 const unchangedLooks = 4

@@ -15,7 +15,7 @@ process.on('exit', () => {
 /**
  * Starts a file of the rig, which reports its port or that it is ready.
  *
- * @throws Error with the end of what it wrote to stderr if it ends instead
+ * @throws Error with what it said of its error if it ends instead
  */
 export async function startProcess(file, { args = [], execArgv = [], core }) {
   const url = new URL(file, import.meta.url)
@@ -54,7 +54,8 @@ async function answerOf(process) {
 }
 
 function ended({ stderr }) {
-  return new Error(`the process has ended: ${stderr.trim().split('\n').slice(-8).join('\n')}`)
+  const lines = stderr.trim().split('\n')
+  return new Error(`the process has ended: ${lines.find((line) => /\bError\b/.test(line)) ?? lines.at(-1)}`)
 }
 
 /** Lets a process end by itself, so that its profile gets written. */

@@ -1,8 +1,11 @@
-/** One line for each result: what was measured, the ratio, and how far the rounds were apart. */
-export function lineOf({ kind, profile, text, per, name, failed, ratio, from, to, nanoseconds, latency }) {
+/** One line for each result: the ratio, how far the rounds were apart, and what else was seen. */
+export function lineOf({ kind, profile, text, per, name, failed, ...figures }) {
   const label = `${kind.padEnd(13)}${profile.padEnd(6)}${text.padEnd(6)}${name.padEnd(22)}`
-  if (failed !== undefined) return `${label} failed: ${failed.split('\n').slice(0, 3).join(' | ')}`
+  if (failed !== undefined) return `${label}failed: ${failed}`
+  const { ratio, from, to, nanoseconds, busy, latency } = figures
   const cost = `${(nanoseconds / 1_000).toFixed(1)} µs a ${per}`
+  const share = `${(busy * 100).toFixed(0)} %`
   const delay = latency ? `  latency ${latency.p50.toFixed(2)}, ${latency.p99.toFixed(2)}` : ''
-  return `${label}${ratio.toFixed(2)} (${from.toFixed(2)}–${to.toFixed(2)})  ${cost.padStart(18)}${delay}`
+  const spread = `${ratio.toFixed(2)} (${from.toFixed(2)}–${to.toFixed(2)})`
+  return `${label}${spread.padEnd(18)}${cost.padStart(18)}${share.padStart(7)}${delay}`
 }

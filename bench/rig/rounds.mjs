@@ -53,12 +53,14 @@ export class Contest {
     const target = await this.#start(name)
     const path = `/v1/chat/completions?kind=${kind}&text=${text}&profile=${profile}&events=${events}`
     const before = cpuOf(target)
+    const from = performance.now()
     const job = { ...load, path, port: target.port, marker: markerOf(name) }
     const { failed, fault, latency } = await this.#surroundings.run('load', job)
     const streams = lanes * answersPerLane
     if (failed > 0) throw new Error(`${name}, ${profile}, ${text}: ${failed} of ${streams} streams: ${fault}`)
-    const cpu = (cpuOf(target) - before) / (per === 'stream' ? streams : streams * events)
-    return { cpu, latency }
+    const used = cpuOf(target) - before
+    const busy = used / 1e6 / (performance.now() - from)
+    return { cpu: used / (per === 'stream' ? streams : streams * events), busy, latency }
   }
 
   async #start(name) {
@@ -79,8 +81,9 @@ export class Contest {
   }
 }
 
-/** Ratios to the floor in the same round. */
+/** Ratios to the floor in the same round, and what share of its core the target used. */
 function compare(rounds, floor) {
+  const middle = (figure) => quartiles(rounds.map(figure)).median
   const ratio = (figure) =>
     quartiles(rounds.map((measured, round) => figure(measured) / figure(floor[round])))
   const { median, from, to } = ratio(({ cpu }) => cpu)
@@ -88,5 +91,6 @@ function compare(rounds, floor) {
     p50: ratio(({ latency }) => latency.p50).median,
     p99: ratio(({ latency }) => latency.p99).median,
   }
-  return { ratio: median, from, to, nanoseconds: quartiles(rounds.map(({ cpu }) => cpu)).median, latency }
+  const nanoseconds = middle(({ cpu }) => cpu)
+  return { ratio: median, from, to, nanoseconds, busy: middle(({ busy }) => busy), latency }
 }

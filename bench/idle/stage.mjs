@@ -28,7 +28,7 @@ export async function onStage(name, use) {
   })
   const run = async (task, more) => {
     const result = await surroundings.run(task, more && job(more))
-    if (result.fault) throw new Error(`${name}: ${result.fault}`)
+    if (result.fault) throw new Error(result.fault)
     return result
   }
   try {

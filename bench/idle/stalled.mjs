@@ -6,8 +6,9 @@ export const title = 'memory per stalled client, MiB: RSS, heap and buffers, byt
 const streams = 4
 /** About 36 MiB for each client, however they are put: more than the buffers of the kernel take. */
 const events = 200_000
-const limitMs = 20_000
-const unchangedLooks = 4
+const limitMs = 30_000
+/** Three seconds: a target may be busy for one. */
+const unchangedLooks = 12
 
 export function measure(name) {
   return onStage(name, async ({ run, memory, upstream }) => {
@@ -18,17 +19,23 @@ export function measure(name) {
       (seen.length > unchangedLooks && seen.at(-1).taken === seen.at(-1 - unchangedLooks).taken)
     const { taken, done } = await watch(upstream, standsStill, limitMs)
     const after = await memory()
+    const heldBytes = after.heapUsed + after.external - before.heapUsed - before.external
     const perClient = (bytes) => bytes / streams / 2 ** 20
     return {
       rss: perClient(after.rss - before.rss),
-      held: perClient(after.heapUsed + after.external - before.heapUsed - before.external),
+      held: perClient(heldBytes),
       taken: perClient(taken),
-      bounded: done === 0,
+      verdict: verdictOf({ done, taken, heldBytes }),
     }
   })
 }
 
-export function describe({ rss, held, taken, bounded }) {
+function verdictOf({ done, taken, heldBytes }) {
+  if (done === 0) return 'bounded'
+  return heldBytes > taken / 2 ? 'grows: holds all there was' : 'cut off: the client, not the upstream'
+}
+
+export function describe({ rss, held, taken, verdict }) {
   const figures = [rss, held, taken].map((figure) => figure.toFixed(2).padStart(8)).join('')
-  return `${figures}  ${bounded ? 'bounded' : 'everything there was: grows without end'}`
+  return `${figures}  ${verdict}`
 }

@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { sendRequest } from './client-answer.mjs'
 
 const opensAtOnce = 50
+const openWithinMs = 10_000
 
 /** Tasks of the client: hold streams open, and let go of them. */
 export function idleTasks() {
@@ -14,16 +15,21 @@ export function idleTasks() {
   function open(job) {
     return new Promise((resolve, reject) => {
       const socket = connect(job.port, '127.0.0.1')
+      const patience = setTimeout(() => socket.destroy(new Error('no event in time')), openWithinMs)
+      const opened = () => {
+        clearTimeout(patience)
+        resolve()
+      }
       let text = ''
       sockets.add(socket)
       sendRequest(socket, job)
-      if (job.stalled) socket.once('readable', resolve)
+      if (job.stalled) socket.once('readable', opened)
       else {
         socket.on('data', (bytes) => {
           received += bytes.length
           if (text.includes(job.marker)) return
           text += bytes.toString('latin1')
-          if (text.includes(job.marker)) resolve()
+          if (text.includes(job.marker)) opened()
         })
       }
       socket.on('error', reject)
@@ -34,14 +40,15 @@ export function idleTasks() {
   return {
     async open(job) {
       let left = job.streams
+      let opened = 0
       const lane = async () => {
-        while (left-- > 0) await open(job)
+        for (; left-- > 0; opened++) await open(job)
       }
       try {
         await Promise.all(Array.from({ length: opensAtOnce }, lane))
         return {}
       } catch (error) {
-        return { fault: error.message }
+        return { fault: `${opened} of ${job.streams} streams opened, then ${error.message}` }
       }
     },
     received: async () => ({ received }),

@@ -14,6 +14,9 @@ const alphabets = {
   cjk: { digits: '一丁丂七丄丅丆万丈三', tail: '流式传输事件', bytesPerDigit: 3 },
 }
 
+/** How fast tokens come. */
+export const msPerEvent = 20
+
 /** Numbers start again after as many, so that a block of events can be repeated as it is. */
 export const numbersInCycle = 256
 const numberDigits = 4

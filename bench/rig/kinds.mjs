@@ -44,11 +44,11 @@ const profiles = {
 
 const quickProfiles = {
   paced: { ...profiles.paced, events: 100 },
-  blast: { ...profiles.blast, events: 10_000 },
+  blast: { ...profiles.blast, events: 8_000 },
 }
 
-/** As many events warm the compilers up before a timed profile: a full round takes its time. */
-const warmUpEvents = 40
+/** As many events, whole bursts of them, warm the compilers up before a timed profile: a full round takes its time. */
+const warmUpEvents = 24
 
 function loadOf(name, profile) {
   const load = { answersPerLane: 1, timed: false, per: 'event', limitMs: 60_000, ...profile }

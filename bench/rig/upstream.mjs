@@ -1,11 +1,10 @@
 // The upstream of the bench, as its own process: paced, or as fast as it is read.
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { endOf, eventOf, nowMicros, numbersInCycle } from './formats.mjs'
+import { endOf, eventOf, msPerEvent, nowMicros, numbersInCycle } from './formats.mjs'
 
 /** How many events each timed profile writes at once. */
 const eventsPerWrite = { paced: 1, short: 1, burst: 4 }
-const msPerEvent = 20
 const blockLength = 65_536
 
 let answers = 0

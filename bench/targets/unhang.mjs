@@ -18,11 +18,13 @@ const toChunk = ({ data }) => {
 
 /** A server that fills each stream in one of the ways of unhang. */
 const serve =
-  (fill) =>
+  (fill, options) =>
   ({ upstreamPort }) =>
     createServer((request, response) => {
-      handleStream(response, (stream) =>
-        fill(stream, callUpstream(upstreamPort, request.url, { signal: stream.signal })),
+      handleStream(
+        response,
+        (stream) => fill(stream, callUpstream(upstreamPort, request.url, { signal: stream.signal })),
+        options,
       )
     })
 
@@ -32,4 +34,10 @@ export const forAwait = serve(async (stream, upstream) => {
   for await (const event of stream.read(upstream)) {
     for (const each of [toChunk(event)].flat()) await stream.writer.write(each)
   }
+})
+
+/** With a heartbeat and three deadlines, none of them due while an idle stream is watched. */
+export const clock = serve((stream, upstream) => stream.relay(upstream), {
+  timeouts: { inactivityMs: 100_000, stallMs: 110_000, totalMs: 300_000 },
+  writer: { heartbeatMs: 120_000 },
 })

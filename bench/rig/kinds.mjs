@@ -1,0 +1,91 @@
+// What is compared with what, and under which load.
+import { spawnSync } from 'node:child_process'
+import { chatMarker } from './formats.mjs'
+
+/** What a relay does, the floor of it, ours, and what else people use for it. */
+export const kinds = {
+  translate: {
+    floor: 'minimal',
+    ours: ['unhang-translate', 'unhang-for-await'],
+    peers: ['parser-and-write', 'better-sse', 'fastify-sse', 'hono-stream-sse', 'ai-sdk'],
+  },
+  'pass-through': {
+    floor: 'pipe',
+    ours: ['unhang-pass-through', 'naive', 'unhang-guarded'],
+    peers: [
+      'http-proxy-middleware',
+      'httpxy',
+      'fastify-reply-from',
+      'hono-proxy',
+      'fetch-for-await',
+      ...(spawnSync('which', ['nginx']).status === 0 ? ['nginx'] : []),
+    ],
+  },
+}
+
+const markers = { 'ai-sdk': '"delta":"' }
+
+/** What stands before a text in what this target sends. */
+export function markerOf(name) {
+  return markers[name] ?? chatMarker
+}
+
+/**
+ * Lanes are streams side by side. An answer of a `timed` profile carries the send time of each event; `per` says
+ * what the CPU is counted for.
+ */
+const profiles = {
+  paced: { lanes: 100, events: 300, timed: true },
+  short: { lanes: 40, answersPerLane: 25, events: 5, per: 'stream' },
+  burst: { lanes: 100, events: 152, timed: true },
+  blast: { lanes: 4, events: 30_000 },
+  bulk: { lanes: 4, events: 30_000 },
+}
+
+const quickProfiles = {
+  paced: { ...profiles.paced, events: 100 },
+  blast: { ...profiles.blast, events: 8_000 },
+}
+
+/** As many events, whole bursts of them, warm the compilers up before a timed profile: a full round takes its time. */
+const warmUpEvents = 24
+
+function loadOf(name, profile) {
+  const load = { answersPerLane: 1, timed: false, per: 'event', limitMs: 60_000, ...profile }
+  const warmUp = load.timed ? { ...load, events: warmUpEvents } : load
+  return { name, load, warmUp }
+}
+
+/** Names of `all` that were asked for, in the order of `all`. */
+export function chosen(what, all, list) {
+  if (list === undefined) return all
+  const names = list.split(',')
+  const unknown = names.find((name) => !all.includes(name))
+  if (unknown !== undefined) throw new Error(`${what} ${unknown} is unknown; there are ${all.join(', ')}`)
+  return all.filter((name) => names.includes(name))
+}
+
+/** Everything to be measured: each kind with its targets, profiles and texts. */
+export function plan({ quick, peers, kind, profile, text, target }) {
+  const everyTarget = Object.values(kinds).flatMap(({ floor, ours, peers }) => [floor, ...ours, ...peers])
+  const wanted = target && chosen('target', everyTarget, target)
+  const fitting = profile || !quick ? profiles : quickProfiles
+  const loads = chosen('profile', Object.keys(fitting), profile).map((name) =>
+    loadOf(name, (quick && quickProfiles[name]) || profiles[name]),
+  )
+  const texts = chosen('text', ['ascii', 'cjk'], text)
+  const cases = loads.flatMap((load) =>
+    // The quick run looks at Chinese where bytes matter.
+    texts
+      .filter((name) => !quick || text || name === 'ascii' || load.name === 'blast')
+      .map((name) => ({ ...load, text: name })),
+  )
+  return chosen('kind', Object.keys(kinds), kind)
+    .map((name) => {
+      const { floor, ours, peers: others } = kinds[name]
+      const all = [...ours, ...(wanted || peers || !quick ? others : [])]
+      const targets = [floor, ...(wanted ? all.filter((each) => wanted.includes(each)) : all)]
+      return { kind: name, targets, peers: others, cases }
+    })
+    .filter(({ targets }) => !wanted || targets.some((each) => wanted.includes(each)))
+}

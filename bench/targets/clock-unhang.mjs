@@ -1,0 +1,1 @@
+export { clock as start } from './unhang.mjs'

@@ -9,10 +9,6 @@ process.on('SIGTERM', () => process.exit())
 const { start } = await import(`../targets/${name}.mjs`)
 const server = await start({ upstreamPort: Number(upstreamPort) })
 server.keepAliveTimeout = 60_000
-<<<<<<< HEAD
-server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }))
-process.on('SIGINT', () => process.exit())
-=======
 server.listen(0, '127.0.0.1', 4096, () => process.send({ port: server.address().port }))
 
 /** What is still in use; `gc` is there with --expose-gc. */
@@ -21,4 +17,3 @@ process.on('message', () => {
   globalThis.gc?.()
   process.send(process.memoryUsage())
 })
->>>>>>> bench-rig

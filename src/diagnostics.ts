@@ -1,14 +1,14 @@
 import { channel } from 'node:diagnostics_channel'
-import debug from 'debug'
+import { debugLog } from './debug-log.js'
 import type { FailedOutcome, StreamError, StreamOutcome, TimeoutPhase } from './errors.js'
 
 /** `DEBUG=unhang:*` shows all of these on stderr. */
 export const log = {
-  stream: debug('unhang:stream'),
-  timeout: debug('unhang:timeout'),
-  cleanup: debug('unhang:cleanup'),
-  hangup: debug('unhang:hangup'),
-  drain: debug('unhang:drain'),
+  stream: debugLog('unhang:stream'),
+  timeout: debugLog('unhang:timeout'),
+  cleanup: debugLog('unhang:cleanup'),
+  hangup: debugLog('unhang:hangup'),
+  drain: debugLog('unhang:drain'),
 }
 
 /**

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Http2ServerResponse, ServerHttp2Session } from 'node:http2'
 import { type EventStreamHeadOptions, eventStreamHead } from './event-stream-head.js'
@@ -107,7 +106,7 @@ export function isPlainId(id: unknown): id is string {
 /** The client's request id, if it is one that may be written to logs and headers; else a new one. */
 export function requestIdOf(response: ServerResponse): string {
   const given = response.req?.headers['x-request-id']
-  return isPlainId(given) ? given : randomUUID()
+  return isPlainId(given) ? given : crypto.randomUUID()
 }
 
 /**

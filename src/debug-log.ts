@@ -1,0 +1,24 @@
+import type { Debugger } from 'debug'
+
+type Log = (format: string, ...values: unknown[]) => void
+
+let debug: Promise<(namespace: string) => Debugger> | undefined
+
+/**
+ * A namespace of `debug`, which is loaded when there is something to show: it would be most of what `import 'unhang'`
+ * costs. Both the environment and `debug.enable()` say so in `DEBUG`.
+ *
+ * @see https://github.com/debug-js/debug#usage
+ */
+export function debugLog(namespace: string): Log {
+  let show: Log | undefined
+  return (format, ...values) => {
+    if (process.env.DEBUG === undefined) return
+    if (show) return show(format, ...values)
+    debug ??= import('debug').then((module) => module.default)
+    void debug.then((open) => {
+      show ??= open(namespace)
+      show(format, ...values)
+    })
+  }
+}

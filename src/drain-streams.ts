@@ -27,7 +27,7 @@ export interface DrainReport {
 
 export type DrainableServer = Server | Http2Server | Http2SecureServer
 
-const drains = () => processWide('drains', () => new WeakMap<object, Promise<DrainReport>>())
+const drains = processWide('drains', () => new WeakMap<object, Promise<DrainReport>>())
 
 /**
  * Shuts a server down without cutting a stream: new streams are refused with 503, live ones finish, the rest

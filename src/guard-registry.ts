@@ -21,4 +21,4 @@ export interface Guarded {
 }
 
 /** One registry per process; requests and responses are its keys. */
-export const guards = () => processWide('guards', () => new WeakMap<object, Guarded>())
+export const guards = processWide('guards', () => new WeakMap<object, Guarded>())

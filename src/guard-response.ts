@@ -59,14 +59,14 @@ const nothingWritten = { events: 0, bytes: 0, heartbeats: 0 }
  * it only waits; a response that is no event stream is then left alone, byte for byte.
  */
 class ResponseGuard implements Guarded, GuardedStream {
-  readonly requestId: string
   readonly timeouts: TimeoutCoordinator
+  #requestId: string | undefined
   readonly #response: ServerResponse
   readonly #options: GuardOptions
   readonly #requested: RequestedStream
   readonly #methods: ResponseMethods
   readonly #own: OwnMethods
-  readonly #uncompressed: KeptUncompressed
+  #uncompressed: KeptUncompressed | undefined
   #events: GuardedEvents | undefined
   #state: State = 'waiting'
   readonly #sources: GuardedSources
@@ -74,7 +74,8 @@ class ResponseGuard implements Guarded, GuardedStream {
   readonly #cameWhileDraining: boolean
   #lingering: Timer | undefined
   #removeLiveStream: (() => void) | undefined
-  #resolveEnded: () => void = () => {}
+  #whenEnded: Promise<void> | undefined
+  #resolveEnded: () => void = ignore
 
   constructor(request: IncomingMessage, response: ServerResponse, options: GuardOptions) {
     this.#response = response
@@ -82,7 +83,6 @@ class ResponseGuard implements Guarded, GuardedStream {
     this.#requested = new RequestedStream(request, options)
     this.#cameWhileDraining = isDraining(response)
     rememberSession(response)
-    this.requestId = requestIdOf(response)
     this.timeouts = new TimeoutCoordinator(undefined, {
       defaults: this.#requested.timeouts,
       beforeTimeout: this.#reconsider,
@@ -96,10 +96,9 @@ class ResponseGuard implements Guarded, GuardedStream {
       setHeader: this.#setHeader as ServerResponse['setHeader'],
     }
     this.#own = interceptResponse(response, this.#methods)
-    this.#uncompressed = new KeptUncompressed(response, this.#own.setHeader)
     guards().set(request, this)
     guards().set(response, this)
-    this.#sources = new GuardedSources(response, this.requestId, options.cleanup, this.#sourceBroke)
+    this.#sources = new GuardedSources(response, () => this.requestId, options.cleanup, this.#sourceBroke)
     response.on('close', this.#closed).on('error', ignore)
     watchPipelined(response, this.#closed)
     if (isClosed(response)) this.#closed()
@@ -107,6 +106,11 @@ class ResponseGuard implements Guarded, GuardedStream {
       if (this.#cameWhileDraining) this.timeouts.settle(new StreamError('shutdown'))
       else this.#enlist()
     }
+  }
+
+  get requestId(): string {
+    this.#requestId ??= requestIdOf(this.#response)
+    return this.#requestId
   }
 
   get signal(): AbortSignal {
@@ -148,12 +152,19 @@ class ResponseGuard implements Guarded, GuardedStream {
 
   /** Among the live streams, so that a server that shuts down waits for it. */
   #enlist(): void {
-    this.#removeLiveStream ??= addLiveStream(this.#response, {
-      stop: (reason) => void this.timeouts.settle(reason),
-      ended: new Promise<void>((resolve) => {
-        this.#resolveEnded = resolve
-      }),
+    this.#removeLiveStream ??= addLiveStream(this.#response, this)
+  }
+
+  stop(reason: StreamError): void {
+    this.timeouts.settle(reason)
+  }
+
+  /** Asked for by a server that shuts down, and by nobody else. */
+  get ended(): Promise<void> {
+    this.#whenEnded ??= new Promise((resolve) => {
+      this.#resolveEnded = resolve
     })
+    return this.#whenEnded
   }
 
   #leave(): void {
@@ -170,9 +181,12 @@ class ResponseGuard implements Guarded, GuardedStream {
   }
 
   readonly #setHeader = (name: string, value: unknown): ServerResponse => {
-    this.#own.setHeader(name, value as string)
-    if (this.#state === 'waiting' && this.#options.writer?.headers !== false)
+    this.#own.setHeader(name, value)
+    const isWaiting = this.#state === 'waiting' && this.#options.writer?.headers !== false
+    if (isWaiting && KeptUncompressed.concerns(name)) {
+      this.#uncompressed ??= new KeptUncompressed(this.#response, this.#own)
       this.#uncompressed.headerSet(name)
+    }
     return this.#response
   }
 
@@ -393,7 +407,7 @@ class ResponseGuard implements Guarded, GuardedStream {
   #pass(): void {
     this.#state = 'passing'
     this.#leave()
-    this.#uncompressed.undo()
+    this.#uncompressed?.undo()
     restoreResponse(this.#response, this.#methods, this.#own)
     this.timeouts.finished()
   }

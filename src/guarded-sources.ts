@@ -8,17 +8,18 @@ import { Upstreams } from './upstreams.js'
 /** What a handler pipes into its response: watched while the response lives, and let go with it. */
 export class GuardedSources {
   readonly #response: ServerResponse
-  readonly #requestId: string
+  readonly #requestId: () => string
   readonly #cleanup: StreamOptions['cleanup']
   readonly #onBroken: OnBroken
-  readonly #sources = new Set<PipedSource>()
+  /** Most responses have none. */
+  #sources: Set<PipedSource> | undefined
   #upstreams: Upstreams | undefined
   /** Set once the response is over: what is piped later is let go at once. */
   #released: { reason: StreamError | undefined } | undefined
 
   constructor(
     response: ServerResponse,
-    requestId: string,
+    requestId: () => string,
     cleanup: StreamOptions['cleanup'],
     onBroken: OnBroken,
   ) {
@@ -31,14 +32,14 @@ export class GuardedSources {
 
   /** Whether one is being piped that has not ended. */
   get arePiping(): boolean {
-    return [...this.#sources].some(({ isOver }) => !isOver)
+    return [...(this.#sources ?? [])].some(({ isOver }) => !isOver)
   }
 
   /** Lets them go with the response, for `reason`, unless they are there for others as well. */
   release(reason?: StreamError): void {
     this.#released ??= { reason }
-    for (const source of this.#sources) this.#detach(source)
-    this.#sources.clear()
+    for (const source of this.#sources ?? []) this.#detach(source)
+    this.#sources = undefined
     this.#upstreams?.release(reason)
     // What is piped after a failure still has to be let go.
     if (!this.#released.reason) this.#response.off('pipe', this.#piped)
@@ -46,15 +47,18 @@ export class GuardedSources {
 
   /** Leaves them to whoever piped them. */
   forget(): void {
-    for (const source of this.#sources) source.forget()
-    this.#sources.clear()
+    for (const source of this.#sources ?? []) source.forget()
+    this.#sources = undefined
     this.#response.off('pipe', this.#piped)
   }
 
   readonly #piped = (source: Source): void => {
     const piped = new PipedSource(source, this.#response, this.#onBroken)
     if (this.#released) this.#detach(piped)
-    else this.#sources.add(piped)
+    else {
+      this.#sources ??= new Set()
+      this.#sources.add(piped)
+    }
   }
 
   #detach(piped: PipedSource): void {
@@ -66,7 +70,7 @@ export class GuardedSources {
   #adopt(source: Source): void {
     if (!this.#upstreams) {
       this.#upstreams = new Upstreams(this.#cleanup, (report) => {
-        channels.cleanup.publish({ requestId: this.#requestId, report })
+        channels.cleanup.publish({ requestId: this.#requestId(), report })
       })
       if (this.#released) this.#upstreams.release(this.#released.reason)
     }

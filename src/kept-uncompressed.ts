@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { withNoTransform } from './event-stream-head.js'
+import type { OwnMethods } from './response-methods.js'
 
 /**
  * Keeps a compressing middleware away from an event stream: it looks at the headers before the guard does, and
@@ -9,18 +10,22 @@ import { withNoTransform } from './event-stream-head.js'
  */
 export class KeptUncompressed {
   readonly #response: ServerResponse
-  readonly #setHeader: ServerResponse['setHeader']
+  readonly #own: OwnMethods
   /** What the app had set itself, and what it has been made into. */
   #marked: { name: string; found: string | string[] | undefined; made: string } | undefined
 
-  constructor(response: ServerResponse, setHeader: ServerResponse['setHeader']) {
+  constructor(response: ServerResponse, own: OwnMethods) {
     this.#response = response
-    this.#setHeader = setHeader
+    this.#own = own
+  }
+
+  /** Whether it matters to this that a header with this name has been set: its length tells fast. */
+  static concerns({ length }: string): boolean {
+    return length === 'content-type'.length || length === 'cache-control'.length
   }
 
   /** The app has set a header. */
   headerSet(name: string): void {
-    if (name.length !== 12 && name.length !== 13) return
     const header = name.toLowerCase()
     if (header !== 'content-type' && header !== 'cache-control') return
     if (header === 'cache-control') this.#marked = undefined
@@ -34,7 +39,7 @@ export class KeptUncompressed {
     const names = (this.#response as { getRawHeaderNames?(): string[] }).getRawHeaderNames?.()
     const spelled = names?.find((raw) => raw.toLowerCase() === 'cache-control')
     this.#marked = { name: spelled ?? 'cache-control', found, made }
-    this.#setHeader(this.#marked.name, made)
+    this.#own.setHeader(this.#marked.name, made)
   }
 
   /** It is no event stream after all. What the app has changed since stays as it is. */
@@ -44,6 +49,6 @@ export class KeptUncompressed {
     this.#marked = undefined
     if (!marked || headersSent || this.#response.getHeader('cache-control') !== marked.made) return
     if (marked.found === undefined) this.#response.removeHeader('cache-control')
-    else this.#setHeader(marked.name, marked.found)
+    else this.#own.setHeader(marked.name, marked.found)
   }
 }

@@ -20,20 +20,25 @@ interface Registry {
   sessions: WeakMap<object, Set<ServerHttp2Session>>
 }
 
-const registry = () =>
-  processWide<Registry>('liveStreams', () => ({
-    streams: new Set(),
-    draining: new WeakSet(),
-    sessions: new WeakMap(),
-  }))
+const registry = processWide<Registry>('liveStreams', () => ({
+  streams: new Set(),
+  draining: new WeakSet(),
+  sessions: new WeakMap(),
+}))
 
 /** @returns a function that takes it off again */
 export function addLiveStream(
   response: ServerResponse,
-  { stop, ended }: Pick<LiveStream, 'stop' | 'ended'>,
+  live: Pick<LiveStream, 'stop' | 'ended'>,
 ): () => void {
   const { streams } = registry()
-  const stream = { stop, ended, server: serverOf(response) }
+  const stream: LiveStream = {
+    server: serverOf(response),
+    stop: (reason) => live.stop(reason),
+    get ended() {
+      return live.ended
+    },
+  }
   streams.add(stream)
   rememberSession(response)
   return () => streams.delete(stream)

@@ -1,7 +1,13 @@
-/** One value per process and name, also with several copies of unhang in it. */
-export function processWide<Value extends object>(name: string, create: () => Value): Value {
+/** One value per process and name, also with several copies of unhang in it; made when it is first asked for. */
+export function processWide<Value extends object>(name: string, create: () => Value): () => Value {
   const key = Symbol.for(`unhang.${name}`)
   const holder = globalThis as { [key: symbol]: unknown }
-  holder[key] ??= create()
-  return holder[key] as Value
+  let value: Value | undefined
+  return () => {
+    if (!value) {
+      holder[key] ??= create()
+      value = holder[key] as Value
+    }
+    return value
+  }
 }

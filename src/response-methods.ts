@@ -6,28 +6,48 @@ const headerNames = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 
 /** The methods of a response that the guard stands in front of. */
 export type ResponseMethods = Pick<ServerResponse, 'writeHead' | 'write' | 'end' | 'destroy' | 'setHeader'>
 
-/** A response's own methods, each bound to it, and as they were found. */
-export interface OwnMethods extends ResponseMethods {
+/** A response's own methods as they were found, to be used on it. */
+export class OwnMethods {
   readonly found: ResponseMethods
+  readonly #response: ServerResponse
+
+  constructor(response: ServerResponse) {
+    const { writeHead, write, end, destroy, setHeader } = response
+    this.found = { writeHead, write, end, destroy, setHeader }
+    this.#response = response
+  }
+
+  writeHead(...args: unknown[]): ServerResponse {
+    return this.found.writeHead.apply(this.#response, args as never)
+  }
+
+  write(chunk: unknown, ...rest: unknown[]): boolean {
+    return this.found.write.apply(this.#response, [chunk, ...rest] as never)
+  }
+
+  end(...args: unknown[]): ServerResponse {
+    return this.found.end.apply(this.#response, args as never)
+  }
+
+  destroy(error?: Error): ServerResponse {
+    return this.found.destroy.call(this.#response, error)
+  }
+
+  setHeader(name: string, value: unknown): ServerResponse {
+    return this.found.setHeader.call(this.#response, name, value as string)
+  }
 }
 
 /** Puts methods in front of a response's own, which are returned. */
 export function interceptResponse(response: ServerResponse, methods: ResponseMethods): OwnMethods {
-  const { writeHead, write, end, destroy, setHeader } = response
+  const own = new OwnMethods(response)
   // One by one: for every response of an app this is a part of the cost.
   response.writeHead = methods.writeHead
   response.write = methods.write
   response.end = methods.end
   response.destroy = methods.destroy
   response.setHeader = methods.setHeader
-  return {
-    found: { writeHead, write, end, destroy, setHeader },
-    writeHead: writeHead.bind(response),
-    write: write.bind(response),
-    end: end.bind(response),
-    destroy: destroy.bind(response),
-    setHeader: setHeader.bind(response),
-  } as OwnMethods
+  return own
 }
 
 /** Takes methods away again, unless somebody has put theirs in front meanwhile (they call ours). */
@@ -44,7 +64,8 @@ export function restoreResponse(response: ServerResponse, methods: ResponseMetho
 /** Uses a response below whatever has been put in front of it, and safe from what is hooked into it. */
 export function useOwnMethods(response: ServerResponse, own: OwnMethods, use: () => void): void {
   const { writeHead, write, end } = response
-  Object.assign(response, { writeHead: own.writeHead, write: own.write, end: own.end })
+  const { found } = own
+  Object.assign(response, { writeHead: found.writeHead, write: found.write, end: found.end })
   try {
     use()
   } finally {

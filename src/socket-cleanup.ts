@@ -29,7 +29,7 @@ export interface SocketCleanupReport {
   errors: Error[]
 }
 
-const registry = () => processWide('cleanups', () => new WeakMap<object, Promise<SocketCleanupReport>>())
+const registry = processWide('cleanups', () => new WeakMap<object, Promise<SocketCleanupReport>>())
 
 /**
  * Releases what a stream held of its upstream, once: every caller gets the same report, whichever part of the

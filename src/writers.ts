@@ -9,4 +9,4 @@ interface ResponseOwner {
 }
 
 /** The writer of each response, one registry per process. */
-export const writers = () => processWide('writers', () => new WeakMap<object, ResponseOwner>())
+export const writers = processWide('writers', () => new WeakMap<object, ResponseOwner>())

@@ -27,6 +27,11 @@ export class EventBoundary {
     this.#endedInHalf = end === all.length && last === carriageReturn && before === lineFeed
   }
 
+  /** Whether nothing at all has come since the last event ended. */
+  get isClean(): boolean {
+    return this.#open === '' && !this.#endedInHalf
+  }
+
   get betweenEvents(): boolean {
     return !this.#endedInHalf && noEvent.test(this.#open)
   }

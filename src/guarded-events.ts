@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { asBuffer } from './byte-text.js'
 import { systemClock } from './clock.js'
 import { dialectOfHead, recognizeDialect, selectDialect } from './dialects.js'
 import { toStreamError } from './error-causes.js'
@@ -43,7 +44,7 @@ export class GuardedEvents {
     this.#options = options
     const dialect = selectDialect(options.dialect ?? dialectOfHead(response), requestPath(response))
     this.followed = new FollowedEvents(dialect, options.dialect ? undefined : recognizeDialect)
-    this.#observed = new ObservedBytes(this.#observe, options.relay?.maxEventBytes)
+    this.#observed = new ObservedBytes(this.#observe, this.followed, options.relay?.maxEventBytes)
     const { heartbeatMs, maxBufferedBytes } = checkWriterOptions(options.writer ?? {})
     this.#maxBufferedBytes = maxBufferedBytes
     const firstMs = Number.POSITIVE_INFINITY
@@ -118,11 +119,15 @@ export class GuardedEvents {
     const bytes =
       typeof chunk === 'string'
         ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
-        : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+        : asBuffer(chunk)
     this.written.bytes += bytes.length
     this.#isJson ??= bytes.length > 0 ? looksLikeJson(bytes) : undefined
     try {
-      this.#observed.observe(bytes)
+      const repeated = this.#observed.observe(bytes)
+      if (repeated > 0) {
+        this.written.events += repeated
+        this.#timeouts.content()
+      }
     } catch (error) {
       return toStreamError(error)
     } finally {

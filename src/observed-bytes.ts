@@ -1,21 +1,36 @@
+import { toByteText } from './byte-text.js'
 import { EventBoundary } from './event-boundary.js'
-import { EventStreamParser } from './event-stream-parser.js'
+import { defaultMaxEventBytes, EventStreamParser } from './event-stream-parser.js'
+import { FollowedText, type LastEvent } from './followed-text.js'
 import type { SSEEvent } from './sse-encode.js'
 
 /** The bytes of an event stream that somebody else writes: what they say, and where something fits in between. */
 export class ObservedBytes {
   readonly #boundary = new EventBoundary()
   readonly #parser: EventStreamParser
+  readonly #followed: FollowedText
 
-  constructor(onEvent: (event: SSEEvent) => void, maxEventBytes?: number) {
+  constructor(onEvent: (event: SSEEvent) => void, last: LastEvent, maxEventBytes = defaultMaxEventBytes) {
     this.#parser = new EventStreamParser(onEvent, maxEventBytes)
+    this.#followed = new FollowedText(this.#parser, last, maxEventBytes)
   }
 
-  /** @throws StreamError `upstream_protocol` for an event that is too long, after those before it */
-  observe(bytes: Buffer): void {
-    this.#boundary.observe(bytes)
-    this.#parser.feed(bytes)
+  /**
+   * @returns how many events are known to be pieces of the answer, and were not handed out
+   * @throws StreamError `upstream_protocol` for an event that is too long, after those before it
+   */
+  observe(bytes: Buffer): number {
+    const text = toByteText(bytes)
+    // Whole events after whole events, as most handlers write them.
+    const isWhole = this.#boundary.isClean && text.endsWith('\n\n')
+    let repeated = 0
+    if (isWhole) repeated = this.#followed.feed(text)
+    else {
+      this.#boundary.observe(bytes)
+      this.#parser.feedText(text)
+    }
     this.#parser.check()
+    return repeated
   }
 
   /** There will be no more of them. */

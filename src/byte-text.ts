@@ -15,7 +15,7 @@ export function decodeByteText(text: string): string {
 }
 
 /** Whether each character of a text is one byte in UTF-8. */
-export function isAscii(text: string): boolean {
+function isAscii(text: string): boolean {
   return Buffer.byteLength(text) === text.length
 }
 

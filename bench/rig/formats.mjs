@@ -17,6 +17,9 @@ const alphabets = {
 /** How fast tokens come. */
 export const msPerEvent = 20
 
+/** How long it takes until all streams of a paced profile have started. */
+export const startsWithinMs = 1_000
+
 /** Numbers start again after as many, so that a block of events can be repeated as it is. */
 export const numbersInCycle = 256
 const numberDigits = 4

@@ -1,5 +1,5 @@
 // Targets take turns, round by round, so that whatever the machine does meanwhile happens to all of them.
-import { msPerEvent } from './formats.mjs'
+import { msPerEvent, startsWithinMs } from './formats.mjs'
 import { markerOf } from './kinds.mjs'
 import { cores, cpuOf, startProcess, stopProcess } from './processes.mjs'
 import { quartiles } from './quantile.mjs'
@@ -63,7 +63,7 @@ export class Contest {
     const tookMs = performance.now() - from
     const cpu = used / (per === 'stream' ? streams : streams * events)
     // Where a busy machine holds events up, they come together, and cost less than they would.
-    const pace = load.timed ? (events * msPerEvent) / tookMs : undefined
+    const pace = load.timed ? (events * msPerEvent + startsWithinMs) / tookMs : undefined
     return { cpu, busy: used / 1e6 / tookMs, pace, latency }
   }
 

@@ -8,7 +8,7 @@ const chunk = (delta, reason) =>
 // All chunks of text are the same but for the text, whose JSON is handed on as written: as in the Qolaba example.
 const [before, after] = chunk({ content: '{text}' }, null).split('"{text}"')
 const end = [{ data: chunk({}, 'stop') }, { data: '[DONE]' }]
-const plainOutput = /^\{"output": ?("[^"\\\x00-\x1f]+")\}$/
+const plainOutput = /^\{"output": ?("[^"\\\p{Cc}]+")\}$/u
 const toChunk = ({ data }) => {
   const written = plainOutput.exec(data)?.[1]
   if (written) return { data: before + written + after }

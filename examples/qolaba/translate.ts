@@ -88,7 +88,7 @@ export function toQolaba(request: unknown): StudioChat {
 const placeholder = '{text}'
 
 /** A piece of text and nothing else, as nearly all events are: its JSON can be handed on as it was written. */
-const plainOutput = /^\{"output": ?("[^"\\\x00-\x1f]+")\}$/
+const plainOutput = /^\{"output": ?("[^"\\\p{Cc}]+")\}$/u
 
 /** Turns Qolaba's events into the chunks of an OpenAI stream. */
 export function toOpenAIChunks({ model, includeUsage }: StudioChat): EventMap {

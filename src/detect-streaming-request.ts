@@ -40,7 +40,8 @@ export function detectStreamingRequest(request: StreamingRequestLike, hints: Str
   const body = parsedBody(isKoa ? inner.body : request.body)
   if (body && Object.hasOwn(body, 'stream') && typeof body.stream === 'boolean') return body.stream
   const { path, query } = location(request)
-  if (/(^|&)alt=sse(&|$)/.test(query) || path.endsWith(':streamGenerateContent')) return true
+  if ((query !== '' && /(^|&)alt=sse(&|$)/.test(query)) || path.endsWith(':streamGenerateContent'))
+    return true
   if (body) return false
   const accepted = acceptsStream(header(request, 'accept'))
   if (accepted !== undefined) return accepted
@@ -90,8 +91,10 @@ function acceptsStream(accept: string | undefined): boolean | undefined {
 
 function location({ originalUrl, url, path }: StreamingRequestLike): { path: string; query: string } {
   const target = originalUrl ?? url ?? path ?? ''
-  const [beforeQuery = '', query = ''] = target.replace(/^[a-z]+:\/\/[^/?#]*/i, '').split('?', 2)
-  return { path: beforeQuery, query }
+  const local = target.startsWith('/') ? target : target.replace(/^[a-z]+:\/\/[^/?#]*/i, '')
+  const mark = local.indexOf('?')
+  if (mark === -1) return { path: local, query: '' }
+  return { path: local.slice(0, mark), query: local.slice(mark + 1) }
 }
 
 function matches(known: string | RegExp, path: string): boolean {

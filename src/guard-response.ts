@@ -12,6 +12,7 @@ import {
   isGone,
   liftSocketTimeout,
   requestIdOf,
+  serverOf,
   wasLeft,
   watchPipelined,
 } from './exchange.js'
@@ -19,7 +20,13 @@ import { type Guarded, guards } from './guard-registry.js'
 import { GuardedEvents, looksLikeJson } from './guarded-events.js'
 import { GuardedSources } from './guarded-sources.js'
 import { KeptUncompressed } from './kept-uncompressed.js'
-import { addLiveStream, isDraining, rememberSession } from './live-streams.js'
+import {
+  addLiveStream,
+  isDraining,
+  type LiveStream,
+  rememberSession,
+  removeLiveStream,
+} from './live-streams.js'
 import { type GuardOptions, RequestedStream } from './requested-stream.js'
 import {
   type GivenHead,
@@ -58,7 +65,7 @@ const nothingWritten = { events: 0, bytes: 0, heartbeats: 0 }
  * The promises of `handleStream` for a handler that writes to the response itself. Until the head is written
  * it only waits; a response that is no event stream is then left alone, byte for byte.
  */
-class ResponseGuard implements Guarded, GuardedStream {
+class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   readonly timeouts: TimeoutCoordinator
   #requestId: string | undefined
   readonly #response: ServerResponse
@@ -73,7 +80,7 @@ class ResponseGuard implements Guarded, GuardedStream {
   /** Whether its server was shutting down when the request came: what began before may finish. */
   readonly #cameWhileDraining: boolean
   #lingering: Timer | undefined
-  #removeLiveStream: (() => void) | undefined
+  #isEnlisted = false
   #whenEnded: Promise<void> | undefined
   #resolveEnded: () => void = ignore
 
@@ -152,7 +159,13 @@ class ResponseGuard implements Guarded, GuardedStream {
 
   /** Among the live streams, so that a server that shuts down waits for it. */
   #enlist(): void {
-    this.#removeLiveStream ??= addLiveStream(this.#response, this)
+    if (this.#isEnlisted) return
+    this.#isEnlisted = true
+    addLiveStream(this, this.#response)
+  }
+
+  get server(): object | undefined {
+    return serverOf(this.#response)
   }
 
   stop(reason: StreamError): void {
@@ -169,7 +182,7 @@ class ResponseGuard implements Guarded, GuardedStream {
 
   #leave(): void {
     this.#resolveEnded()
-    this.#removeLiveStream?.()
+    if (this.#isEnlisted) removeLiveStream(this)
   }
 
   /** By now the body may have been parsed: it says which model was asked for, and whether for a stream. */
@@ -207,7 +220,7 @@ class ResponseGuard implements Guarded, GuardedStream {
 
   #begin({ status, message, headers }: GivenHead): ServerResponse {
     const response = this.#response
-    if (!this.#removeLiveStream && this.#cameWhileDraining) {
+    if (!this.#isEnlisted && this.#cameWhileDraining) {
       this.timeouts.settle(new StreamError('shutdown'))
       return response
     }

@@ -13,9 +13,10 @@ import {
   isPlainId,
   liftSocketTimeout,
   type StreamResponse,
+  serverOf,
 } from './exchange.js'
 import { guards } from './guard-registry.js'
-import { addLiveStream, isDraining } from './live-streams.js'
+import { addLiveStream, isDraining, type LiveStream, removeLiveStream } from './live-streams.js'
 import { checkStreamOptions } from './stream-options.js'
 import { recordEnd } from './stream-record.js'
 
@@ -48,14 +49,16 @@ export async function handleStream(
   const stream = new ActiveStream(asServerResponse(response), options)
   // A turn later, so that the stream is among the live ones before its handler runs.
   const story = Promise.resolve().then(() => runStream(stream, asServerResponse(response), handler, options))
-  const removeLiveStream = addLiveStream(asServerResponse(response), {
+  const live: LiveStream = {
+    server: serverOf(asServerResponse(response)),
     stop: (reason) => void stream.timeouts.settle(reason),
     ended: story,
-  })
+  }
+  addLiveStream(live, asServerResponse(response))
   try {
     return await story
   } finally {
-    removeLiveStream()
+    removeLiveStream(live)
   }
 }
 

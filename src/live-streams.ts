@@ -26,22 +26,14 @@ const registry = processWide<Registry>('liveStreams', () => ({
   sessions: new WeakMap(),
 }))
 
-/** @returns a function that takes it off again */
-export function addLiveStream(
-  response: ServerResponse,
-  live: Pick<LiveStream, 'stop' | 'ended'>,
-): () => void {
-  const { streams } = registry()
-  const stream: LiveStream = {
-    server: serverOf(response),
-    stop: (reason) => live.stop(reason),
-    get ended() {
-      return live.ended
-    },
-  }
-  streams.add(stream)
+/** An HTTP/2 session that has a stream is known from then on. */
+export function addLiveStream(stream: LiveStream, response: ServerResponse): void {
+  registry().streams.add(stream)
   rememberSession(response)
-  return () => streams.delete(stream)
+}
+
+export function removeLiveStream(stream: LiveStream): void {
+  registry().streams.delete(stream)
 }
 
 /** An HTTP/2 session is told to end when its server shuts down, whether or not it has a stream then. */

@@ -16,9 +16,13 @@ export function debugLog(namespace: string): Log {
     if (process.env.DEBUG === undefined) return
     if (show) return show(format, ...values)
     debug ??= import('debug').then((module) => module.default)
-    void debug.then((open) => {
-      show ??= open(namespace)
-      show(format, ...values)
-    })
+    debug.then(
+      (open) => {
+        show ??= open(namespace)
+        show(format, ...values)
+      },
+      // Without it there is nothing to show it with.
+      () => {},
+    )
   }
 }

@@ -2,7 +2,7 @@ import { plain } from './dialect-plain.js'
 import type { StreamError } from './errors.js'
 import { jsonOf } from './event-json.js'
 import type { SSEEvent } from './sse-encode.js'
-import type { EventRole, RepetitiveStream, StreamDialect } from './stream-dialect.js'
+import { differing, type EventRole, type RepetitiveStream, type StreamDialect } from './stream-dialect.js'
 
 /**
  * The UI message streams of the AI SDK (`useChat`): complete with `finish`, and ended by `[DONE]`, after an
@@ -22,10 +22,10 @@ const done: SSEEvent = { data: '[DONE]' }
 const content =
   /-delta$|^(file|source-url|source-document|tool-input-available|tool-output-available)$|^data-/
 
-const differing = /"(?:delta|inputTextDelta)": *"/g
+const mayDiffer = /"(?:delta|inputTextDelta)": *"/g
 
 class UiMessageStream implements RepetitiveStream {
-  readonly differing = differing
+  readonly [differing] = mayDiffer
   #done = false
   #finished = false
 

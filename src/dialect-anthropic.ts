@@ -2,7 +2,7 @@ import { messageAnswerForm } from './answer-anthropic.js'
 import type { StreamError } from './errors.js'
 import { jsonOf } from './event-json.js'
 import type { SSEEvent } from './sse-encode.js'
-import type { EventRole, RepetitiveStream, StreamDialect } from './stream-dialect.js'
+import { differing, type EventRole, type RepetitiveStream, type StreamDialect } from './stream-dialect.js'
 
 /**
  * Streams of Anthropic's `/v1/messages`: every event has a name, and `message_stop` is the last.
@@ -26,10 +26,10 @@ interface MessageEvent {
   delta: { stop_reason?: unknown }
 }
 
-const differing = /"(?:text|thinking|partial_json)": *"/g
+const mayDiffer = /"(?:text|thinking|partial_json)": *"/g
 
 class MessageStream implements RepetitiveStream {
-  readonly differing = differing
+  readonly [differing] = mayDiffer
   #stopped = false
   /** A reason to stop has been given: all that is missing is the event that says so. */
   #hasReason = false

@@ -3,7 +3,13 @@ import { openaiError, plain } from './dialect-plain.js'
 import type { StreamError } from './errors.js'
 import { jsonOf } from './event-json.js'
 import type { SSEEvent } from './sse-encode.js'
-import type { EventRole, FailingOptions, RepetitiveStream, StreamDialect } from './stream-dialect.js'
+import {
+  differing,
+  type EventRole,
+  type FailingOptions,
+  type RepetitiveStream,
+  type StreamDialect,
+} from './stream-dialect.js'
 
 /**
  * Streams of `/chat/completions` and `/completions`: complete with `[DONE]`, which is added once every choice
@@ -37,7 +43,7 @@ interface Choice {
 // In a string of JSON a quote has a backslash: these find names, not what somebody wrote.
 const content = /"(?:content|text)" *: *"[^"]/
 const moreThanContent = /"(?:error" *:|finish_reason" *: *[^n ]|index" *: *[^0 ])/
-const differing =
+const mayDiffer =
   /"(?:content|text|reasoning_content|reasoning|arguments|id|model|system_fingerprint|obfuscation)": *"|"created": *(?=\d)/g
 
 class ChatStream implements RepetitiveStream {
@@ -82,8 +88,8 @@ class ChatStream implements RepetitiveStream {
   }
 
   /** Once a choice has ended, each event may say that the stream goes on all the same. */
-  get differing(): RegExp | undefined {
-    return this.#first && this.#closed.size === 0 && !this.#terminal ? differing : undefined
+  get [differing](): RegExp | undefined {
+    return this.#first && this.#closed.size === 0 && !this.#terminal ? mayDiffer : undefined
   }
 
   closing(): SSEEvent[] {

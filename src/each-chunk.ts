@@ -1,25 +1,8 @@
-import type { Readable } from 'node:stream'
-import { toStreamError } from './error-causes.js'
-import { StreamError } from './errors.js'
+import type { ChunkReading, ChunkTaker } from './chunk-taker.js'
+import { NodeChunks } from './node-chunks.js'
 import { readChunks } from './read-chunks.js'
 import { isNodeReadable, type UpstreamBody } from './upstream-source.js'
-
-/** What to wait for before the next one, be it for `resume`; `false` for no more. */
-export type TakenChunk = Promise<unknown> | undefined | false | 'pause'
-
-/** An object rather than a function: at the pace of tokens each closure of a stream is one more place in memory. */
-export interface ChunkTaker {
-  take(chunk: Uint8Array | string): TakenChunk
-}
-
-export interface ChunkReading {
-  /** Settles when all chunks have been taken. */
-  readonly taken: Promise<void>
-  /** Goes on after a pause. */
-  resume(): void
-  /** Takes no more. */
-  stop(): void
-}
+import { WholeCharacters } from './whole-characters.js'
 
 /**
  * Hands the chunks of an upstream on as they come, to a taker. What had already arrived is handed out before an
@@ -39,7 +22,9 @@ export function eachChunk(
 class IteratedChunks implements ChunkReading {
   readonly taken: Promise<void>
   readonly #chunks: AsyncGenerator<Uint8Array | string, void>
-  #resume: () => void = () => {}
+  readonly #strings = new WholeCharacters()
+  /** Set while nobody wants the next one. */
+  #resume: (() => void) | undefined
 
   constructor(body: UpstreamBody, signal: AbortSignal | undefined, taker: ChunkTaker) {
     this.#chunks = readChunks(body, signal)
@@ -47,17 +32,21 @@ class IteratedChunks implements ChunkReading {
   }
 
   resume(): void {
-    this.#resume()
+    this.#resume?.()
+    this.#resume = undefined
   }
 
-  stop(): void {
-    void this.#chunks.return().catch(() => {})
-    this.#resume()
+  stop(): Promise<unknown> | undefined {
+    const isPaused = this.#resume !== undefined
+    const stopped = this.#chunks.return().catch(() => {})
+    this.resume()
+    // A read that is under way may never come to an end.
+    return isPaused ? stopped : undefined
   }
 
   async #takeAll(taker: ChunkTaker): Promise<void> {
     for await (const chunk of this.#chunks) {
-      const wait = taker.take(chunk)
+      const wait = taker.take(typeof chunk === 'string' ? this.#strings.whole(chunk) : chunk)
       if (wait === false) return
       if (wait === 'pause') {
         await new Promise<void>((resolve) => {
@@ -65,114 +54,5 @@ class IteratedChunks implements ChunkReading {
         })
       } else if (wait) await wait
     }
-  }
-}
-
-/**
- * Paused mode: Node joins what has come, and not reading is all the backpressure there is. No promise for each
- * chunk: at the pace of tokens every one of them would be felt.
- */
-class NodeChunks implements ChunkReading {
-  readonly taken: Promise<void>
-  readonly #stream: Readable
-  readonly #signal: AbortSignal | undefined
-  readonly #taker: ChunkTaker
-  #failure: { error: unknown } | undefined
-  #ended: boolean
-  #isWaiting = false
-  #isOver = false
-  #resolve: () => void = () => {}
-  #reject: (error: unknown) => void = () => {}
-
-  constructor(stream: Readable, signal: AbortSignal | undefined, taker: ChunkTaker) {
-    this.#stream = stream
-    this.#signal = signal
-    this.#taker = taker
-    this.#ended = stream.readableEnded
-    this.taken = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
-    // Of a reset or a garbled answer it is the request that says what happened; the answer is only "aborted".
-    const { req: request } = stream as { req?: Partial<Readable> }
-    if (typeof request?.on === 'function') request.on('error', this.#broke)
-    stream.on('readable', this.#read).on('end', this.#end).on('error', this.#broke).on('close', this.#closed)
-    signal?.addEventListener('abort', this.#abort)
-    if (signal?.aborted) this.#abort()
-    else if (stream.errored) this.#broke(stream.errored)
-    else if (stream.destroyed) this.#closed()
-    else this.#read()
-  }
-
-  readonly #read = (): void => {
-    if (this.#isOver || this.#isWaiting) return
-    const stream = this.#stream
-    try {
-      for (;;) {
-        const chunk: Uint8Array | null = stream.read()
-        if (chunk === null) break
-        const wait = this.#taker.take(chunk)
-        if (this.#isOver) return
-        if (wait === false) return this.#finish()
-        if (wait === 'pause') {
-          this.#isWaiting = true
-          return
-        }
-        if (wait) return this.#wait(wait)
-      }
-    } catch (error) {
-      return this.#finish({ error })
-    }
-    if (this.#failure) this.#finish({ error: toStreamError(this.#failure.error, 'upstream_hangup') })
-    else if (this.#ended) this.#finish()
-  }
-
-  resume(): void {
-    if (!this.#isWaiting) return
-    this.#isWaiting = false
-    // A stream that was not read until it had nothing may fall silent.
-    this.#read()
-  }
-
-  stop(): void {
-    this.#finish()
-  }
-
-  #wait(wait: Promise<unknown>): void {
-    this.#isWaiting = true
-    wait.then(
-      () => {
-        this.#isWaiting = false
-        this.#read()
-      },
-      (error) => this.#finish({ error }),
-    )
-  }
-
-  readonly #abort = (): void => this.#finish({ error: this.#signal?.reason })
-
-  readonly #end = (): void => {
-    this.#ended = true
-    this.#read()
-  }
-
-  readonly #broke = (error: unknown): void => {
-    this.#failure ??= { error }
-    this.#read()
-  }
-
-  readonly #closed = (): void => {
-    if (!this.#ended) this.#failure ??= { error: new StreamError('upstream_hangup') }
-    this.#read()
-  }
-
-  #finish(failure?: { error: unknown }): void {
-    if (this.#isOver) return
-    this.#isOver = true
-    this.#signal?.removeEventListener('abort', this.#abort)
-    this.#stream.off('readable', this.#read).off('end', this.#end).off('close', this.#closed)
-    // The listener of errors stays: one that comes later, say of our own destroy(), must find it.
-    if (failure) this.#reject(failure.error)
-    else this.#resolve()
   }
 }

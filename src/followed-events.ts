@@ -2,12 +2,13 @@ import { StreamError, type UpstreamError } from './errors.js'
 import { RepeatedText } from './repeated-text.js'
 import { reportedError } from './reported-error.js'
 import type { SSEEvent } from './sse-encode.js'
-import type {
-  EventRole,
-  FailingOptions,
-  FollowedStream,
-  RepetitiveStream,
-  StreamDialect,
+import {
+  differing,
+  type EventRole,
+  type FailingOptions,
+  type FollowedStream,
+  type RepetitiveStream,
+  type StreamDialect,
 } from './stream-dialect.js'
 
 /** Some APIs begin with an event of their own, say of a content filter. */
@@ -47,10 +48,10 @@ export class FollowedEvents {
     this.isContent = role === 'content'
     if (role === 'terminal') this.sawTerminal = true
     if (role === 'error') this.reported = reportedError(data)
-    const { differing } = this
-    if (!differing) this.#repeated.forget()
+    const { differing: members } = this
+    if (!members) this.#repeated.forget()
     else if (this.isContent && typeof data === 'string') {
-      this.#repeated.learn(data, differing)
+      this.#repeated.learn(data, members)
       this.#repeatedName = name
     }
     return role
@@ -70,7 +71,7 @@ export class FollowedEvents {
    * more than that; `undefined` while every event has to be looked at.
    */
   get differing(): RegExp | undefined {
-    return this.#recognize ? undefined : (this.#followed as Partial<RepetitiveStream>).differing
+    return this.#recognize ? undefined : (this.#followed as Partial<RepetitiveStream>)[differing]
   }
 
   #recognizeBy(event: SSEEvent): void {

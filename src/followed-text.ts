@@ -1,11 +1,11 @@
 import type { EventStreamParser } from './event-stream-parser.js'
 import { RepeatedText } from './repeated-text.js'
 
-/** What is known of the event that was parsed last. */
+/** What is known of the stream, and of the event that was parsed last. */
 export interface LastEvent {
   /** See `FollowedEvents.differing`. */
   readonly differing: RegExp | undefined
-  /** Whether it was a piece of the answer. */
+  /** Whether that event was a piece of the answer. */
   readonly isContent: boolean
 }
 
@@ -20,6 +20,7 @@ export class FollowedText {
   readonly #last: LastEvent
   readonly #maxLength: number
   readonly #repeated = new RepeatedText('bytes')
+  #learnedWith: RegExp | undefined
 
   constructor(parser: EventStreamParser, last: LastEvent, maxEventBytes: number) {
     this.#parser = parser
@@ -33,6 +34,8 @@ export class FollowedText {
    */
   feed(text: string): number {
     this.sawAll = false
+    // Events that came another way may have changed what the next ones mean.
+    if (this.#last.differing !== this.#learnedWith) this.#repeated.forget()
     const isLong = text.length > this.#maxLength
     let repeated = 0
     let at = 0
@@ -59,7 +62,9 @@ export class FollowedText {
     if (!isContent) return
     const event = text.slice(text.lastIndexOf('\n\n', text.length - 3) + 1)
     const [, whole] = simpleEvent.exec(event) ?? []
-    if (whole) this.#repeated.learn(whole, differing)
+    if (!whole) return
+    this.#repeated.learn(whole, differing)
+    this.#learnedWith = differing
   }
 }
 

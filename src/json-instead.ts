@@ -22,9 +22,11 @@ export class JsonInstead {
    */
   takes(chunk: Uint8Array | string): boolean {
     if (this.#isJson === false) return false
-    const text = toByteText(chunk)
-    this.#bytes += text
-    this.#isJson ??= isJsonStart(this.#bytes)
+    const text = this.#bytes + toByteText(chunk)
+    this.#isJson ??= isJsonStart(text)
+    // Of what is no JSON, or nothing yet, only half a byte order mark has to be remembered.
+    if (this.#isJson) this.#bytes = text
+    else this.#bytes = this.#isJson === undefined && byteOrderMark.startsWith(text) ? text : ''
     if (!this.#isJson) return false
     if (this.#bytes.length <= this.#maxBytes) return true
     throw new StreamError('upstream_protocol', {

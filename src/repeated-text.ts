@@ -3,6 +3,7 @@ const number = String.raw`\d+`
 const stringOfBytes = stringWithout('')
 /** In characters, without those that are to be escaped (see `encodeEvent`). */
 const stringOfText = stringWithout(String.raw`\u2028\u2029\u0085`)
+const lineEnds = /[\r\n\u2028\u2029\u0085]/
 
 function stringWithout(more: string): string {
   const plain = `${String.raw`[^"\\\x00-\x1f`}${more}]*`
@@ -10,6 +11,8 @@ function stringWithout(more: string): string {
 }
 
 const mostShapes = 100
+/** V8 refuses an expression that is too long, and one that is half as long costs more than it saves. */
+const longestEvent = 4_096
 const mostVainLessons = 5
 
 /** Streams of one upstream look alike, and an expression is dear to make. */
@@ -17,17 +20,18 @@ const shapes = new Map<string, RegExp>()
 
 /**
  * Recognizes an event that is one before again, but for the text it carries: of a thousand events of an answer
- * nearly all are. What was found out about the one then holds for the other, which need not be parsed.
+ * nearly all are. While the stream's state is the same, what was found out about the one holds for the other, which
+ * need not be parsed.
  */
 export class RepeatedText {
-  readonly #string: string
+  readonly #form: 'text' | 'bytes'
   #shape: RegExp | undefined
   /** How many events were learned in a row that nothing repeated. */
   #vain = 0
 
   /** @param form what the events are given as: text, or bytes with one character for each */
   constructor(form: 'text' | 'bytes') {
-    this.#string = form === 'text' ? stringOfText : stringOfBytes
+    this.#form = form
   }
 
   /** @param members finds the start of the value of each JSON member in which events may differ; global */
@@ -35,7 +39,14 @@ export class RepeatedText {
     if (this.#vain >= mostVainLessons) return this.forget()
     this.#vain++
     // Not from the first: it may stay the only one.
-    if (this.#vain > 1) this.#shape = shapeOf(event, members, this.#string)
+    if (this.#vain > 1) this.#shape = this.#shapeOf(event, members)
+  }
+
+  #shapeOf(event: string, members: RegExp): RegExp | undefined {
+    if (event.length > longestEvent) return undefined
+    if (this.#form === 'bytes') return shapeOf(event, members, stringOfBytes)
+    // One that has to be put on several lines, or escaped, is one of its kind.
+    return lineEnds.test(event) ? undefined : shapeOf(event, members, stringOfText)
   }
 
   forget(): void {

@@ -41,8 +41,10 @@ export interface SSEWriter extends Disposable {
    */
   write(event: SSEEvent): Promise<void>
   /**
-   * Sends what is whole events already, as it is, in one write. Settles as `write` does; wait for it.
+   * Sends what is whole events already, as it is, in one write. Settles as `write` does; wait for it: bytes go out at
+   * once, whether or not the client has caught up. Nobody looks at what the events say: not even at a terminal one.
    *
+   * @param events bytes, or text to be sent as UTF-8
    * @param count how many they are; default 1
    */
   forward(events: Uint8Array | string, count?: number): Promise<void>

@@ -52,13 +52,16 @@ export interface FollowedStream {
   emptyDelta?(): SSEEvent | undefined
 }
 
+/** Not a name, so that no dialect of an app's own has it by accident. */
+export const differing = Symbol('differing')
+
 /** A stream most of whose events say nothing but a piece of the answer: those need not be looked at one by one. */
 export interface RepetitiveStream extends FollowedStream {
   /**
    * Finds the start of the values of those JSON members in which an event may differ from the last piece of the
    * answer and still be nothing but another piece of it (global); `undefined` while that cannot be said.
    */
-  readonly differing: RegExp | undefined
+  readonly [differing]: RegExp | undefined
 }
 
 /**

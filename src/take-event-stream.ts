@@ -1,4 +1,5 @@
-import { type ChunkTaker, eachChunk, type TakenChunk } from './each-chunk.js'
+import type { ChunkTaker, TakenChunk } from './chunk-taker.js'
+import { eachChunk } from './each-chunk.js'
 import { JsonInstead } from './json-instead.js'
 import { openEventStream, type ReadEventStreamOptions } from './open-event-stream.js'
 import type { UpstreamSource } from './upstream-source.js'

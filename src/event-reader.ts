@@ -1,0 +1,145 @@
+import type { ChunkReading, ChunkTaker, TakenChunk } from './chunk-taker.js'
+import { eachChunk } from './each-chunk.js'
+import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
+import { JsonInstead } from './json-instead.js'
+import { notEvents, openEventStream, type ReadEventStreamOptions } from './open-event-stream.js'
+import { isNodeReadable, type UpstreamSource } from './upstream-source.js'
+
+export interface EventReaderOptions extends ReadEventStreamOptions {
+  onEvent?: () => void
+}
+
+interface Waiting {
+  resolve(result: IteratorResult<EventSourceMessage, void>): void
+  reject(error: unknown): void
+}
+
+const done: IteratorResult<never, void> = { done: true, value: undefined }
+
+/**
+ * Hands out events as they are asked for, and reads on only then. Written out, since a generator around the
+ * generator of its chunks costs a loop at the pace of tokens as much as the rest of it.
+ */
+export class EventReader implements AsyncGenerator<EventSourceMessage, void>, ChunkTaker {
+  readonly #open: () => Promise<UpstreamSource>
+  readonly #options: EventReaderOptions
+  readonly #parser: EventStreamParser
+  readonly #instead: JsonInstead
+  readonly #waiting: Waiting[] = []
+  #events: EventSourceMessage[] = []
+  /** How many of them have been handed out. */
+  #taken = 0
+  #reading: ChunkReading | undefined
+  #isStarted = false
+  #isOver = false
+  #failure: { error: unknown } | undefined
+
+  /** @param open called with the first event that is asked for */
+  constructor(open: () => Promise<UpstreamSource>, options: EventReaderOptions) {
+    this.#open = open
+    this.#options = options
+    this.#parser = new EventStreamParser((event) => this.#hand(event), options.maxEventBytes)
+    this.#instead = new JsonInstead(options.maxEventBytes)
+  }
+
+  next(): Promise<IteratorResult<EventSourceMessage, void>> {
+    const value = this.#events[this.#taken]
+    if (value) {
+      this.#taken++
+      return Promise.resolve({ done: false, value })
+    }
+    if (this.#failure) {
+      const { error } = this.#failure
+      this.#failure = undefined
+      return Promise.reject(error)
+    }
+    if (this.#isOver) return Promise.resolve(done)
+    const asked = new Promise<IteratorResult<EventSourceMessage, void>>((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+    })
+    if (this.#isStarted) this.#reading?.resume()
+    else this.#start()
+    return asked
+  }
+
+  async return(): Promise<IteratorResult<EventSourceMessage, void>> {
+    await this.#end()
+    return done
+  }
+
+  async throw(error: unknown): Promise<never> {
+    await this.#end()
+    throw error
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end()
+  }
+
+  #start(): void {
+    this.#isStarted = true
+    this.#read().then(
+      () => this.#over(),
+      (error) => this.#over({ error }),
+    )
+  }
+
+  async #read(): Promise<void> {
+    const { signal, onChunk } = this.#options
+    const body = await openEventStream(await this.#open(), { signal, onChunk })
+    // Whoever has left meanwhile still leaves a Node stream that may break: that must find a listener.
+    if (this.#isOver && !isNodeReadable(body)) return
+    this.#reading = eachChunk(body, signal, this)
+    if (this.#isOver) void this.#reading.stop()
+    await this.#reading.taken
+    if (this.#isOver) return
+    if (this.#instead.parse()) throw notEvents('JSON')
+    this.#parser.end()
+  }
+
+  take(chunk: Uint8Array | string): TakenChunk {
+    this.#options.onChunk?.(chunk)
+    if (this.#instead.takes(chunk)) return undefined
+    this.#parser.feed(chunk)
+    this.#parser.check()
+    return this.#waiting.length > 0 ? undefined : 'pause'
+  }
+
+  #hand(event: EventSourceMessage): void {
+    if (this.#isOver) return
+    this.#options.onEvent?.()
+    const waiting = this.#waiting.shift()
+    if (waiting) return waiting.resolve({ done: false, value: event })
+    if (this.#taken === this.#events.length) {
+      this.#events = []
+      this.#taken = 0
+    }
+    this.#events.push(event)
+  }
+
+  /** What has come is still handed out before a failure is. */
+  #over(failure?: { error: unknown }): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    const first = this.#waiting.shift()
+    if (first && failure) first.reject(failure.error)
+    else {
+      first?.resolve(done)
+      this.#failure = failure
+    }
+    for (const waiting of this.#waiting.splice(0)) waiting.resolve(done)
+  }
+
+  /** Nobody wants any more; the upstream itself is left alone. */
+  #end(): Promise<unknown> | undefined {
+    this.#events = []
+    this.#taken = 0
+    this.#over()
+    this.#failure = undefined
+    return this.#reading?.stop()
+  }
+}

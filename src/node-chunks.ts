@@ -1,0 +1,115 @@
+import type { Readable } from 'node:stream'
+import type { ChunkReading, ChunkTaker } from './chunk-taker.js'
+import { toStreamError } from './error-causes.js'
+import { StreamError } from './errors.js'
+import { WholeCharacters } from './whole-characters.js'
+
+/**
+ * Paused mode: Node joins what has come, and not reading is all the backpressure there is. No promise for each
+ * chunk: at the pace of tokens every one of them would be felt.
+ */
+export class NodeChunks implements ChunkReading {
+  readonly taken: Promise<void>
+  readonly #stream: Readable
+  readonly #signal: AbortSignal | undefined
+  readonly #taker: ChunkTaker
+  readonly #strings = new WholeCharacters()
+  #failure: { error: unknown } | undefined
+  #ended: boolean
+  #isWaiting = false
+  #isOver = false
+  #resolve: () => void = () => {}
+  #reject: (error: unknown) => void = () => {}
+
+  constructor(stream: Readable, signal: AbortSignal | undefined, taker: ChunkTaker) {
+    this.#stream = stream
+    this.#signal = signal
+    this.#taker = taker
+    this.#ended = stream.readableEnded
+    this.taken = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    // Of a reset or a garbled answer it is the request that says what happened; the answer is only "aborted".
+    const { req: request } = stream as { req?: Partial<Readable> }
+    if (typeof request?.on === 'function') request.on('error', this.#broke)
+    stream.on('readable', this.#read).on('end', this.#end).on('error', this.#broke).on('close', this.#closed)
+    signal?.addEventListener('abort', this.#abort)
+    if (signal?.aborted) this.#abort()
+    else if (stream.errored) this.#broke(stream.errored)
+    else if (stream.destroyed) this.#closed()
+    else this.#read()
+  }
+
+  readonly #read = (): void => {
+    if (this.#isOver || this.#isWaiting) return
+    const stream = this.#stream
+    try {
+      for (;;) {
+        const chunk: Uint8Array | string | null = stream.read()
+        if (chunk === null) break
+        const wait = this.#taker.take(typeof chunk === 'string' ? this.#strings.whole(chunk) : chunk)
+        if (this.#isOver) return
+        if (wait === false) return this.#finish()
+        if (wait === 'pause') {
+          this.#isWaiting = true
+          return
+        }
+        if (wait) return this.#wait(wait)
+      }
+    } catch (error) {
+      return this.#finish({ error })
+    }
+    if (this.#failure) this.#finish({ error: toStreamError(this.#failure.error, 'upstream_hangup') })
+    else if (this.#ended) this.#finish()
+  }
+
+  resume(): void {
+    if (!this.#isWaiting) return
+    this.#isWaiting = false
+    // A stream that was not read until it had nothing may fall silent.
+    this.#read()
+  }
+
+  stop(): undefined {
+    this.#finish()
+  }
+
+  #wait(wait: Promise<unknown>): void {
+    this.#isWaiting = true
+    wait.then(
+      () => {
+        this.#isWaiting = false
+        this.#read()
+      },
+      (error) => this.#finish({ error }),
+    )
+  }
+
+  readonly #abort = (): void => this.#finish({ error: this.#signal?.reason })
+
+  readonly #end = (): void => {
+    this.#ended = true
+    this.#read()
+  }
+
+  readonly #broke = (error: unknown): void => {
+    this.#failure ??= { error }
+    this.#read()
+  }
+
+  readonly #closed = (): void => {
+    if (!this.#ended) this.#failure ??= { error: new StreamError('upstream_hangup') }
+    this.#read()
+  }
+
+  #finish(failure?: { error: unknown }): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#signal?.removeEventListener('abort', this.#abort)
+    this.#stream.off('readable', this.#read).off('end', this.#end).off('close', this.#closed)
+    // The listener of errors stays: one that comes later, say of our own destroy(), must find it.
+    if (failure) this.#reject(failure.error)
+    else this.#resolve()
+  }
+}

@@ -1,0 +1,52 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+
+const run = promisify(execFile)
+
+const stream = `
+const server = http.createServer((_request, response) => {
+  handleStream(response, async ({ writer }) => writer.write({ data: 'x' }))
+}).listen(0, '127.0.0.1', () => {
+  http.get({ port: server.address().port }, (answer) => answer.resume().on('end', () => server.close()))
+})
+`
+const esm = `import http from 'node:http'; import { handleStream } from './dist/index.js';`
+const cjs = `const http = require('node:http'); const { handleStream } = require('./dist/index.cjs');`
+
+/** What a program says on stderr. */
+async function stderrOf(code: string, type: 'module' | 'commonjs', DEBUG?: string): Promise<string> {
+  const { DEBUG: _own, ...env } = process.env
+  const args = [`--input-type=${type}`, '-e', code]
+  const { stderr } = await run(process.execPath, args, { env: { ...env, ...(DEBUG ? { DEBUG } : {}) } })
+  return stderr
+}
+
+describe.each<[string, 'module' | 'commonjs', string]>([
+  ['ESM', 'module', esm],
+  ['CommonJS', 'commonjs', cjs],
+])('%s: what debug shows', (_name, type, start) => {
+  test('all of a stream, in order, where the environment says so', async () => {
+    const lines = (await stderrOf(start + stream, type, 'unhang:*')).trim().split('\n')
+    expect(lines[0]).toMatch(/unhang:stream .*: start/)
+    expect(lines.at(-1)).toMatch(/unhang:stream .*: completed, 1 events/)
+  })
+
+  test('also where the program says so', async () => {
+    const enable =
+      type === 'module'
+        ? `import debug from 'debug'; debug.enable('unhang:stream');`
+        : `require('debug').enable('unhang:stream');`
+    expect(await stderrOf(enable + start + stream, type)).toMatch(/: completed, 1 events/)
+  })
+
+  test('nothing else', async () => {
+    expect(await stderrOf(start + stream, type)).toBe('')
+    expect(await stderrOf(start + stream, type, 'other:*')).toBe('')
+  })
+})
+
+test('nobody pays for debug who does not use it', async () => {
+  const loaded = `; process.on('exit', () => console.error(Object.keys(require.cache).filter((file) => /debug/.test(file))))`
+  expect(await stderrOf(cjs + stream + loaded, 'commonjs')).toBe('[]\n')
+})

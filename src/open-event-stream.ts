@@ -1,6 +1,7 @@
+import { decodeByteText, toByteText } from './byte-text.js'
+import { eachChunk } from './each-chunk.js'
 import { toStreamError } from './error-causes.js'
 import { StreamError, UpstreamError } from './errors.js'
-import { readChunks } from './read-chunks.js'
 import { sentenceOf } from './reported-error.js'
 import {
   isNodeReadable,
@@ -77,14 +78,14 @@ async function readAnswerError(
 ): Promise<UpstreamError> {
   // The head of an error is all that was waited for: from here on silence is what counts.
   onChunk?.('')
-  const decoder = new TextDecoder()
   let text = ''
+  const take = (chunk: Uint8Array | string) => {
+    onChunk?.(chunk)
+    text += toByteText(chunk)
+    return text.length > longestDetail ? false : undefined
+  }
   try {
-    for await (const chunk of body ? readChunks(body, signal) : []) {
-      onChunk?.(chunk)
-      text += typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true })
-      if (text.length > longestDetail) break
-    }
+    if (body) await eachChunk(body, signal, { take }).taken
   } catch (error) {
     // The status is worth more than the rest of its explanation.
     if (signal?.aborted) throw error
@@ -94,6 +95,6 @@ async function readAnswerError(
     retryAfter,
     retryAfterMs,
     shouldRetry,
-    detail: sentenceOf(text.slice(0, longestDetail)),
+    detail: sentenceOf(decodeByteText(text.slice(0, longestDetail))),
   })
 }

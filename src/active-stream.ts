@@ -1,155 +1,120 @@
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { clientWaitsMs, isClientRetry, withinClientTimeout } from './client-timeout.js'
-import { channels, log } from './diagnostics.js'
+import { channels, describeError, log } from './diagnostics.js'
 import { recognizeDialect, selectDialect, toAnswerEvents } from './dialects.js'
-import { unlessAtOnce } from './drain.js'
+import { atOnce, unlessAtOnce } from './drain.js'
 import { requestPath } from './error-response.js'
 import { StreamError, StreamTimeoutError } from './errors.js'
 import { EventReader } from './event-reader.js'
 import type { EventSourceMessage } from './event-stream-parser.js'
-import { requestIdOf } from './exchange.js'
+import { requestIdOf, serverOf } from './exchange.js'
 import { FollowedEvents } from './followed-events.js'
+import type { LiveStream } from './live-streams.js'
 import { readFailure } from './open-event-stream.js'
-import {
-  type OpenAttempt,
-  type OpenUpstreamContext,
-  openUpstream,
-  type RetryOptions,
-} from './open-upstream.js'
+import { type OpenAttempt, openUpstream, type RetryOptions } from './open-upstream.js'
 import { warnOfOwnTimer } from './own-timers.js'
 import { type EventMap, type RelayResult, relayInto } from './relay-event-stream.js'
 import type { RelaySink } from './relay-sink.js'
 import type { SSEEvent } from './sse-encode.js'
 import { createSSEWriter, type SSEWriter } from './sse-writer.js'
-import { checkWriterOptions } from './sse-writer-options.js'
+import { checkWriterOptions, type SSEWriterObserver } from './sse-writer-options.js'
+import type { HandleStreamOptions, Stream, StreamHandler } from './stream.js'
 import type { EventRole } from './stream-dialect.js'
-import type { StreamOptions } from './stream-options.js'
 import { TimeoutCoordinator } from './timeout-coordinator.js'
 import { resolveTimeouts } from './timeout-options.js'
 import { selectTimeoutProfile } from './timeout-profiles.js'
 import type { UpstreamSource } from './upstream-source.js'
 import { Upstreams } from './upstreams.js'
 
-/** What a handler fills. Its functions can be taken out of it: `({ relay, signal }) => …`. */
-export interface Stream {
-  /** Writes events of your own. */
-  readonly writer: SSEWriter
-  /** Hand it to every call of the upstream: it aborts when the client leaves or a deadline passes. */
-  readonly signal: AbortSignal
-  /** The stream's clock. */
-  readonly timeouts: TimeoutCoordinator
-  /** Stands in the record, the logs, and the `x-request-id` of the response. */
-  readonly requestId: string
-  /**
-   * Calls an upstream, and calls it again where that does no harm. See `RetryOptions`. Each call gets a signal of
-   * its own: one that takes too long to connect is given up alone.
-   */
-  openUpstream<T extends UpstreamSource>(open: OpenAttempt<T>, retry?: RetryOptions): Promise<T>
-  /** The events of an upstream, or of the call that will return it, to loop over. */
-  read(source: UpstreamSource | PromiseLike<UpstreamSource>): AsyncGenerator<EventSourceMessage, void>
-  /**
-   * Sends the events of an upstream, or of the call that will return it, on to the client: each as `map` makes
-   * it, or, without one, byte for byte.
-   */
-  relay(source: UpstreamSource | PromiseLike<UpstreamSource>, map?: EventMap): Promise<RelayResult>
-}
-
-export interface ActiveStreamOptions extends StreamOptions {
-  /** A signal of the caller's; when it aborts, the client is told and the stream ends as `aborted`. */
-  signal?: AbortSignal | undefined
-  /** The model that was asked for: picks the timeouts, and goes into the record. */
-  model?: string | undefined
-  /** Default: the request's `x-request-id` if it is a plain one, else a new one. */
-  requestId?: string | undefined
-}
-
 /** One stream with everything it owns: its clock, its writer, its dialect's view of it, and its upstreams. */
-export class ActiveStream implements Stream, RelaySink {
+export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveStream {
   readonly requestId: string
   readonly timeouts: TimeoutCoordinator
   readonly writer: SSEWriter
   readonly followed: FollowedEvents
   readonly upstreams: Upstreams
-  /** Resolves when the terminal event has been written. */
-  readonly terminal: Promise<void>
-  /** What the client says of its patience, and when it gets its head. */
-  readonly #client: Pick<OpenUpstreamContext, 'isClientRetry' | 'clientWaitsMs' | 'commitAfterMs'>
+  readonly server: object | undefined
+  /** Set once it runs. */
+  ended: Promise<unknown> = atOnce
+  readonly #request: IncomingMessage | undefined
+  readonly #options: HandleStreamOptions
   readonly #relays: Promise<RelayResult>[] = []
-  readonly #relay: ActiveStreamOptions['relay']
   /** Events that came from upstreams. */
   #received = 0
   #adopted = false
   #closing = false
-  #resolveTerminal: () => void = () => {}
+  #filled: (() => void) | undefined
+  #stopped: ((reason: StreamError) => void) | undefined
 
-  constructor(response: ServerResponse, options: ActiveStreamOptions) {
+  constructor(response: ServerResponse, options: HandleStreamOptions) {
     const { model, advancedModels } = options
-    this.#relay = options.relay
+    this.#options = options
+    this.#request = response.req as IncomingMessage | undefined
+    this.server = serverOf(response)
     this.requestId = options.requestId ?? requestIdOf(response)
     const dialect = selectDialect(options.dialect, requestPath(response))
     this.followed = new FollowedEvents(dialect, options.dialect ? undefined : recognizeDialect)
-    this.terminal = new Promise((resolve) => {
-      this.#resolveTerminal = resolve
-    })
-    this.upstreams = new Upstreams(options.cleanup, (report) => {
-      channels.cleanup.publish({ requestId: this.requestId, report })
-    })
-    const { headers: requestHeaders = {} } = (response.req ?? {}) as { headers?: IncomingHttpHeaders }
-    this.#client = {
-      isClientRetry: isClientRetry(requestHeaders),
-      clientWaitsMs: clientWaitsMs(requestHeaders),
-      commitAfterMs: checkWriterOptions(options.writer ?? {}).commitAfterMs,
-    }
+    this.upstreams = new Upstreams(options.cleanup, this.requestId)
     const profile = selectTimeoutProfile({ streaming: true, model }, advancedModels ? { advancedModels } : {})
-    const inForce = withinClientTimeout(resolveTimeouts(options.timeouts, profile), requestHeaders)
-    const timeouts = new TimeoutCoordinator(undefined, {
-      defaults: inForce,
+    this.timeouts = new TimeoutCoordinator(undefined, {
+      defaults: withinClientTimeout(resolveTimeouts(options.timeouts, profile), this.#requestHeaders),
       signal: options.signal,
-      headWithinMs: this.#client.clientWaitsMs,
+      headWithinMs: clientWaitsMs(this.#requestHeaders),
     })
-    timeouts.onSettled(this.#settled)
-    this.timeouts = timeouts
+    this.timeouts.onSettled((reason) => this.#settled(reason))
     const { headers } = options.writer ?? {}
     this.writer = createSSEWriter(response, {
       ...options.writer,
       headers: headers === false ? false : { ...dialect.headers, ...headers },
-      signal: timeouts.signal,
-      observer: {
-        emptyDelta: () => this.followed.emptyDelta(),
-        onHead: () => channels.head.publish({ requestId: this.requestId }),
-        onEvent: (event) => this.#written(event),
-        onDrainStart: () => timeouts.drainStarted(() => this.writer.taken),
-        onDrainEnd: () => timeouts.drainEnded(),
-        onDisconnect: (reason) => void timeouts.settle(reason),
-      },
+      signal: this.timeouts.signal,
+      observer: this,
     })
+  }
+
+  get #requestHeaders(): IncomingHttpHeaders {
+    return this.#request?.headers ?? {}
   }
 
   get signal(): AbortSignal {
     return this.timeouts.signal
   }
 
-  readonly openUpstream = <T extends UpstreamSource>(
-    open: OpenAttempt<T>,
-    retry?: RetryOptions,
-  ): Promise<T> => {
-    const { timeouts, writer } = this
-    const context = {
-      timeouts,
-      ...this.#client,
-      committed: () => writer.committed || writer.events > 0,
-    }
-    return openUpstream(open, context, retry)
+  stop(reason: StreamError): void {
+    this.timeouts.settle(reason)
   }
 
-  readonly read = (
-    source: UpstreamSource | PromiseLike<UpstreamSource>,
-  ): AsyncGenerator<EventSourceMessage, void> => {
-    const onEvent = () => {
-      this.#received++
-    }
-    const options = { ...this.#relay, signal: this.signal, onChunk: this.#touch, onEvent }
-    return new EventReader(() => this.#adopt(source), options)
+  // Bound when they are taken out: few handlers use all three.
+
+  get openUpstream(): Stream['openUpstream'] {
+    return (open, retry) => this.#openUpstream(open, retry)
+  }
+
+  get read(): Stream['read'] {
+    return (source) => this.#read(source)
+  }
+
+  get relay(): Stream['relay'] {
+    return (source, map) => this.#relay(source, map)
+  }
+
+  /**
+   * Lets the handler fill the stream.
+   *
+   * @returns when it has, with all its relays, or when it has written the terminal event
+   * @throws what it failed with, or why the stream must stop
+   */
+  fill(handler: StreamHandler): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      this.#filled = resolve
+      this.#stopped = reject
+      new Promise((done) => done(handler(this)))
+        .then(() => Promise.all(this.#relays))
+        .then(this.#filled as () => void, (error) => {
+          if (this.timeouts.settled)
+            log.stream('%s: the handler failed after the end: %s', this.requestId, describeError(error))
+          reject(error)
+        })
+    })
   }
 
   /** Ends the response with what the dialect says, which needs no looking at. */
@@ -158,8 +123,37 @@ export class ActiveStream implements Stream, RelaySink {
     this.writer.close(...events)
   }
 
+  #openUpstream<T extends UpstreamSource>(open: OpenAttempt<T>, retry?: RetryOptions): Promise<T> {
+    const { timeouts } = this
+    const context = {
+      timeouts,
+      isClientRetry: isClientRetry(this.#requestHeaders),
+      clientWaitsMs: clientWaitsMs(this.#requestHeaders),
+      commitAfterMs: checkWriterOptions(this.#options.writer ?? {}).commitAfterMs,
+      committed: () => this.committed,
+    }
+    return openUpstream(open, context, retry)
+  }
+
+  #read(source: UpstreamSource | PromiseLike<UpstreamSource>): AsyncGenerator<EventSourceMessage, void> {
+    const onEvent = () => {
+      this.#received++
+    }
+    const { relay } = this.#options
+    const options = { ...relay, signal: this.signal, onChunk: () => this.touch(), onEvent }
+    return new EventReader(() => this.open(source), options)
+  }
+
+  #relay(source: UpstreamSource | PromiseLike<UpstreamSource>, map?: EventMap): Promise<RelayResult> {
+    const relay = relayInto(this, source, { ...this.#options.relay, map })
+    // A handler may forget to wait for it: the stream must not end before it, and nothing may go unhandled.
+    this.#relays.push(relay)
+    relay.catch(ignore)
+    return relay
+  }
+
   /** A call that is still on its way may be aborted before anybody looks at it: `run` does. */
-  async #adopt(source: UpstreamSource | PromiseLike<UpstreamSource>): Promise<UpstreamSource> {
+  async open(source: UpstreamSource | PromiseLike<UpstreamSource>): Promise<UpstreamSource> {
     const upstream = await this.timeouts.run(Promise.resolve(source)).catch((error) => this.#failed(error))
     this.#adopted = true
     this.upstreams.adopt(upstream)
@@ -172,35 +166,12 @@ export class ActiveStream implements Stream, RelaySink {
     const { response } = Object(error) as { response?: unknown }
     if (typeof response !== 'object' || response === null) throw error
     this.upstreams.adopt(response)
-    throw await readFailure(error, { signal: this.signal, onChunk: this.#touch })
+    throw await readFailure(error, { signal: this.signal, onChunk: () => this.touch() })
   }
 
-  readonly relay = (
-    source: UpstreamSource | PromiseLike<UpstreamSource>,
-    map?: EventMap,
-  ): Promise<RelayResult> => {
-    const relay = this.#runRelay(source, map)
-    // A handler may forget to wait for it: the stream must not end before it, and nothing may go unhandled.
-    this.#relays.push(relay)
-    relay.catch(() => {})
-    return relay
-  }
-
-  /** @throws what a relay failed with */
-  async relaysDone(): Promise<void> {
-    await Promise.all(this.#relays)
-  }
-
-  async #runRelay(
-    source: UpstreamSource | PromiseLike<UpstreamSource>,
-    map: EventMap | undefined,
-  ): Promise<RelayResult> {
-    const upstream = await this.#adopt(source)
-    const received = await relayInto(this, upstream, { ...this.#relay, map })
+  relayed(received: number): void {
     this.#received += received
-    const { sawTerminal } = this.followed
-    if (!sawTerminal && this.#relay?.onTruncated !== 'accept') this.followed.requireComplete(received)
-    return { received, sawTerminal }
+    if (this.#options.relay?.onTruncated !== 'accept') this.followed.requireComplete(received)
   }
 
   /**
@@ -213,7 +184,7 @@ export class ActiveStream implements Stream, RelaySink {
     if (!hasUpstream && this.writer.events === 0 && !this.writer.committed) {
       throw new StreamError('internal', { code: 'no_answer', message: 'The server had no answer.' })
     }
-    if (this.#relay?.onTruncated !== 'accept') {
+    if (this.#options.relay?.onTruncated !== 'accept') {
       this.followed.requireComplete(hasUpstream ? this.#received : 1)
     }
   }
@@ -222,7 +193,7 @@ export class ActiveStream implements Stream, RelaySink {
     return this.writer.committed || this.writer.events > 0
   }
 
-  get ended(): boolean {
+  get sawTerminal(): boolean {
     return this.followed.sawTerminal
   }
 
@@ -267,7 +238,7 @@ export class ActiveStream implements Stream, RelaySink {
 
   forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
     const ready = this.writer.forward(events, count)
-    if (this.followed.sawTerminal) this.#resolveTerminal()
+    if (this.followed.sawTerminal) this.#filled?.()
     return unlessAtOnce(ready)
   }
 
@@ -275,22 +246,43 @@ export class ActiveStream implements Stream, RelaySink {
     return unlessAtOnce(this.writer.write(event))
   }
 
-  readonly #touch = (): void => this.timeouts.touch()
+  // What the writer tells.
 
   /** Looks at an event that the handler writes. */
-  #written(event: SSEEvent): boolean {
+  onEvent(event: SSEEvent): boolean {
     if (this.#closing) return true
     if (this.followed.sawTerminal) return false
     this.timeouts.wrote()
     const role = this.followed.observe(event)
     if (this.followed.reported) throw this.followed.reported
     if (role === 'content') this.timeouts.content()
-    if (role === 'terminal') this.#resolveTerminal()
+    if (role === 'terminal') this.#filled?.()
     return true
   }
 
-  readonly #settled = (reason: StreamError | undefined): void => {
+  onHead(): void {
+    channels.head.publish({ requestId: this.requestId })
+  }
+
+  onDrainStart(): void {
+    this.timeouts.drainStarted(() => this.writer.taken)
+  }
+
+  onDrainEnd(): void {
+    this.timeouts.drainEnded()
+  }
+
+  onDisconnect(reason: StreamError): void {
+    this.timeouts.settle(reason)
+  }
+
+  emptyDelta(): SSEEvent | undefined {
+    return this.followed.emptyDelta()
+  }
+
+  #settled(reason: StreamError | undefined): void {
     if (!reason) return
+    this.#stopped?.(reason)
     this.upstreams.release(reason)
     if (reason instanceof StreamTimeoutError) {
       const { phase, timeoutMs } = reason
@@ -299,3 +291,5 @@ export class ActiveStream implements Stream, RelaySink {
     }
   }
 }
+
+function ignore(): void {}

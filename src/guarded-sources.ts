@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http'
-import { channels } from './diagnostics.js'
 import type { StreamError } from './errors.js'
 import { adoptFeeders, type OnBroken, PipedSource, type Source } from './piped-source.js'
 import type { StreamOptions } from './stream-options.js'
@@ -69,9 +68,7 @@ export class GuardedSources {
 
   #adopt(source: Source): void {
     if (!this.#upstreams) {
-      this.#upstreams = new Upstreams(this.#cleanup, (report) => {
-        channels.cleanup.publish({ requestId: this.#requestId(), report })
-      })
+      this.#upstreams = new Upstreams(this.#cleanup, this.#requestId())
       if (this.#released) this.#upstreams.release(this.#released.reason)
     }
     this.#upstreams.adopt(source)

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import { ActiveStream, type ActiveStreamOptions, type Stream } from './active-stream.js'
+import { ActiveStream } from './active-stream.js'
 import { channels, describeError, log, type StreamEnd } from './diagnostics.js'
+import { atOnce } from './drain.js'
 import { finishResponse } from './end-response.js'
 import { toStreamError } from './error-causes.js'
 import { clientMessage, respondWithError } from './error-response.js'
@@ -13,17 +14,12 @@ import {
   isPlainId,
   liftSocketTimeout,
   type StreamResponse,
-  serverOf,
 } from './exchange.js'
 import { guards } from './guard-registry.js'
-import { addLiveStream, isDraining, type LiveStream, removeLiveStream } from './live-streams.js'
+import { addLiveStream, isDraining, removeLiveStream } from './live-streams.js'
+import type { HandleStreamOptions, StreamHandler } from './stream.js'
 import { checkStreamOptions } from './stream-options.js'
 import { recordEnd } from './stream-record.js'
-
-/** Fills one stream; the stream is complete when it returns, or at the terminal event. */
-export type StreamHandler = (stream: Stream) => unknown
-
-export type HandleStreamOptions = ActiveStreamOptions
 
 /**
  * Runs one stream from its first deadline to its released socket. Whatever happens to the upstream, the
@@ -47,19 +43,10 @@ export async function handleStream(
   // A guard around the same response has nothing left to do.
   guards().get(response)?.stepAside()
   const stream = new ActiveStream(asServerResponse(response), options)
-  // A turn later, so that the stream is among the live ones before its handler runs.
-  const story = Promise.resolve().then(() => runStream(stream, asServerResponse(response), handler, options))
-  const live: LiveStream = {
-    server: serverOf(asServerResponse(response)),
-    stop: (reason) => void stream.timeouts.settle(reason),
-    ended: story,
-  }
-  addLiveStream(live, asServerResponse(response))
-  try {
-    return await story
-  } finally {
-    removeLiveStream(live)
-  }
+  addLiveStream(stream, asServerResponse(response))
+  const end = runStream(stream, asServerResponse(response), handler, options)
+  stream.ended = end
+  return end
 }
 
 async function runStream(
@@ -68,6 +55,8 @@ async function runStream(
   handler: StreamHandler,
   options: HandleStreamOptions,
 ): Promise<StreamEnd> {
+  // The handler runs when its stream is among the live ones.
+  await atOnce
   const { timeouts, upstreams, writer, requestId } = stream
   channels.start.publish({ requestId, model: options.model })
   log.stream('%s: start, model %s', requestId, options.model)
@@ -77,7 +66,7 @@ async function runStream(
     if (isDraining(response)) throw new StreamError('shutdown')
     if (timeouts.reason) throw timeouts.reason
     if (isGone(response)) throw new StreamError('client_gone')
-    await timeouts.run(Promise.race([fill(stream, handler), stream.terminal]))
+    await stream.fill(handler)
     await complete(stream, response)
     timeouts.settle()
   } catch (error) {
@@ -95,6 +84,7 @@ async function runStream(
     onEnd,
   )
   await upstreams.released
+  removeLiveStream(stream)
   return end
 }
 
@@ -102,17 +92,6 @@ function prepare(response: ServerResponse, requestId: string): void {
   liftSocketTimeout(response)
   if (!response.headersSent && !response.hasHeader('x-request-id')) {
     response.setHeader('x-request-id', requestId)
-  }
-}
-
-async function fill(stream: ActiveStream, handler: StreamHandler): Promise<void> {
-  try {
-    await handler(stream)
-    await stream.relaysDone()
-  } catch (error) {
-    if (stream.timeouts.settled)
-      log.stream('%s: the handler failed after the end: %s', stream.requestId, describeError(error))
-    throw error
   }
 }
 

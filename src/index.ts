@@ -1,4 +1,3 @@
-export type { Stream } from './active-stream.js'
 export { watchConnect } from './connect-phase.js'
 export {
   detectStreamingRequest,
@@ -24,7 +23,7 @@ export { readEventStream } from './event-stream.js'
 export type { EventSourceMessage } from './event-stream-parser.js'
 export type { StreamResponse } from './exchange.js'
 export { type GuardedStream, getStream } from './guard-response.js'
-export { type HandleStreamOptions, handleStream, type StreamHandler } from './handle-stream.js'
+export { handleStream } from './handle-stream.js'
 export { type ReadEventStreamOptions, readUpstreamError } from './open-event-stream.js'
 export type { OpenAttempt, RetryOptions } from './open-upstream.js'
 export { type ReadAnswerOptions, readAnswer } from './read-answer.js'
@@ -40,6 +39,7 @@ export { handleSocketHangUp, isSocketHangUp } from './socket-hang-up.js'
 export type { SSEEvent } from './sse-encode.js'
 export { createSSEWriter, type SSEWriter } from './sse-writer.js'
 export type { SSEWriterObserver, SSEWriterOptions } from './sse-writer-options.js'
+export type { HandleStreamOptions, Stream, StreamHandler } from './stream.js'
 export type {
   AnswerForm,
   CollectedAnswer,

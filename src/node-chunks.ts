@@ -34,8 +34,8 @@ export class NodeChunks implements ChunkReading {
     const { req: request } = stream as { req?: Partial<Readable> }
     if (typeof request?.on === 'function') request.on('error', this.#broke)
     stream.on('readable', this.#read).on('end', this.#end).on('error', this.#broke).on('close', this.#closed)
-    signal?.addEventListener('abort', this.#abort)
-    if (signal?.aborted) this.#abort()
+    signal?.addEventListener('abort', this)
+    if (signal?.aborted) this.handleEvent()
     else if (stream.errored) this.#broke(stream.errored)
     else if (stream.destroyed) this.#closed()
     else this.#read()
@@ -86,7 +86,10 @@ export class NodeChunks implements ChunkReading {
     )
   }
 
-  readonly #abort = (): void => this.#finish({ error: this.#signal?.reason })
+  /** The signal has aborted. */
+  handleEvent(): void {
+    this.#finish({ error: this.#signal?.reason })
+  }
 
   readonly #end = (): void => {
     this.#ended = true
@@ -106,7 +109,7 @@ export class NodeChunks implements ChunkReading {
   #finish(failure?: { error: unknown }): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#signal?.removeEventListener('abort', this.#abort)
+    this.#signal?.removeEventListener('abort', this)
     this.#stream.off('readable', this.#read).off('end', this.#end).off('close', this.#closed)
     // The listener of errors stays: one that comes later, say of our own destroy(), must find it.
     if (failure) this.#reject(failure.error)

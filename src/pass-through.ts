@@ -3,46 +3,18 @@ import { EventSplitter, endOfEvent } from './event-splitter.js'
 import { defaultMaxEventBytes, EventStreamParser } from './event-stream-parser.js'
 import { FollowedText } from './followed-text.js'
 import { notEvents } from './open-event-stream.js'
-import type { RelayOptions } from './relay-event-stream.js'
 import type { RelaySink } from './relay-sink.js'
-import { EventStreamTaker } from './take-event-stream.js'
-import type { UpstreamSource } from './upstream-source.js'
+import { RelayTaker } from './relay-taker.js'
+
+const mostHeldBytes = 16 * 1024
 
 /**
  * Passes an event stream on, byte for byte, and looks at it beside the copy. Only whole events are passed on:
  * one that never ends is left out, so that an error event can follow.
- *
- * @returns how many events came
- * @throws what the upstream reported, once it has been passed on; if it is the first event, instead of that
  */
-export async function passThrough(
-  sink: RelaySink,
-  source: UpstreamSource,
-  options: RelayOptions,
-): Promise<number> {
-  const passing = new PassingBytes(sink, options.maxEventBytes)
-  const instead = await passing.takeAll(source, sink.signal)
-  if (passing.ended) return passing.received
-  if (instead) return writeAnswer(sink, instead.json)
-  await passing.end()
-  return passing.received
-}
-
-/** The client asked for a stream: it gets one. */
-async function writeAnswer(sink: RelaySink, answer: object): Promise<number> {
-  const events = sink.toEvents(answer)
-  if (!events) throw notEvents('JSON')
-  for (const event of events) await sink.write(event)
-  return events.length
-}
-
-const mostHeldBytes = 16 * 1024
-
-class PassingBytes extends EventStreamTaker {
-  received = 0
+export class PassingBytes extends RelayTaker {
   /** Nothing may follow: the terminal event has been passed on. */
   ended = false
-  readonly #sink: RelaySink
   readonly #splitter = new EventSplitter()
   readonly #parser: EventStreamParser
   readonly #followed: FollowedText
@@ -54,11 +26,10 @@ class PassingBytes extends EventStreamTaker {
   #isOver = false
 
   constructor(sink: RelaySink, maxEventBytes = defaultMaxEventBytes) {
-    super(maxEventBytes)
-    this.#sink = sink
+    super(sink, maxEventBytes)
     this.#parser = new EventStreamParser((event) => {
       if (this.#isOver) return
-      this.ended = this.#isOver = sink.ended
+      this.ended = this.#isOver = sink.sawTerminal
       if (this.ended) return
       this.#events++
       const role = sink.observe(event)
@@ -68,10 +39,6 @@ class PassingBytes extends EventStreamTaker {
     this.#followed = new FollowedText(this.#parser, sink, maxEventBytes)
   }
 
-  touch(chunk: Uint8Array | string): void {
-    this.#sink.touch(chunk)
-  }
-
   push(chunk: Uint8Array | string): Promise<void> | undefined | false {
     const whole = this.#splitter.push(chunk)
     const ready = whole.length > 0 ? this.#follow(whole) : undefined
@@ -79,8 +46,23 @@ class PassingBytes extends EventStreamTaker {
     return this.ended ? false : ready
   }
 
-  /** The upstream has ended: an event that lacks nothing but its blank line is one all the same. */
-  end(): Promise<void> | undefined {
+  /** Throws what the upstream reported, once it has been passed on; if it is the first event, instead of that. */
+  finish(): Promise<void> | undefined {
+    if (this.ended) return undefined
+    const instead = this.takeInstead()
+    return instead ? this.#answer(instead.json) : this.#end()
+  }
+
+  /** The client asked for a stream: it gets one. */
+  async #answer(answer: object): Promise<void> {
+    const events = this.sink.toEvents(answer)
+    if (!events) throw notEvents('JSON')
+    for (const event of events) await this.sink.write(event)
+    this.received = events.length
+  }
+
+  /** An event that lacks nothing but its blank line is one all the same. */
+  #end(): Promise<void> | undefined {
     const { rest } = this.#splitter
     this.#events = 0
     this.#parser.feed(rest)
@@ -90,7 +72,7 @@ class PassingBytes extends EventStreamTaker {
 
   #follow(whole: Buffer): Promise<void> | undefined {
     this.#events = 0
-    if (this.#sink.ended) {
+    if (this.sink.sawTerminal) {
       this.ended = this.#isOver = true
       return undefined
     }
@@ -98,18 +80,18 @@ class PassingBytes extends EventStreamTaker {
     const repeated = this.#followed.feed(text)
     if (repeated > 0) {
       this.#events += repeated
-      this.#sink.repeated()
+      this.sink.repeated()
       // The common case, in which nothing can be wrong.
       if (this.#events === repeated && this.#followed.sawAll) {
         this.received += repeated
-        return this.#sink.forward(whole, repeated)
+        return this.sink.forward(whole, repeated)
       }
     }
     return this.#pass(whole)
   }
 
   #pass(whole: Buffer): Promise<void> | undefined {
-    const { committed, reported } = this.#sink
+    const { committed, reported } = this.sink
     this.received += this.#events
     if (reported && !committed && this.received === 1) throw reported
     const tooLong = this.#parser.failure
@@ -120,9 +102,9 @@ class PassingBytes extends EventStreamTaker {
       if (tooLong) throw tooLong
       return undefined
     }
-    const ready = bytes.length > 0 ? this.#sink.forward(this.#unheld(bytes), this.#events) : undefined
+    const ready = bytes.length > 0 ? this.sink.forward(this.#unheld(bytes), this.#events) : undefined
     if (reported) {
-      this.#sink.reportedToClient()
+      this.sink.reportedToClient()
       throw reported
     }
     if (tooLong) throw tooLong

@@ -1,18 +1,18 @@
 import { unlessAtOnce } from './drain.js'
+import { eachChunk } from './each-chunk.js'
 import { StreamError } from './errors.js'
-import type { EventSourceMessage } from './event-stream-parser.js'
 import { FollowedEvents } from './followed-events.js'
 import type { ReadEventStreamOptions } from './open-event-stream.js'
-import { passThrough } from './pass-through.js'
+import { openEventStream } from './open-event-stream.js'
+import { PassingBytes } from './pass-through.js'
 import type { RelaySink } from './relay-sink.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { SSEWriter } from './sse-writer.js'
 import type { EventRole, StreamDialect } from './stream-dialect.js'
-import { translate } from './translate.js'
+import { type EventMap, TranslatedEvents } from './translate.js'
 import type { UpstreamSource } from './upstream-source.js'
 
-/** Turns one event of the upstream into what the client gets: one event, several, or none. */
-export type EventMap = (event: EventSourceMessage) => SSEEvent | readonly SSEEvent[] | null | undefined
+export type { EventMap }
 
 export interface RelayOptions extends Omit<ReadEventStreamOptions, 'signal'> {
   /** Default: none; the upstream's bytes are passed on as they are. */
@@ -46,19 +46,24 @@ export async function relayEventStream(
   writer: SSEWriter,
   options: RelayOptions = {},
 ): Promise<RelayResult> {
-  const sink = new WriterSink(writer, options)
-  const received = await relayInto(sink, source, options)
-  if (options.onTruncated !== 'accept') {
-    if (sink.followed) sink.followed.requireComplete(received)
-    else if (received === 0) throw new StreamError('upstream_truncated')
-  }
-  return { received, sawTerminal: sink.ended }
+  return relayInto(new WriterSink(writer, options), source, options)
 }
 
-/** @returns how many events came */
-export function relayInto(sink: RelaySink, source: UpstreamSource, options: RelayOptions): Promise<number> {
-  const { map, ...rest } = options
-  return map ? translate(sink, source, map, rest) : passThrough(sink, source, rest)
+/** As `relayEventStream`, to wherever the sink leads. One promise for all of it: a stream waits here for minutes. */
+export async function relayInto(
+  sink: RelaySink,
+  source: UpstreamSource | PromiseLike<UpstreamSource>,
+  { map, maxEventBytes }: RelayOptions,
+): Promise<RelayResult> {
+  const { signal } = sink
+  const upstream = await sink.open(source)
+  const taker = map ? new TranslatedEvents(sink, map, maxEventBytes) : new PassingBytes(sink, maxEventBytes)
+  const body = await openEventStream(upstream, { signal, onChunk: (chunk) => taker.touch(chunk) })
+  await eachChunk(body, signal, taker).taken
+  await taker.finish()
+  const { received } = taker
+  sink.relayed(received)
+  return { received, sawTerminal: sink.sawTerminal }
 }
 
 /** The way to a client whose stream belongs to somebody else. */
@@ -81,7 +86,7 @@ class WriterSink implements RelaySink {
     return this.#writer.committed
   }
 
-  get ended(): boolean {
+  get sawTerminal(): boolean {
     return this.followed?.sawTerminal ?? false
   }
 
@@ -95,6 +100,16 @@ class WriterSink implements RelaySink {
 
   get isContent(): boolean {
     return this.followed?.isContent ?? false
+  }
+
+  open(source: UpstreamSource | PromiseLike<UpstreamSource>): UpstreamSource | PromiseLike<UpstreamSource> {
+    return source
+  }
+
+  relayed(received: number): void {
+    if (this.#options.onTruncated === 'accept') return
+    if (this.followed) this.followed.requireComplete(received)
+    else if (received === 0) throw new StreamError('upstream_truncated')
   }
 
   touch(chunk: Uint8Array | string): void {

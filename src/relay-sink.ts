@@ -1,9 +1,12 @@
 import type { LastEvent } from './followed-text.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { EventRole } from './stream-dialect.js'
+import type { UpstreamSource } from './upstream-source.js'
 
 /** Where relayed events go. */
 export interface RelaySink extends LastEvent {
+  /** The upstream, once it has answered: from then on it belongs to the stream. */
+  open(source: UpstreamSource | PromiseLike<UpstreamSource>): UpstreamSource | PromiseLike<UpstreamSource>
   /** Something has come of the upstream. */
   touch(chunk: Uint8Array | string): void
   /** Looks at an event before it is passed on. */
@@ -19,10 +22,17 @@ export interface RelaySink extends LastEvent {
   /** A complete answer that came as JSON, as the events that say the same; `undefined` if nobody knows how. */
   toEvents(answer: object): readonly SSEEvent[] | undefined
   write(event: SSEEvent): Promise<void> | undefined
+  /**
+   * Nothing more will come of the upstream.
+   *
+   * @param received how many events came
+   * @throws StreamError `upstream_truncated` when the client would miss the end
+   */
+  relayed(received: number): void
   /** Whether the client has had a byte: from then on an error has no status of its own. */
   readonly committed: boolean
   /** Nothing may follow: the terminal event has been written, by whomever. */
-  readonly ended: boolean
+  readonly sawTerminal: boolean
   /** What the upstream said of its own failure. */
   readonly reported: Error | undefined
   readonly signal: AbortSignal

@@ -82,7 +82,7 @@ class ResponseWriter implements SSEWriter {
   readonly #beats: boolean
   #controller: AbortController | undefined
   /** Made when it is asked for: most writers stop because all is done. */
-  #stopReason: () => unknown = () => undefined
+  #stopReason: () => unknown = ignore
   #stopped = false
   #closed = false
   #pending = ''
@@ -107,9 +107,9 @@ class ResponseWriter implements SSEWriter {
     watchPipelined(this.#response, this.#responseClosed)
     // A late error of a response that is gone must not end the process.
     response.on('error', ignore)
-    options.signal?.addEventListener('abort', this.#signalAborted)
+    options.signal?.addEventListener('abort', this)
     if (isGone(this.#response)) this.#responseClosed()
-    else if (options.signal?.aborted) this.#signalAborted()
+    else if (options.signal?.aborted) this.handleEvent()
     else this.#heartbeat.start()
   }
 
@@ -220,14 +220,14 @@ class ResponseWriter implements SSEWriter {
     if (this.#pending.length >= flushAtLength) return this.#flush()
     if (!this.#flushScheduled) {
       this.#flushScheduled = true
-      process.nextTick(this.#flushLater)
+      process.nextTick(ResponseWriter.#flushLater, this)
     }
     return atOnce
   }
 
-  readonly #flushLater = (): void => {
-    this.#flushScheduled = false
-    this.#flush()
+  static #flushLater(writer: ResponseWriter): void {
+    writer.#flushScheduled = false
+    writer.#flush()
   }
 
   /** @returns what a write has to wait for */
@@ -369,7 +369,8 @@ class ResponseWriter implements SSEWriter {
     this.#observer.onDisconnect?.(reason)
   }
 
-  readonly #signalAborted = (): void => {
+  /** `options.signal` has aborted. */
+  handleEvent(): void {
     this.#stop(() => this.#options.signal?.reason)
   }
 
@@ -378,7 +379,7 @@ class ResponseWriter implements SSEWriter {
     this.#stopped = true
     this.#stopReason = once(reason)
     this.#heartbeat.stop()
-    this.#options.signal?.removeEventListener('abort', this.#signalAborted)
+    this.#options.signal?.removeEventListener('abort', this)
     const draining = this.#draining
     this.#draining = undefined
     draining?.reject(this.#stopReason())

@@ -3,8 +3,8 @@ import {
   type StreamingHints,
   type StreamingRequestLike,
 } from './detect-streaming-request.js'
-import type { HandleStreamOptions } from './handle-stream.js'
 import { modelOf } from './requested-stream.js'
+import type { HandleStreamOptions } from './stream.js'
 import { checkStreamOptions, type StreamOptions } from './stream-options.js'
 import type { StreamTimeouts } from './timeout-options.js'
 

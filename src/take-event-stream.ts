@@ -35,16 +35,12 @@ export abstract class EventStreamTaker implements ChunkTaker {
   }
 
   /**
-   * @returns the document, if it was JSON that came
+   * Call when all has come.
+   *
+   * @returns the document, if it was JSON
    * @throws UpstreamError | StreamError as `readEventStream`
    */
-  async takeAll(
-    source: UpstreamSource,
-    signal: AbortSignal | undefined,
-  ): Promise<InsteadOfEvents | undefined> {
-    const onChunk = (chunk: Uint8Array | string) => this.touch(chunk)
-    const body = await openEventStream(source, { signal, onChunk })
-    await eachChunk(body, signal, this).taken
+  takeInstead(): InsteadOfEvents | undefined {
     const json = this.#instead?.parse()
     return json && { json, text: (this.#instead as JsonInstead).text }
   }
@@ -61,11 +57,18 @@ class TakenByFunction extends EventStreamTaker {
   }
 }
 
-/** Hands the chunks of an upstream's event stream to `take`. See `EventStreamTaker`. */
-export function takeEventStream(
+/**
+ * Hands the chunks of an upstream's event stream to `take`.
+ *
+ * @returns the document, if it was JSON that came
+ * @throws UpstreamError | StreamError as `readEventStream`
+ */
+export async function takeEventStream(
   source: UpstreamSource,
   options: ReadEventStreamOptions,
   take: TakenByFunction['push'],
 ): Promise<InsteadOfEvents | undefined> {
-  return new TakenByFunction(options, take).takeAll(source, options.signal)
+  const taker = new TakenByFunction(options, take)
+  await eachChunk(await openEventStream(source, options), options.signal, taker).taken
+  return taker.takeInstead()
 }

@@ -39,7 +39,7 @@ export class TimeoutCoordinator implements Disposable {
   readonly #clock: Clock
   readonly #startedAt: number
   readonly #deadlines: Deadlines
-  readonly #external: AbortSignal | undefined
+  #unfollow: (() => void) | undefined
   #controller: AbortController | undefined
   #timer: Timer | undefined
   #timerAt = never
@@ -48,7 +48,7 @@ export class TimeoutCoordinator implements Disposable {
   #reason: StreamError | undefined
   #onConnectTimeout: ((reason: StreamTimeoutError) => void) | undefined
   #onSettled: ((reason: StreamError | undefined) => void) | undefined
-  readonly #suppressed: StreamError[] = []
+  #suppressed: StreamError[] | undefined
 
   constructor(timeouts?: StreamTimeouts | false, options: TimeoutCoordinatorOptions = {}) {
     this.#timeouts = resolveTimeouts(timeouts, options.defaults ?? timeoutProfiles.streaming)
@@ -56,9 +56,7 @@ export class TimeoutCoordinator implements Disposable {
     this.#clock = options.clock ?? systemClock
     this.#startedAt = this.#clock.now()
     this.#deadlines = new Deadlines(this.#timeouts, this.#startedAt, options.headWithinMs)
-    this.#external = options.signal
-    if (this.#external?.aborted) this.#abortedByCaller()
-    else this.#external?.addEventListener('abort', this.#abortedByCaller)
+    if (options.signal) this.#follow(options.signal)
     this.#plan()
   }
 
@@ -87,7 +85,7 @@ export class TimeoutCoordinator implements Disposable {
 
   /** What went wrong after the outcome was fixed; at most eight. */
   get suppressed(): readonly StreamError[] {
-    return this.#suppressed
+    return this.#suppressed ?? []
   }
 
   /** What the stream is waiting for now. */
@@ -209,8 +207,7 @@ export class TimeoutCoordinator implements Disposable {
    */
   settle(reason?: StreamError): boolean {
     if (this.#settled) {
-      const late = reason && reason !== this.#reason
-      if (late && this.#suppressed.length < mostSuppressed) this.#suppressed.push(reason)
+      if (reason && reason !== this.#reason) this.#suppress(reason)
       return false
     }
     this.#settled = true
@@ -218,10 +215,15 @@ export class TimeoutCoordinator implements Disposable {
     this.#deadlines.ended(this.#clock.now())
     this.#clock.clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#external?.removeEventListener('abort', this.#abortedByCaller)
+    this.#unfollow?.()
     if (reason) this.#controller?.abort(reason)
     this.#onSettled?.(reason)
     return true
+  }
+
+  #suppress(late: StreamError): void {
+    this.#suppressed ??= []
+    if (this.#suppressed.length < mostSuppressed) this.#suppressed.push(late)
   }
 
   /** Stops a stream that has no outcome yet as `aborted`. */
@@ -229,8 +231,11 @@ export class TimeoutCoordinator implements Disposable {
     if (!this.#settled) this.settle(new StreamError('aborted'))
   }
 
-  readonly #abortedByCaller = (): void => {
-    this.settle(new StreamError('aborted', { cause: this.#external?.reason }))
+  #follow(caller: AbortSignal): void {
+    const aborted = () => void this.settle(new StreamError('aborted', { cause: caller.reason }))
+    this.#unfollow = () => caller.removeEventListener('abort', aborted)
+    if (caller.aborted) aborted()
+    else caller.addEventListener('abort', aborted)
   }
 
   /** Arms the timer if a deadline now comes before what it is armed for; a later one is found when it fires. */
@@ -248,10 +253,10 @@ export class TimeoutCoordinator implements Disposable {
     if (this.#deadlines.next().at > this.#clock.now()) return this.#plan()
     this.#rechecking = true
     // Two hops: timers run before the poll for input, so only after the second has all of it been seen.
-    this.#clock.setImmediate(() => this.#clock.setImmediate(this.#recheck))
+    this.#clock.setImmediate(() => this.#clock.setImmediate(() => this.#recheck()))
   }
 
-  readonly #recheck = (): void => {
+  #recheck(): void {
     this.#rechecking = false
     if (this.#settled) return
     if (this.#beforeTimeout && this.#deadlines.next().at <= this.#clock.now()) this.#beforeTimeout()

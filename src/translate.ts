@@ -1,37 +1,14 @@
 import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
-import type { EventMap, RelayOptions } from './relay-event-stream.js'
 import type { RelaySink } from './relay-sink.js'
+import { RelayTaker } from './relay-taker.js'
 import { encodeEvent, type SSEEvent } from './sse-encode.js'
-import { EventStreamTaker } from './take-event-stream.js'
-import type { UpstreamSource } from './upstream-source.js'
+import type { InsteadOfEvents } from './take-event-stream.js'
 
-/**
- * Passes the events of an upstream on as `map` makes them: all that come of one chunk in one write.
- *
- * @returns how many events came
- */
-export async function translate(
-  sink: RelaySink,
-  source: UpstreamSource,
-  map: EventMap,
-  options: RelayOptions,
-): Promise<number> {
-  const translated = new TranslatedEvents(sink, map, options.maxEventBytes)
-  const instead = await translated.takeAll(source, sink.signal)
-  if (sink.ended) return translated.received
-  if (!instead) {
-    await translated.end()
-    return translated.received
-  }
-  // An answer in the client's own format needs no translation; any other is the one event of its stream.
-  for (const event of sink.toEvents(instead.json) ?? []) await sink.write(event)
-  if (!sink.ended) await translated.takeText(instead.text)
-  return Math.max(translated.received, 1)
-}
+/** Turns one event of the upstream into what the client gets: one event, several, or none. */
+export type EventMap = (event: EventSourceMessage) => SSEEvent | readonly SSEEvent[] | null | undefined
 
-class TranslatedEvents extends EventStreamTaker {
-  received = 0
-  readonly #sink: RelaySink
+/** Passes the events of an upstream on as `map` makes them: all that come of one chunk in one write. */
+export class TranslatedEvents extends RelayTaker {
   readonly #map: EventMap
   readonly #parser: EventStreamParser
   /** What the events that were taken are for the client, and how many those are. */
@@ -39,14 +16,9 @@ class TranslatedEvents extends EventStreamTaker {
   #events = 0
 
   constructor(sink: RelaySink, map: EventMap, maxEventBytes: number | undefined) {
-    super(maxEventBytes)
-    this.#sink = sink
+    super(sink, maxEventBytes)
     this.#map = map
     this.#parser = new EventStreamParser((event) => this.#take(event), maxEventBytes)
-  }
-
-  touch(chunk: Uint8Array | string): void {
-    this.#sink.touch(chunk)
   }
 
   push(chunk: Uint8Array | string): Promise<void> | undefined | false {
@@ -54,25 +26,29 @@ class TranslatedEvents extends EventStreamTaker {
       this.#parser.feed(chunk)
       this.#parser.check()
     } catch (failure) {
-      return this.#fail(failure)
-    }
-    const ready = this.#forward()
-    return this.#sink.ended ? false : ready
-  }
-
-  end(): Promise<void> | undefined {
-    try {
-      this.#parser.end()
-    } catch (failure) {
       this.#fail(failure)
     }
-    return this.#forward()
+    const ready = this.#forward()
+    return this.sink.sawTerminal ? false : ready
   }
 
-  /** Takes what came instead of an event. */
-  takeText(data: string): Promise<void> | undefined {
+  finish(): Promise<void> | undefined {
+    if (this.sink.sawTerminal) return undefined
+    const instead = this.takeInstead()
+    return instead ? this.#answer(instead) : this.#takeLast(() => this.#parser.end())
+  }
+
+  /** An answer in the client's own format needs no translation; any other is the one event of its stream. */
+  async #answer({ json, text }: InsteadOfEvents): Promise<void> {
+    for (const event of this.sink.toEvents(json) ?? []) await this.sink.write(event)
+    const event = { data: text, event: undefined, id: undefined }
+    if (!this.sink.sawTerminal) await this.#takeLast(() => this.#take(event))
+    this.received = Math.max(this.received, 1)
+  }
+
+  #takeLast(take: () => void): Promise<void> | undefined {
     try {
-      this.#take({ data, event: undefined, id: undefined })
+      take()
     } catch (failure) {
       this.#fail(failure)
     }
@@ -91,11 +67,11 @@ class TranslatedEvents extends EventStreamTaker {
     const events = this.#events
     this.#text = ''
     this.#events = 0
-    return this.#sink.forward(text, events)
+    return this.sink.forward(text, events)
   }
 
   #take(event: EventSourceMessage): void {
-    if (this.#sink.ended) return
+    if (this.sink.sawTerminal) return
     this.received++
     const mapped = this.#map(event)
     if (!mapped) return
@@ -106,21 +82,21 @@ class TranslatedEvents extends EventStreamTaker {
 
   #isPlain(event: SSEEvent): boolean {
     if (event.id !== undefined || event.retry !== undefined || event.event !== undefined) return false
-    if (!this.#sink.repeats(event)) return false
-    this.#sink.repeated()
+    if (!this.sink.repeats(event)) return false
+    this.sink.repeated()
     return true
   }
 
   #encode(event: SSEEvent): string {
     const text = encodeEvent(event)
-    this.#sink.observe(event)
+    this.sink.observe(event)
     // The client is told in our own words.
-    if (this.#sink.reported) throw this.#sink.reported
+    if (this.sink.reported) throw this.sink.reported
     return text
   }
 
   #add(event: SSEEvent): void {
-    if (this.#sink.ended) return
+    if (this.sink.sawTerminal) return
     this.#text += this.#isPlain(event) ? `data: ${event.data}\n\n` : this.#encode(event)
     this.#events++
   }

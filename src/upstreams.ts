@@ -1,30 +1,23 @@
-import { log } from './diagnostics.js'
+import { channels, log } from './diagnostics.js'
 import type { StreamError } from './errors.js'
-import {
-  coordinatedSocketCleanup,
-  type SocketCleanupOptions,
-  type SocketCleanupReport,
-} from './socket-cleanup.js'
+import { coordinatedSocketCleanup, type SocketCleanupOptions } from './socket-cleanup.js'
 
 /** What one stream opened upstream: released together, once; what comes later is released at once. */
 export class Upstreams {
   readonly #options: SocketCleanupOptions | false
-  readonly #onReport: (report: SocketCleanupReport) => void
-  readonly #opened = new Set<unknown>()
-  readonly #cleanups: Promise<void>[] = []
+  readonly #requestId: string
+  #opened: unknown[] = []
+  #cleanups: Promise<void>[] = []
   #release: SocketCleanupOptions | undefined
 
-  constructor(
-    options: SocketCleanupOptions | false | undefined,
-    onReport: (report: SocketCleanupReport) => void,
-  ) {
+  constructor(options: SocketCleanupOptions | false | undefined, requestId: string) {
     this.#options = options ?? {}
-    this.#onReport = onReport
+    this.#requestId = requestId
   }
 
   adopt(upstream: unknown): void {
     if (this.#release) this.#cleanUp(upstream, this.#release)
-    else this.#opened.add(upstream)
+    else if (!this.#opened.includes(upstream)) this.#opened.push(upstream)
   }
 
   /**
@@ -37,7 +30,7 @@ export class Upstreams {
     const sound = reason === undefined || reason.outcome === 'upstream_error'
     this.#release = { reason, graceMs, ...(sound ? { lingerMs } : {}) }
     for (const upstream of this.#opened) this.#cleanUp(upstream, this.#release)
-    this.#opened.clear()
+    this.#opened = []
   }
 
   /** When all of them are gone. */
@@ -46,7 +39,9 @@ export class Upstreams {
   }
 
   #cleanUp(upstream: unknown, options: SocketCleanupOptions): void {
-    const cleanup = coordinatedSocketCleanup(upstream, options).then(this.#onReport)
+    const cleanup = coordinatedSocketCleanup(upstream, options).then((report) => {
+      channels.cleanup.publish({ requestId: this.#requestId, report })
+    })
     this.#cleanups.push(cleanup.catch((error) => log.cleanup('a subscriber failed: %s', error)))
   }
 }

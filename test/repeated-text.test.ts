@@ -6,10 +6,11 @@ import { EventStreamParser } from '../src/event-stream-parser.js'
 import { FollowedEvents } from '../src/followed-events.js'
 import { FollowedText } from '../src/followed-text.js'
 import { dialects, type SSEEvent, type Stream, type StreamDialect, wrapApp } from '../src/index.js'
+import { relayInto } from '../src/relay-event-stream.js'
 import type { RelaySink } from '../src/relay-sink.js'
 import { RepeatedText } from '../src/repeated-text.js'
 import { encodeEvent } from '../src/sse-encode.js'
-import { translate } from '../src/translate.js'
+import type { UpstreamSource } from '../src/upstream-source.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
 import { listen, startProxy } from './support/proxy.js'
 import { rawRequest } from './support/raw-client.js'
@@ -140,9 +141,10 @@ describe('what is written of a mapped event is what the encoder makes of it', ()
     text = ''
     readonly committed = true
     readonly signal = new AbortController().signal
-    get ended() {
-      return this.sawTerminal
+    open(source: UpstreamSource | PromiseLike<UpstreamSource>) {
+      return source
     }
+    relayed() {}
     forward(events: Uint8Array | string) {
       this.text += String(events)
       return undefined
@@ -161,7 +163,7 @@ describe('what is written of a mapped event is what the encoder makes of it', ()
     const kept = new KeptText(dialects.openaiChat)
     const source = Readable.from(events.map((_event, index) => Buffer.from(`data: ${index}\n\n`)))
     const sink = kept as unknown as RelaySink
-    await translate(sink, source, ({ data }) => events[Number(data)], {})
+    await relayInto(sink, source, { map: ({ data }) => events[Number(data)] })
     return kept.text
   }
 

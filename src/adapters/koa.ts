@@ -1,10 +1,10 @@
 import type Koa from 'koa'
 import type { Context, Middleware } from 'koa'
-import type { Stream } from '../active-stream.js'
 import { guards } from '../guard-registry.js'
 import { guardResponse } from '../guard-response.js'
 import { handleStream } from '../handle-stream.js'
 import type { GuardOptions } from '../requested-stream.js'
+import type { Stream } from '../stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream-middleware.js'
 import { type AppListener, checkGuardOptions, wrapApp as wrapListener } from '../wrap-app.js'
 

@@ -1,0 +1,26 @@
+import type { RelaySink } from './relay-sink.js'
+import { EventStreamTaker } from './take-event-stream.js'
+
+/** Takes the chunks of an upstream's event stream on their way to a client. */
+export abstract class RelayTaker extends EventStreamTaker {
+  /** Events that came. */
+  received = 0
+  protected readonly sink: RelaySink
+
+  constructor(sink: RelaySink, maxEventBytes: number | undefined) {
+    super(maxEventBytes)
+    this.sink = sink
+  }
+
+  touch(chunk: Uint8Array | string): void {
+    this.sink.touch(chunk)
+  }
+
+  /**
+   * Call when all has come.
+   *
+   * @returns what to wait for
+   * @throws what is wrong with the end
+   */
+  abstract finish(): Promise<void> | undefined
+}

@@ -47,14 +47,15 @@ const mayDiffer =
   /"(?:content|text|reasoning_content|reasoning|arguments|id|model|system_fingerprint|obfuscation)": *"|"created": *(?=\d)/g
 
 class ChatStream implements RepetitiveStream {
-  #first: Chunk | undefined
+  /** What all chunks have in common. */
+  #first: Pick<Chunk, 'id' | 'created' | 'model'> | undefined
   #terminal = false
   #finished = false
   #goesOn = false
   /** Choices that have begun and have no `finish_reason` yet. */
   readonly #open = new Set<unknown>()
   /** Some upstreams send one more, empty delta after it. */
-  readonly #closed = new Set<unknown>()
+  #closed: Set<unknown> | undefined
 
   get complete(): boolean {
     return this.#terminal || (this.#finished && this.#open.size === 0 && !this.#goesOn)
@@ -69,7 +70,8 @@ class ChatStream implements RepetitiveStream {
     const chunk = jsonOf<Chunk>(data)
     if (!chunk) return 'other'
     if (chunk.error) return 'error'
-    this.#first ??= chunk
+    const { id, created, model } = chunk
+    this.#first ??= { id, created, model }
     let role: EventRole = 'other'
     for (const choice of Array.isArray(chunk.choices) ? (chunk.choices as Choice[]) : []) {
       if (typeof choice !== 'object' || choice === null) continue
@@ -83,13 +85,13 @@ class ChatStream implements RepetitiveStream {
 
   /** Most chunks are a piece of the one choice there is, and nothing else: that can be seen without parsing. */
   #isPlainContent(data: unknown): boolean {
-    if (typeof data !== 'string' || !this.#first || this.#closed.size > 0 || !this.#open.has(0)) return false
+    if (typeof data !== 'string' || !this.#first || this.#closed || !this.#open.has(0)) return false
     return data.startsWith('{') && content.test(data) && !moreThanContent.test(data)
   }
 
   /** Once a choice has ended, each event may say that the stream goes on all the same. */
   get [differing](): RegExp | undefined {
-    return this.#first && this.#closed.size === 0 && !this.#terminal ? mayDiffer : undefined
+    return this.#first && !this.#closed && !this.#terminal ? mayDiffer : undefined
   }
 
   closing(): SSEEvent[] {
@@ -113,12 +115,13 @@ class ChatStream implements RepetitiveStream {
 
   #follow({ index = 0, finish_reason: finishReason }: Choice, isContent: boolean): void {
     // An upstream that says so and goes on says it with each chunk: then only [DONE] is an end.
-    if (isContent && this.#closed.has(index)) this.#goesOn = true
+    if (isContent && this.#closed?.has(index)) this.#goesOn = true
     if (typeof finishReason === 'string' && finishReason !== '') {
       this.#open.delete(index)
+      this.#closed ??= new Set()
       this.#closed.add(index)
       this.#finished = true
-    } else if (!this.#closed.has(index)) this.#open.add(index)
+    } else if (!this.#closed?.has(index)) this.#open.add(index)
   }
 }
 

@@ -83,9 +83,10 @@ export class EventStreamParser {
 
   /** The parser knows a byte order mark only in one piece. */
   #afterMark(text: string): string {
-    this.#start += text
-    this.#started = !byteOrderMark.startsWith(this.#start)
-    return this.#started ? this.#start : ''
+    const start = this.#start + text
+    this.#started = !byteOrderMark.startsWith(start)
+    this.#start = this.#started ? '' : start
+    return this.#started ? start : ''
   }
 
   /** The parser waits with a CR for what follows it; an event that ends in CR must not wait with it. */

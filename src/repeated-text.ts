@@ -18,6 +18,9 @@ const mostVainLessons = 5
 /** Streams of one upstream look alike, and an expression is dear to make. */
 const shapes = new Map<string, RegExp>()
 
+/** Most look as the last one did, by the members in which their events may differ. */
+const latest = { text: new WeakMap<RegExp, RegExp>(), bytes: new WeakMap<RegExp, RegExp>() }
+
 /**
  * Recognizes an event that is one before again, but for the text it carries: of a thousand events of an answer
  * nearly all are. While the stream's state is the same, what was found out about the one holds for the other, which
@@ -38,8 +41,15 @@ export class RepeatedText {
   learn(event: string, members: RegExp): void {
     if (this.#vain >= mostVainLessons) return this.forget()
     this.#vain++
+    const known = latest[this.#form].get(members)
+    if (known && endOf(event, 0, known) === event.length) {
+      this.#shape = known
+      return
+    }
     // Not from the first: it may stay the only one.
-    if (this.#vain > 1) this.#shape = this.#shapeOf(event, members)
+    if (this.#vain === 1) return
+    this.#shape = this.#shapeOf(event, members)
+    if (this.#shape) latest[this.#form].set(members, this.#shape)
   }
 
   #shapeOf(event: string, members: RegExp): RegExp | undefined {
@@ -55,13 +65,15 @@ export class RepeatedText {
 
   /** Where the event that begins here ends, if it repeats the one that was learned; else 0. */
   endOf(text: string, start: number): number {
-    const shape = this.#shape
-    if (!shape) return 0
-    shape.lastIndex = start
-    if (!shape.test(text)) return 0
-    this.#vain = 0
-    return shape.lastIndex
+    const end = this.#shape ? endOf(text, start, this.#shape) : 0
+    if (end > 0) this.#vain = 0
+    return end
   }
+}
+
+function endOf(text: string, start: number, shape: RegExp): number {
+  shape.lastIndex = start
+  return shape.test(text) ? shape.lastIndex : 0
 }
 
 function shapeOf(event: string, members: RegExp, string: string): RegExp | undefined {

@@ -269,20 +269,39 @@ describe('events with long members that stay the same', () => {
 describe('what need not be parsed', () => {
   const chat = (content: string, reason: string | null = null) => JSON.stringify(chatChunk(content, reason))
 
-  test('from the third piece of an answer on, whatever it says, in one chunk or several', () => {
+  /** What reads the pieces of an answer that has a member of its own. */
+  function reader(own: string) {
     const followed = new FollowedEvents(dialects.openaiChat)
-    let parsed = 0
     const parser = new EventStreamParser((event) => {
-      parsed++
+      read.parsed++
       followed.observe(event)
     })
     const followedText = new FollowedText(parser, followed, 1_000_000)
-    const feed = (...texts: string[]) =>
-      followedText.feed(toByteText(texts.map((said) => `data: ${chat(said)}\n\n`).join('')))
-    expect([feed('one'), feed('two')]).toEqual([0, 0])
-    expect([feed('"quoted"\n'), feed('流式', '\u2028', 'x')]).toEqual([1, 3])
-    expect(parsed).toBe(2)
-    expect(feed('') + parsed).toBe(3)
+    const read = {
+      parsed: 0,
+      feed: (...texts: string[]) => {
+        const events = texts.map((said) => `data: ${chat(said).replace('{', `{"own":"${own}",`)}\n\n`)
+        return followedText.feed(toByteText(events.join('')))
+      },
+    }
+    return read
+  }
+
+  test('from the third piece of an answer on, whatever it says, in one chunk or several', () => {
+    const read = reader('first')
+    expect([read.feed('one'), read.feed('two')]).toEqual([0, 0])
+    expect([read.feed('"quoted"\n'), read.feed('流式', '\u2028', 'x')]).toEqual([1, 3])
+    expect(read.parsed).toBe(2)
+    expect(read.feed('') + read.parsed).toBe(3)
+  })
+
+  test('from the second on where an answer looks like the last one that was read', () => {
+    const before = reader('second')
+    expect([before.feed('one'), before.feed('two'), before.feed('three')]).toEqual([0, 0, 1])
+    const read = reader('second')
+    expect([read.feed('one'), read.feed('two')]).toEqual([0, 1])
+    const other = reader('third')
+    expect([other.feed('one'), other.feed('two'), other.feed('three')]).toEqual([0, 0, 1])
   })
 
   test('not what is longer than an event may be', () => {

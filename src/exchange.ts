@@ -103,10 +103,15 @@ export function isPlainId(id: unknown): id is string {
   return typeof id === 'string' && /^[\w.-]{1,128}$/.test(id)
 }
 
-/** The client's request id, if it is one that may be written to logs and headers; else a new one. */
-export function requestIdOf(response: ServerResponse): string {
+/** The client's request id, if it is one that may be written to logs and headers. */
+export function givenRequestId(response: ServerResponse): string | undefined {
   const given = response.req?.headers['x-request-id']
-  return isPlainId(given) ? given : crypto.randomUUID()
+  return isPlainId(given) ? given : undefined
+}
+
+/** The client's request id, or a new one. */
+export function requestIdOf(response: ServerResponse): string {
+  return givenRequestId(response) ?? crypto.randomUUID()
 }
 
 /**

@@ -8,6 +8,7 @@ import { clientMessage, requestPath, respondWithError } from './error-response.j
 import { type FailedOutcome, StreamError } from './errors.js'
 import {
   completeHead,
+  givenRequestId,
   isClosed,
   isGone,
   liftSocketTimeout,
@@ -19,6 +20,7 @@ import {
 import { type Guarded, guards } from './guard-registry.js'
 import { GuardedEvents, looksLikeJson } from './guarded-events.js'
 import { GuardedSources } from './guarded-sources.js'
+import { FinishedGuard, type GuardedStream } from './guarded-stream.js'
 import { KeptUncompressed } from './kept-uncompressed.js'
 import {
   addLiveStream,
@@ -45,14 +47,6 @@ import {
 import type { SSEEvent } from './sse-encode.js'
 import { recordEnd } from './stream-record.js'
 import { TimeoutCoordinator } from './timeout-coordinator.js'
-
-/** What a handler may know of the stream it is writing. */
-export interface GuardedStream {
-  /** Hand it to every call of the upstream: it aborts when the client leaves or a deadline passes. */
-  readonly signal: AbortSignal
-  readonly timeouts: TimeoutCoordinator
-  readonly requestId: string
-}
 
 type State = 'waiting' | 'streaming' | 'passing' | 'closed'
 
@@ -103,8 +97,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
       setHeader: this.#setHeader as ServerResponse['setHeader'],
     }
     this.#own = interceptResponse(response, this.#methods)
-    guards().set(request, this)
-    guards().set(response, this)
+    this.#register(this)
     this.#sources = new GuardedSources(response, () => this.requestId, options.cleanup, this.#sourceBroke)
     response.on('close', this.#closed).on('error', ignore)
     watchPipelined(response, this.#closed)
@@ -113,6 +106,11 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
       if (this.#cameWhileDraining) this.timeouts.settle(new StreamError('shutdown'))
       else this.#enlist()
     }
+  }
+
+  #register(guard: Guarded): void {
+    guards().set(this.#response.req, guard)
+    guards().set(this.#response, guard)
   }
 
   get requestId(): string {
@@ -457,6 +455,8 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     else this.#sources.release()
     this.#response.off('close', this.#closed)
     this.#leave()
+    const timeouts = this.#state === 'passing' ? undefined : this.timeouts
+    this.#register(new FinishedGuard(this.#requestId ?? givenRequestId(this.#response), timeouts))
   }
 }
 

@@ -208,6 +208,12 @@ class ResponseWriter implements SSEWriter {
     this.#response.off('close', this.#responseClosed)
     this.#response.off('drain', this.#drained)
     this.#stop(() => new StreamError('aborted', { message: 'The writer was disposed.' }))
+    if (isGone(this.#response)) this.#leave()
+  }
+
+  /** Nobody asks for it any more, and what a WeakMap holds outlives the young generation. */
+  #leave(): void {
+    writers().delete(this.#response)
   }
 
   #push(text: string): Promise<void> {
@@ -360,6 +366,7 @@ class ResponseWriter implements SSEWriter {
   }
 
   readonly #responseClosed = (): void => {
+    this.#leave()
     // Once end() was called the response is complete as far as we are concerned, whoever closes first.
     if (this.#closed || this.#stopped || !wasLeft(this.#response)) {
       return this.#stop(() => new StreamError('client_gone'))

@@ -35,7 +35,7 @@ const mostSuppressed = 8
  */
 export class TimeoutCoordinator implements Disposable {
   #timeouts: ResolvedTimeouts
-  readonly #beforeTimeout: (() => void) | undefined
+  #beforeTimeout: (() => void) | undefined
   readonly #clock: Clock
   readonly #startedAt: number
   readonly #deadlines: Deadlines
@@ -218,6 +218,8 @@ export class TimeoutCoordinator implements Disposable {
     this.#unfollow?.()
     if (reason) this.#controller?.abort(reason)
     this.#onSettled?.(reason)
+    // It may be kept for its outcome, and must not keep the rest of the stream for that.
+    this.#onSettled = this.#beforeTimeout = undefined
     return true
   }
 

@@ -11,11 +11,20 @@ import koaBodyParser from 'koa-bodyparser'
 import { describe, expect, test, vi } from 'vitest'
 import { createStreamMiddleware, guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
 import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../src/adapters/koa.js'
-import { drainStreams, type GuardOptions, getStream, type StreamEnd, wrapApp } from '../src/index.js'
+import { guards } from '../src/guard-registry.js'
+import {
+  drainStreams,
+  type GuardedStream,
+  type GuardOptions,
+  getStream,
+  type StreamEnd,
+  wrapApp,
+} from '../src/index.js'
+import { writers } from '../src/writers.js'
 import { certificate } from './support/certificate.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
 import { expressVersions } from './support/express-versions.js'
-import { listen } from './support/proxy.js'
+import { listen, startProxy } from './support/proxy.js'
 import { RawClient, rawRequest } from './support/raw-client.js'
 
 const eventStream = { 'Content-Type': 'text/event-stream' }
@@ -569,6 +578,55 @@ test('a guard of the other copy of the library is known', async () => {
   expect(failureOf(client.data).code).toBe('upstream_truncated')
   expect(seen[0]).toBe(seen[1])
   expect(seen[0]).toHaveProperty('signal')
+})
+
+describe('what is left of a guard when its response is over', () => {
+  async function over(answer: (response: ServerResponse) => void, leave = false) {
+    const seen: { request: IncomingMessage; response: ServerResponse; before: GuardedStream }[] = []
+    await using server = await listen(
+      wrapApp((request, response) => {
+        seen.push({ request, response, before: getStream(request) as GuardedStream })
+        answer(response)
+      }),
+    )
+    const headers = { 'x-request-id': 'given' }
+    using client = rawRequest({ port: server.port, headers, body: { stream: true } })
+    if (leave) (await client.received('Hi')).reset()
+    else await client.finished()
+    const [{ request, response, before }] = seen as [(typeof seen)[0]]
+    await vi.waitUntil(() => getStream(request) !== before)
+    return { before, after: getStream(request) as GuardedStream, response }
+  }
+
+  test('an answer that was no stream keeps its id, and a signal that stays quiet', async () => {
+    const { after, response } = await over((answer) => void answer.end('{}'))
+    expect(after.requestId).toBe('given')
+    expect(after.signal.aborted).toBe(false)
+    expect(after.timeouts.settled).toBe(true)
+    expect(guards().get(response)?.answer(new Error('late'))).toBe(false)
+  })
+
+  test('a stream keeps its id, its clock and its signal, and takes no error any more', async () => {
+    const { before, after, response } = await over((answer) => {
+      answer.writeHead(200, eventStream).write(wire(chatChunk('Hi')))
+    }, true)
+    expect(after.requestId).toBe('given')
+    expect(after.timeouts).toBe(before.timeouts)
+    expect(after.signal.reason).toMatchObject({ outcome: 'client_gone' })
+    expect(guards().get(response)?.answer(new Error('late'))).toBe(true)
+  })
+
+  test('no writer is kept', async () => {
+    const responses: ServerResponse[] = []
+    await using proxy = await startProxy(async ({ writer }, _request, response) => {
+      if (writers().has(response)) responses.push(response)
+      await writer.write({ data: '[DONE]' })
+    })
+    using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+    expect(client.data).toEqual(['[DONE]'])
+    await proxy.end()
+    expect(responses.map((response) => writers().has(response))).toEqual([false])
+  })
 })
 
 test('no app is refused when there is none', () => {

@@ -1,12 +1,14 @@
 import { defineConfig, type Options } from 'tsup'
 
+const entry = {
+  index: 'src/index.ts',
+  express: 'src/adapters/express.ts',
+  koa: 'src/adapters/koa.ts',
+  testing: 'src/testing/index.ts',
+}
+
 const shared: Options = {
-  entry: {
-    index: 'src/index.ts',
-    express: 'src/adapters/express.ts',
-    koa: 'src/adapters/koa.ts',
-    testing: 'src/testing/index.ts',
-  },
+  entry,
   target: 'node20',
   platform: 'node',
   splitting: true,
@@ -17,7 +19,7 @@ const shared: Options = {
 }
 
 export default defineConfig([
-  { ...shared, format: 'esm', clean: true },
+  { ...shared, entry: { ...entry, cli: 'src/cli.ts' }, format: 'esm', clean: true },
   // p-timeout is ESM only: a CommonJS proxy (and its Jest suite) gets it inside our own file.
   { ...shared, format: 'cjs', noExternal: ['p-timeout'] },
 ])

@@ -25,8 +25,9 @@ export class RawClient {
   #received = 0
   #ending: 'fin' | 'reset' | undefined
 
-  constructor(port: number) {
-    this.socket = connect({ port, host: '127.0.0.1', allowHalfOpen: false })
+  /** @param to a port of 127.0.0.1, or a socket of one's own, say of TLS */
+  constructor(to: number | Socket) {
+    this.socket = typeof to === 'number' ? connect({ port: to, host: '127.0.0.1' }) : to
     this.socket.on('data', (bytes) => {
       this.#chunks.push(bytes)
       this.#received += bytes.length

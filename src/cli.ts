@@ -1,0 +1,47 @@
+#!/usr/bin/env node
+import { parseArgs } from 'node:util'
+import { examine } from './doctor/doctor.js'
+import { describeDiagnosis } from './doctor/report.js'
+
+const usage = `Usage: unhang doctor URL [--key KEY] [--model MODEL] [--json]
+
+Probes a running OpenAI-compatible endpoint for causes of hang-ups, and exits with 1 if it finds one.
+
+  URL      the base URL, say http://127.0.0.1:3000/v1
+  --key    sent as "Authorization: Bearer KEY"; default: the variable UNHANG_KEY
+  --model  default: the first one that URL/models names
+  --json   prints the diagnosis as JSON, and nothing else`
+
+/** @returns what the process exits with */
+async function main(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      key: { type: 'string' },
+      model: { type: 'string' },
+      json: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  })
+  const [command, url, ...more] = positionals
+  if (values.help) {
+    console.log(usage)
+    return 0
+  }
+  if (command !== 'doctor' || url === undefined || more.length > 0) throw new TypeError(usage)
+  const { key = process.env.UNHANG_KEY, model } = values
+  const diagnosis = await examine(url, { key, model, announce: values.json ? undefined : console.log })
+  console.log(values.json ? JSON.stringify(diagnosis, null, 2) : describeDiagnosis(diagnosis))
+  return diagnosis.checks.some(({ outcome }) => outcome === 'finding') ? 1 : 0
+}
+
+main(process.argv.slice(2)).then(
+  (status) => {
+    process.exitCode = status
+  },
+  (error: Error) => {
+    console.error(error.message)
+    process.exitCode = 2
+  },
+)

@@ -1,0 +1,34 @@
+/** What one check has found out. */
+export interface CheckResult {
+  /** Its name, which stays the same from version to version. */
+  check: string
+  /** `unknown`: this answer did not show it. */
+  outcome: 'ok' | 'finding' | 'unknown'
+  /** What was seen. */
+  evidence: string
+  /** What is wrong, for a finding. */
+  finding?: string
+  /** What to do about it, for a finding. */
+  fix?: string
+}
+
+/** A cause of hang-ups, as it can be told and mended. */
+export interface Cause {
+  finding: string
+  fix: string
+}
+
+export const ok = (check: string, evidence: string): CheckResult => ({ check, outcome: 'ok', evidence })
+
+export const unknown = (check: string, evidence: string): CheckResult => ({
+  check,
+  outcome: 'unknown',
+  evidence,
+})
+
+export const found = (check: string, cause: Cause, evidence: string): CheckResult => ({
+  check,
+  outcome: 'finding',
+  evidence,
+  ...cause,
+})

@@ -1,0 +1,133 @@
+import { type CheckResult, found, ok, unknown } from './diagnosis.js'
+import type { Answer } from './endpoint.js'
+import { framingFault } from './framing.js'
+
+/** How much of an answer must have come at once to be called held back. */
+const fewestEvents = 20
+const slowEnoughMs = 500
+const burst = 0.1
+
+/** The checks that look at one streamed answer. */
+export const streamChecks: readonly ((answer: Answer, silenceMs: number) => CheckResult)[] = [
+  eventStream,
+  headers,
+  terminator,
+  framing,
+  done,
+  buffering,
+  heartbeats,
+]
+
+function eventStream({ client }: Answer): CheckResult {
+  const type = client.header('content-type') ?? 'no Content-Type'
+  if (/^text\/event-stream\b/i.test(type)) return ok('content-type', type)
+  return found(
+    'content-type',
+    {
+      finding: 'A stream that does not say so: clients look for events only in text/event-stream.',
+      fix: 'Send Content-Type: text/event-stream (unhang does).',
+    },
+    type,
+  )
+}
+
+function headers({ client }: Answer): CheckResult {
+  const cacheControl = client.header('cache-control') ?? ''
+  const missing = [
+    /\bno-transform\b/i.test(cacheControl) ? [] : ['Cache-Control: no-cache, no-transform'],
+    client.header('x-accel-buffering')?.toLowerCase() === 'no' ? [] : ['X-Accel-Buffering: no'],
+  ].flat()
+  if (missing.length === 0) return ok('headers', `Cache-Control: ${cacheControl}, X-Accel-Buffering: no`)
+  return found(
+    'headers',
+    {
+      finding:
+        'Nothing tells what stands in between (compression, nginx, a CDN) not to hold the stream back.',
+      fix: `Send ${missing.join(' and ')} (unhang does).`,
+    },
+    `${missing.join(', ')}: not there`,
+  )
+}
+
+function terminator({ client, isLate, durationMs }: Answer): CheckResult {
+  if (client.body.complete) return ok('terminator', 'the body ended as HTTP ends one')
+  const how = isLate
+    ? `still open after ${Math.round(durationMs / 1_000)} s`
+    : client.ending === 'reset'
+      ? 'the connection was reset'
+      : 'the connection was closed in the middle of the body'
+  return found(
+    'terminator',
+    {
+      finding: 'The answer is cut: clients say "socket hang up", "Premature close" or "terminated".',
+      fix: 'End the response whatever happens to the upstream: guardStreams() of unhang ends it with an error event.',
+    },
+    how,
+  )
+}
+
+function framing({ client }: Answer): CheckResult {
+  const fault = framingFault(client.bodyText)
+  if (fault === undefined) return ok('framing', `${client.data.length} whole events`)
+  return found(
+    'framing',
+    {
+      finding: 'Events that clients cannot read: they drop them, or break.',
+      fix: 'Write events with createSSEWriter(), or pass the bytes of the upstream on with relay().',
+    },
+    fault,
+  )
+}
+
+function done({ client }: Answer): CheckResult {
+  const { data } = client
+  const last = data.at(-1) ?? ''
+  if (last === '[DONE]') return ok('done', 'the last event is [DONE]')
+  if (!client.body.complete) return unknown('done', 'the answer was cut')
+  if (last.startsWith('{"error"')) return unknown('done', `it ended with an error: ${last.slice(0, 120)}`)
+  return found(
+    'done',
+    {
+      finding: 'The stream simply ends: nobody can tell a complete answer from half of one.',
+      fix: 'End a complete answer with data: [DONE] (unhang adds it, and tells of an upstream that stopped short).',
+    },
+    last === '' ? 'no event came' : `the last event is ${last.slice(0, 120)}`,
+  )
+}
+
+function buffering({ client, durationMs }: Answer): CheckResult {
+  // The head may have come long before.
+  const first = client.arrivalsMs[1] ?? client.arrivalsMs[0] ?? 0
+  const spreadMs = (client.arrivalsMs.at(-1) ?? 0) - first
+  const events = client.data.length
+  const evidence = `${events} events within ${Math.round(spreadMs)} ms, ${Math.round(durationMs)} ms after the question`
+  if (durationMs < slowEnoughMs || events < fewestEvents)
+    return unknown('buffering', `${evidence}: too fast to tell`)
+  if (spreadMs > burst * durationMs) return ok('buffering', evidence)
+  return found(
+    'buffering',
+    {
+      finding: 'The whole answer comes at once: something holds it back until it is complete.',
+      fix: 'Look for compression(), a proxy_buffering nginx or a CDN; in your handler for an await of the whole answer.',
+    },
+    evidence,
+  )
+}
+
+function heartbeats({ client, durationMs }: Answer, silenceMs: number): CheckResult {
+  const longestMs = client.longestGapMs
+  const evidence = `longest silence ${(longestMs / 1_000).toFixed(1)} s`
+  if (longestMs > silenceMs) {
+    return found(
+      'heartbeats',
+      {
+        finding: 'Long silences: load balancers cut a connection on which nothing comes for 30 or 60 s.',
+        fix: 'Send a comment line every 15 s (unhang does: writer.heartbeatMs).',
+      },
+      evidence,
+    )
+  }
+  return durationMs > silenceMs
+    ? ok('heartbeats', evidence)
+    : unknown('heartbeats', `${evidence}: never silent for long`)
+}

@@ -1,0 +1,295 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { gzipSync } from 'node:zlib'
+import { describe, expect, test } from 'vitest'
+import { examine } from '../src/doctor/doctor.js'
+import { startUpstream, type UpstreamExchange } from '../src/testing/index.js'
+import { chatChunk } from './support/chat.js'
+import { startExample } from './support/example-server.js'
+
+const later = (durationMs: number) => new Promise((resolve) => setTimeout(resolve, durationMs))
+
+/** What is wrong with a server: each of these takes the place of what a good one does. */
+interface Quirks {
+  head?: (head: string, asked: string) => string
+  events?: (exchange: UpstreamExchange) => unknown
+  afterStream?: (exchange: UpstreamExchange) => unknown
+  json?: (exchange: UpstreamExchange) => unknown
+  badInput?: (exchange: UpstreamExchange) => unknown
+  http10?: (exchange: UpstreamExchange) => unknown
+  /** Whether it goes on when its client has left. */
+  goesOn?: boolean
+}
+
+const goodHead = (asked: string) =>
+  [
+    'HTTP/1.1 200 OK',
+    'Content-Type: text/event-stream',
+    'Cache-Control: no-cache, no-transform',
+    'X-Accel-Buffering: no',
+    ...(/^Connection: close/im.test(asked)
+      ? ['Connection: close']
+      : ['Connection: keep-alive', 'Keep-Alive: timeout=75']),
+    'Transfer-Encoding: chunked',
+  ].join('\r\n')
+
+const tokens = async (exchange: UpstreamExchange) => {
+  for (let number = 0; number < 30; number++) {
+    exchange.data(chatChunk(`${number} `))
+    await later(2)
+  }
+  exchange.data(chatChunk('', 'stop'), '[DONE]')
+}
+
+/** A server of chats on a raw socket, with one thing wrong. */
+function startServer(quirks: Quirks = {}) {
+  return startUpstream(async (exchange) => {
+    const { head: asked, body, socket } = exchange
+    if (asked.startsWith('GET')) return exchange.answer('200 OK', '{"data":[{"id":"a-model"}]}')
+    const request = parsed(body)
+    if (!request) {
+      if (quirks.badInput) return quirks.badInput(exchange)
+      return exchange.answer('400 Bad Request', '{"error":{"message":"no JSON"}}')
+    }
+    if (!request.stream) {
+      if (quirks.json) return quirks.json(exchange)
+      return exchange.answer('200 OK', '{"choices":[]}')
+    }
+    if (asked.includes('HTTP/1.0')) {
+      if (quirks.http10) return quirks.http10(exchange)
+      return exchange.raw('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: [DONE]\n\n').fin()
+    }
+    if (!quirks.goesOn) socket.on('end', () => socket.destroy())
+    const head = goodHead(asked)
+    exchange.raw(`${quirks.head?.(head, asked) ?? head}\r\n\r\n`)
+    await (quirks.events ?? tokens)(exchange)
+    if (quirks.afterStream) return quirks.afterStream(exchange)
+    exchange.end()
+    if (/^Connection: close/im.test(asked)) exchange.fin()
+    return exchange
+  })
+}
+
+function parsed(body: string): { stream?: boolean } | undefined {
+  try {
+    return JSON.parse(body)
+  } catch {
+    return undefined
+  }
+}
+
+/** The names of what was found, and of what was not shown. */
+async function diagnose(quirks: Quirks, options: Parameters<typeof examine>[1] = {}) {
+  await using server = await startServer(quirks)
+  const diagnosis = await examine(`${server.url}/v1`, { limitMs: 3_000, ...options })
+  const named = (wanted: string) =>
+    diagnosis.checks.filter(({ outcome }) => outcome === wanted).map(({ check }) => check)
+  return { ...diagnosis, findings: named('finding'), unknown: named('unknown'), requests: server.exchanges }
+}
+
+describe('a good server', () => {
+  test('has no finding, is asked eight small things, and for the first of its models', async () => {
+    const { findings, unknown, model, requests } = await diagnose({})
+    expect(findings).toEqual([])
+    // Too fast for these.
+    expect(unknown).toEqual(['buffering', 'heartbeats'])
+    expect(model).toBe('a-model')
+    expect(requests).toHaveLength(8)
+    const chats = requests.map(({ body }) => parsed(body)).filter(Boolean)
+    expect(chats).toHaveLength(6)
+    for (const chat of chats) expect(chat).toMatchObject({ model: 'a-model' })
+    for (const { body } of requests) expect(body.length).toBeLessThan(200)
+  })
+
+  test('that is slow shows that it holds nothing back', async () => {
+    const slow = async (exchange: UpstreamExchange) => {
+      await later(300)
+      for (let number = 0; number < 30; number++) {
+        exchange.data(chatChunk(`${number} `))
+        await later(15)
+      }
+      exchange.data('[DONE]')
+    }
+    const { findings, unknown } = await diagnose({ events: slow }, { silenceMs: 600 })
+    expect(findings).toEqual([])
+    expect(unknown).toEqual([])
+  })
+})
+
+describe('a server that breaks one thing: exactly that is found', () => {
+  const gzipped = (exchange: UpstreamExchange) => exchange.chunk(gzipSync('data: [DONE]\n\n'))
+  const replaced = (from: string | RegExp, to: string) => (head: string) => head.replace(from, to)
+
+  test.each<[string, Quirks, Parameters<typeof examine>[1]?]>([
+    ['content-type', { head: replaced('text/event-stream', 'text/plain') }],
+    ['headers', { head: replaced(', no-transform', '') }],
+    ['headers', { head: replaced('X-Accel-Buffering: no\r\n', '') }],
+    ['terminator', { afterStream: (exchange) => exchange.fin() }],
+    ['terminator', { afterStream: (exchange) => exchange.reset() }],
+    ['framing', { events: (exchange) => exchange.data('{"half": ', '[DONE]') }],
+    ['framing', { events: (exchange) => exchange.chunk('retry: 1\n\n').data(chatChunk('x'), '[DONE]') }],
+    [
+      'framing',
+      { events: (exchange) => exchange.data(chatChunk('x'), '[DONE]', chatChunk('y')).data('[DONE]') },
+    ],
+    ['framing', { events: (exchange) => exchange.chunk('\ufeff').data(chatChunk('x'), '[DONE]') }],
+    ['done', { events: (exchange) => exchange.data(chatChunk('x'), chatChunk('', 'stop')) }],
+    [
+      'buffering',
+      {
+        events: async (exchange) => {
+          await later(600)
+          exchange.raw('')
+          exchange.data(...Array.from({ length: 30 }, (_, number) => chatChunk(`${number}`)), '[DONE]')
+        },
+      },
+    ],
+    [
+      'heartbeats',
+      {
+        events: async (exchange) => {
+          exchange.data(chatChunk('x'))
+          await later(200)
+          exchange.data(chatChunk('y'), '[DONE]')
+        },
+      },
+      { silenceMs: 150 },
+    ],
+    ['next-request', { afterStream: (exchange) => exchange.end().fin() }],
+    [
+      'compression',
+      {
+        head: (head, asked) => (asked.includes('gzip') ? `${head}\r\nContent-Encoding: gzip` : head),
+        events: (exchange) => (exchange.head.includes('gzip') ? gzipped(exchange) : tokens(exchange)),
+      },
+    ],
+    ['connection', { head: replaced('Connection: close', 'Connection: keep-alive') }],
+    ['connection', { head: replaced('\r\nKeep-Alive: timeout=75', '') }],
+    ['keep-alive', { head: replaced('timeout=75', 'timeout=5') }],
+    ['line-separators', { events: (exchange) => exchange.data(chatChunk('a\u2028b'), '[DONE]') }],
+    ['non-streaming', { json: (exchange) => exchange.open().data(chatChunk('x'), '[DONE]').end() }],
+    ['non-streaming', { json: (exchange) => exchange.reset() }],
+    [
+      'bad-input',
+      { badInput: (exchange) => exchange.answer('400 Bad Request', '<html>', 'Content-Type: text/html') },
+    ],
+    ['bad-input', { badInput: (exchange) => exchange.answer('500 Oh', '{"error":{"message":"stack"}}') }],
+    ['bad-input', { badInput: (exchange) => exchange.reset() }],
+    ['http-1.0', { http10: (exchange) => exchange.open().data('[DONE]').end().fin() }],
+    [
+      'disconnect',
+      {
+        goesOn: true,
+        events: async (exchange) => {
+          exchange.socket.allowHalfOpen = true
+          exchange.data(...Array.from({ length: 3 }, () => chatChunk('x')))
+          if (!exchange.body.includes('Count')) return exchange.data('[DONE]')
+          for (let number = 0; number < 90 && exchange.socket.writable; number++) {
+            exchange.data(chatChunk('x'))
+            await later(number < 60 ? 5 : 60)
+          }
+          return exchange.data('[DONE]')
+        },
+      },
+    ],
+  ])('%s', async (check, quirks, options) => {
+    const { findings, checks } = await diagnose(quirks, options)
+    expect(findings).toEqual([check])
+    for (const each of checks) expect(each.evidence).not.toBe('')
+    const [found] = checks.filter(({ outcome }) => outcome === 'finding')
+    expect(found).toMatchObject({
+      finding: expect.stringMatching(/.\.$/),
+      fix: expect.stringMatching(/.\.$/),
+    })
+  })
+
+  test('chunks that are none: it is said once, and the rest is still looked at', async () => {
+    const { findings, checks } = await diagnose({ events: (exchange) => exchange.raw('zz\r\nbad\r\n') })
+    expect(findings).toEqual(['framing'])
+    expect(checks.map(({ check }) => check)).toContain('non-streaming')
+  })
+})
+
+describe('a server that answers no chat', () => {
+  test('is unreachable', async () => {
+    const server = await startServer()
+    await server[Symbol.asyncDispose]()
+    const { checks } = await examine(`${server.url}/v1`)
+    expect(checks).toMatchObject([{ check: 'reachable', evidence: expect.stringContaining('ECONNREFUSED') }])
+  })
+
+  test('or refuses: the key is asked for, or what it says is shown', async () => {
+    await using server = await startUpstream((exchange) =>
+      exchange.head.includes('Bearer good')
+        ? exchange.answer('400 Bad Request', '{"error":{"message":"no such model"}}')
+        : exchange.answer('401 Unauthorized', '{}'),
+    )
+    const { checks } = await examine(server.url)
+    expect(checks).toMatchObject([{ check: 'reachable', fix: expect.stringContaining('--key') }])
+    const { checks: withKey } = await examine(server.url, { key: 'good', model: 'mine' })
+    expect(withKey).toMatchObject([{ evidence: expect.stringContaining('no such model') }])
+  })
+})
+
+describe('unhang doctor', () => {
+  async function doctor(...args: string[]) {
+    const child = spawn(process.execPath, ['dist/cli.js', ...args])
+    const text = { out: '', error: '' }
+    child.stdout.on('data', (piece) => {
+      text.out += piece
+    })
+    child.stderr.on('data', (piece) => {
+      text.error += piece
+    })
+    const [status] = await once(child, 'close')
+    return { status, ...text }
+  }
+
+  test('finds nothing in the example', async () => {
+    await using example = await startExample('express-server.ts')
+    const { status, out } = await doctor('doctor', `${example.url}/v1`)
+    expect(out).toContain('Nothing was found that hangs up.')
+    expect(out).not.toContain('FINDING')
+    expect(status).toBe(0)
+  })
+
+  test('says first what it will send, shows what it found, and exits with 1', async () => {
+    await using server = await startServer({ head: (head) => head.replace('timeout=75', 'timeout=5') })
+    const { status, out } = await doctor('doctor', `${server.url}/v1/chat/completions/`)
+    expect(out).toMatch(/^Sends 8 requests to .*: 6 chats of at most 200 tokens/)
+    expect(out).toMatch(/^FINDING {2}keep-alive .*timeout=5$/m)
+    expect(out).toMatch(/^ {2}fix {7}alignServerTimeouts/m)
+    expect(out).toMatch(/One finding\.\n$/)
+    expect(status).toBe(1)
+  })
+
+  test('as JSON, and nothing else', async () => {
+    await using server = await startServer({ head: (head) => head.replace('timeout=75', 'timeout=5') })
+    const { status, out } = await doctor('doctor', server.url, '--json', '--model', 'mine')
+    const { checks, model } = JSON.parse(out)
+    expect(model).toBe('mine')
+    expect(checks.filter(({ outcome }: { outcome: string }) => outcome === 'finding')).toHaveLength(1)
+    expect(status).toBe(1)
+  })
+
+  test.each([
+    [['doctor', 'nonsense'], 'URL must be one of http or https, say http://127.0.0.1:3000/v1, got nonsense'],
+    [['doctor', 'ftp://127.0.0.1'], 'got ftp://127.0.0.1'],
+    [['doctor'], 'Usage: unhang doctor URL'],
+    [[], 'Usage: unhang doctor URL'],
+    [['doctor', 'http://127.0.0.1', '--nope'], "Unknown option '--nope'"],
+  ])('refuses %j', async (args, message) => {
+    expect(await doctor(...args)).toMatchObject({
+      status: 2,
+      error: expect.stringContaining(message),
+      out: '',
+    })
+  })
+
+  test('explains itself', async () => {
+    expect(await doctor('--help')).toMatchObject({
+      status: 0,
+      out: expect.stringContaining('Usage: unhang doctor URL'),
+    })
+  })
+})

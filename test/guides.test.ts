@@ -1,12 +1,16 @@
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { on, once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { within } from '../src/clock.js'
 import { startUpstream, type UpstreamScript } from '../src/testing/index.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
+import { startExample } from './support/example-server.js'
 import { rawRequest } from './support/raw-client.js'
+
+const run = promisify(execFile)
 
 /** The programs of a page, by the heading above them. */
 async function programs(file: string): Promise<[string, string[]][]> {
@@ -118,4 +122,102 @@ describe(`docs/MIGRATING.md, ${ofNews}`, () => {
     client.reset()
     await program.says('readers: 0')
   })
+})
+
+describe('docs/SILLYTAVERN.md, the proxy', async () => {
+  const [, [code = '']] = (await programs('docs/SILLYTAVERN.md')).find(
+    ([title]) => title === 'Your own proxy',
+  ) as [string, string[]]
+  /** As SillyTavern's server asks: node-fetch, of its release line and of its staging line. */
+  const lines: [string, Record<string, string>][] = [
+    ['release', { 'User-Agent': 'node-fetch', Accept: '*/*', Connection: 'close' }],
+    ['staging', { 'User-Agent': 'node-fetch', Accept: '*/*', Connection: 'keep-alive' }],
+  ]
+  const modes: [string, boolean][] = [
+    ['streaming', true],
+    ['not streaming', false],
+  ]
+  const cases = lines.flatMap(([line, headers]) =>
+    modes.map(([mode, stream]): [string, Record<string, string>, boolean] => [
+      `${line}, ${mode}`,
+      headers,
+      stream,
+    ]),
+  )
+
+  test.each(cases)('four chats after each other: %s', async (_name, headers, stream) => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange.body.includes('"stream":true')
+        ? good(exchange)
+        : exchange.answer('200 OK', '{"choices":[{"message":{"content":"Hello"}}]}'),
+    )
+    await using program = await startProgram(code, upstream.url)
+    for (let chats = 0; chats < 4; chats++) {
+      using client = await rawRequest({ port: program.port, headers, body: { stream } }).finished()
+      expect(client.body.complete).toBe(true)
+      expect(client.header('connection')).toBe(headers.Connection)
+      expect(client.bodyText).toContain(stream ? '[DONE]' : '"Hello"')
+    }
+  })
+
+  test.each(cases)(
+    'an upstream that hangs up is a status and a message: %s',
+    async (_name, headers, stream) => {
+      await using upstream = await startUpstream((exchange) => exchange.reset())
+      await using program = await startProgram(code, upstream.url)
+      using client = await rawRequest({ port: program.port, headers, body: { stream } }).finished()
+      expect(client.status).toBe(503)
+      expect(client.json.error.message).toMatch(/^The upstream .*\.$/)
+    },
+  )
+
+  test.each(lines)('in mid-stream, the text stays and a toast comes: %s', async (_line, headers) => {
+    await using upstream = await startUpstream(broken)
+    await using program = await startProgram(code, upstream.url)
+    using client = await rawRequest({ port: program.port, headers, body: { stream: true } }).finished()
+    expect(client.body.complete).toBe(true)
+    expect(textOf(client.data)).toBe('Hel')
+    expect(failureOf(client.data).message).toMatch(/^The upstream .*\.$/)
+    // Without choices its release line would lose the frame.
+    expect(JSON.parse(client.data.at(-1) ?? '')).toHaveProperty('choices')
+  })
+
+  test('its status check gets a list, and its stop button reaches the upstream', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
+    await using program = await startProgram(code, upstream.url)
+    using list = await rawRequest({ port: program.port, method: 'GET', path: '/v1/models' }).finished()
+    expect(JSON.parse(list.bodyText)).toEqual({ data: [{ id: 'my-model' }] })
+    using client = await rawRequest({ port: program.port, ...chat }).received('Hel')
+    client.reset()
+    await (await upstream.exchange(0)).closed
+  })
+})
+
+describe('every command of the guides runs', async () => {
+  const pages = ['docs/TROUBLESHOOTING.md', 'docs/SILLYTAVERN.md']
+  const commands = await Promise.all(
+    pages.map(async (page) => {
+      const text = await readFile(page, 'utf8')
+      return [...text.matchAll(/^```sh\n(.*?)^```/gms)].map(([, command]): [string, string] => [
+        page,
+        command ?? '',
+      ])
+    }),
+  )
+  const [setting] = commands.flat().filter(([, command]) => command.startsWith('export'))
+
+  test('against the example', async () => {
+    await using example = await startExample('express-server.ts')
+    for (const [page, command] of commands.flat()) {
+      const script = `set -eu -o pipefail\n${setting?.[1]}\n${command}`
+        .replaceAll('http://127.0.0.1:3000', example.url)
+        .replaceAll('npx unhang', `${process.execPath} dist/cli.js`)
+      const { stdout } = await run('bash', ['-c', script]).catch((error) => {
+        // What --max-time and head cut is meant to be cut.
+        if (command.includes('--max-time') || command.includes('| head')) return error
+        throw new Error(`${page}: ${command}\n${error.stdout}${error.stderr}`)
+      })
+      if (!command.startsWith('export')) expect(stdout, command).not.toBe('')
+    }
+  }, 60_000)
 })

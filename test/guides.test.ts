@@ -23,7 +23,7 @@ async function programs(file: string): Promise<[string, string[]][]> {
 
 /** Runs a program of a page as it stands there, but for its ports. */
 async function startProgram(code: string, upstreamUrl: string) {
-  const folder = await mkdtemp(join('test', '.guide-'))
+  const folder = await mkdtemp(join('test', '.docs-'))
   const file = join(folder, 'program.mjs')
   const text = code
     .replaceAll('http://127.0.0.1:8080', upstreamUrl)

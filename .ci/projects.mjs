@@ -1,0 +1,42 @@
+// Installs what would be published into eight small projects, as strangers have them, and runs their tests.
+import { execFile } from 'node:child_process'
+import { cp, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+const npm = (args, cwd) => run('npm', args, { cwd, maxBuffer: 16 * 1024 * 1024 })
+const place = await mkdtemp(join(tmpdir(), 'unhang-projects-'))
+const projects = await readdir('test/projects')
+
+async function tryOut(project, tarball) {
+  const folder = join(place, project)
+  await cp(join('test/projects', project), folder, { recursive: true })
+  await npm(['install', '--no-audit', '--no-fund', '--prefer-offline', tarball], folder)
+  await npm(['test'], folder)
+}
+
+const failures = []
+try {
+  const { stdout } = await npm(['pack', '--json', '--pack-destination', place], '.')
+  const [{ filename, files }] = JSON.parse(stdout.slice(stdout.indexOf('[')))
+  console.log(`${filename}: ${files.length} files`)
+  const queue = [...projects]
+  const work = async () => {
+    for (let project = queue.shift(); project; project = queue.shift()) {
+      const failure = await tryOut(project, join(place, filename)).then(
+        () => undefined,
+        (error) => error,
+      )
+      console.log(`${failure ? 'failed' : 'ok'}  ${project}`)
+      if (failure) failures.push(`${project}:\n${failure.stdout ?? failure}\n${failure.stderr ?? ''}`)
+    }
+  }
+  await Promise.all([work(), work()])
+} finally {
+  await rm(place, { recursive: true })
+}
+if (projects.length !== 8) failures.push(`there should be 8 projects, not ${projects.length}`)
+for (const failure of failures) console.error(failure)
+process.exitCode = failures.length > 0 ? 1 : 0

@@ -2,6 +2,7 @@ import cors from 'cors'
 import express, { type ErrorRequestHandler, type RequestHandler } from 'express'
 import { respondWithError } from 'unhang'
 import { createStreamMiddleware } from 'unhang/express'
+import { metrics } from './monitoring/prometheus.js'
 import { modelList } from './qolaba/models.js'
 import { type ChatCall, ChatProxy } from './server/chat.js'
 import { openAIError } from './server/openai-error.js'
@@ -16,6 +17,10 @@ function createApp(settings: AppSettings) {
   app.use(cors({ exposedHeaders: ['x-request-id', 'retry-after'] }))
 
   app.get('/health', (_request, response) => void response.json({ status: 'ok' }))
+
+  app.get('/metrics', async (_request, response) => {
+    response.type(metrics.contentType).send(await metrics.text())
+  })
 
   const requireKey: RequestHandler = (request, response, next) => {
     response.locals.key = proxy.readKey(request.headers.authorization)

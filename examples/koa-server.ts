@@ -4,6 +4,7 @@ import Koa, { type Context, type Middleware } from 'koa'
 import bodyParser from 'koa-bodyparser'
 import { respondWithError } from 'unhang'
 import { createStreamMiddleware } from 'unhang/koa'
+import { metrics } from './monitoring/prometheus.js'
 import { modelList } from './qolaba/models.js'
 import { type ChatCall, ChatProxy } from './server/chat.js'
 import { openAIError } from './server/openai-error.js'
@@ -30,6 +31,11 @@ function createApp(settings: AppSettings) {
 
   router.get('/health', (context) => {
     context.body = { status: 'ok' }
+  })
+
+  router.get('/metrics', async (context) => {
+    context.type = metrics.contentType
+    context.body = await metrics.text()
   })
 
   const requireKey: Middleware = (context, next) => {

@@ -1,5 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { alignServerTimeouts, drainStreams } from 'unhang'
+import { traceStreams } from '../monitoring/opentelemetry.js'
+import { countStreams } from '../monitoring/prometheus.js'
 import { startFakeUpstream } from '../qolaba/fake-upstream.js'
 import { readEnvironment, type Settings } from './environment.js'
 
@@ -14,6 +16,8 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
     const settings = readEnvironment(process.env)
     const { host, port, shutdownGraceMs } = settings
     const upstream = settings.baseUrl ? undefined : await startFakeUpstream()
+    countStreams()
+    traceStreams('qolaba')
     const app = createApp({
       ...settings,
       baseUrl: settings.baseUrl ?? upstream?.baseUrl ?? '',

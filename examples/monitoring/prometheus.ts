@@ -1,0 +1,75 @@
+import { subscribe } from 'node:diagnostics_channel'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { StreamEnd } from 'unhang'
+
+const registers = [new Registry()]
+const seconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
+
+/** By request id: a guarded request may fail before its stream begins, and is then only counted. */
+const running = new Set<string>()
+
+new Gauge({
+  name: 'unhang_streams_active',
+  help: 'Streams under way',
+  registers,
+  collect() {
+    this.set(running.size)
+  },
+})
+const streams = new Counter({
+  name: 'unhang_streams_total',
+  help: 'Streams that have ended, by outcome and, for deadlines, by phase',
+  // Not by model: that is whatever a client writes there.
+  labelNames: ['outcome', 'phase'],
+  registers,
+})
+const events = new Counter({ name: 'unhang_events_total', help: 'Events written to clients', registers })
+const bytes = new Counter({ name: 'unhang_bytes_total', help: 'Bytes written to clients', registers })
+const heartbeats = new Counter({
+  name: 'unhang_heartbeats_total',
+  help: 'Heartbeats written to clients',
+  registers,
+})
+const firstByte = new Histogram({
+  name: 'unhang_stream_first_byte_seconds',
+  help: 'From the start of a stream to the first byte of its upstream',
+  buckets: seconds,
+  registers,
+})
+const longestGap = new Histogram({
+  name: 'unhang_stream_longest_gap_seconds',
+  help: 'The longest silence of the upstream in a stream',
+  buckets: seconds,
+  registers,
+})
+const duration = new Histogram({
+  name: 'unhang_stream_duration_seconds',
+  help: 'From the start of a stream to its end',
+  labelNames: ['outcome'],
+  buckets: seconds,
+  registers,
+})
+
+/** What Prometheus asks for at `/metrics`, in its own format. */
+export const metrics = {
+  contentType: registers[0]?.contentType ?? '',
+  text: () => registers[0]?.metrics() ?? '',
+}
+
+/** Counts every stream of the process, whoever writes it. */
+export function countStreams(): void {
+  subscribe('unhang:stream:start', (message) => running.add((message as { requestId: string }).requestId))
+  subscribe('unhang:stream:end', (message) => count(message as StreamEnd))
+}
+
+function count(end: StreamEnd): void {
+  const { outcome, phase = '', requestId } = end
+  running.delete(requestId)
+  streams.inc({ outcome, phase })
+  events.inc(end.events)
+  bytes.inc(end.bytes)
+  heartbeats.inc(end.heartbeats)
+  if (end.ttfbMs !== undefined) firstByte.observe(end.ttfbMs / 1_000)
+  longestGap.observe(end.longestGapMs / 1_000)
+  duration.observe({ outcome }, end.durationMs / 1_000)
+}

@@ -2,6 +2,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { alignServerTimeouts, drainStreams } from 'unhang'
 import { traceStreams } from '../monitoring/opentelemetry.js'
 import { countStreams } from '../monitoring/prometheus.js'
+import { Playground } from '../playground/playground.js'
 import { startFakeUpstream } from '../qolaba/fake-upstream.js'
 import { readEnvironment, type Settings } from './environment.js'
 
@@ -24,7 +25,11 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
       // The stand-in takes any key: nobody has to have one to see it work.
       apiKey: settings.apiKey ?? (upstream && 'stand-in'),
     })
-    const server = createServer({ keepAliveTimeout: 65_000 }, app)
+    // Only where there is nothing but the stand-in: nobody needs a page of faults in front of a real model.
+    const playground = upstream && (await Playground.start())
+    const server = createServer({ keepAliveTimeout: 65_000 }, (request, response) => {
+      if (!playground?.serves(request, response)) app(request, response)
+    })
     server.once('error', fail)
     for (const { message } of alignServerTimeouts(server)) console.warn(message)
     server.listen(port, host, () => announce(server, settings))
@@ -42,6 +47,7 @@ function announce(server: Server, { host, baseUrl }: Settings): void {
   const address = server.address()
   const port = typeof address === 'object' ? address?.port : address
   console.log(`Listening on http://${host}:${port}, upstream: ${baseUrl ?? 'a stand-in for Qolaba'}`)
+  if (!baseUrl) console.log('Open it in a browser to watch streams survive.')
 }
 
 function fail(error: unknown): never {

@@ -1,0 +1,114 @@
+import { readFile } from 'node:fs/promises'
+import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
+import { setTimeout as later } from 'node:timers/promises'
+import { handleStream } from 'unhang'
+import { type FaultName, faults, startUpstream, type UpstreamExchange } from 'unhang/testing'
+
+/** Shorter than in life: nobody watches a page for a minute. The page draws them. */
+const timeouts = { firstByteMs: 4_000, inactivityMs: 3_000, totalMs: 9_000 }
+const writer = { commitAfterMs: 1_500, heartbeatMs: 1_000 }
+const words = 'Every word you read here has come as an event of its own. '.split(/(?<= )/)
+const wordEveryMs = 150
+
+/** What the upstream of the page can do, and whether it says something before. */
+const scenarios: readonly { fault: FaultName; talksFirst: boolean; label: string }[] = [
+  { fault: 'good', talksFirst: true, label: 'nothing: a good answer' },
+  { fault: 'resetMidStream', talksFirst: true, label: 'resets the connection in mid-answer' },
+  { fault: 'finMidStream', talksFirst: true, label: 'hangs up in mid-answer' },
+  { fault: 'truncated', talksFirst: true, label: 'stops short, as if that were all' },
+  { fault: 'halfEvent', talksFirst: true, label: 'hangs up in the middle of an event' },
+  { fault: 'stalled', talksFirst: true, label: 'falls silent in mid-answer' },
+  { fault: 'badChunkSize', talksFirst: true, label: 'sends what is no HTTP in mid-answer' },
+  { fault: 'silent', talksFirst: false, label: 'never answers' },
+  { fault: 'resetBeforeHead', talksFirst: false, label: 'resets the connection before its answer' },
+  { fault: 'headOnly', talksFirst: false, label: 'says 200, and then nothing' },
+  { fault: 'rateLimited', talksFirst: false, label: 'answers 429' },
+  { fault: 'jsonError', talksFirst: false, label: 'answers 200 with an error as JSON' },
+  { fault: 'webPage', talksFirst: false, label: 'answers 200 with a web page' },
+  { fault: 'errorEvent', talksFirst: false, label: 'sends an error as its first event' },
+]
+
+/** Serves a page on which one can watch a stream survive. */
+export class Playground {
+  readonly #upstreamPort: number
+
+  private constructor(upstreamPort: number) {
+    this.#upstreamPort = upstreamPort
+  }
+
+  static async start(): Promise<Playground> {
+    const upstream = await startUpstream((exchange) => play(exchange))
+    return new Playground(upstream.port)
+  }
+
+  /** @returns whether the request was one of the page's */
+  serves(request: IncomingMessage, response: ServerResponse): boolean {
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost')
+    if (pathname === '/' && request.method === 'GET') void servePage(response)
+    else if (pathname === '/playground/with') this.#withUnhang(response, searchParams)
+    else if (pathname === '/playground/without') this.#without(response, searchParams)
+    else return false
+    return true
+  }
+
+  #call(search: URLSearchParams) {
+    return httpRequest({ port: this.#upstreamPort, host: '127.0.0.1', path: `/?${search}`, agent: false })
+  }
+
+  #withUnhang(response: ServerResponse, search: URLSearchParams): void {
+    const call = ({ signal }: { signal: AbortSignal }) =>
+      new Promise<IncomingMessage>((resolve, reject) => {
+        const upstream = this.#call(search)
+        signal.addEventListener('abort', () => upstream.destroy())
+        upstream.on('response', resolve).on('error', reject).end()
+      })
+    void handleStream(response, (stream) => stream.relay(call(stream)), {
+      dialect: 'openaiChat',
+      timeouts,
+      writer,
+    })
+  }
+
+  /** As it is written everywhere, but for the listeners without which it would end the process. */
+  #without(response: ServerResponse, search: URLSearchParams): void {
+    const upstream = this.#call(search)
+    upstream.on('response', (answer) => {
+      response.writeHead(200, { 'Content-Type': 'text/event-stream', Connection: 'keep-alive' })
+      answer.on('error', console.error.bind(null, 'without unhang:')).pipe(response)
+    })
+    upstream.on('error', () => response.destroy()).end()
+    response.on('close', () => upstream.destroy())
+  }
+}
+
+async function play(exchange: UpstreamExchange): Promise<void> {
+  const name = /[?&]fault=(\w+)/.exec(exchange.head)?.[1]
+  const scenario = scenarios.find(({ fault }) => fault === name)
+  if (!scenario) return void exchange.answer('404 Not Found', '{"error":{"message":"no such fault"}}')
+  const run = faults[scenario.fault] as (exchange: UpstreamExchange) => unknown
+  if (!scenario.talksFirst) return void (await run(exchange))
+  exchange.open()
+  for (const word of words) {
+    if (exchange.socket.destroyed) return
+    exchange.data(chunk(word))
+    await later(wordEveryMs)
+  }
+  // What the fault kit does from here on, it does to an answer that has begun.
+  await run(Object.create(exchange, { open: { value: () => exchange } }))
+}
+
+function chunk(content: string): object {
+  const choices = [{ index: 0, delta: { content }, finish_reason: null }]
+  return { id: 'chatcmpl-test', object: 'chat.completion.chunk', created: 1, model: 'test-model', choices }
+}
+
+async function servePage(response: ServerResponse): Promise<void> {
+  const page = await readFile(new URL('page.html', import.meta.url), 'utf8')
+  const settings = JSON.stringify({ timeouts, writer, scenarios })
+  response.setHeader('Content-Type', 'text/html; charset=utf-8')
+  response.setHeader(
+    'Content-Security-Policy',
+    "default-src 'self'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
+  )
+  response.end(page.replace('SETTINGS', settings))
+}

@@ -35,7 +35,8 @@ const customTimers = {
   clearTimeout: systemClock.clearTimeout as typeof clearTimeout,
 }
 
-function nextTurn(): Promise<void> {
+/** Resolves when everything else has had its turn. */
+export function nextTurn(): Promise<void> {
   return new Promise((resolve) => systemClock.setImmediate(resolve))
 }
 

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { systemClock } from './clock.js'
+import { nextTurn, systemClock } from './clock.js'
 import { atOnce, type Drain, startDrain } from './drain.js'
 import { toStreamError } from './error-causes.js'
 import { StreamError } from './errors.js'
@@ -146,7 +146,7 @@ class ResponseWriter implements SSEWriter {
   forward(events: Uint8Array | string, count = 1): Promise<void> {
     if (this.#stopped || this.#closed) return this.#refuse()
     const response = this.#response
-    if (response.destroyed || response.writableEnded) return atOnce
+    if (response.destroyed || response.writableEnded) return this.#gone()
     if (!this.committed && (this.#isAnswered() || !this.#commit())) return this.#refuse()
     if (this.#draining && this.#waiting + events.length > this.#maxBufferedBytes) {
       this.#overflow()
@@ -238,7 +238,8 @@ class ResponseWriter implements SSEWriter {
 
   /** @returns what a write has to wait for */
   #flush(): Promise<void> {
-    if (this.#pending === '' || this.#draining || this.#closed || isGone(this.#response)) return atOnce
+    if (this.#pending === '' || this.#draining || this.#closed) return atOnce
+    if (isGone(this.#response)) return this.#gone()
     if (this.#isAnswered() || !this.#commit()) return this.#refuse()
     this.#heartbeat.postpone()
     if (this.events > 0) discardUnreadBody(this.#response)
@@ -391,6 +392,13 @@ class ResponseWriter implements SSEWriter {
     this.#draining = undefined
     draining?.reject(this.#stopReason())
     this.#controller?.abort(this.#stopReason())
+  }
+
+  /** Who writes in a loop would never let the event come that says so. */
+  #gone(): Promise<void> {
+    this.#pending = ''
+    if (wasLeft(this.#response)) this.#responseClosed()
+    return this.#stopped ? this.#refuse() : nextTurn()
   }
 
   /** Handled already, so that a write nobody awaits cannot end the process. */

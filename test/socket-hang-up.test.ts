@@ -27,6 +27,8 @@ const callers: Record<string, (url: string, signal?: AbortSignal) => Promise<unk
     const { request } = await import('node:http')
     const call = request(url, { signal }).end()
     const [response] = await once(call, 'response')
+    // From Node 24 on a reset is told here as well.
+    call.on('error', () => {})
     for await (const _ of response);
   },
   axios: async (url, signal) => {

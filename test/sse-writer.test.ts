@@ -155,6 +155,39 @@ describe('writing', () => {
     expect(client.data).toHaveLength(total)
   })
 
+  test('a connection that has broken is told by the next write, and not only by an event that comes later', async () => {
+    const outcomes = withResolvers<unknown[]>()
+    await using server = await writerServer(async (writer, response) => {
+      await writer.write({ data: 'x' })
+      await new Promise(setImmediate)
+      response.socket?.destroy()
+      const large = 'x'.repeat(32 * 1024)
+      const writes = [writer.write({ data: large }), writer.forward(`data: ${large}\n\n`, 1)]
+      outcomes.resolve(await Promise.all(writes.map((write) => write.catch((error: unknown) => error))))
+    })
+    using client = rawRequest({ port: server.port })
+    await client.closed()
+    const goneEach = await outcomes.promise
+    expect(goneEach).toMatchObject([{ outcome: 'client_gone' }, { outcome: 'client_gone' }])
+  })
+
+  test('to write on into a response that was ended elsewhere lets others have their turn', async () => {
+    const turns = withResolvers<number>()
+    await using server = await writerServer(async (writer, response) => {
+      await writer.write({ data: 'x' })
+      response.end()
+      let others = 0
+      setImmediate(() => others++)
+      for (let writes = 0; writes < 100 && others === 0; writes++) {
+        await writer.write({ data: 'x'.repeat(32 * 1024) }).catch(() => {})
+      }
+      turns.resolve(others)
+    })
+    using client = await rawRequest({ port: server.port }).finished()
+    expect(client.data).toEqual(['x'])
+    expect(await turns.promise).toBe(1)
+  })
+
   test('a write that waits settles when the client leaves', async () => {
     const outcome = withResolvers<unknown>()
     await using server = await writerServer(async (writer) => {

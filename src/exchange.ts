@@ -75,6 +75,14 @@ export function discardUnreadBody(response: ServerResponse): void {
   if (request && request.readableFlowing === null && !request.readableEnded) request.resume()
 }
 
+/**
+ * A text as it can be written. Over HTTP/2, Node 26.10 sends garbage for a string after which nothing but the end is
+ * written in the same turn; bytes are safe.
+ */
+export function writable(response: ServerResponse, text: string, encoding?: BufferEncoding): string | Buffer {
+  return http2Stream(response) ? Buffer.from(text, encoding) : text
+}
+
 /** The server's `timeout` counts silence on the socket; the stream's own deadlines take its place. */
 export function liftSocketTimeout(response: ServerResponse): void {
   if (http2Stream(response) || isClosed(response)) return

@@ -5,7 +5,7 @@ import { dialectOfHead, recognizeDialect, selectDialect } from './dialects.js'
 import { toStreamError } from './error-causes.js'
 import { requestPath } from './error-response.js'
 import { StreamError } from './errors.js'
-import { backlogOf } from './exchange.js'
+import { backlogOf, writable } from './exchange.js'
 import { FollowedEvents } from './followed-events.js'
 import { Heartbeat } from './heartbeat.js'
 import { ObservedBytes } from './observed-bytes.js'
@@ -61,10 +61,19 @@ export class GuardedEvents {
       return this.#own.write(chunk, ...(rest as []))
     const failure = this.#look(chunk, rest[0])
     this.#heartbeat.postpone()
-    const more = this.#own.write(chunk as string, ...(rest as []))
+    const more = this.#own.write(this.#writable(chunk, rest[0]), ...rest)
     if (failure) this.#fail(failure)
     else if (!more && !this.followed.sawTerminal) this.#wait()
     return more
+  }
+
+  #writable(chunk: string | Uint8Array, encoding: unknown): string | Uint8Array {
+    if (typeof chunk !== 'string') return chunk
+    return writable(
+      this.#response,
+      chunk,
+      typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8',
+    )
   }
 
   /** Whether this could be a piece of an event stream; what else a handler ends with, say a proxy, is left out. */
@@ -96,7 +105,7 @@ export class GuardedEvents {
     const text = this.#isJson || sawTerminal ? '' : closing + events.map(encodeEvent).join('')
     this.written.bytes += Buffer.byteLength(text)
     if (text === '') this.#own.end()
-    else this.#own.end(text)
+    else this.#own.end(writable(this.#response, text))
   }
 
   /** Whether this is no event stream at all, whatever its head says: it can only be cut. */
@@ -153,7 +162,7 @@ export class GuardedEvents {
     const text = event ? encodeEvent(event) : heartbeat
     this.written.heartbeats++
     this.written.bytes += Buffer.byteLength(text)
-    if (!this.#own.write(text)) this.#wait()
+    if (!this.#own.write(writable(this.#response, text))) this.#wait()
   }
 
   /**

@@ -12,6 +12,7 @@ import {
   type StreamResponse,
   wasLeft,
   watchPipelined,
+  writable,
   writeEventStreamHead,
 } from './exchange.js'
 import { Heartbeat } from './heartbeat.js'
@@ -273,7 +274,7 @@ class ResponseWriter implements SSEWriter {
     const rest = this.#take(this.#pending.length)
     if (this.#closed) {
       this.bytes += Buffer.byteLength(rest)
-      response.end(rest)
+      response.end(writable(response, rest))
     } else if (rest !== '') more = this.#send(rest)
     this.#letGo()
     return more
@@ -282,8 +283,9 @@ class ResponseWriter implements SSEWriter {
   #send(text: string): boolean {
     const length = Buffer.byteLength(text)
     this.bytes += length
+    const body = writable(this.#response, text)
     // Nothing but ASCII: Node need not look at each character.
-    return length === text.length ? this.#response.write(text, 'latin1') : this.#response.write(text)
+    return length === text.length ? this.#response.write(body, 'latin1') : this.#response.write(body)
   }
 
   /** compression() keeps what it is given until it is told to. */

@@ -152,11 +152,12 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
     return relay
   }
 
-  /** A call that is still on its way may be aborted before anybody looks at it: `run` does. */
   async open(source: UpstreamSource | PromiseLike<UpstreamSource>): Promise<UpstreamSource> {
-    const upstream = await this.timeouts.run(Promise.resolve(source)).catch((error) => this.#failed(error))
+    const coming = Promise.resolve(source)
+    // One that comes when the stream has stopped is let go at once; one that fails then is looked at by nobody.
+    coming.then((upstream) => this.upstreams.adopt(upstream), ignore)
+    const upstream = await this.timeouts.run(coming).catch((error) => this.#failed(error))
     this.#adopted = true
-    this.upstreams.adopt(upstream)
     warnOfOwnTimer(upstream)
     return upstream
   }

@@ -29,7 +29,8 @@ export interface EventStreamHead {
 const eventStream = 'text/event-stream'
 // An event stream is as long as it gets; a length or tag left over from something else would be a lie.
 const connectionNames = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade']
-const untrue = ['content-length', 'transfer-encoding', 'etag']
+const transferEncoding = 'transfer-encoding'
+const untrue = ['content-length', transferEncoding, 'etag']
 
 /**
  * The headers of an event stream, merged with what the app set: what to set and what to remove.
@@ -54,6 +55,11 @@ export function eventStreamHead(
     existing.set(name.toLowerCase(), value)
   }
   const remove = untrue.filter((name) => existing.has(name))
+  if (exchange.httpVersion === '1.1' && existing.has(transferEncoding)) {
+    // A proxy that copies its upstream's headers: once this one is taken away, Node leaves out its own as well.
+    set[transferEncoding] = 'chunked'
+    remove.splice(remove.indexOf(transferEncoding), 1)
+  }
   const type = existing.get('content-type')
   if (!type?.toLowerCase().startsWith(eventStream)) set['content-type'] = `${eventStream}; charset=utf-8`
   if (!exchange.httpVersion.startsWith('1')) for (const name of connectionNames) delete set[name]

@@ -62,6 +62,7 @@ const nothingWritten = { events: 0, bytes: 0, heartbeats: 0 }
 class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   readonly timeouts: TimeoutCoordinator
   #requestId: string | undefined
+  readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #options: GuardOptions
   readonly #requested: RequestedStream
@@ -79,6 +80,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   #resolveEnded: () => void = ignore
 
   constructor(request: IncomingMessage, response: ServerResponse, options: GuardOptions) {
+    this.#request = request
     this.#response = response
     this.#options = options
     this.#requested = new RequestedStream(request, options)
@@ -109,7 +111,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   }
 
   #register(guard: Guarded): void {
-    guards().set(this.#response.req, guard)
+    guards().set(this.#request, guard)
     guards().set(this.#response, guard)
   }
 
@@ -455,8 +457,9 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     else this.#sources.release()
     this.#response.off('close', this.#closed)
     this.#leave()
-    const timeouts = this.#state === 'passing' ? undefined : this.timeouts
-    this.#register(new FinishedGuard(this.#requestId ?? givenRequestId(this.#response), timeouts))
+    const timeouts = this.refused || this.timeouts.reason ? this.timeouts : undefined
+    const requestId = this.#requestId ?? givenRequestId(this.#response)
+    this.#register(new FinishedGuard(this.refused, requestId, timeouts))
   }
 }
 

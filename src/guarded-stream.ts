@@ -20,10 +20,10 @@ export class FinishedGuard implements Guarded, GuardedStream {
 
   /**
    * @param requestId if it has one already
-   * @param timeouts if it was a stream
+   * @param timeouts unless it simply completed
    */
-  constructor(requestId: string | undefined, timeouts: TimeoutCoordinator | undefined) {
-    this.refused = timeouts !== undefined
+  constructor(refused: boolean, requestId: string | undefined, timeouts: TimeoutCoordinator | undefined) {
+    this.refused = refused
     this.#requestId = requestId
     this.#timeouts = timeouts
   }

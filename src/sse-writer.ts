@@ -248,7 +248,7 @@ class ResponseWriter implements SSEWriter {
   }
 
   #wait(): Promise<void> {
-    if (isGone(this.#response)) return atOnce
+    if (isGone(this.#response)) return this.#gone()
     const draining = startDrain()
     this.#draining = draining
     this.#heartbeat.hold()

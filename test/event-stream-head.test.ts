@@ -35,10 +35,16 @@ test('a content type that is none of an event stream is replaced', () => {
 })
 
 test('what is untrue of a stream is removed', () => {
-  const { remove } = eventStreamHead(
-    exchange({ 'Content-Length': '5', ETag: 'x', 'Transfer-Encoding': 'chunked' }),
-  )
-  expect(remove.sort()).toEqual(['content-length', 'etag', 'transfer-encoding'])
+  const given = exchange({ 'Content-Length': '5', ETag: 'x', 'Transfer-Encoding': 'gzip, chunked' })
+  const { remove, set } = eventStreamHead(given)
+  // Taken away by us, Node would not write its own either.
+  expect(remove.sort()).toEqual(['content-length', 'etag'])
+  expect(set['transfer-encoding']).toBe('chunked')
+  for (const httpVersion of ['1.0', '2.0']) {
+    const head = eventStreamHead({ ...given, httpVersion })
+    expect(head.remove.sort()).toEqual(['content-length', 'etag', 'transfer-encoding'])
+    expect(head.set).not.toHaveProperty('transfer-encoding')
+  }
 })
 
 test('Connection is never written on HTTP/1.1', () => {

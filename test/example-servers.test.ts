@@ -52,6 +52,12 @@ describe.each(['express-server.ts', 'koa-server.ts'])('%s', (file) => {
       expect(completion.choices[0]?.finish_reason).toBe('stop')
     })
 
+    test.each(['//', '/?%', 'http://[/'])('a request for %s ends nothing', async (path) => {
+      using client = await rawRequest({ port: server.port, method: 'GET', path }).finished()
+      expect(client.status).toBeGreaterThanOrEqual(200)
+      expect((await fetch(`${server.url}/health`)).status).toBe(200)
+    })
+
     test('GET /health, GET /v1/models', async () => {
       expect(await (await fetch(`${server.url}/health`)).json()).toEqual({ status: 'ok' })
       const models = await openai().models.list()

@@ -616,6 +616,15 @@ describe('what is left of a guard when its response is over', () => {
     expect(guards().get(response)?.answer(new Error('late'))).toBe(true)
   })
 
+  test('an answer that was no stream, and that its client did not wait for: the signal stays aborted', async () => {
+    const { before, after } = await over((answer) => {
+      answer.writeHead(200, { 'Content-Type': 'application/json' }).write('{"text": "Hi')
+    }, true)
+    expect(before.signal.aborted).toBe(true)
+    expect(after.signal.reason).toMatchObject({ outcome: 'client_gone' })
+    expect(after).toMatchObject({ requestId: 'given', refused: false })
+  })
+
   test('no writer is kept', async () => {
     const responses: ServerResponse[] = []
     await using proxy = await startProxy(async ({ writer }, _request, response) => {

@@ -27,7 +27,7 @@ import {
   type StreamEnd,
   wrapApp,
 } from '../src/index.js'
-import { chatAnswer, chatChunk, failureOf } from './support/chat.js'
+import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
 import { listen } from './support/proxy.js'
 import { RawClient, rawRequest } from './support/raw-client.js'
 import { startUpstream } from './support/scripted-upstream.js'
@@ -137,6 +137,38 @@ describe('what is no event stream passes as it was', () => {
       })
     })
     expect(await aborted).toMatchObject({ outcome: 'client_gone' })
+  })
+})
+
+describe("a proxy that copies its upstream's headers keeps its chunks, and its connection", () => {
+  const copied = {
+    'content-type': 'text/event-stream',
+    'transfer-encoding': 'chunked',
+    connection: 'keep-alive',
+    'keep-alive': 'timeout=5',
+  }
+
+  test.each<[string, (response: ServerResponse) => void]>([
+    ['writeHead', (response) => void response.writeHead(200, copied)],
+    [
+      'setHeader',
+      (response) => {
+        for (const [name, value] of Object.entries(copied)) response.setHeader(name, value)
+      },
+    ],
+  ])('by %s', async (_name, copy) => {
+    const listener = wrapApp((_request, response) => {
+      copy(response)
+      response.end(wire(...chatAnswer('Hi')))
+    })
+    await using server = await listen(listener)
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(client.header('transfer-encoding')).toBe('chunked')
+    expect(client.body.complete).toBe(true)
+    expect(client.ending).toBeUndefined()
+    expect(textOf(client.data)).toBe('Hi')
+    client.send({ body: { stream: true } })
+    await client.until(() => client.text.split('HTTP/1.1 200').length === 3)
   })
 })
 

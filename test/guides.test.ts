@@ -190,6 +190,10 @@ describe('docs/SILLYTAVERN.md, the proxy', async () => {
     using client = await rawRequest({ port: program.port, ...chat }).received('Hel')
     client.reset()
     await (await upstream.exchange(0)).closed
+    using other = rawRequest({ port: program.port, body: { stream: false } })
+    const exchange = await upstream.exchange(1)
+    other.reset()
+    await exchange.closed
   })
 })
 

@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
+import { PassThrough } from 'node:stream'
 import { inspect } from 'node:util'
 import axios from 'axios'
 import { afterEach, describe, expect, test, vi } from 'vitest'
@@ -566,4 +567,18 @@ test('an axios with a timer of its own is warned of, once', async () => {
   expect(
     warn.mock.calls.map(([message]) => String(message)).filter((message) => message.includes('54321')),
   ).toEqual([expect.stringContaining('hand it timeout: 0')])
+})
+
+test('an upstream that answers when the client has long left is let go all the same', async () => {
+  const { promise: answered, resolve: answer } = withResolvers<PassThrough>()
+  await using proxy = await startProxy(({ relay }) => relay(answered))
+  using client = ask(proxy.port)
+  await once(client.socket, 'connect')
+  await vi.waitUntil(() => liveStreams().size > 0)
+  client.reset()
+  expect(await proxy.end()).toMatchObject({ outcome: 'client_gone' })
+  const late = new PassThrough()
+  answer(late)
+  if (!late.closed) await new Promise((resolve) => late.once('close', resolve))
+  expect(late.destroyed).toBe(true)
 })

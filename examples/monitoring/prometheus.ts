@@ -5,15 +5,18 @@ import type { StreamEnd } from 'unhang'
 const registers = [new Registry()]
 const seconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
 
-/** By request id: a guarded request may fail before its stream begins, and is then only counted. */
-const running = new Set<string>()
+/**
+ * How many by request id, which may be the client's and not the only one of its kind. A guarded request may fail
+ * before its stream begins, and is then only counted.
+ */
+const running = new Map<string, number>()
 
 new Gauge({
   name: 'unhang_streams_active',
   help: 'Streams under way',
   registers,
   collect() {
-    this.set(running.size)
+    this.set([...running.values()].reduce((sum, streams) => sum + streams, 0))
   },
 })
 const streams = new Counter({
@@ -58,13 +61,13 @@ export const metrics = {
 
 /** Counts every stream of the process, whoever writes it. */
 export function countStreams(): void {
-  subscribe('unhang:stream:start', (message) => running.add((message as { requestId: string }).requestId))
+  subscribe('unhang:stream:start', (message) => change((message as { requestId: string }).requestId, 1))
   subscribe('unhang:stream:end', (message) => count(message as StreamEnd))
 }
 
 function count(end: StreamEnd): void {
   const { outcome, phase = '', requestId } = end
-  running.delete(requestId)
+  change(requestId, -1)
   streams.inc({ outcome, phase })
   events.inc(end.events)
   bytes.inc(end.bytes)
@@ -72,4 +75,10 @@ function count(end: StreamEnd): void {
   if (end.ttfbMs !== undefined) firstByte.observe(end.ttfbMs / 1_000)
   longestGap.observe(end.longestGapMs / 1_000)
   duration.observe({ outcome }, end.durationMs / 1_000)
+}
+
+function change(requestId: string, by: number): void {
+  const streams = (running.get(requestId) ?? 0) + by
+  if (streams > 0) running.set(requestId, streams)
+  else running.delete(requestId)
 }

@@ -43,8 +43,11 @@ export class Playground {
 
   /** @returns whether the request was one of the page's */
   serves(request: IncomingMessage, response: ServerResponse): boolean {
-    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost')
-    if (pathname === '/' && request.method === 'GET') void servePage(response)
+    // Not new URL(): that throws for what anybody may ask for.
+    const [pathname, query = ''] = (request.url ?? '/').split('?', 2)
+    const searchParams = new URLSearchParams(query)
+    if (pathname === '/' && request.method === 'GET')
+      servePage(response).catch((error) => response.destroy(error))
     else if (pathname === '/playground/with') this.#withUnhang(response, searchParams)
     else if (pathname === '/playground/without') this.#without(response, searchParams)
     else return false

@@ -53,6 +53,7 @@ export class RawClient {
   get #mayBeComplete(): boolean {
     const last = this.#chunks.at(-1)
     if (this.#received < 64 * 1024 || last === undefined || last.length < 5) return true
+    if (this.header('content-length') !== undefined) return true
     return last.subarray(-5).toString() === '0\r\n\r\n'
   }
 
@@ -61,7 +62,8 @@ export class RawClient {
   }
 
   get head(): string {
-    return this.text.split('\r\n\r\n', 1)[0] ?? ''
+    const end = this.bytes.indexOf('\r\n\r\n')
+    return end === -1 ? '' : this.bytes.toString('latin1', 0, end)
   }
 
   /** 0 as long as there is no head. */
@@ -193,7 +195,8 @@ function decodeChunked(bytes: Buffer): { bytes: Buffer; complete: boolean } {
   for (;;) {
     const lineEnd = bytes.indexOf('\r\n', at)
     if (lineEnd === -1) break
-    const size = Number.parseInt(bytes.subarray(at, lineEnd).toString(), 16)
+    const line = bytes.subarray(at, lineEnd).toString()
+    const size = /^[\da-f]+ *(?:;|$)/i.test(line) ? Number.parseInt(line, 16) : Number.NaN
     if (Number.isNaN(size)) throw new Error(`bad chunk size at ${at}: ${bytes.subarray(at, lineEnd)}`)
     if (size === 0) return { bytes: Buffer.concat(pieces), complete: bytes.indexOf('\r\n\r\n', at) !== -1 }
     const start = lineEnd + 2

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
+import type { CheckResult } from './doctor/diagnosis.js'
 import { examine } from './doctor/doctor.js'
-import { describeDiagnosis } from './doctor/report.js'
+import { describeFindings, describeResult } from './doctor/report.js'
 
 const usage = `Usage: unhang doctor URL [--key KEY] [--model MODEL] [--json]
 
@@ -31,8 +32,10 @@ async function main(args: string[]): Promise<number> {
   }
   if (command !== 'doctor' || url === undefined || more.length > 0) throw new TypeError(usage)
   const { key = process.env.UNHANG_KEY, model } = values
-  const diagnosis = await examine(url, { key, model, announce: values.json ? undefined : console.log })
-  console.log(values.json ? JSON.stringify(diagnosis, null, 2) : describeDiagnosis(diagnosis))
+  const announce = values.json ? undefined : console.log
+  const onResult = values.json ? undefined : (result: CheckResult) => console.log(describeResult(result))
+  const diagnosis = await examine(url, { key, model, announce, onResult })
+  console.log(values.json ? JSON.stringify(diagnosis, null, 2) : describeFindings(diagnosis))
   return diagnosis.checks.some(({ outcome }) => outcome === 'finding') ? 1 : 0
 }
 

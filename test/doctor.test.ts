@@ -203,6 +203,76 @@ describe('a server that breaks one thing: exactly that is found', () => {
     })
   })
 
+  test.each<[string, Quirks, string, RegExp]>([
+    [
+      'hangs in mid-answer',
+      { events: (exchange) => exchange.data(chatChunk('x')), afterStream: () => {} },
+      'terminator',
+      /fell silent/,
+    ],
+    [
+      'has no end',
+      {
+        events: (exchange) => exchange.every(0, () => exchange.data('x'.repeat(1024 * 1024))),
+        afterStream: () => {},
+      },
+      'framing',
+      /more than 16777216 bytes/,
+    ],
+    [
+      'is ended by its connection alone',
+      {
+        head: (head) => head.replace('\r\nTransfer-Encoding: chunked', ''),
+        events: (exchange) => exchange.raw('data: [DONE]\n\n'),
+        afterStream: (exchange) => exchange.fin(),
+      },
+      'terminator',
+      /no chunks, and no length/,
+    ],
+  ])('an answer that %s', async (_name, quirks, check, evidence) => {
+    const { checks } = await diagnose(quirks, {
+      limitMs: evidence.source.includes('bytes') ? 10_000 : 800,
+      silenceMs: 300,
+    })
+    expect(checks.find(({ outcome }) => outcome === 'finding')).toMatchObject({
+      check,
+      evidence: expect.stringMatching(evidence),
+    })
+  })
+
+  test('a server that is slow but still at it is not accused', async () => {
+    const slow: Quirks = {
+      events: (exchange) => void exchange.every(50, () => exchange.data(chatChunk('x'))),
+      afterStream: () => {},
+    }
+    const { findings, unknown } = await diagnose(slow, { limitMs: 600, silenceMs: 300 })
+    expect(findings).toEqual([])
+    expect(unknown).toContain('terminator')
+  })
+
+  test('a server that has had enough is not accused of anything else', async () => {
+    let chats = 0
+    await using server = await startUpstream(async (exchange) => {
+      if (!exchange.head.startsWith('POST') || ++chats > 1)
+        return exchange.answer('429 Too Many Requests', '{"error":{"message":"slow down"}}')
+      exchange.raw(`${goodHead(exchange.head)}\r\n\r\n`)
+      await tokens(exchange)
+      return exchange.end()
+    })
+    const { checks } = await examine(server.url, { limitMs: 2_000, model: 'a' })
+    expect(checks.filter(({ outcome }) => outcome === 'finding')).toEqual([])
+    expect(checks.filter(({ evidence }) => evidence.includes('429')).length).toBeGreaterThan(3)
+  })
+
+  test.each([
+    ['silent', () => {}, 'no answer within'],
+    ['no HTTP', (exchange: UpstreamExchange) => exchange.raw('\x00\xff\r\n\r\n'), 'no HTTP'],
+  ])('a server that is %s', async (_name, script, evidence) => {
+    await using server = await startUpstream(script)
+    const { checks } = await examine(server.url, { limitMs: 300, model: 'a' })
+    expect(checks).toMatchObject([{ check: 'reachable', evidence: expect.stringContaining(evidence) }])
+  })
+
   test('chunks that are none: it is said once, and the rest is still looked at', async () => {
     const { findings, checks } = await diagnose({ events: (exchange) => exchange.raw('zz\r\nbad\r\n') })
     expect(findings).toEqual(['framing'])
@@ -228,6 +298,9 @@ describe('a server that answers no chat', () => {
     expect(checks).toMatchObject([{ check: 'reachable', fix: expect.stringContaining('--key') }])
     const { checks: withKey } = await examine(server.url, { key: 'good', model: 'mine' })
     expect(withKey).toMatchObject([{ evidence: expect.stringContaining('no such model') }])
+    await expect(examine(server.url, { key: 'a\r\nb' })).rejects.toThrow(
+      'the key holds what no HTTP header can carry',
+    )
   })
 })
 
@@ -255,8 +328,9 @@ describe('unhang doctor', () => {
 
   test('says first what it will send, shows what it found, and exits with 1', async () => {
     await using server = await startServer({ head: (head) => head.replace('timeout=75', 'timeout=5') })
-    const { status, out } = await doctor('doctor', `${server.url}/v1/chat/completions/`)
-    expect(out).toMatch(/^Sends 8 requests to .*: 6 chats of at most 200 tokens/)
+    const { status, out } = await doctor('doctor', `${server.url}/v1/chat/completions/?api-version=2`)
+    expect(server.exchanges[1]?.head).toMatch(/^POST \/v1\/chat\/completions\?api-version=2 /)
+    expect(out).toMatch(/^Sends at most 8 requests to .*: 6 chats of at most 200 tokens/)
     expect(out).toMatch(/^FINDING {2}keep-alive .*timeout=5$/m)
     expect(out).toMatch(/^ {2}fix {7}alignServerTimeouts/m)
     expect(out).toMatch(/One finding\.\n$/)

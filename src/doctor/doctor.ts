@@ -1,6 +1,5 @@
-import type { RawClient } from '../testing/raw-client.js'
 import { type CheckResult, found, unknown } from './diagnosis.js'
-import { Endpoint } from './endpoint.js'
+import { type Answer, Endpoint } from './endpoint.js'
 import { badInput, connection, disconnect, http10, nextRequest, nonStreaming } from './request-checks.js'
 import { streamChecks } from './stream-checks.js'
 
@@ -13,6 +12,8 @@ export interface DoctorOptions {
   silenceMs?: number | undefined
   /** Told what will be sent, before it is. */
   announce?: ((text: string) => void) | undefined
+  /** Told of each result as it is known. */
+  onResult?: ((result: CheckResult) => void) | undefined
 }
 
 export interface Diagnosis {
@@ -29,43 +30,46 @@ export interface Diagnosis {
  * @throws TypeError for what is no URL of HTTP
  */
 export async function examine(url: string, options: DoctorOptions = {}): Promise<Diagnosis> {
-  const { key, model, limitMs = 60_000, silenceMs = 20_000, announce } = options
+  const { key, model, limitMs = 60_000, silenceMs = 20_000 } = options
   const endpoint = new Endpoint(url, { key, model, limitMs })
-  announce?.(
-    `Sends 8 requests to ${url}, one after the other: 6 chats of at most 200 tokens, one for the list of models, ` +
+  options.announce?.(
+    `Sends at most 8 requests to ${url}, one after the other: 6 chats of at most 200 tokens, one for the list of models, ` +
       `and one that is no JSON. Each may take ${limitMs / 1_000} s.\n`,
   )
   await endpoint.findModel()
-  const checks = await examineEndpoint(endpoint, limitMs, silenceMs)
+  const checks: CheckResult[] = []
+  for await (const results of examineEndpoint(endpoint, limitMs, silenceMs)) {
+    checks.push(...results)
+    for (const result of results) options.onResult?.(result)
+  }
   return { url, model: endpoint.model, checks }
 }
 
-async function examineEndpoint(
+/** What is found out, as it is: whoever asks a server that hangs wants to know now. */
+async function* examineEndpoint(
   endpoint: Endpoint,
   limitMs: number,
   silenceMs: number,
-): Promise<CheckResult[]> {
+): AsyncGenerator<CheckResult[], void> {
   const body = endpoint.chat('Count from 1 to 60, one number a line.')
   const answer = await endpoint.ask('/chat/completions', { body })
-  const { client, fault } = answer
-  const others = async () => [
-    ...(await attempt('connection', () => connection(endpoint, answer))),
-    ...(await attempt('non-streaming', () => nonStreaming(endpoint))),
-    ...(await attempt('bad-input', () => badInput(endpoint))),
-    ...(await attempt('http-1.0', () => http10(endpoint))),
-    ...(await attempt('disconnect', () => disconnect(endpoint, limitMs))),
-  ]
+  const { client, fault, isLate } = answer
   try {
-    if (client.status !== 200) return [refusal(client)]
-    if (fault) return [found('framing', chunkCause, fault.message), ...(await others())]
-    const checks = streamChecks.map((check) => check(answer, silenceMs))
-    if (client.body.complete)
-      checks.push(...(await attempt('next-request', () => nextRequest(endpoint, answer))))
-    client.socket.destroy()
-    return [...checks, ...(await others())]
+    if (fault) yield [found('framing', chunkCause, fault.message)]
+    else if (client.status !== 200) return yield [refusal(answer)]
+    else yield streamChecks.map((check) => check(answer, silenceMs))
+    // The others would take as long each, and say no more.
+    if (isLate) return
+    if (!fault && client.body.complete)
+      yield await attempt('next-request', () => nextRequest(endpoint, answer))
   } finally {
     client.socket.destroy()
   }
+  yield await attempt('connection', () => connection(endpoint, answer))
+  yield await attempt('non-streaming', () => nonStreaming(endpoint))
+  yield await attempt('bad-input', () => badInput(endpoint))
+  yield await attempt('http-1.0', () => http10(endpoint))
+  yield await attempt('disconnect', () => disconnect(endpoint, limitMs))
 }
 
 const chunkCause = {
@@ -85,13 +89,18 @@ async function attempt(
   }
 }
 
-function refusal({ status, bodyText: body, socket }: RawClient): CheckResult {
-  if (status === 0) {
+function refusal({ client, isLate, durationMs }: Answer): CheckResult {
+  const { status, socket, bytes } = client
+  const isHttp = bytes.length === 0 || bytes.toString('latin1', 0, 5) === 'HTTP/'
+  if (status === 0 || !isHttp) {
     const cause = {
       finding: 'Nothing answers a chat.',
-      fix: 'Is it running, and is this its base URL, with /v1 if it has one? A connection that is reset before an answer is a crash, or a handler that never answers: guardStreams() of unhang answers for it.',
+      fix: 'Is it running, and is this its base URL, with /v1 if it has one? A connection that ends without an answer is a crash (an http.request without an error listener?), or a handler that never answers, for which guardStreams() of unhang does.',
     }
-    return found('reachable', cause, socket.errored?.message ?? 'the connection ended without an answer')
+    const evidence = isLate
+      ? `no answer within ${Math.round(durationMs / 1_000)} s`
+      : (socket.errored?.message ?? 'the connection ended without an answer')
+    return found('reachable', cause, isHttp ? evidence : 'what came is no HTTP')
   }
   const cause = {
     finding: 'A plain chat is refused: nothing else can be told.',
@@ -100,5 +109,5 @@ function refusal({ status, bodyText: body, socket }: RawClient): CheckResult {
         ? 'Give a key with --key.'
         : 'Look at what it says; --model names a model.',
   }
-  return found('reachable', cause, `status ${status}: ${body.slice(0, 120)}`)
+  return found('reachable', cause, `status ${status}: ${client.bodyText.slice(0, 120)}`)
 }

@@ -1,4 +1,4 @@
-import { connect as connectPlain } from 'node:net'
+import { connect as connectPlain, isIP } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { systemClock, within } from '../clock.js'
 import { RawClient, type RawRequest } from '../testing/raw-client.js'
@@ -17,11 +17,16 @@ export interface Answer {
   client: RawClient
   /** From the request to its end, in milliseconds. */
   durationMs: number
-  /** It was still going on when its time was over. */
+  /** It was still going on when its time was over, or when it was more than enough. */
   isLate: boolean
-  /** What is wrong with its chunks. */
+  /** What is wrong with its chunks, or its length. */
   fault: Error | undefined
+  /** When pieces with events in them came, in milliseconds from the question. */
+  eventsAtMs: number[]
 }
+
+/** Nobody's chat of 200 tokens is longer. */
+const mostBytes = 16 * 1024 * 1024
 
 /** An OpenAI-compatible endpoint, asked over raw connections: what is wrong is in the bytes, and HTTP clients hide it. */
 export class Endpoint {
@@ -34,7 +39,10 @@ export class Endpoint {
     const isHttp = URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)
     if (!isHttp)
       throw new TypeError(`URL must be one of http or https, say http://127.0.0.1:3000/v1, got ${url}`)
-    this.url = new URL(url.replace(/(\/chat\/completions)?\/?$/, ''))
+    if (/[^\x21-\x7e]/.test(options.key ?? ''))
+      throw new TypeError('the key holds what no HTTP header can carry')
+    this.url = new URL(url)
+    this.url.pathname = this.url.pathname.replace(/(\/chat\/completions)?\/*$/, '')
     this.#options = options
     if (options.model !== undefined) this.model = options.model
   }
@@ -43,7 +51,8 @@ export class Endpoint {
     const { hostname, port, protocol } = this.url
     const isTls = protocol === 'https:'
     const to = { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || (isTls ? 443 : 80)) }
-    return new RawClient(isTls ? connectTls({ ...to, servername: to.host }) : connectPlain(to))
+    const name = isIP(to.host) ? {} : { servername: to.host }
+    return new RawClient(isTls ? connectTls({ ...to, ...name }) : connectPlain(to))
   }
 
   /** Sends one request below the endpoint's path. */
@@ -55,7 +64,8 @@ export class Endpoint {
       ...(key === undefined ? {} : { Authorization: `Bearer ${key}` }),
       ...request.headers,
     }
-    client.send({ ...request, headers, path: this.url.pathname.replace(/\/$/, '') + path })
+    const { pathname, search } = this.url
+    client.send({ ...request, headers, path: pathname.replace(/\/$/, '') + path + search })
   }
 
   /** Sends one request, by default on a connection of its own, and waits for its answer. */
@@ -67,11 +77,23 @@ export class Endpoint {
     const startedAt = systemClock.now()
     this.send(client, path, request)
     let fault: Error | undefined
+    let received = 0
+    const eventsAtMs: number[] = []
+    const look = (bytes: Buffer) => {
+      if (bytes.includes('data:')) eventsAtMs.push(systemClock.now() - startedAt)
+      received += bytes.length
+      if (received <= mostBytes) return
+      fault = new Error(`more than ${mostBytes} bytes came`)
+      client.socket.destroy()
+    }
+    client.socket.on('data', look)
     const finished = client.finished().catch((error) => {
       fault = error
     })
-    const isLate = !(await within(finished, this.#options.limitMs))
-    return { client, durationMs: systemClock.now() - startedAt, isLate, fault }
+    const isInTime = await within(finished, this.#options.limitMs)
+    const isLate = !isInTime || received > mostBytes
+    client.socket.off('data', look)
+    return { client, durationMs: systemClock.now() - startedAt, isLate, fault, eventsAtMs }
   }
 
   /** A small chat. */

@@ -3,20 +3,23 @@ import type { Diagnosis } from './doctor.js'
 
 const signs = { ok: 'ok', finding: 'FINDING', unknown: '?' } as const
 
-/** A diagnosis as text: a line for each check, then what was found, why it is said, and what to do. */
-export function describeDiagnosis({ checks }: Diagnosis): string {
+const checkWidth = 'line-separators'.length
+
+/** A result as a line of a table. */
+export function describeResult({ check, outcome, evidence }: CheckResult): string {
+  return `${signs[outcome].padEnd(8)} ${check.padEnd(checkWidth)}  ${evidence}`
+}
+
+/** What was found, why it is said, and what to do. */
+export function describeFindings({ checks }: Diagnosis): string {
   const findings = checks.filter(({ outcome }) => outcome === 'finding')
-  const width = Math.max(...checks.map(({ check }) => check.length))
-  const lines = checks.map(
-    ({ check, outcome, evidence }) => `${signs[outcome].padEnd(8)} ${check.padEnd(width)}  ${evidence}`,
-  )
   const summary =
     findings.length === 0
-      ? 'Nothing was found that hangs up.'
+      ? 'Nothing was found that hangs up. (An upstream that breaks was not seen: try it with unhang/testing.)'
       : findings.length === 1
         ? 'One finding.'
         : `${findings.length} findings.`
-  return [...lines, '', ...findings.flatMap(describeFinding), summary].join('\n')
+  return ['', ...findings.flatMap(describeFinding), summary].join('\n')
 }
 
 function describeFinding({ check, finding, evidence, fix }: CheckResult): string[] {

@@ -15,6 +15,7 @@ export async function nonStreaming(endpoint: Endpoint): Promise<CheckResult> {
   client.socket.destroy()
   const type = client.header('content-type') ?? 'no Content-Type'
   const evidence = `status ${client.status}, ${type}`
+  if (client.status >= 400) return unknown('non-streaming', `${evidence}: it was refused`)
   if (client.body.complete && 'choices' in (objectOf(client.bodyText) ?? {}))
     return ok('non-streaming', evidence)
   const cause = {
@@ -30,6 +31,7 @@ export async function badInput(endpoint: Endpoint): Promise<CheckResult> {
   const { client } = await endpoint.ask(chats, { body: '{"messages": [', headers })
   client.socket.destroy()
   const { error } = (objectOf(client.bodyText) ?? {}) as { error?: { message?: unknown } }
+  if (client.status === 429) return unknown('bad-input', 'status 429: it was refused')
   const isRefused = client.status >= 400 && client.status < 500
   const isTold = typeof error?.message === 'string'
   const evidence =
@@ -50,13 +52,14 @@ export async function http10(endpoint: Endpoint): Promise<CheckResult> {
   const { client, isLate } = await endpoint.ask(chats, { body, httpVersion: '1.0' })
   client.socket.destroy()
   const coding = client.header('transfer-encoding')
+  if (client.status >= 400) return unknown('http-1.0', `status ${client.status}: it was refused`)
   if (coding !== undefined) return found('http-1.0', http10Cause, `Transfer-Encoding: ${coding}`)
-  if (isLate || client.ending === 'reset') {
-    return found(
-      'http-1.0',
-      http10Cause,
-      isLate ? 'the connection was left open' : 'the connection was reset',
-    )
+  const hasLength = client.header('content-length') !== undefined
+  if (client.body.complete && hasLength) return ok('http-1.0', 'no chunks, and a length')
+  if (isLate || client.ending !== 'fin' || !client.body.complete) {
+    const how =
+      client.ending === 'reset' ? 'was reset' : client.ending ? 'was closed too soon' : 'was left open'
+    return found('http-1.0', http10Cause, `the connection ${how}`)
   }
   return ok('http-1.0', 'no chunks, and the connection was closed at the end')
 }
@@ -158,7 +161,10 @@ function separators(body: string): CheckResult {
 const noticeMs = 1_000
 const watchMs = 3_000
 
-/** A client that leaves is noticed. Whether the upstream is cancelled cannot be seen from here. */
+/**
+ * The server sends no more to a client that leaves. Whether its handler has noticed, and the upstream is cancelled, cannot
+ * be seen from here.
+ */
 export async function disconnect(endpoint: Endpoint, limitMs: number): Promise<CheckResult> {
   const client = endpoint.connect()
   try {
@@ -176,7 +182,8 @@ export async function disconnect(endpoint: Endpoint, limitMs: number): Promise<C
     client.socket.end()
     await within(client.closed(), watchMs)
     const tookMs = Math.round(systemClock.now() - leftAt)
-    if (client.ending) return ok('disconnect', `the connection was ended ${tookMs} ms later`)
+    if (client.ending)
+      return ok('disconnect', `ended ${tookMs} ms later by the server; what its handler does cannot be seen`)
     const after = client.arrivalsMs.length - before
     const lastAt = client.arrivalsMs.at(-1) ?? 0
     const stillSends = after > 0 && lastAt > (client.arrivalsMs[before - 1] ?? 0) + noticeMs

@@ -49,21 +49,29 @@ function headers({ client }: Answer): CheckResult {
   )
 }
 
-function terminator({ client, isLate, durationMs }: Answer): CheckResult {
-  if (client.body.complete) return ok('terminator', 'the body ended as HTTP ends one')
-  const how = isLate
-    ? `still open after ${Math.round(durationMs / 1_000)} s`
-    : client.ending === 'reset'
-      ? 'the connection was reset'
-      : 'the connection was closed in the middle of the body'
-  return found(
-    'terminator',
-    {
-      finding: 'The answer is cut: clients say "socket hang up", "Premature close" or "terminated".',
-      fix: 'End the response whatever happens to the upstream: guardStreams() of unhang ends it with an error event.',
-    },
-    how,
-  )
+function terminator({ client, isLate, durationMs }: Answer, silenceMs: number): CheckResult {
+  const { body, ending } = client
+  const seconds = Math.round(durationMs / 1_000)
+  const silentMs = durationMs - (client.arrivalsMs.at(-1) ?? 0)
+  if (isLate && silentMs < silenceMs) return unknown('terminator', `it is still coming after ${seconds} s`)
+  const isFramed =
+    /chunked/i.test(client.header('transfer-encoding') ?? '') || client.header('content-length')
+  if (body.complete && isFramed) return ok('terminator', 'the body ended as HTTP ends one')
+  const cause = {
+    finding:
+      'The answer is cut: clients say "socket hang up", "Premature close" or "terminated", or wait for ever.',
+    fix: 'End the response whatever happens to the upstream: guardStreams() of unhang ends it with an error event.',
+  }
+  if (isLate) return found('terminator', cause, `it fell silent, and is open after ${seconds} s`)
+  if (!body.complete) {
+    const how = ending === 'reset' ? 'was reset' : 'was closed in the middle of the body'
+    return found('terminator', cause, `the connection ${how}`)
+  }
+  const unframed = {
+    finding: 'Only the end of the connection ends the body: clients cannot tell an end from a cut.',
+    fix: 'Leave Transfer-Encoding to Node: do not remove it, nor copy the headers of an upstream.',
+  }
+  return found('terminator', unframed, 'no chunks, and no length')
 }
 
 function framing({ client }: Answer): CheckResult {
@@ -84,7 +92,7 @@ function done({ client }: Answer): CheckResult {
   const last = data.at(-1) ?? ''
   if (last === '[DONE]') return ok('done', 'the last event is [DONE]')
   if (!client.body.complete) return unknown('done', 'the answer was cut')
-  if (last.startsWith('{"error"')) return unknown('done', `it ended with an error: ${last.slice(0, 120)}`)
+  if (isError(last)) return unknown('done', `it ended with an error: ${last.slice(0, 120)}`)
   return found(
     'done',
     {
@@ -95,10 +103,8 @@ function done({ client }: Answer): CheckResult {
   )
 }
 
-function buffering({ client, durationMs }: Answer): CheckResult {
-  // The head may have come long before.
-  const first = client.arrivalsMs[1] ?? client.arrivalsMs[0] ?? 0
-  const spreadMs = (client.arrivalsMs.at(-1) ?? 0) - first
+function buffering({ client, durationMs, eventsAtMs }: Answer): CheckResult {
+  const spreadMs = (eventsAtMs.at(-1) ?? 0) - (eventsAtMs[0] ?? 0)
   const events = client.data.length
   const evidence = `${events} events within ${Math.round(spreadMs)} ms, ${Math.round(durationMs)} ms after the question`
   if (durationMs < slowEnoughMs || events < fewestEvents)
@@ -130,4 +136,12 @@ function heartbeats({ client, durationMs }: Answer, silenceMs: number): CheckRes
   return durationMs > silenceMs
     ? ok('heartbeats', evidence)
     : unknown('heartbeats', `${evidence}: never silent for long`)
+}
+
+function isError(data: string): boolean {
+  try {
+    return Object(JSON.parse(data)).error !== undefined
+  } catch {
+    return false
+  }
 }

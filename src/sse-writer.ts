@@ -147,7 +147,7 @@ class ResponseWriter implements SSEWriter {
   forward(events: Uint8Array | string, count = 1): Promise<void> {
     if (this.#stopped || this.#closed) return this.#refuse()
     const response = this.#response
-    if (response.destroyed || response.writableEnded) return this.#gone()
+    if (isGone(response)) return this.#gone()
     if (!this.committed && (this.#isAnswered() || !this.#commit())) return this.#refuse()
     if (this.#draining && this.#waiting + events.length > this.#maxBufferedBytes) {
       this.#overflow()

@@ -1,8 +1,8 @@
-import type { ChunkReading, ChunkTaker, TakenChunk } from './chunk-taker.js'
+import type { ChunkReading, TakenChunk } from './chunk-taker.js'
 import { eachChunk } from './each-chunk.js'
 import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
-import { JsonInstead } from './json-instead.js'
 import { notEvents, openEventStream, type ReadEventStreamOptions } from './open-event-stream.js'
+import { EventStreamTaker } from './take-event-stream.js'
 import { isNodeReadable, type UpstreamSource } from './upstream-source.js'
 
 export interface EventReaderOptions extends ReadEventStreamOptions {
@@ -20,11 +20,10 @@ const done: IteratorResult<never, void> = { done: true, value: undefined }
  * Hands out events as they are asked for, and reads on only then. Written out, since a generator around the
  * generator of its chunks costs a loop at the pace of tokens as much as the rest of it.
  */
-export class EventReader implements AsyncGenerator<EventSourceMessage, void>, ChunkTaker {
+export class EventReader extends EventStreamTaker implements AsyncGenerator<EventSourceMessage, void> {
   readonly #open: () => Promise<UpstreamSource>
   readonly #options: EventReaderOptions
   readonly #parser: EventStreamParser
-  readonly #instead: JsonInstead
   readonly #waiting: Waiting[] = []
   #events: EventSourceMessage[] = []
   /** How many of them have been handed out. */
@@ -36,10 +35,10 @@ export class EventReader implements AsyncGenerator<EventSourceMessage, void>, Ch
 
   /** @param open called with the first event that is asked for */
   constructor(open: () => Promise<UpstreamSource>, options: EventReaderOptions) {
+    super(options.maxEventBytes)
     this.#open = open
     this.#options = options
     this.#parser = new EventStreamParser((event) => this.#hand(event), options.maxEventBytes)
-    this.#instead = new JsonInstead(options.maxEventBytes)
   }
 
   next(): Promise<IteratorResult<EventSourceMessage, void>> {
@@ -97,13 +96,15 @@ export class EventReader implements AsyncGenerator<EventSourceMessage, void>, Ch
     if (this.#isOver) void this.#reading.stop()
     await this.#reading.taken
     if (this.#isOver) return
-    if (this.#instead.parse()) throw notEvents('JSON')
+    if (this.takeInstead()) throw notEvents('JSON')
     this.#parser.end()
   }
 
-  take(chunk: Uint8Array | string): TakenChunk {
+  touch(chunk: Uint8Array | string): void {
     this.#options.onChunk?.(chunk)
-    if (this.#instead.takes(chunk)) return undefined
+  }
+
+  push(chunk: Uint8Array | string): TakenChunk {
     this.#parser.feed(chunk)
     this.#parser.check()
     return this.#waiting.length > 0 ? undefined : 'pause'

@@ -9,10 +9,17 @@ const run = promisify(execFile)
 const npm = (args, cwd) => run('npm', args, { cwd, maxBuffer: 16 * 1024 * 1024 })
 const place = await mkdtemp(join(tmpdir(), 'unhang-projects-'))
 const projects = await readdir('test/projects')
+/** What projects of one kind have in common. */
+const programs = [
+  [/^typescript-/, 'use.ts'],
+  [/^jest/, 'use.test.js'],
+]
 
 async function tryOut(project, tarball) {
   const folder = join(place, project)
   await cp(join('test/projects', project), folder, { recursive: true })
+  const [, program] = programs.find(([kind]) => kind.test(project)) ?? []
+  if (program) await cp(join('test/programs', program), join(folder, program))
   await npm(['install', '--no-audit', '--no-fund', '--prefer-offline', tarball], folder)
   await npm(['test'], folder)
 }

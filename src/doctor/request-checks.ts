@@ -1,4 +1,5 @@
 import { systemClock, within } from '../clock.js'
+import { jsonOf } from '../event-json.js'
 import { RawClient } from '../testing/raw-client.js'
 import { type CheckResult, found, ok, unknown } from './diagnosis.js'
 import type { Answer, Endpoint } from './endpoint.js'
@@ -16,7 +17,7 @@ export async function nonStreaming(endpoint: Endpoint): Promise<CheckResult> {
   const type = client.header('content-type') ?? 'no Content-Type'
   const evidence = `status ${client.status}, ${type}`
   if (client.status >= 400) return unknown('non-streaming', `${evidence}: it was refused`)
-  if (client.body.complete && 'choices' in (objectOf(client.bodyText) ?? {}))
+  if (client.body.complete && 'choices' in (jsonOf(client.bodyText) ?? {}))
     return ok('non-streaming', evidence)
   const cause = {
     finding: 'A client that asks for no stream does not get one JSON document.',
@@ -30,7 +31,7 @@ export async function badInput(endpoint: Endpoint): Promise<CheckResult> {
   const headers = { 'Content-Type': 'application/json' }
   const { client } = await endpoint.ask(chats, { body: '{"messages": [', headers })
   client.socket.destroy()
-  const { error } = (objectOf(client.bodyText) ?? {}) as { error?: { message?: unknown } }
+  const { error } = jsonOf<{ error: { message?: unknown } }>(client.bodyText) ?? {}
   if (client.status === 429) return unknown('bad-input', 'status 429: it was refused')
   const isRefused = client.status >= 400 && client.status < 500
   const isTold = typeof error?.message === 'string'
@@ -195,13 +196,5 @@ export async function disconnect(endpoint: Endpoint, limitMs: number): Promise<C
     return found('disconnect', cause, `${after} more pieces within ${watchMs / 1_000} s`)
   } finally {
     client.socket.destroy()
-  }
-}
-
-function objectOf(text: string): object | undefined {
-  try {
-    return Object(JSON.parse(text)) as object
-  } catch {
-    return undefined
   }
 }

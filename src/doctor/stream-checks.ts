@@ -1,3 +1,4 @@
+import { jsonOf } from '../event-json.js'
 import { type CheckResult, found, ok, unknown } from './diagnosis.js'
 import type { Answer } from './endpoint.js'
 import { framingFault } from './framing.js'
@@ -92,7 +93,8 @@ function done({ client }: Answer): CheckResult {
   const last = data.at(-1) ?? ''
   if (last === '[DONE]') return ok('done', 'the last event is [DONE]')
   if (!client.body.complete) return unknown('done', 'the answer was cut')
-  if (isError(last)) return unknown('done', `it ended with an error: ${last.slice(0, 120)}`)
+  if (jsonOf<{ error: unknown }>(last)?.error !== undefined)
+    return unknown('done', `it ended with an error: ${last.slice(0, 120)}`)
   return found(
     'done',
     {
@@ -136,12 +138,4 @@ function heartbeats({ client, durationMs }: Answer, silenceMs: number): CheckRes
   return durationMs > silenceMs
     ? ok('heartbeats', evidence)
     : unknown('heartbeats', `${evidence}: never silent for long`)
-}
-
-function isError(data: string): boolean {
-  try {
-    return Object(JSON.parse(data)).error !== undefined
-  } catch {
-    return false
-  }
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env node
+import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import type { CheckResult } from './doctor/diagnosis.js'
 import { examine } from './doctor/doctor.js'
 import { describeFindings, describeResult } from './doctor/report.js'
 
 const usage = `Usage: unhang doctor URL [--key KEY] [--model MODEL] [--json]
+       unhang --version
 
 Probes a running OpenAI-compatible endpoint for causes of hang-ups, and exits with 1 if it finds one.
 
@@ -12,6 +14,11 @@ Probes a running OpenAI-compatible endpoint for causes of hang-ups, and exits wi
   --key    sent as "Authorization: Bearer KEY"; default: the variable UNHANG_KEY
   --model  default: the first one that URL/models names
   --json   prints the diagnosis as JSON, and nothing else`
+
+async function ownVersion(): Promise<string> {
+  const file = await readFile(new URL('../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(file) as { version: string }).version
+}
 
 /** @returns what the process exits with */
 async function main(args: string[]): Promise<number> {
@@ -23,11 +30,16 @@ async function main(args: string[]): Promise<number> {
       model: { type: 'string' },
       json: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
+      version: { type: 'boolean', short: 'v' },
     },
   })
   const [command, url, ...more] = positionals
   if (values.help) {
     console.log(usage)
+    return 0
+  }
+  if (values.version) {
+    console.log(await ownVersion())
     return 0
   }
   if (command !== 'doctor' || url === undefined || more.length > 0) throw new TypeError(usage)

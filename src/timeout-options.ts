@@ -100,8 +100,10 @@ function readTimeouts(timeouts: StreamTimeouts): Partial<Record<TimeoutName, num
   const set: Partial<Record<TimeoutName, number>> = {}
   for (const [name, value] of Object.entries(timeouts)) {
     if (!names.includes(name as TimeoutName)) {
-      const hint = Object.hasOwn(renamed, name) ? `; did you mean ${renamed[name]}?` : ''
-      throw new TypeError(`timeouts.${name} is not a timeout${hint}`)
+      const hint = Object.hasOwn(renamed, name)
+        ? `did you mean ${renamed[name]}?`
+        : `there are ${names.join(', ')}`
+      throw new TypeError(`timeouts.${name} is not a timeout; ${hint}`)
     }
     if (value !== undefined) set[name as TimeoutName] = readDuration(`timeouts.${name}`, value)
   }

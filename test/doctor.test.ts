@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { examine } from '../src/doctor/doctor.js'
@@ -99,6 +100,19 @@ describe('a good server', () => {
     expect(chats).toHaveLength(6)
     for (const chat of chats) expect(chat).toMatchObject({ model: 'a-model' })
     for (const { body } of requests) expect(body.length).toBeLessThan(200)
+  })
+
+  test.each<[string, (head: string) => string]>([
+    [
+      'that hints first what a page will need (103)',
+      (head) => `HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n${head}`,
+    ],
+    [
+      'behind nginx, which takes X-Accel-Buffering off',
+      (head) => head.replace('X-Accel-Buffering: no', 'Server: nginx/1.22.1'),
+    ],
+  ])('%s has none either', async (_name, head) => {
+    expect((await diagnose({ head })).findings).toEqual([])
   })
 
   test('that is slow shows that it holds nothing back', async () => {
@@ -358,6 +372,11 @@ describe('unhang doctor', () => {
       error: expect.stringContaining(message),
       out: '',
     })
+  })
+
+  test('knows its version', async () => {
+    const { version } = JSON.parse(await readFile('package.json', 'utf8'))
+    expect(await doctor('--version')).toMatchObject({ status: 0, out: `${version}\n` })
   })
 
   test('explains itself', async () => {

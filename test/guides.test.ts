@@ -1,49 +1,15 @@
-import { execFile, spawn } from 'node:child_process'
-import { on, once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { within } from '../src/clock.js'
 import { startUpstream, type UpstreamScript } from '../src/testing/index.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
 import { startExample } from './support/example-server.js'
+import { guidePrograms, startGuideProgram } from './support/guide-programs.js'
 import { rawRequest } from './support/raw-client.js'
 
 const run = promisify(execFile)
-
-/** The programs of a page, by the heading above them. */
-async function programs(file: string): Promise<[string, string[]][]> {
-  const [, ...sections] = (await readFile(file, 'utf8')).split(/^## /m)
-  return sections.map((section) => {
-    const codes = [...section.matchAll(/^```js\n(.*?)^```/gms)].map(([, code]) => code ?? '')
-    return [section.split('\n', 1)[0] ?? '', codes]
-  })
-}
-
-/** Runs a program of a page as it stands there, but for its ports. */
-async function startProgram(code: string, upstreamUrl: string) {
-  const folder = await mkdtemp(join('test', '.docs-'))
-  const file = join(folder, 'program.mjs')
-  const text = code
-    .replaceAll('http://127.0.0.1:8080', upstreamUrl)
-    .replace('.listen(3000)', ".listen(0, '127.0.0.1', function () { console.log(this.address().port) })")
-  await writeFile(file, text)
-  const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'ignore'] })
-  const [port] = (await once(child.stdout, 'data')) as [Buffer]
-  return {
-    port: Number(port),
-    /** Waits until it says something. */
-    async says(text: string) {
-      for await (const [piece] of on(child.stdout, 'data')) if (String(piece).includes(text)) return
-    },
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL')
-      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
-      await rm(folder, { recursive: true })
-    },
-  }
-}
 
 const good: UpstreamScript = (exchange) =>
   exchange
@@ -59,7 +25,7 @@ const longestWaitMs = 1_500
 /** Whether a program tells its clients that the upstream has hung up: some let them wait for ever. */
 async function tells(code: string): Promise<boolean> {
   await using upstream = await startUpstream(broken)
-  await using program = await startProgram(code, upstream.url)
+  await using program = await startGuideProgram(code, upstream.url)
   using client = rawRequest({ port: program.port, ...chat })
   await within(client.finished(), longestWaitMs)
   if (!client.body.complete) return false
@@ -70,10 +36,9 @@ async function tells(code: string): Promise<boolean> {
   }
 }
 
-const migrations = await programs('docs/MIGRATING.md')
-const [before, after] = [0, 1].map((index) => (title: string) => {
-  return migrations.find(([name]) => name === title)?.[1][index] ?? ''
-}) as [(title: string) => string, (title: string) => string]
+const migrations = await guidePrograms('docs/MIGRATING.md')
+const before = (title: string) => migrations.get(title)?.[0] ?? ''
+const after = (title: string) => migrations.get(title)?.[1] ?? ''
 const ofNews = 'From express-sse'
 const ofChats = [
   'From hand-written events',
@@ -83,8 +48,8 @@ const ofChats = [
 ]
 
 test('docs/MIGRATING.md has a before and an after of each', () => {
-  expect(migrations.map(([title]) => title).sort()).toEqual([ofNews, ...ofChats].sort())
-  for (const [, codes] of migrations) expect(codes).toHaveLength(2)
+  expect([...migrations.keys()].sort()).toEqual([ofNews, ...ofChats].sort())
+  for (const codes of migrations.values()) expect(codes).toHaveLength(2)
 })
 
 describe.each(ofChats)('docs/MIGRATING.md, %s', (title) => {
@@ -93,7 +58,7 @@ describe.each(ofChats)('docs/MIGRATING.md, %s', (title) => {
     ['after', after],
   ])('a good answer comes through: %s', async (_name, code) => {
     await using upstream = await startUpstream(good)
-    await using program = await startProgram(code(title), upstream.url)
+    await using program = await startGuideProgram(code(title), upstream.url)
     using client = await rawRequest({ port: program.port, ...chat }).finished()
     expect(textOf(client.data)).toBe('Hello')
   })
@@ -109,14 +74,14 @@ describe(`docs/MIGRATING.md, ${ofNews}`, () => {
     ['before', before],
     ['after', after],
   ])('news come: %s', async (_name, code) => {
-    await using program = await startProgram(code(ofNews), '')
+    await using program = await startGuideProgram(code(ofNews), '')
     using client = await rawRequest({ port: program.port, ...news }).received('It still runs')
     expect(client.status).toBe(200)
   })
 
   test('whoever has left is forgotten', async () => {
     const counted = 'setInterval(() => console.log("readers:", readers.size), 10)\nconst readers'
-    await using program = await startProgram(after(ofNews).replace('const readers', counted), '')
+    await using program = await startGuideProgram(after(ofNews).replace('const readers', counted), '')
     using client = await rawRequest({ port: program.port, ...news }).received('It still runs')
     await program.says('readers: 1')
     client.reset()
@@ -125,9 +90,7 @@ describe(`docs/MIGRATING.md, ${ofNews}`, () => {
 })
 
 describe('docs/SILLYTAVERN.md, the proxy', async () => {
-  const [, [code = '']] = (await programs('docs/SILLYTAVERN.md')).find(
-    ([title]) => title === 'Your own proxy',
-  ) as [string, string[]]
+  const [code = ''] = (await guidePrograms('docs/SILLYTAVERN.md')).get('Your own proxy') ?? []
   /** As SillyTavern's server asks: node-fetch, of its release line and of its staging line. */
   const lines: [string, Record<string, string>][] = [
     ['release', { 'User-Agent': 'node-fetch', Accept: '*/*', Connection: 'close' }],
@@ -151,7 +114,7 @@ describe('docs/SILLYTAVERN.md, the proxy', async () => {
         ? good(exchange)
         : exchange.answer('200 OK', '{"choices":[{"message":{"content":"Hello"}}]}'),
     )
-    await using program = await startProgram(code, upstream.url)
+    await using program = await startGuideProgram(code, upstream.url)
     for (let chats = 0; chats < 4; chats++) {
       using client = await rawRequest({ port: program.port, headers, body: { stream } }).finished()
       expect(client.body.complete).toBe(true)
@@ -164,7 +127,7 @@ describe('docs/SILLYTAVERN.md, the proxy', async () => {
     'an upstream that hangs up is a status and a message: %s',
     async (_name, headers, stream) => {
       await using upstream = await startUpstream((exchange) => exchange.reset())
-      await using program = await startProgram(code, upstream.url)
+      await using program = await startGuideProgram(code, upstream.url)
       using client = await rawRequest({ port: program.port, headers, body: { stream } }).finished()
       expect(client.status).toBe(503)
       expect(client.json.error.message).toMatch(/^The upstream .*\.$/)
@@ -173,7 +136,7 @@ describe('docs/SILLYTAVERN.md, the proxy', async () => {
 
   test.each(lines)('in mid-stream, the text stays and a toast comes: %s', async (_line, headers) => {
     await using upstream = await startUpstream(broken)
-    await using program = await startProgram(code, upstream.url)
+    await using program = await startGuideProgram(code, upstream.url)
     using client = await rawRequest({ port: program.port, headers, body: { stream: true } }).finished()
     expect(client.body.complete).toBe(true)
     expect(textOf(client.data)).toBe('Hel')
@@ -184,7 +147,7 @@ describe('docs/SILLYTAVERN.md, the proxy', async () => {
 
   test('its status check gets a list, and its stop button reaches the upstream', async () => {
     await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
-    await using program = await startProgram(code, upstream.url)
+    await using program = await startGuideProgram(code, upstream.url)
     using list = await rawRequest({ port: program.port, method: 'GET', path: '/v1/models' }).finished()
     expect(JSON.parse(list.bodyText)).toEqual({ data: [{ id: 'my-model' }] })
     using client = await rawRequest({ port: program.port, ...chat }).received('Hel')

@@ -302,7 +302,7 @@ describe('FM-45: what makes no sense is refused, by name and value', () => {
     [{ connectMs: null }, 'got null'],
     [{ connectMs: true }, 'got true'],
     [{ max: 5 }, 'timeouts.max is not a timeout; did you mean totalMs?'],
-    [{ totlaMs: 5 }, 'timeouts.totlaMs is not a timeout'],
+    [{ totlaMs: 5 }, 'timeouts.totlaMs is not a timeout; there are connectMs, firstByteMs,'],
     [7, 'timeouts must be an object or false, got 7'],
     [
       { connectMs: 2_000, firstByteMs: 1_000 },

@@ -1,6 +1,7 @@
+import { connection, nextRequest } from './connection-checks.js'
 import { type CheckResult, found, unknown } from './diagnosis.js'
-import { type Answer, Endpoint } from './endpoint.js'
-import { badInput, connection, disconnect, http10, nextRequest, nonStreaming } from './request-checks.js'
+import { type Answer, chats, Endpoint } from './endpoint.js'
+import { badInput, disconnect, http10, nonStreaming } from './request-checks.js'
 import { streamChecks } from './stream-checks.js'
 
 export interface DoctorOptions {
@@ -52,7 +53,7 @@ async function* examineEndpoint(
   silenceMs: number,
 ): AsyncGenerator<CheckResult[], void> {
   const body = endpoint.chat('Count from 1 to 60, one number a line.')
-  const answer = await endpoint.ask('/chat/completions', { body })
+  const answer = await endpoint.ask(chats, { body })
   const { client, fault, isLate } = answer
   try {
     if (fault) yield [found('framing', chunkCause, fault.message)]

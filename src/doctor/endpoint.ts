@@ -25,6 +25,12 @@ export interface Answer {
   eventsAtMs: number[]
 }
 
+/** Where chats are asked for, below the base URL. */
+export const chats = '/chat/completions'
+
+/** What makes a chat a cheap one. */
+export const small = { max_tokens: 16 }
+
 /** Nobody's chat of 200 tokens is longer. */
 const mostBytes = 16 * 1024 * 1024
 

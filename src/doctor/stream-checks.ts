@@ -34,11 +34,17 @@ function eventStream({ client }: Answer): CheckResult {
 
 function headers({ client }: Answer): CheckResult {
   const cacheControl = client.header('cache-control') ?? ''
+  // nginx keeps that header to itself, and follows it.
+  const isTaken = /nginx|openresty/i.test(client.header('server') ?? '')
+  const accel = isTaken ? 'no' : client.header('x-accel-buffering')?.toLowerCase()
   const missing = [
     /\bno-transform\b/i.test(cacheControl) ? [] : ['Cache-Control: no-cache, no-transform'],
-    client.header('x-accel-buffering')?.toLowerCase() === 'no' ? [] : ['X-Accel-Buffering: no'],
+    accel === 'no' ? [] : ['X-Accel-Buffering: no'],
   ].flat()
-  if (missing.length === 0) return ok('headers', `Cache-Control: ${cacheControl}, X-Accel-Buffering: no`)
+  if (missing.length === 0) {
+    const taken = isTaken ? ' (nginx has taken it)' : ''
+    return ok('headers', `Cache-Control: ${cacheControl}, X-Accel-Buffering: no${taken}`)
+  }
   return found(
     'headers',
     {

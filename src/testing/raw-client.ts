@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import { decodeChunked } from './decode-chunked.js'
 
 export interface RawRequest {
   /** Of 127.0.0.1. */
@@ -13,6 +14,8 @@ export interface RawRequest {
   body?: unknown
   httpVersion?: string
 }
+
+const headEnd = '\r\n\r\n'
 
 /** A client on a raw socket: it sees bytes, FIN and RST as they are, and need not read. */
 export class RawClient {
@@ -61,9 +64,21 @@ export class RawClient {
     return this.bytes.toString()
   }
 
+  /** The line and the headers of the answer; interim ones (100 Continue, 103 Early Hints) stand before it. */
   get head(): string {
-    const end = this.bytes.indexOf('\r\n\r\n')
-    return end === -1 ? '' : this.bytes.toString('latin1', 0, end)
+    const { start, end } = this.#headRange
+    return end === -1 ? '' : this.bytes.toString('latin1', start, end)
+  }
+
+  get #headRange(): { start: number; end: number } {
+    const { bytes } = this
+    let start = 0
+    let end = bytes.indexOf(headEnd)
+    while (end !== -1 && /^HTTP\/1\.1 1(?!01)/.test(bytes.toString('latin1', start, start + 12))) {
+      start = end + headEnd.length
+      end = bytes.indexOf(headEnd, start)
+    }
+    return { start, end }
   }
 
   /** 0 as long as there is no head. */
@@ -77,9 +92,9 @@ export class RawClient {
 
   /** The body without its chunk framing, and whether it was ended as HTTP ends a body. */
   get body(): { bytes: Buffer; complete: boolean } {
-    const start = this.bytes.indexOf('\r\n\r\n')
-    if (start === -1) return { bytes: Buffer.alloc(0), complete: false }
-    const rest = this.bytes.subarray(start + 4)
+    const { end } = this.#headRange
+    if (end === -1) return { bytes: Buffer.alloc(0), complete: false }
+    const rest = this.bytes.subarray(end + headEnd.length)
     if (this.status === 204 || this.status === 304) return { bytes: rest, complete: true }
     if (/chunked/i.test(this.header('transfer-encoding') ?? '')) return decodeChunked(rest)
     const length = this.header('content-length')
@@ -187,25 +202,4 @@ export class RawClient {
  */
 export function rawRequest({ port, ...request }: RawRequest): RawClient {
   return new RawClient(port).send(request)
-}
-
-function decodeChunked(bytes: Buffer): { bytes: Buffer; complete: boolean } {
-  const pieces: Buffer[] = []
-  let at = 0
-  for (;;) {
-    const lineEnd = bytes.indexOf('\r\n', at)
-    if (lineEnd === -1) break
-    const line = bytes.subarray(at, lineEnd).toString()
-    const size = /^[\da-f]+ *(?:;|$)/i.test(line) ? Number.parseInt(line, 16) : Number.NaN
-    if (Number.isNaN(size)) throw new Error(`bad chunk size at ${at}: ${bytes.subarray(at, lineEnd)}`)
-    if (size === 0) return { bytes: Buffer.concat(pieces), complete: bytes.indexOf('\r\n\r\n', at) !== -1 }
-    const start = lineEnd + 2
-    if (bytes.length < start + size + 2) {
-      pieces.push(bytes.subarray(start, start + size))
-      break
-    }
-    pieces.push(bytes.subarray(start, start + size))
-    at = start + size + 2
-  }
-  return { bytes: Buffer.concat(pieces), complete: false }
 }

@@ -1,0 +1,39 @@
+import { spawn } from 'node:child_process'
+import { on, once } from 'node:events'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+/** The programs of a page, by the heading above them. */
+export async function guidePrograms(file: string): Promise<Map<string, string[]>> {
+  const [, ...sections] = (await readFile(file, 'utf8')).split(/^## /m)
+  return new Map(
+    sections.map((section) => [
+      section.split('\n', 1)[0] ?? '',
+      [...section.matchAll(/^```js\n(.*?)^```/gms)].map(([, code]) => code ?? ''),
+    ]),
+  )
+}
+
+/** Runs a program of a page as it stands there, but for its ports. */
+export async function startGuideProgram(code: string, upstreamUrl: string) {
+  const folder = await mkdtemp(join('test', '.docs-'))
+  const file = join(folder, 'program.mjs')
+  const text = code
+    .replaceAll('http://127.0.0.1:8080', upstreamUrl)
+    .replace('.listen(3000)', ".listen(0, '127.0.0.1', function () { console.log(this.address().port) })")
+  await writeFile(file, text)
+  const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const [port] = (await once(child.stdout, 'data')) as [Buffer]
+  return {
+    port: Number(port),
+    /** Waits until it says something. */
+    async says(text: string) {
+      for await (const [piece] of on(child.stdout, 'data')) if (String(piece).includes(text)) return
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+      await rm(folder, { recursive: true })
+    },
+  }
+}

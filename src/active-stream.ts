@@ -110,7 +110,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
       new Promise((done) => done(handler(this)))
         .then(() => Promise.all(this.#relays))
         .then(this.#filled as () => void, (error) => {
-          if (this.timeouts.settled)
+          if (this.timeouts.settled || this.followed.sawTerminal)
             log.stream('%s: the handler failed after the end: %s', this.requestId, describeError(error))
           reject(error)
         })

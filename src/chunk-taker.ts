@@ -1,4 +1,4 @@
-/** What to wait for before the next one, be it for `resume`; `false` for no more. */
+/** What to wait for before the next one, be it for `resume`; `false`, also in the end, for no more. */
 export type TakenChunk = Promise<unknown> | undefined | false | 'pause'
 
 /** An object rather than a function: at the pace of tokens each closure of a stream is one more place in memory. */

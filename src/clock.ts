@@ -11,7 +11,9 @@ export interface Clock {
   now(): number
   /** May fire early when `delayMs` is longer than a timer can hold: callers look at `now()` again. */
   setTimeout(callback: () => void, delayMs: number): Timer
+  /** Takes a timer back. */
   clearTimeout(timer: Timer | undefined): void
+  /** Calls back when everything else has had its turn. */
   setImmediate(callback: () => void): void
 }
 

@@ -2,17 +2,23 @@ import { readHeader } from './error-causes.js'
 
 /** A request of Express, Koa (`ctx` or `ctx.request`), `node:http` or Fetch. */
 export interface StreamingRequestLike {
+  /** In capitals, as every framework has it. */
   method?: string | undefined
+  /** Path and query; of Fetch the whole URL. */
   url?: string | undefined
+  /** What a router has left of the path. */
   path?: string | undefined
+  /** The URL before a router took its part off. */
   originalUrl?: string | undefined
   /** Node's header object, or Fetch `Headers`. */
   headers?: object | undefined
   /** The parsed body, if it has been parsed; raw text, buffers and streams say nothing. */
   body?: unknown
+  /** Koa's own request, whose body its parsers set. */
   request?: unknown
 }
 
+/** What else says that a stream is wanted, for requests whose body is not parsed. */
 export interface StreamingHints {
   /** Paths on which a `POST` with an unread body is taken for a stream. Default: the usual LLM endpoints. */
   paths?: readonly (string | RegExp)[]

@@ -16,17 +16,21 @@ export const log = {
  * `reason.cause` is what was thrown, as it was thrown.
  */
 export interface StreamEnd {
+  /** How it ended. */
   outcome: StreamOutcome
   /** Why the stream did not complete. */
   reason: StreamError | undefined
   /** The deadline that passed, for the outcomes `timeout` and `client_stalled`. */
   phase: TimeoutPhase | undefined
+  /** What the response says in `x-request-id`, if it says that. */
   requestId: string
+  /** The model that was asked for, if known. */
   model: string | undefined
   /** The HTTP status that was sent; `undefined` when the client left before any. */
   status: number | undefined
   /** From the start to the first byte or event of the upstream. */
   ttfbMs: number | undefined
+  /** From the start to the end, in milliseconds. */
   durationMs: number
   /** The longest silence between two signs of life of the upstream. */
   longestGapMs: number
@@ -34,6 +38,7 @@ export interface StreamEnd {
   events: number
   /** Bytes of the event stream written to the client. */
   bytes: number
+  /** Comments and empty deltas sent because nothing else came. */
   heartbeats: number
   /** Whether the stream said that it was complete. */
   sawTerminal: boolean

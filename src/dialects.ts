@@ -12,6 +12,7 @@ export const dialects = { openaiChat, openaiResponses, anthropic, aiSdkUi, plain
   StreamDialect
 >
 
+/** The name of a dialect that comes with unhang. */
 export type DialectName = keyof typeof dialects
 
 const byPath: readonly [RegExp, StreamDialect][] = [

@@ -7,6 +7,7 @@ import { StreamError } from './errors.js'
 import { liveStreams, sessionsOf, startDraining } from './live-streams.js'
 import { processWide } from './process-wide.js'
 
+/** How long each step of {@link drainStreams} takes, in milliseconds. */
 export interface DrainOptions {
   /** How long to go on as before, until the load balancer has noticed. Default: not at all. */
   noticeMs?: number
@@ -16,6 +17,7 @@ export interface DrainOptions {
   forceMs?: number
 }
 
+/** What became of the streams of a server that was shut down. */
 export interface DrainReport {
   /** Streams that ended by themselves. */
   finished: number
@@ -25,6 +27,7 @@ export interface DrainReport {
   forced: number
 }
 
+/** A server of `node:http`, `node:https` or `node:http2`. */
 export type DrainableServer = Server | Http2Server | Http2SecureServer
 
 const drains = processWide('drains', () => new WeakMap<object, Promise<DrainReport>>())

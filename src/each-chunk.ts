@@ -52,7 +52,7 @@ class IteratedChunks implements ChunkReading {
         await new Promise<void>((resolve) => {
           this.#resume = resolve
         })
-      } else if (wait) await wait
+      } else if (wait && (await wait) === false) return
     }
   }
 }

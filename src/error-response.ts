@@ -13,6 +13,7 @@ import { encodeEvent } from './sse-encode.js'
 import type { StreamDialect } from './stream-dialect.js'
 import { writers } from './writers.js'
 
+/** The options of {@link respondWithError}. */
 export interface ErrorResponseOptions {
   /** How the client's API tells errors. Default: by the request's path. */
   dialect?: StreamDialect | DialectName | undefined

@@ -1,6 +1,7 @@
 /** How a stream ended. */
 export type StreamOutcome = 'completed' | FailedOutcome
 
+/** How a stream ended that did not complete: whose fault it was, and what kind. */
 export type FailedOutcome =
   | 'timeout'
   | 'upstream_connect'
@@ -22,6 +23,7 @@ interface Failure {
   status: number
   message: string
   retryable?: boolean
+  /** When a client may ask again; sent as `Retry-After`. */
   retryAfterSeconds?: number
 }
 
@@ -106,16 +108,21 @@ const timeouts: Record<TimeoutPhase, Failure> = {
   },
 }
 
+/** What an error says; what is left out comes from its outcome. */
 export interface StreamErrorOptions {
   /** A name for programs, in the client's error. */
   code?: string
   /** The HTTP status a client gets while the head is unsent. */
   status?: number
+  /** A plain sentence that a client may read. */
   message?: string
+  /** The deadline that passed. */
   phase?: TimeoutPhase
   /** Whether sending the same request again is harmless; `undefined` where nobody can know. */
   retryable?: boolean
+  /** When a client may ask again; sent as `Retry-After`. */
   retryAfterSeconds?: number
+  /** What was thrown. */
   cause?: unknown
 }
 
@@ -126,12 +133,19 @@ const brand = Symbol.for('unhang.StreamError')
  * thrown is in `cause`.
  */
 export class StreamError extends Error {
+  /** The name of its class. */
   override readonly name: string = 'StreamError'
+  /** How the stream ended. */
   readonly outcome: FailedOutcome
+  /** A name for programs, in the client's error. */
   readonly code: string
+  /** The HTTP status a client gets while the head is unsent. */
   readonly status: number
+  /** The deadline that passed; `undefined` if it was none. */
   readonly phase: TimeoutPhase | undefined
+  /** Whether sending the same request again is harmless; `undefined` where nobody can know. */
   readonly retryable: boolean | undefined
+  /** When a client may ask again, in seconds; `undefined` if that is not known. */
   readonly retryAfterSeconds: number | undefined
   /** Whether the head had been sent when the stream ended. */
   committed = false
@@ -156,7 +170,9 @@ export class StreamError extends Error {
 
 /** A deadline passed. `timeoutMs` is the time that was allowed; `undefined` when somebody else's timer fired. */
 export class StreamTimeoutError extends StreamError {
+  /** The name of its class. */
   override readonly name = 'StreamTimeoutError'
+  /** The time that was allowed, in milliseconds. */
   readonly timeoutMs: number | undefined
 
   constructor(phase: TimeoutPhase, timeoutMs?: number, cause?: unknown) {
@@ -165,6 +181,7 @@ export class StreamTimeoutError extends StreamError {
   }
 }
 
+/** What is known of the answer of an upstream that failed. */
 export interface UpstreamErrorOptions {
   /** The upstream's HTTP status. A 4xx or 5xx is passed on, anything else becomes 502. */
   status?: number | undefined
@@ -176,14 +193,19 @@ export interface UpstreamErrorOptions {
   shouldRetry?: string | undefined
   /** What the upstream said. For logs only: it is shown to the client by `exposeDetails` alone. */
   detail?: string | undefined
+  /** What was thrown, by an HTTP client that throws for a status. */
   cause?: unknown
 }
 
 /** The upstream answered, with an error. */
 export class UpstreamError extends StreamError {
+  /** The name of its class. */
   override readonly name = 'UpstreamError'
+  /** The upstream's HTTP status; `undefined` for an error inside a stream. */
   readonly upstreamStatus: number | undefined
+  /** The upstream's `Retry-After`, as it was. */
   readonly retryAfter: string | undefined
+  /** The upstream's `retry-after-ms`, as it was. */
   readonly retryAfterMs: string | undefined
   /** What the upstream said; not enumerable, so that it is in no log by accident. */
   declare readonly detail: string | undefined

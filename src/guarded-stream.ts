@@ -5,7 +5,9 @@ import { TimeoutCoordinator } from './timeout-coordinator.js'
 export interface GuardedStream {
   /** Hand it to every call of the upstream: it aborts when the client leaves or a deadline passes. */
   readonly signal: AbortSignal
+  /** Its deadlines. */
   readonly timeouts: TimeoutCoordinator
+  /** The id it has in logs, records and `x-request-id`. */
   readonly requestId: string
 }
 

@@ -1,3 +1,4 @@
+export type { Clock } from './clock.js'
 export { watchConnect } from './connect-phase.js'
 export {
   detectStreamingRequest,
@@ -6,7 +7,7 @@ export {
 } from './detect-streaming-request.js'
 export { channels, type StreamEnd } from './diagnostics.js'
 export { type DialectName, dialects } from './dialects.js'
-export { type DrainOptions, type DrainReport, drainStreams } from './drain-streams.js'
+export { type DrainableServer, type DrainOptions, type DrainReport, drainStreams } from './drain-streams.js'
 export { type ErrorResponseOptions, respondWithError } from './error-response.js'
 export {
   type FailedOutcome,
@@ -59,5 +60,11 @@ export {
   type TimeoutProfileRequest,
   timeoutProfiles,
 } from './timeout-profiles.js'
-export type { UpstreamBody, UpstreamResponse, UpstreamSource } from './upstream-source.js'
+export type {
+  AxiosLikeResponse,
+  UndiciLikeResponse,
+  UpstreamBody,
+  UpstreamResponse,
+  UpstreamSource,
+} from './upstream-source.js'
 export { type AppListener, wrapApp } from './wrap-app.js'

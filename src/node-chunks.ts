@@ -78,9 +78,10 @@ export class NodeChunks implements ChunkReading {
   #wait(wait: Promise<unknown>): void {
     this.#isWaiting = true
     wait.then(
-      () => {
+      (more) => {
         this.#isWaiting = false
-        this.#read()
+        if (more === false) this.#finish()
+        else this.#read()
       },
       (error) => this.#finish({ error }),
     )

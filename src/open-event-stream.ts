@@ -11,6 +11,7 @@ import {
   type UpstreamSource,
 } from './upstream-source.js'
 
+/** The options of {@link readEventStream}. */
 export interface ReadEventStreamOptions {
   /** The longest event that is accepted. Default 8 MiB. */
   maxEventBytes?: number | undefined

@@ -7,6 +7,7 @@ import { isStaleConnection } from './stale-connection.js'
 import type { TimeoutCoordinator } from './timeout-coordinator.js'
 import { openSource, type UpstreamSource } from './upstream-source.js'
 
+/** When an upstream is called again. */
 export interface RetryOptions {
   /** How often the upstream is called at most. Default 2, and 1 for a client that is calling again itself. */
   attempts?: number | undefined

@@ -8,6 +8,7 @@ import type { CollectedAnswer, StreamDialect } from './stream-dialect.js'
 import { type InsteadOfEvents, takeEventStream } from './take-event-stream.js'
 import type { UpstreamSource } from './upstream-source.js'
 
+/** The options of {@link readAnswer}. */
 export interface ReadAnswerOptions extends ReadEventStreamOptions {
   /** How a stream is read that comes although none was asked for. Default: by its first event. */
   dialect?: StreamDialect | DialectName | undefined

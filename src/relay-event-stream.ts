@@ -14,6 +14,7 @@ import type { UpstreamSource } from './upstream-source.js'
 
 export type { EventMap }
 
+/** The options of {@link relayEventStream}. */
 export interface RelayOptions extends Omit<ReadEventStreamOptions, 'signal'> {
   /** Default: none; the upstream's bytes are passed on as they are. */
   map?: EventMap | undefined
@@ -26,6 +27,7 @@ export interface RelayOptions extends Omit<ReadEventStreamOptions, 'signal'> {
   onTruncated?: 'error' | 'accept' | undefined
 }
 
+/** What came of a relay. */
 export interface RelayResult {
   /** Events that came from the upstream. */
   received: number

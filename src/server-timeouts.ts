@@ -1,6 +1,7 @@
 import type { Server } from 'node:http'
 import { readDuration } from './duration.js'
 
+/** What {@link alignServerTimeouts} has to know. */
 export interface AlignOptions {
   /** How long the load balancer in front keeps an idle connection. Default 60 000 (AWS ALB, nginx). */
   idleMs?: number
@@ -12,6 +13,7 @@ export interface AlignOptions {
 
 /** One thing about a server's own timers, in a plain sentence. */
 export interface TimeoutFinding {
+  /** The name of the setting. */
   setting:
     | 'keepAliveTimeout'
     | 'requestTimeout'
@@ -22,6 +24,7 @@ export interface TimeoutFinding {
   valueMs: number
   /** What it is now, if it was changed. */
   setToMs: number | undefined
+  /** What about it, and what to do. */
   message: string
 }
 

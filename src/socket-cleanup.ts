@@ -4,6 +4,7 @@ import { log } from './diagnostics.js'
 import { readDuration } from './duration.js'
 import { processWide } from './process-wide.js'
 
+/** The options of {@link coordinatedSocketCleanup}; times in milliseconds, `Infinity` or `false` for never. */
 export interface SocketCleanupOptions {
   /** Why; the error that whoever still uses the target is given. */
   reason?: Error | undefined
@@ -16,16 +17,20 @@ export interface SocketCleanupOptions {
   lingerMs?: number | false | undefined
 }
 
+/** How a target was released. */
 export interface SocketCleanupReport {
   /**
    * How the target went: it had ended before (`ended`), ended by itself in time (`linger`), was destroyed, was
    * cancelled (a web stream), or could not be reached (a locked web stream without its controller).
    */
   via: 'ended' | 'linger' | 'destroy' | 'cancel' | 'unreachable'
+  /** Whether its sockets are closed, or given back to be used again. */
   closed: boolean
   /** Whether a socket had to be cut after the grace. */
   forced: boolean
+  /** How long it took, in milliseconds. */
   durationMs: number
+  /** What the target said when it was released. */
   errors: Error[]
 }
 

@@ -7,6 +7,7 @@ import type { SSEEvent } from './sse-encode.js'
 
 /** Told what happens to the response. */
 export interface SSEWriterObserver {
+  /** The head is about to be sent. */
   onHead?(): void
   /**
    * An event is about to be written. What it throws, `write()` throws.
@@ -14,13 +15,17 @@ export interface SSEWriterObserver {
    * @returns `false` to leave the event out
    */
   onEvent?(event: SSEEvent): boolean
+  /** The client has to catch up. */
   onDrainStart?(): void
+  /** It has. */
   onDrainEnd?(): void
+  /** The client has left, or something else has ended the response. */
   onDisconnect?(reason: StreamError): void
   /** An event to send for a heartbeat; `undefined` for a comment. */
   emptyDelta?(): SSEEvent | undefined
 }
 
+/** The options of {@link createSSEWriter}. */
 export interface SSEWriterOptions extends EventStreamHeadOptions {
   /** When it aborts, writes are refused with its reason; `close()` still works. */
   signal?: AbortSignal | undefined
@@ -38,7 +43,9 @@ export interface SSEWriterOptions extends EventStreamHeadOptions {
   commitAfterMs?: number | false
   /** How much may wait for a client that does not read, if writes are not awaited. Default 16 MiB. */
   maxBufferedBytes?: number
+  /** Told what happens to the response. */
   observer?: SSEWriterObserver
+  /** Default: the process' own. */
   clock?: Clock
 }
 

@@ -20,6 +20,7 @@ import { encodeComment, encodeEvent, heartbeat, type SSEEvent } from './sse-enco
 import { checkWriterOptions, type SSEWriterObserver, type SSEWriterOptions } from './sse-writer-options.js'
 import { writers } from './writers.js'
 
+/** Writes the events of one response; what {@link createSSEWriter} makes. */
 export interface SSEWriter extends Disposable {
   /** Aborts when the client disconnects, or `options.signal` does; its reason says why. */
   readonly signal: AbortSignal
@@ -29,6 +30,7 @@ export interface SSEWriter extends Disposable {
   readonly events: number
   /** Bytes written so far. */
   readonly bytes: number
+  /** Heartbeats written so far. */
   readonly heartbeats: number
   /** How many bytes have left this process for the client. */
   readonly taken: number

@@ -6,6 +6,7 @@ import type { SSEEvent } from './sse-encode.js'
  * Give your own where none of unhang's fits.
  */
 export interface StreamDialect {
+  /** A short name, for people. */
   readonly name: string
   /** Whether an answer that simply ends is one that was cut off. */
   readonly needsTerminal: boolean
@@ -27,12 +28,15 @@ export interface AnswerForm {
   collect(): CollectedAnswer
 }
 
+/** Puts the events of one stream together to one answer. */
 export interface CollectedAnswer {
+  /** Takes the next event. */
   add(event: SSEEvent): void
   /** What the events added so far say. */
   readonly answer: unknown
 }
 
+/** How a stream tells that it failed. */
 export interface FailingOptions {
   /** Whether what says "complete" comes all the same. */
   doneAfterError?: boolean | undefined

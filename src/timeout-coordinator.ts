@@ -5,6 +5,7 @@ import { StreamError, StreamTimeoutError, type TimeoutPhase } from './errors.js'
 import { type ResolvedTimeouts, resolveTimeouts, type StreamTimeouts } from './timeout-options.js'
 import { timeoutProfiles } from './timeout-profiles.js'
 
+/** The options of {@link TimeoutCoordinator}. */
 export interface TimeoutCoordinatorOptions {
   /** What an unset timeout falls back to; default the `streaming` profile. */
   defaults?: ResolvedTimeouts
@@ -17,6 +18,7 @@ export interface TimeoutCoordinatorOptions {
   beforeTimeout?: (() => void) | undefined
   /** How long the client waits for its head, in milliseconds from the start: no attempt extends that. */
   headWithinMs?: number
+  /** Default: the process' own. */
   clock?: Clock
 }
 
@@ -74,6 +76,7 @@ export class TimeoutCoordinator implements Disposable {
     return this.#timeouts
   }
 
+  /** Whether the outcome is fixed. */
   get settled(): boolean {
     return this.#settled
   }
@@ -93,6 +96,7 @@ export class TimeoutCoordinator implements Disposable {
     return this.#deadlines.phase
   }
 
+  /** From the start, in milliseconds. */
   get elapsedMs(): number {
     return this.#clock.now() - this.#startedAt
   }

@@ -19,6 +19,7 @@ export interface StreamTimeouts {
   totalMs?: number | false
 }
 
+/** Every timeout in milliseconds; `Infinity` for one that is off. */
 export type ResolvedTimeouts = { readonly [Name in keyof StreamTimeouts]-?: number }
 
 type TimeoutName = keyof StreamTimeouts

@@ -7,17 +7,18 @@ const everyStream = {
   drainMs: 30_000,
 }
 
+/** The name of a profile. */
+export type TimeoutProfileName = 'standard' | 'streaming' | 'advanced'
+
 /** The timeouts a stream gets when none are set, by what was asked for. All in milliseconds. */
-export const timeoutProfiles = {
+export const timeoutProfiles: Readonly<Record<TimeoutProfileName, ResolvedTimeouts>> = {
   /** A request that wants one JSON answer. */
   standard: { ...everyStream, firstByteMs: 30_000, inactivityMs: 30_000, totalMs: 60_000 },
   /** A request that wants a stream. */
   streaming: { ...everyStream, firstByteMs: 120_000, inactivityMs: 60_000, totalMs: 300_000 },
   /** A model that thinks before it answers. */
   advanced: { ...everyStream, firstByteMs: 300_000, inactivityMs: 120_000, totalMs: 600_000 },
-} as const satisfies Record<string, ResolvedTimeouts>
-
-export type TimeoutProfileName = keyof typeof timeoutProfiles
+}
 
 /** Models that are known to think long, at the start of the name or after a `provider/`. */
 export const advancedModels: readonly RegExp[] = [
@@ -29,6 +30,7 @@ export const advancedModels: readonly RegExp[] = [
   /(think|reason)/i,
 ]
 
+/** What of a request decides about its profile. */
 export interface TimeoutProfileRequest {
   /** Whether a stream was asked for. */
   streaming: boolean

@@ -1,3 +1,5 @@
+import { toByteText } from './byte-text.js'
+import type { TakenChunk } from './chunk-taker.js'
 import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
 import type { RelaySink } from './relay-sink.js'
 import { RelayTaker } from './relay-taker.js'
@@ -7,7 +9,10 @@ import type { InsteadOfEvents } from './take-event-stream.js'
 /** Turns one event of the upstream into what the client gets: one event, several, or none. */
 export type EventMap = (event: EventSourceMessage) => SSEEvent | readonly SSEEvent[] | null | undefined
 
-/** Passes the events of an upstream on as `map` makes them: all that come of one chunk in one write. */
+/** In bytes of the upstream. */
+const longestSlice = 8 * 1024
+
+/** Passes the events of an upstream on as `map` makes them: all that come of one chunk in one write, if it is no large one. */
 export class TranslatedEvents extends RelayTaker {
   readonly #map: EventMap
   readonly #parser: EventStreamParser
@@ -21,15 +26,30 @@ export class TranslatedEvents extends RelayTaker {
     this.#parser = new EventStreamParser((event) => this.#take(event), maxEventBytes)
   }
 
-  push(chunk: Uint8Array | string): Promise<void> | undefined | false {
+  push(chunk: Uint8Array | string): TakenChunk {
+    return this.#pushFrom(toByteText(chunk), 0)
+  }
+
+  /** Slice by slice: what is made of a large chunk can be many times as large, and must not all wait for the client. */
+  #pushFrom(text: string, start: number): TakenChunk {
+    for (let at = start; ; ) {
+      const end = at + longestSlice
+      this.#feed(end < text.length || at > 0 ? text.slice(at, end) : text)
+      const ready = this.#forward()
+      if (this.sink.sawTerminal) return false
+      if (end >= text.length) return ready
+      if (ready) return ready.then(() => this.#pushFrom(text, end))
+      at = end
+    }
+  }
+
+  #feed(text: string): void {
     try {
-      this.#parser.feed(chunk)
+      this.#parser.feedText(text)
       this.#parser.check()
     } catch (failure) {
       this.#fail(failure)
     }
-    const ready = this.#forward()
-    return this.sink.sawTerminal ? false : ready
   }
 
   finish(): Promise<void> | undefined {

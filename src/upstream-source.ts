@@ -8,11 +8,29 @@ export type UpstreamBody =
   | AsyncIterable<Uint8Array | string>
 
 /** An upstream's answer: a Fetch `Response`, an `IncomingMessage`, what axios and `undici.request` resolve to. */
-export type UpstreamResponse =
-  | Response
-  | { status: number; headers: unknown; data: UpstreamBody }
-  | { statusCode: number; headers: unknown; body: UpstreamBody }
+export type UpstreamResponse = Response | AxiosLikeResponse | UndiciLikeResponse
 
+/** What axios resolves to. */
+export interface AxiosLikeResponse {
+  /** The HTTP status. */
+  status: number
+  /** By name, or with a method `get`. */
+  headers: unknown
+  /** With `responseType: 'stream'`. */
+  data: UpstreamBody
+}
+
+/** What `undici.request` resolves to. */
+export interface UndiciLikeResponse {
+  /** The HTTP status. */
+  statusCode: number
+  /** By name. */
+  headers: unknown
+  /** The bytes. */
+  body: UpstreamBody
+}
+
+/** What an HTTP client returned, or the stream of bytes in it. */
 export type UpstreamSource = UpstreamBody | UpstreamResponse
 
 export interface UpstreamAnswer {

@@ -139,3 +139,57 @@ test('it reads no further than the client does', async () => {
   await client.finished()
   expect(client.data).toHaveLength(2_000)
 })
+
+describe.each<[string, (chunk: string) => UpstreamSource]>([
+  ['a Node stream', (chunk) => Readable.from([Buffer.from(chunk)])],
+  [
+    'an iterable',
+    async function* (chunk) {
+      yield chunk
+    },
+  ],
+])('a large chunk is translated as the client reads it: %s', (_name, sourceOf) => {
+  test('no further than that, and all of it', async () => {
+    const events = 4_000
+    let mapped = 0
+    await using server = await listen(async (_request, response) => {
+      const writer = createSSEWriter(response)
+      await relayEventStream(sourceOf('data: é\n\n'.repeat(events)), writer, {
+        map: ({ data }) => ({ data: `${++mapped} ${data}${'x'.repeat(4 * 1024)}` }),
+      })
+      writer.close()
+    })
+    using client = rawRequest({ port: server.port })
+    client.socket.pause()
+    for (let before = -1; before !== mapped; ) {
+      before = mapped
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    expect(mapped).toBeLessThan(events)
+    client.socket.resume()
+    await client.finished()
+    expect(client.data.map((data) => data.slice(0, data.indexOf('x')))).toEqual(
+      Array.from({ length: events }, (_, index) => `${index + 1} é`),
+    )
+  })
+
+  test('the terminal event in it ends the relay, though the upstream goes on', async () => {
+    let mapped = 0
+    const endless = new Readable({ read() {} })
+    endless.push(`${'data: x\n\n'.repeat(1_500)}data: [DONE]\n\n`)
+    await using server = await listen(async (_request, response) => {
+      const writer = createSSEWriter(response)
+      await relayEventStream(endless, writer, {
+        dialect: dialects.openaiChat,
+        map: ({ data }) => {
+          mapped++
+          return data === '[DONE]' ? { data } : { data: chatChunk('x') }
+        },
+      })
+      writer.close()
+    })
+    using client = await rawRequest({ port: server.port }).finished()
+    expect(client.data.at(-1)).toBe('[DONE]')
+    expect(mapped).toBe(1_501)
+  })
+})

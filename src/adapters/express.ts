@@ -8,6 +8,7 @@ import { checkMiddleware, type MiddlewareOptions } from '../stream-middleware.js
 import { type AppListener, checkGuardOptions, wrapApp as wrapListener } from '../wrap-app.js'
 import { passRejectionsOn } from './express4-rejections.js'
 
+/** The options of {@link createStreamMiddleware}; functions among them get the request. */
 export type StreamMiddlewareOptions = MiddlewareOptions<Request>
 
 /**

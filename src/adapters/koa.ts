@@ -8,6 +8,7 @@ import type { Stream } from '../stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream-middleware.js'
 import { type AppListener, checkGuardOptions, wrapApp as wrapListener } from '../wrap-app.js'
 
+/** The options of {@link createStreamMiddleware}; functions among them get the context. */
 export type StreamMiddlewareOptions = MiddlewareOptions<Context>
 
 /**

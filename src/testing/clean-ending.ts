@@ -4,12 +4,17 @@ import { AssertionError } from 'node:assert'
 export interface ReceivedAnswer {
   /** 0 as long as there is no head. */
   readonly status: number
+  /** A header of the answer. */
   header(name: string): string | undefined
+  /** The body as text, without its chunk framing. */
   readonly bodyText: string
   /** The data of each event. */
   readonly data: readonly string[]
   /** Whether the body was ended as the protocol ends one. */
-  readonly body: { readonly complete: boolean }
+  readonly body: {
+    /** Whether its last byte has come. */
+    readonly complete: boolean
+  }
   /** How the connection ended; `undefined` while it stands. */
   readonly ending: string | undefined
   /** All of it. */
@@ -18,8 +23,11 @@ export interface ReceivedAnswer {
 
 /** How a client was told that its request failed; `undefined` for a complete answer. */
 export interface ToldError {
+  /** Of the answer; 200 when the error came as an event. */
   status: number
+  /** What a person may read. */
   message: string
+  /** What programs look at. */
   code: unknown
 }
 

@@ -1,5 +1,13 @@
+/** A body as it was meant. */
+export interface ReceivedBody {
+  /** Without its chunk framing. */
+  bytes: Buffer
+  /** Whether it was ended as HTTP ends a body. */
+  complete: boolean
+}
+
 /** A body without its chunk framing, and whether the last chunk has come (RFC 9112 section 7.1). */
-export function decodeChunked(bytes: Buffer): { bytes: Buffer; complete: boolean } {
+export function decodeChunked(bytes: Buffer): ReceivedBody {
   const pieces: Buffer[] = []
   let at = 0
   for (;;) {

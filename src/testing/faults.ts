@@ -16,19 +16,24 @@ const longEvent = 'x'.repeat(64 * 1024)
 
 /** What an upstream of `/chat/completions` may do to a proxy, ready for `startUpstream`. `good` does nothing. */
 export const faults = {
+  /** A whole answer. */
   good: (exchange) => exchange.open().data(chunk('Hel'), chunk('lo'), chunk('', 'stop'), '[DONE]').end(),
   /** Takes the request and says nothing. */
   silent: () => {},
+  /** Resets the connection before it has answered. */
   resetBeforeHead: (exchange) => exchange.reset(),
+  /** Closes the connection before it has answered. */
   finBeforeHead: (exchange) => exchange.fin(),
   /** A head that never ends. */
   slowHead: (exchange) => exchange.raw('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-More: '),
   /** Everything but an event. */
   headOnly: (exchange) => exchange.open(),
+  /** Resets the connection in mid-answer. */
   resetMidStream: async (exchange) => {
     await begun(exchange)
     await exchange.reset()
   },
+  /** Closes the connection in mid-answer. */
   finMidStream: (exchange) => {
     begun(exchange)
     exchange.fin()
@@ -64,7 +69,9 @@ export const faults = {
       .open()
       .chunk('data: ')
       .every(0, () => exchange.chunk(longEvent)),
+  /** Answers with no HTTP. */
   garbage: (exchange) => exchange.raw('\x00\xffnot HTTP at all\r\n\r\n'),
+  /** A chunk whose size is no number. */
   badChunkSize: (exchange) => {
     begun(exchange)
     exchange.raw('zz\r\nbad\r\n')
@@ -74,7 +81,9 @@ export const faults = {
     exchange.raw('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n')
     exchange.raw(`data: ${JSON.stringify(chunk('Hello'))}\n\n`).fin()
   },
+  /** A page where a stream was asked for. */
   webPage: (exchange) => exchange.answer('200 OK', '<html>Welcome</html>', 'Content-Type: text/html'),
+  /** Status 200, and an error as JSON. */
   jsonError: (exchange) => exchange.answer('200 OK', '{"error":{"message":"overloaded"}}'),
   /** An error where the first token should be. */
   errorEvent: (exchange) =>
@@ -82,9 +91,12 @@ export const faults = {
       .open()
       .data({ error: { message: 'overloaded', code: 503 } })
       .end(),
+  /** Status 429. */
   rateLimited: (exchange) =>
     exchange.answer('429 Too Many Requests', '{"error":{"message":"slow down"}}', 'Retry-After: 7'),
+  /** Status 500. */
   serverError: (exchange) => exchange.answer('500 Internal Server Error', '{"error":{"message":"bug"}}'),
 } as const satisfies Record<string, UpstreamScript>
 
+/** The name of a fault. */
 export type FaultName = keyof typeof faults

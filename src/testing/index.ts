@@ -1,6 +1,7 @@
 export { assertCleanEnding, type ReceivedAnswer, type ToldError } from './clean-ending.js'
+export type { ReceivedBody } from './decode-chunked.js'
 export { type FaultName, faults } from './faults.js'
-export { RawClient, type RawRequest, rawRequest } from './raw-client.js'
+export { type OpenAIErrorBody, RawClient, type RawRequest, rawRequest } from './raw-client.js'
 export {
   type ScriptedUpstream,
   startUpstream,

@@ -1,7 +1,8 @@
 import { connect, type Socket } from 'node:net'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
-import { decodeChunked } from './decode-chunked.js'
+import { decodeChunked, type ReceivedBody } from './decode-chunked.js'
 
+/** One request, as it is written to the socket. */
 export interface RawRequest {
   /** Of 127.0.0.1. */
   port: number
@@ -9,16 +10,34 @@ export interface RawRequest {
   method?: string
   /** Default `/v1/chat/completions`. */
   path?: string
+  /** Beside `Host`, and what a body needs. */
   headers?: Record<string, string>
   /** A string as it is, anything else as JSON. */
   body?: unknown
+  /** Default `1.1`. */
   httpVersion?: string
+}
+
+/** How the API of OpenAI tells an error. */
+export interface OpenAIErrorBody {
+  /** What went wrong. */
+  error: {
+    /** What a person may read. */
+    message: string
+    /** The kind of error. */
+    type: string
+    /** The parameter that was wrong; a proxy knows of none. */
+    param: null
+    /** What programs look at. */
+    code: string
+  }
 }
 
 const headEnd = '\r\n\r\n'
 
 /** A client on a raw socket: it sees bytes, FIN and RST as they are, and need not read. */
 export class RawClient {
+  /** Its connection. */
   readonly socket: Socket
   /** When each piece came, in milliseconds from the request. */
   readonly arrivalsMs: number[] = []
@@ -47,6 +66,7 @@ export class RawClient {
     return this.#ending
   }
 
+  /** All that has come. */
   get bytes(): Buffer {
     if (this.#chunks.length > 1) this.#chunks.splice(0, this.#chunks.length, Buffer.concat(this.#chunks))
     return this.#chunks[0] ?? Buffer.alloc(0)
@@ -60,6 +80,7 @@ export class RawClient {
     return last.subarray(-5).toString() === '0\r\n\r\n'
   }
 
+  /** All that has come, as text. */
   get text(): string {
     return this.bytes.toString()
   }
@@ -86,12 +107,13 @@ export class RawClient {
     return Number(this.head.split(' ')[1] ?? 0)
   }
 
+  /** A header of the answer. */
   header(name: string): string | undefined {
     return this.head.match(new RegExp(`^${name}: *(.*)$`, 'im'))?.[1]
   }
 
   /** The body without its chunk framing, and whether it was ended as HTTP ends a body. */
-  get body(): { bytes: Buffer; complete: boolean } {
+  get body(): ReceivedBody {
     const { end } = this.#headRange
     if (end === -1) return { bytes: Buffer.alloc(0), complete: false }
     const rest = this.bytes.subarray(end + headEnd.length)
@@ -108,12 +130,13 @@ export class RawClient {
     return Math.max(0, ...gaps)
   }
 
+  /** The body as text, without its chunk framing. */
   get bodyText(): string {
     return this.body.bytes.toString()
   }
 
   /** The body as the error object that it should be. */
-  get json(): { error: { message: string; type: string; param: null; code: string } } {
+  get json(): OpenAIErrorBody {
     return JSON.parse(this.bodyText)
   }
 
@@ -129,6 +152,7 @@ export class RawClient {
     return this.events.map((event) => event.data)
   }
 
+  /** Writes a request. */
   send({
     method = 'POST',
     path = '/v1/chat/completions',
@@ -157,6 +181,7 @@ export class RawClient {
     return this
   }
 
+  /** Waits until this text has come. */
   received(text: string): Promise<this> {
     return this.until(() => this.text.includes(text))
   }
@@ -180,6 +205,7 @@ export class RawClient {
     this.socket.resetAndDestroy()
   }
 
+  /** Closes the connection. */
   [Symbol.dispose](): void {
     this.socket.destroy()
   }

@@ -6,7 +6,9 @@ export type UpstreamScript = (exchange: UpstreamExchange) => unknown
 
 /** An upstream on a raw socket: it can do everything that an upstream should not. */
 export interface ScriptedUpstream extends AsyncDisposable {
+  /** Its base URL. */
   readonly url: string
+  /** Its port of 127.0.0.1. */
   readonly port: number
   /** One for each request, in order. */
   readonly exchanges: UpstreamExchange[]
@@ -20,9 +22,11 @@ export interface ScriptedUpstream extends AsyncDisposable {
 
 /** One request, and everything that can be done to it. Methods that write give the exchange back. */
 export class UpstreamExchange {
+  /** Its connection. */
   readonly socket: Socket
   /** The request's line and headers. */
   readonly head: string
+  /** The request's body. */
   readonly body: string
   constructor(socket: Socket, head: string, body: string) {
     this.socket = socket

@@ -106,7 +106,9 @@ export async function startSillyTavern(): Promise<SillyTavern> {
           const { generations } = await seen()
           await page.locator('#send_textarea').fill(text)
           await page.keyboard.press('Enter')
-          await expect.poll(async () => (await seen()).generations).toBeGreaterThan(generations)
+          await expect
+            .poll(async () => (await seen()).generations, { timeout: 15_000 })
+            .toBeGreaterThan(generations)
         },
         settled: (longestMs = 10_000) =>
           page

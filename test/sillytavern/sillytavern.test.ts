@@ -136,8 +136,8 @@ describe.each([
 
   test('its stop button reaches the upstream', async () => {
     await using model = await startModel((exchange) =>
-      // It shows a piece when the next one has come.
-      asksForStream(exchange) ? exchange.open().data(chatChunk('Hel'), chatChunk('lo')) : undefined,
+      // It shows a piece when the next one has come, and no more than 30 a second.
+      asksForStream(exchange) ? exchange.open().every(50, () => exchange.data(chatChunk('Hel'))) : undefined,
     )
     await using proxy = await startGuideProgram(guarded, model.url)
     await using chat = await sillyTavern.open(`http://127.0.0.1:${proxy.port}/v1`, streaming)

@@ -29,7 +29,7 @@ async function startServer() {
 }
 
 /** A chat in SillyTavern's page, connected to a proxy as its user would have it. */
-export interface SillyTavernChat extends AsyncDisposable {
+interface SillyTavernChat extends AsyncDisposable {
   send(text: string): Promise<void>
   /** Whether it generates no more, at the latest after this time. */
   settled(longestMs?: number): Promise<boolean>

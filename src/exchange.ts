@@ -11,6 +11,8 @@ export function asServerResponse(response: StreamResponse): ServerResponse {
 }
 
 function http2Stream(response: ServerResponse) {
+  // Of HTTP/1 all say whether the connection is kept; to look for what is not there takes long.
+  if (response.shouldKeepAlive !== undefined) return undefined
   return (response as unknown as Partial<Http2ServerResponse>).stream
 }
 
@@ -112,14 +114,14 @@ export function isPlainId(id: unknown): id is string {
 }
 
 /** The client's request id, if it is one that may be written to logs and headers. */
-export function givenRequestId(response: ServerResponse): string | undefined {
-  const given = response.req?.headers['x-request-id']
-  return isPlainId(given) ? given : undefined
+export function givenRequestId(request: IncomingMessage | undefined): string | undefined {
+  const given = request?.headers['x-request-id']
+  return given !== undefined && isPlainId(given) ? given : undefined
 }
 
 /** The client's request id, or a new one. */
 export function requestIdOf(response: ServerResponse): string {
-  return givenRequestId(response) ?? crypto.randomUUID()
+  return givenRequestId(response.req) ?? crypto.randomUUID()
 }
 
 /**

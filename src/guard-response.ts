@@ -20,7 +20,7 @@ import {
 import { type Guarded, guards } from './guard-registry.js'
 import { GuardedEvents, looksLikeJson } from './guarded-events.js'
 import { GuardedSources } from './guarded-sources.js'
-import { FinishedGuard, type GuardedStream } from './guarded-stream.js'
+import { type GuardedStream, RegisteredGuard } from './guarded-stream.js'
 import { KeptUncompressed } from './kept-uncompressed.js'
 import {
   addLiveStream,
@@ -29,6 +29,7 @@ import {
   rememberSession,
   removeLiveStream,
 } from './live-streams.js'
+import type { Source } from './piped-source.js'
 import { type GuardOptions, RequestedStream } from './requested-stream.js'
 import {
   type GivenHead,
@@ -40,7 +41,6 @@ import {
   type ResponseMethods,
   readHead,
   refuseWrite,
-  restoreResponse,
   silenceHeaders,
   useOwnMethods,
 } from './response-methods.js'
@@ -62,16 +62,16 @@ const nothingWritten = { events: 0, bytes: 0, heartbeats: 0 }
 class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   readonly timeouts: TimeoutCoordinator
   #requestId: string | undefined
-  readonly #request: IncomingMessage
+  readonly #registered = new RegisteredGuard(this)
   readonly #response: ServerResponse
   readonly #options: GuardOptions
   readonly #requested: RequestedStream
-  readonly #methods: ResponseMethods
   readonly #own: OwnMethods
   #uncompressed: KeptUncompressed | undefined
   #events: GuardedEvents | undefined
   #state: State = 'waiting'
-  readonly #sources: GuardedSources
+  /** Most responses have none. */
+  #piping: GuardedSources | undefined
   /** Whether its server was shutting down when the request came: what began before may finish. */
   readonly #cameWhileDraining: boolean
   #lingering: Timer | undefined
@@ -80,7 +80,6 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   #resolveEnded: () => void = ignore
 
   constructor(request: IncomingMessage, response: ServerResponse, options: GuardOptions) {
-    this.#request = request
     this.#response = response
     this.#options = options
     this.#requested = new RequestedStream(request, options)
@@ -91,28 +90,23 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
       beforeTimeout: this.#reconsider,
     })
     this.timeouts.onSettled((reason) => reason && this.#stop(reason))
-    this.#methods = {
+    const methods: ResponseMethods = {
       writeHead: this.#writeHead as ServerResponse['writeHead'],
       write: this.#write as ServerResponse['write'],
       end: this.#end as ServerResponse['end'],
       destroy: this.#destroy,
       setHeader: this.#setHeader as ServerResponse['setHeader'],
     }
-    this.#own = interceptResponse(response, this.#methods)
-    this.#register(this)
-    this.#sources = new GuardedSources(response, () => this.requestId, options.cleanup, this.#sourceBroke)
-    response.on('close', this.#closed).on('error', ignore)
+    this.#own = interceptResponse(response, methods)
+    guards().set(request, this.#registered)
+    guards().set(response, this.#registered)
+    response.on('pipe', this.#piped).on('close', this.#closed).on('error', ignore)
     watchPipelined(response, this.#closed)
     if (isClosed(response)) this.#closed()
     else if (this.#requested.isWanted) {
       if (this.#cameWhileDraining) this.timeouts.settle(new StreamError('shutdown'))
       else this.#enlist()
     }
-  }
-
-  #register(guard: Guarded): void {
-    guards().set(this.#request, guard)
-    guards().set(this.#response, guard)
   }
 
   get requestId(): string {
@@ -133,7 +127,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   }
 
   readBodyFrom(parsed: () => unknown): void {
-    this.#requested.body = parsed
+    this.#requested.readBodyFrom(parsed)
   }
 
   answer(error: unknown): boolean {
@@ -195,11 +189,15 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
 
   readonly #setHeader = (name: string, value: unknown): ServerResponse => {
     this.#own.setHeader(name, value)
-    const isWaiting = this.#state === 'waiting' && this.#options.writer?.headers !== false
-    if (isWaiting && KeptUncompressed.concerns(name)) {
-      this.#uncompressed ??= new KeptUncompressed(this.#response, this.#own)
-      this.#uncompressed.headerSet(name)
+    if (this.#state !== 'waiting') return this.#response
+    if (
+      !this.#uncompressed &&
+      KeptUncompressed.concerns(name, value) &&
+      this.#options.writer?.headers !== false
+    ) {
+      this.#uncompressed = new KeptUncompressed(this.#response, this.#own)
     }
+    this.#uncompressed?.headerSet(name)
     return this.#response
   }
 
@@ -283,7 +281,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     } catch (error) {
       // Ended over the head of a source that is still being piped: it is the source that has broken.
       const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
-      const hungUp = isTruncated && this.#sources.arePiping ? new StreamError('upstream_hangup') : error
+      const hungUp = isTruncated && this.#piping?.arePiping ? new StreamError('upstream_hangup') : error
       this.timeouts.settle(toStreamError(hungUp))
       return
     }
@@ -299,7 +297,21 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     return this.#response
   }
 
-  readonly #sourceBroke = (error: unknown, isHeard: boolean): void => {
+  get #sources(): GuardedSources {
+    this.#piping ??= new GuardedSources(
+      this.#response,
+      () => this.requestId,
+      this.#options.cleanup,
+      (error, isHeard) => this.#sourceBroke(error, isHeard),
+    )
+    return this.#piping
+  }
+
+  readonly #piped = (source: Source): void => {
+    if (this.#state !== 'passing' || !this.#registered.isOver) this.#sources.add(source)
+  }
+
+  #sourceBroke(error: unknown, isHeard: boolean): void {
     if (isGone(this.#response)) return
     if (this.#state === 'passing') {
       // A body that is no event stream can only be cut: it must not look complete.
@@ -313,7 +325,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     if (this.#state === 'waiting') return
     const before = this.#events?.written.bytes
     const judge = () => {
-      if (this.#state === 'streaming' && !this.#sources.arePiping && this.#events?.written.bytes === before)
+      if (this.#state === 'streaming' && !this.#piping?.arePiping && this.#events?.written.bytes === before)
         fail()
     }
     systemClock.setTimeout(judge, fallbackMs)
@@ -379,7 +391,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     if (this.#state !== 'streaming') return
     this.timeouts.finished()
     const { lingerMs = 1_000 } = this.#options.cleanup || {}
-    if (!this.#sources.arePiping || lingerMs === false) return this.#finish([])
+    if (!this.#piping?.arePiping || lingerMs === false) return this.#finish([])
     this.#events?.stop()
     this.#lingering = systemClock.setTimeout(() => {
       if (this.#state === 'streaming') this.#finish([])
@@ -421,7 +433,6 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     this.#state = 'passing'
     this.#leave()
     this.#uncompressed?.undo()
-    restoreResponse(this.#response, this.#methods, this.#own)
     this.timeouts.finished()
   }
 
@@ -453,13 +464,12 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   #release(): void {
     this.#events?.stop()
     this.timeouts.settle()
-    if (this.#state === 'passing') this.#sources.forget()
+    if (this.#state === 'passing') this.#piping?.forget()
     else this.#sources.release()
-    this.#response.off('close', this.#closed)
     this.#leave()
     const timeouts = this.refused || this.timeouts.reason ? this.timeouts : undefined
-    const requestId = this.#requestId ?? givenRequestId(this.#response)
-    this.#register(new FinishedGuard(this.refused, requestId, timeouts))
+    const requestId = this.#requestId ?? givenRequestId(this.#response.req)
+    this.#registered.finish(this.refused, requestId, timeouts)
   }
 }
 

@@ -10,7 +10,6 @@ export class GuardedSources {
   readonly #requestId: () => string
   readonly #cleanup: StreamOptions['cleanup']
   readonly #onBroken: OnBroken
-  /** Most responses have none. */
   #sources: Set<PipedSource> | undefined
   #upstreams: Upstreams | undefined
   /** Set once the response is over: what is piped later is let go at once. */
@@ -26,7 +25,6 @@ export class GuardedSources {
     this.#requestId = requestId
     this.#cleanup = cleanup
     this.#onBroken = onBroken
-    response.on('pipe', this.#piped)
   }
 
   /** Whether one is being piped that has not ended. */
@@ -40,18 +38,17 @@ export class GuardedSources {
     for (const source of this.#sources ?? []) this.#detach(source)
     this.#sources = undefined
     this.#upstreams?.release(reason)
-    // What is piped after a failure still has to be let go.
-    if (!this.#released.reason) this.#response.off('pipe', this.#piped)
   }
 
   /** Leaves them to whoever piped them. */
   forget(): void {
     for (const source of this.#sources ?? []) source.forget()
     this.#sources = undefined
-    this.#response.off('pipe', this.#piped)
   }
 
-  readonly #piped = (source: Source): void => {
+  add(source: Source): void {
+    // What is piped after a failure still has to be let go.
+    if (this.#released && !this.#released.reason) return
     const piped = new PipedSource(source, this.#response, this.#onBroken)
     if (this.#released) this.#detach(piped)
     else {

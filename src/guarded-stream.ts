@@ -12,30 +12,49 @@ export interface GuardedStream {
 }
 
 /**
- * What is kept of a guard when its response is over. Whoever still asks must find it, but what a WeakMap holds
- * outlives the young generation, and the guard itself would take the whole exchange along.
+ * What the registry holds of a guard: whoever asks must find it also when the response is over, but what a WeakMap
+ * holds outlives the young generation, and the guard itself would take the whole exchange along.
  */
-export class FinishedGuard implements Guarded, GuardedStream {
-  readonly refused: boolean
+export class RegisteredGuard implements Guarded, GuardedStream {
+  /** As long as the response is not over. */
+  #guard: (Guarded & GuardedStream) | undefined
+  #refused = false
   #requestId: string | undefined
   #timeouts: TimeoutCoordinator | undefined
 
+  constructor(guard: Guarded & GuardedStream) {
+    this.#guard = guard
+  }
+
   /**
+   * The response is over.
+   *
    * @param requestId if it has one already
    * @param timeouts unless it simply completed
    */
-  constructor(refused: boolean, requestId: string | undefined, timeouts: TimeoutCoordinator | undefined) {
-    this.refused = refused
+  finish(refused: boolean, requestId: string | undefined, timeouts: TimeoutCoordinator | undefined): void {
+    this.#guard = undefined
+    this.#refused = refused
     this.#requestId = requestId
     this.#timeouts = timeouts
   }
 
+  get isOver(): boolean {
+    return this.#guard === undefined
+  }
+
+  get refused(): boolean {
+    return this.#guard?.refused ?? this.#refused
+  }
+
   get requestId(): string {
+    if (this.#guard) return this.#guard.requestId
     this.#requestId ??= crypto.randomUUID()
     return this.#requestId
   }
 
   get timeouts(): TimeoutCoordinator {
+    if (this.#guard) return this.#guard.timeouts
     this.#timeouts ??= completed()
     return this.#timeouts
   }
@@ -44,15 +63,21 @@ export class FinishedGuard implements Guarded, GuardedStream {
     return this.timeouts.signal
   }
 
-  readBodyFrom(): void {}
-
-  stepAside(): void {}
-
-  answer(): boolean {
-    return this.refused
+  readBodyFrom(parsed: () => unknown): void {
+    this.#guard?.readBodyFrom(parsed)
   }
 
-  answerAtLast(): void {}
+  stepAside(): void {
+    this.#guard?.stepAside()
+  }
+
+  answer(error: unknown): boolean {
+    return this.#guard?.answer(error) ?? this.#refused
+  }
+
+  answerAtLast(error: unknown): void {
+    this.#guard?.answerAtLast(error)
+  }
 }
 
 function completed(): TimeoutCoordinator {

@@ -19,9 +19,9 @@ export class KeptUncompressed {
     this.#own = own
   }
 
-  /** Whether it matters to this that a header with this name has been set: its length tells fast. */
-  static concerns({ length }: string): boolean {
-    return length === 'content-type'.length || length === 'cache-control'.length
+  /** Whether a header that has been set may be the first that matters: most responses have none. */
+  static concerns(name: string, value: unknown): boolean {
+    return name.length === 'content-type'.length && /event-stream/i.test(String(value))
   }
 
   /** The app has set a header. */

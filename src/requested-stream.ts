@@ -12,26 +12,33 @@ export interface GuardOptions extends StreamOptions {
 
 /** What a request asks for, as far as it is known by now: its body may be parsed later, or never. */
 export class RequestedStream {
-  /** Where the framework keeps the parsed body. */
-  body: () => unknown
+  #parsedBody: (() => unknown) | undefined
   readonly #request: IncomingMessage & { body?: unknown }
   readonly #options: GuardOptions
 
   constructor(request: IncomingMessage, options: GuardOptions) {
     this.#request = request
     this.#options = options
-    this.body = () => this.#request.body
+  }
+
+  /** Tells where the framework keeps the parsed body; `request.body`, unless it says otherwise. */
+  readBodyFrom(parsed: () => unknown): void {
+    this.#parsedBody = parsed
+  }
+
+  get #body(): unknown {
+    return this.#parsedBody ? this.#parsedBody() : this.#request.body
   }
 
   get isWanted(): boolean {
     const { detect } = this.#options
     if (detect === false) return false
     const { method, url, headers } = this.#request
-    return detectStreamingRequest({ method, url, headers, body: this.body() }, detect)
+    return detectStreamingRequest({ method, url, headers, body: this.#body }, detect)
   }
 
   get model(): string | undefined {
-    return modelOf(this.body())
+    return modelOf(this.#body)
   }
 
   /** The timeouts that fit it. */
@@ -48,7 +55,7 @@ export class RequestedStream {
   get #profile(): ResolvedTimeouts {
     const { advancedModels } = this.#options
     // Of an unread body nobody knows the model: it may be one that thinks long.
-    if (this.body() === undefined) return timeoutProfiles.advanced
+    if (this.#body === undefined) return timeoutProfiles.advanced
     const { model } = this
     return selectTimeoutProfile({ streaming: true, model }, advancedModels ? { advancedModels } : {})
   }

@@ -38,7 +38,10 @@ export class OwnMethods {
   }
 }
 
-/** Puts methods in front of a response's own, which are returned. */
+/**
+ * Puts methods in front of a response's own, which are returned. They stay there: taking them away again costs more than
+ * all that they do for a response that is none of ours.
+ */
 export function interceptResponse(response: ServerResponse, methods: ResponseMethods): OwnMethods {
   const own = new OwnMethods(response)
   // One by one: for every response of an app this is a part of the cost.
@@ -48,17 +51,6 @@ export function interceptResponse(response: ServerResponse, methods: ResponseMet
   response.destroy = methods.destroy
   response.setHeader = methods.setHeader
   return own
-}
-
-/** Takes methods away again, unless somebody has put theirs in front meanwhile (they call ours). */
-export function restoreResponse(response: ServerResponse, methods: ResponseMethods, own: OwnMethods): void {
-  // Assigned, not deleted: an object that has lost a property is a slow one for the rest of its life.
-  const { found } = own
-  if (response.writeHead === methods.writeHead) response.writeHead = found.writeHead
-  if (response.write === methods.write) response.write = found.write
-  if (response.end === methods.end) response.end = found.end
-  if (response.destroy === methods.destroy) response.destroy = found.destroy
-  if (response.setHeader === methods.setHeader) response.setHeader = found.setHeader
 }
 
 /** Uses a response below whatever has been put in front of it, and safe from what is hooked into it. */

@@ -12,6 +12,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { createStreamMiddleware, guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
 import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../src/adapters/koa.js'
 import { guards } from '../src/guard-registry.js'
+import type { RegisteredGuard } from '../src/guarded-stream.js'
 import {
   drainStreams,
   type GuardedStream,
@@ -582,10 +583,16 @@ test('a guard of the other copy of the library is known', async () => {
 
 describe('what is left of a guard when its response is over', () => {
   async function over(answer: (response: ServerResponse) => void, leave = false) {
-    const seen: { request: IncomingMessage; response: ServerResponse; before: GuardedStream }[] = []
+    const seen: {
+      request: IncomingMessage
+      response: ServerResponse
+      timeouts: object
+      signal: AbortSignal
+    }[] = []
     await using server = await listen(
       wrapApp((request, response) => {
-        seen.push({ request, response, before: getStream(request) as GuardedStream })
+        const stream = getStream(request) as GuardedStream
+        seen.push({ request, response, timeouts: stream.timeouts, signal: stream.signal })
         answer(response)
       }),
     )
@@ -593,9 +600,10 @@ describe('what is left of a guard when its response is over', () => {
     using client = rawRequest({ port: server.port, headers, body: { stream: true } })
     if (leave) (await client.received('Hi')).reset()
     else await client.finished()
-    const [{ request, response, before }] = seen as [(typeof seen)[0]]
-    await vi.waitUntil(() => getStream(request) !== before)
-    return { before, after: getStream(request) as GuardedStream, response }
+    const [{ request, response, timeouts, signal }] = seen as [(typeof seen)[0]]
+    const handle = guards().get(request) as RegisteredGuard
+    await vi.waitUntil(() => handle.isOver)
+    return { timeouts, signal, after: getStream(request) as GuardedStream, response }
   }
 
   test('an answer that was no stream keeps its id, and a signal that stays quiet', async () => {
@@ -607,20 +615,20 @@ describe('what is left of a guard when its response is over', () => {
   })
 
   test('a stream keeps its id, its clock and its signal, and takes no error any more', async () => {
-    const { before, after, response } = await over((answer) => {
+    const { timeouts, after, response } = await over((answer) => {
       answer.writeHead(200, eventStream).write(wire(chatChunk('Hi')))
     }, true)
     expect(after.requestId).toBe('given')
-    expect(after.timeouts).toBe(before.timeouts)
+    expect(after.timeouts).toBe(timeouts)
     expect(after.signal.reason).toMatchObject({ outcome: 'client_gone' })
     expect(guards().get(response)?.answer(new Error('late'))).toBe(true)
   })
 
   test('an answer that was no stream, and that its client did not wait for: the signal stays aborted', async () => {
-    const { before, after } = await over((answer) => {
+    const { signal, after } = await over((answer) => {
       answer.writeHead(200, { 'Content-Type': 'application/json' }).write('{"text": "Hi')
     }, true)
-    expect(before.signal.aborted).toBe(true)
+    expect(signal.aborted).toBe(true)
     expect(after.signal.reason).toMatchObject({ outcome: 'client_gone' })
     expect(after).toMatchObject({ requestId: 'given', refused: false })
   })

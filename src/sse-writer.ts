@@ -373,8 +373,9 @@ class ResponseWriter implements SSEWriter {
   readonly #responseClosed = (): void => {
     this.#leave()
     // Once end() was called the response is complete as far as we are concerned, whoever closes first.
-    if (this.#closed || this.#stopped || !wasLeft(this.#response)) {
-      return this.#stop(() => new StreamError('client_gone'))
+    if (this.#closed || this.#stopped) return this.#stop(() => new StreamError('client_gone'))
+    if (!wasLeft(this.#response)) {
+      return this.#stop(() => new StreamError('internal', { message: 'The response was ended elsewhere.' }))
     }
     const reason = new StreamError('client_gone')
     this.#stop(() => reason)

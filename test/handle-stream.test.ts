@@ -582,3 +582,16 @@ test('an upstream that answers when the client has long left is let go all the s
   if (!late.closed) await new Promise((resolve) => late.once('close', resolve))
   expect(late.destroyed).toBe(true)
 })
+
+test('a handler that ends the response itself and writes on has a bug: its client has not left', async () => {
+  await using proxy = await startProxy(async ({ writer }, _request, response) => {
+    await writer.write({ data: chatChunk('Hi') })
+    response.end()
+    for (;;) await writer.write({ data: chatChunk('more') })
+  })
+  using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+  expect(client.body.complete).toBe(true)
+  const { outcome, reason } = await proxy.end()
+  expect(outcome).toBe('internal')
+  expect(reason?.message).toBe('The response was ended elsewhere.')
+})

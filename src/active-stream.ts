@@ -107,14 +107,20 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
     return new Promise<void>((resolve, reject) => {
       this.#filled = resolve
       this.#stopped = reject
-      new Promise((done) => done(handler(this)))
-        .then(() => Promise.all(this.#relays))
-        .then(this.#filled as () => void, (error) => {
-          if (this.timeouts.settled || this.followed.sawTerminal)
-            log.stream('%s: the handler failed after the end: %s', this.requestId, describeError(error))
-          reject(error)
-        })
+      void this.#fillBy(handler)
     })
+  }
+
+  async #fillBy(handler: StreamHandler): Promise<void> {
+    try {
+      await handler(this)
+      await Promise.all(this.#relays)
+      this.#filled?.()
+    } catch (error) {
+      if (this.timeouts.settled || this.followed.sawTerminal)
+        log.stream('%s: the handler failed after the end: %s', this.requestId, describeError(error))
+      this.#stopped?.(error as StreamError)
+    }
   }
 
   /** Ends the response with what the dialect says, which needs no looking at. */

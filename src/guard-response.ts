@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { originOf } from './chunk-origins.js'
 import { systemClock, type Timer } from './clock.js'
 import { channels, describeError, log, warnOnce } from './diagnostics.js'
 import { selectDialect } from './dialects.js'
@@ -70,6 +71,8 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   #uncompressed: KeptUncompressed | undefined
   #events: GuardedEvents | undefined
   #state: State = 'waiting'
+  /** How many more chunks are worth a look at where they are from. */
+  #searches = 4
   /** Most responses have none. */
   #piping: GuardedSources | undefined
   /** Whether its server was shutting down when the request came: what began before may finish. */
@@ -100,6 +103,9 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     this.#own = interceptResponse(response, methods)
     guards().set(request, this.#registered)
     guards().set(response, this.#registered)
+    // Another middleware may have said already that it will be a stream.
+    const type = response.getHeader('content-type')
+    if (type !== undefined) this.#keepUncompressed('content-type', type)
     response.on('pipe', this.#piped).on('close', this.#closed).on('error', ignore)
     watchPipelined(response, this.#closed)
     if (isClosed(response)) this.#closed()
@@ -189,16 +195,16 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
 
   readonly #setHeader = (name: string, value: unknown): ServerResponse => {
     this.#own.setHeader(name, value)
-    if (this.#state !== 'waiting') return this.#response
-    if (
-      !this.#uncompressed &&
-      KeptUncompressed.concerns(name, value) &&
-      this.#options.writer?.headers !== false
-    ) {
+    if (this.#state === 'waiting') this.#keepUncompressed(name, value)
+    return this.#response
+  }
+
+  #keepUncompressed(name: string, value: unknown): void {
+    if (!this.#uncompressed) {
+      if (this.#options.writer?.headers === false || !KeptUncompressed.concerns(name, value)) return
       this.#uncompressed = new KeptUncompressed(this.#response, this.#own)
     }
-    this.#uncompressed?.headerSet(name)
-    return this.#response
+    this.#uncompressed.headerSet(name)
   }
 
   readonly #writeHead = (...args: unknown[]): ServerResponse => {
@@ -223,7 +229,11 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
       return response
     }
     for (const [name] of headers) response.removeHeader(name)
-    for (const [name, value] of headers) response.appendHeader(name, value as string)
+    for (const [name, value] of headers) {
+      // As the first one it would be set, which is ours to look at while the head is open.
+      if (response.hasHeader(name)) response.appendHeader(name, value as string)
+      else this.#own.setHeader(name, value)
+    }
     const { writer = {} } = this.#options
     completeHead(response, writer)
     if (writer.headers !== false && !response.hasHeader('x-request-id')) {
@@ -249,6 +259,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     }
     if (this.#state === 'waiting') this.#writeImplicitHead(chunk)
     if (this.#state !== 'streaming' || !this.#events) return this.#own.write(chunk as string, ...(rest as []))
+    if (this.#searches > 0) this.#searchSource(chunk)
     const wasComplete = this.#events.followed.sawTerminal
     const more = this.#events.write(chunk, ...rest)
     if (!wasComplete && this.#events.followed.sawTerminal) this.#finishAtTerminal()
@@ -309,6 +320,15 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
 
   readonly #piped = (source: Source): void => {
     if (this.#state !== 'passing' || !this.#registered.isOver) this.#sources.add(source)
+  }
+
+  /** A handler that writes on what comes by hand seldom listens for anything but chunks. */
+  #searchSource(chunk: unknown): void {
+    this.#searches--
+    const origin = originOf(chunk)
+    if (!origin) return
+    this.#searches = 0
+    this.#sources.add(origin)
   }
 
   #sourceBroke(error: unknown, isHeard: boolean): void {
@@ -467,9 +487,10 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     if (this.#state === 'passing') this.#piping?.forget()
     else this.#sources.release()
     this.#leave()
-    const timeouts = this.refused || this.timeouts.reason ? this.timeouts : undefined
+    const { refused } = this
+    const timeouts = refused || this.timeouts.reason ? this.timeouts : undefined
     const requestId = this.#requestId ?? givenRequestId(this.#response.req)
-    this.#registered.finish(this.refused, requestId, timeouts)
+    this.#registered.finish({ refused, requestId, timeouts })
   }
 }
 

@@ -11,6 +11,16 @@ export interface GuardedStream {
   readonly requestId: string
 }
 
+const nothingLeft: LeftOfGuard = { refused: false, requestId: undefined, timeouts: undefined }
+
+interface LeftOfGuard {
+  readonly refused: boolean
+  /** If it has one already. */
+  requestId: string | undefined
+  /** Unless it simply completed. */
+  timeouts: TimeoutCoordinator | undefined
+}
+
 /**
  * What the registry holds of a guard: whoever asks must find it also when the response is over, but what a WeakMap
  * holds outlives the young generation, and the guard itself would take the whole exchange along.
@@ -18,25 +28,16 @@ export interface GuardedStream {
 export class RegisteredGuard implements Guarded, GuardedStream {
   /** As long as the response is not over. */
   #guard: (Guarded & GuardedStream) | undefined
-  #refused = false
-  #requestId: string | undefined
-  #timeouts: TimeoutCoordinator | undefined
+  #left: LeftOfGuard = nothingLeft
 
   constructor(guard: Guarded & GuardedStream) {
     this.#guard = guard
   }
 
-  /**
-   * The response is over.
-   *
-   * @param requestId if it has one already
-   * @param timeouts unless it simply completed
-   */
-  finish(refused: boolean, requestId: string | undefined, timeouts: TimeoutCoordinator | undefined): void {
+  /** The response is over. */
+  finish(left: LeftOfGuard): void {
     this.#guard = undefined
-    this.#refused = refused
-    this.#requestId = requestId
-    this.#timeouts = timeouts
+    this.#left = left
   }
 
   get isOver(): boolean {
@@ -44,19 +45,19 @@ export class RegisteredGuard implements Guarded, GuardedStream {
   }
 
   get refused(): boolean {
-    return this.#guard?.refused ?? this.#refused
+    return this.#guard?.refused ?? this.#left.refused
   }
 
   get requestId(): string {
     if (this.#guard) return this.#guard.requestId
-    this.#requestId ??= crypto.randomUUID()
-    return this.#requestId
+    this.#left.requestId ??= crypto.randomUUID()
+    return this.#left.requestId
   }
 
   get timeouts(): TimeoutCoordinator {
     if (this.#guard) return this.#guard.timeouts
-    this.#timeouts ??= completed()
-    return this.#timeouts
+    this.#left.timeouts ??= completed()
+    return this.#left.timeouts
   }
 
   get signal(): AbortSignal {
@@ -72,7 +73,7 @@ export class RegisteredGuard implements Guarded, GuardedStream {
   }
 
   answer(error: unknown): boolean {
-    return this.#guard?.answer(error) ?? this.#refused
+    return this.#guard?.answer(error) ?? this.#left.refused
   }
 
   answerAtLast(error: unknown): void {

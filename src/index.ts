@@ -58,6 +58,7 @@ export {
   selectTimeoutProfile,
   type TimeoutProfileName,
   type TimeoutProfileRequest,
+  type TimeoutProfiles,
   timeoutProfiles,
 } from './timeout-profiles.js'
 export type {

@@ -36,7 +36,7 @@ export interface RelayResult {
 }
 
 /**
- * Relays an upstream's event stream to a client: every event of a chunk in one write, and no reading on while
+ * Relays an upstream's event stream to a client: the events of a chunk in one write (a large one slice by slice), and no reading on while
  * the client has to catch up. Without a `map` the bytes stay as they are. Returns at the terminal event, or when
  * the upstream ends. Neither the writer nor the upstream is closed: that is for whoever opened them.
  *

@@ -19,7 +19,7 @@ export interface SSEWriterObserver {
   onDrainStart?(): void
   /** It has. */
   onDrainEnd?(): void
-  /** The client has left, or something else has ended the response. */
+  /** The client has left, does not read at all, or cannot even be sent a head. */
   onDisconnect?(reason: StreamError): void
   /** An event to send for a heartbeat; `undefined` for a comment. */
   emptyDelta?(): SSEEvent | undefined

@@ -22,7 +22,7 @@ import { writers } from './writers.js'
 
 /** Writes the events of one response; what {@link createSSEWriter} makes. */
 export interface SSEWriter extends Disposable {
-  /** Aborts when the client disconnects, or `options.signal` does; its reason says why. */
+  /** Aborts when the client disconnects, something else ends the response, or `options.signal` aborts; its reason says why. */
   readonly signal: AbortSignal
   /** Whether the head has been sent. */
   readonly committed: boolean

@@ -7,16 +7,23 @@ const everyStream = {
   drainMs: 30_000,
 }
 
+/** The profiles: what a stream runs with where nothing is set. */
+export interface TimeoutProfiles {
+  /** A request that wants one JSON answer. */
+  readonly standard: ResolvedTimeouts
+  /** A request that wants a stream. */
+  readonly streaming: ResolvedTimeouts
+  /** A model that thinks before it answers. */
+  readonly advanced: ResolvedTimeouts
+}
+
 /** The name of a profile. */
-export type TimeoutProfileName = 'standard' | 'streaming' | 'advanced'
+export type TimeoutProfileName = keyof TimeoutProfiles
 
 /** The timeouts a stream gets when none are set, by what was asked for. All in milliseconds. */
-export const timeoutProfiles: Readonly<Record<TimeoutProfileName, ResolvedTimeouts>> = {
-  /** A request that wants one JSON answer. */
+export const timeoutProfiles: TimeoutProfiles = {
   standard: { ...everyStream, firstByteMs: 30_000, inactivityMs: 30_000, totalMs: 60_000 },
-  /** A request that wants a stream. */
   streaming: { ...everyStream, firstByteMs: 120_000, inactivityMs: 60_000, totalMs: 300_000 },
-  /** A model that thinks before it answers. */
   advanced: { ...everyStream, firstByteMs: 300_000, inactivityMs: 120_000, totalMs: 600_000 },
 }
 

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { rememberOrigins } from './chunk-origins.js'
 import { asServerResponse, type StreamResponse } from './exchange.js'
 import { guardResponse } from './guard-response.js'
 import type { GuardOptions } from './requested-stream.js'
@@ -39,4 +40,5 @@ export function wrapApp(
 export function checkGuardOptions(options: GuardOptions): void {
   checkStreamOptions(options, ['detect'])
   checkDetection(options.detect)
+  rememberOrigins()
 }

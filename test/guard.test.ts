@@ -12,7 +12,7 @@ import type { AddressInfo } from 'node:net'
 import { PassThrough, pipeline, Readable } from 'node:stream'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import compression from 'compression'
-import express from 'express'
+import express, { type RequestHandler } from 'express'
 import Koa from 'koa'
 import compress from 'koa-compress'
 import { describe, expect, test, vi } from 'vitest'
@@ -323,8 +323,18 @@ describe('what handlers do with streams', () => {
         (response: ServerResponse) =>
           response.setHeader('content-type', 'text/event-stream').setHeader('Cache-Control', 'private'),
       ],
+      [
+        'writeHead, with a Cache-Control of its own',
+        (response: ServerResponse) =>
+          response.writeHead(200, { ...eventStream, 'Cache-Control': 'private', Vary: 'Origin' }),
+      ],
+      ['another middleware', (response: ServerResponse) => response],
     ])('holds nothing of a stream back: %s', async (how, begin) => {
-      const app = express().use(...middleware)
+      const before: RequestHandler = (_request, response, next) => {
+        if (how === 'another middleware') response.setHeader('Content-Type', 'text/event-stream')
+        next()
+      }
+      const app = express().use(before, ...middleware)
       app.post('/v1/chat/completions', (_request, response) => {
         begin(response)
         response.write(wire(chatChunk('Hi')))
@@ -335,8 +345,8 @@ describe('what handlers do with streams', () => {
       expect(client.head.toLowerCase()).not.toContain('content-encoding')
       expect(client.head.toLowerCase()).toContain(
         how.includes('own')
-          ? 'cache-control: private, no-transform'
-          : 'cache-control: no-cache, no-transform',
+          ? 'cache-control: private, no-transform\r\n'
+          : 'cache-control: no-cache, no-transform\r\n',
       )
     })
 

@@ -34,17 +34,16 @@ function eventStream({ client }: Answer): CheckResult {
 
 function headers({ client }: Answer): CheckResult {
   const cacheControl = client.header('cache-control') ?? ''
-  // nginx keeps that header to itself, and follows it.
-  const isTaken = /nginx|openresty/i.test(client.header('server') ?? '')
-  const accel = isTaken ? 'no' : client.header('x-accel-buffering')?.toLowerCase()
-  const missing = [
-    /\bno-transform\b/i.test(cacheControl) ? [] : ['Cache-Control: no-cache, no-transform'],
-    accel === 'no' ? [] : ['X-Accel-Buffering: no'],
-  ].flat()
-  if (missing.length === 0) {
-    const taken = isTaken ? ' (nginx has taken it)' : ''
-    return ok('headers', `Cache-Control: ${cacheControl}, X-Accel-Buffering: no${taken}`)
+  const isMarked = /\bno-transform\b/i.test(cacheControl)
+  const isUnbuffered = client.header('x-accel-buffering')?.toLowerCase() === 'no'
+  if (isMarked && isUnbuffered) return ok('headers', `Cache-Control: ${cacheControl}, X-Accel-Buffering: no`)
+  if (isMarked && /nginx|openresty/i.test(client.header('server') ?? '')) {
+    return unknown('headers', 'nginx keeps X-Accel-Buffering to itself: see buffering')
   }
+  const missing = [
+    isMarked ? [] : ['Cache-Control: no-cache, no-transform'],
+    isUnbuffered ? [] : ['X-Accel-Buffering: no'],
+  ].flat()
   return found(
     'headers',
     {

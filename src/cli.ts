@@ -20,19 +20,25 @@ async function ownVersion(): Promise<string> {
   return (JSON.parse(file) as { version: string }).version
 }
 
+const options = {
+  key: { type: 'string' },
+  model: { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean', short: 'v' },
+} as const
+
+function parse(args: string[]) {
+  try {
+    return parseArgs({ args, allowPositionals: true, options })
+  } catch (error) {
+    // Its second sentence is advice for something else.
+    throw refused((error as Error).message.replace(/\. To specify .*/s, '.'))
+  }
+}
 /** @returns what the process exits with */
 async function main(args: string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: {
-      key: { type: 'string' },
-      model: { type: 'string' },
-      json: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h' },
-      version: { type: 'boolean', short: 'v' },
-    },
-  })
+  const { values, positionals } = parse(args)
   const [command, url, ...more] = positionals
   if (values.help) {
     console.log(usage)
@@ -42,13 +48,19 @@ async function main(args: string[]): Promise<number> {
     console.log(await ownVersion())
     return 0
   }
-  if (command !== 'doctor' || url === undefined || more.length > 0) throw new TypeError(usage)
+  if (command !== 'doctor') throw refused(command === undefined ? 'What to do?' : `There is no ${command}.`)
+  if (url === undefined) throw refused('Which URL?')
+  if (more.length > 0) throw refused(`One URL at a time, got ${more.join(' ')} as well.`)
   const { key = process.env.UNHANG_KEY, model } = values
   const announce = values.json ? undefined : console.log
   const onResult = values.json ? undefined : (result: CheckResult) => console.log(describeResult(result))
   const diagnosis = await examine(url, { key, model, announce, onResult })
   console.log(values.json ? JSON.stringify(diagnosis, null, 2) : describeFindings(diagnosis))
   return diagnosis.checks.some(({ outcome }) => outcome === 'finding') ? 1 : 0
+}
+
+function refused(why: string): TypeError {
+  return new TypeError(`${why}\n\n${usage}`)
 }
 
 main(process.argv.slice(2)).then(

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
@@ -127,6 +127,25 @@ describe('docs/TESTING.md', () => {
     expect(result.stdout).toBe('')
   }, 60_000)
 
+  test('its vitest passes with its proxy', async () => {
+    await using place = await workshop()
+    const [suite = '', proxy = '', mistake = ''] = await snippets('docs/TESTING.md', 'ts')
+    await writeFile(join(place.folder, 'proxy.ts'), proxy)
+    await writeFile(join(place.folder, 'proxy.test.ts'), suite)
+    await writeFile(join(place.folder, 'mistake.ts'), mistake)
+    await writeFile(join(place.folder, 'vitest.config.js'), 'export default {}')
+    const { stdout } = await run('npx', [
+      'vitest',
+      'run',
+      '--root',
+      place.folder,
+      '--config',
+      'vitest.config.js',
+    ])
+    expect(stdout).toMatch(/\d\d passed/)
+    await run(process.execPath, ['--import', 'tsx', join(place.folder, 'mistake.ts')])
+  }, 60_000)
+
   test('its node:test passes for a proxy that keeps its promises, and fails for one that does not', async () => {
     await using place = await workshop()
     const [code = ''] = await snippets('docs/TESTING.md', 'js')
@@ -181,6 +200,12 @@ test('the package works as ESM and as CommonJS, and both are one', async () => {
     `import * as unhang from 'unhang'; import * as express from 'unhang/express'; ${check}`,
   )
   for (const file of ['a.cjs', 'a.mjs']) await run(process.execPath, [join(place.folder, file)])
-  const bundle = await readFile('dist/index.cjs', 'utf8')
-  expect(bundle).not.toMatch(/require\(["']p-timeout["']\)/)
+  const bundles = (await readdir('dist')).filter((file) => file.endsWith('.cjs'))
+  expect(bundles.length).toBeGreaterThan(4)
+  for (const file of bundles) {
+    const code = await readFile(join('dist', file), 'utf8')
+    expect(code).not.toMatch(/require\(["']p-timeout["']\)/)
+    // What tsup makes of it without Rollup: a closure for each ?. and ??.
+    expect(code).not.toContain('_optionalChain')
+  }
 })

@@ -7,7 +7,7 @@ import { streamChecks } from './stream-checks.js'
 export interface DoctorOptions {
   key?: string | undefined
   model?: string | undefined
-  /** How long one answer may take, in milliseconds. Default 60 000. */
+  /** How long one answer may take, in milliseconds. Default 75 000: a minute of silence is what unhang itself allows. */
   limitMs?: number | undefined
   /** What counts as a long silence, in milliseconds. Default 20 000. */
   silenceMs?: number | undefined
@@ -31,7 +31,7 @@ export interface Diagnosis {
  * @throws TypeError for what is no URL of HTTP
  */
 export async function examine(url: string, options: DoctorOptions = {}): Promise<Diagnosis> {
-  const { key, model, limitMs = 60_000, silenceMs = 20_000 } = options
+  const { key, model, limitMs = 75_000, silenceMs = 20_000 } = options
   const endpoint = new Endpoint(url, { key, model, limitMs })
   options.announce?.(
     `Sends at most 8 requests to ${url}, one after the other: 6 chats of at most 200 tokens, one for the list of models, ` +

@@ -66,9 +66,14 @@ function terminator({ client, isLate, durationMs }: Answer, silenceMs: number): 
   const cause = {
     finding:
       'The answer is cut: clients say "socket hang up", "Premature close" or "terminated", or wait for ever.',
-    fix: 'End the response whatever happens to the upstream: guardStreams() of unhang ends it with an error event.',
+    fix: 'End the response whatever happens to the upstream: guardStreams() of unhang ends it with an error event. Behind it, shorten timeouts.inactivityMs, and listen for the error of what you read by hand.',
   }
-  if (isLate) return found('terminator', cause, `it fell silent, and is open after ${seconds} s`)
+  if (isLate)
+    return found(
+      'terminator',
+      cause,
+      `it fell silent, and is open after ${seconds} s; nothing else was tried`,
+    )
   if (!body.complete) {
     const how = ending === 'reset' ? 'was reset' : 'was closed in the middle of the body'
     return found('terminator', cause, `the connection ${how}`)

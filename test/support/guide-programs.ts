@@ -26,6 +26,7 @@ export async function startGuideProgram(code: string, upstreamUrl: string) {
   const [port] = (await once(child.stdout, 'data')) as [Buffer]
   return {
     port: Number(port),
+    process: child,
     /** Waits until it says something. */
     async says(text: string) {
       for await (const [piece] of on(child.stdout, 'data')) if (String(piece).includes(text)) return

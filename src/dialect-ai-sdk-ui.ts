@@ -1,4 +1,4 @@
-import { plain } from './dialect-plain.js'
+import { openaiErrorBody } from './dialect-plain.js'
 import type { StreamError } from './errors.js'
 import { jsonOf } from './event-json.js'
 import type { SSEEvent } from './sse-encode.js'
@@ -14,7 +14,7 @@ export const aiSdkUi: StreamDialect = {
   name: 'ai-sdk-ui',
   needsTerminal: true,
   headers: { 'x-vercel-ai-ui-message-stream': 'v1' },
-  errorBody: plain.errorBody,
+  errorBody: openaiErrorBody,
   follow: () => new UiMessageStream(),
 }
 
@@ -25,9 +25,14 @@ const content =
 const mayDiffer = /"(?:delta|inputTextDelta)": *"/g
 
 class UiMessageStream implements RepetitiveStream {
-  readonly [differing] = mayDiffer
+  // Not as a field: a class with a name that is computed is kept by every bundler.
+  declare readonly [differing]: RegExp
   #done = false
   #finished = false
+
+  constructor() {
+    this[differing] = mayDiffer
+  }
 
   get complete(): boolean {
     return this.#done || this.#finished

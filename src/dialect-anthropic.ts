@@ -29,10 +29,15 @@ interface MessageEvent {
 const mayDiffer = /"(?:text|thinking|partial_json)": *"/g
 
 class MessageStream implements RepetitiveStream {
-  readonly [differing] = mayDiffer
+  // Not as a field: a class with a name that is computed is kept by every bundler.
+  declare readonly [differing]: RegExp
   #stopped = false
   /** A reason to stop has been given: all that is missing is the event that says so. */
   #hasReason = false
+
+  constructor() {
+    this[differing] = mayDiffer
+  }
 
   get complete(): boolean {
     return this.#stopped || this.#hasReason

@@ -1,5 +1,5 @@
 import { chatAnswerForm } from './answer-openai-chat.js'
-import { openaiError, plain } from './dialect-plain.js'
+import { openaiError, openaiErrorBody } from './dialect-plain.js'
 import type { StreamError } from './errors.js'
 import { jsonOf } from './event-json.js'
 import type { SSEEvent } from './sse-encode.js'
@@ -20,7 +20,7 @@ import {
 export const openaiChat: StreamDialect = {
   name: 'openai-chat',
   needsTerminal: true,
-  errorBody: plain.errorBody,
+  errorBody: openaiErrorBody,
   answers: chatAnswerForm,
   follow: () => new ChatStream(),
 }

@@ -1,5 +1,5 @@
 import { responseAnswerForm } from './answer-openai-responses.js'
-import { openaiError, plain } from './dialect-plain.js'
+import { openaiError, openaiErrorBody } from './dialect-plain.js'
 import type { StreamError } from './errors.js'
 import { jsonOf } from './event-json.js'
 import type { SSEEvent } from './sse-encode.js'
@@ -13,7 +13,7 @@ import type { EventRole, FollowedStream, StreamDialect } from './stream-dialect.
 export const openaiResponses: StreamDialect = {
   name: 'openai-responses',
   needsTerminal: true,
-  errorBody: plain.errorBody,
+  errorBody: openaiErrorBody,
   answers: responseAnswerForm,
   follow: () => new ResponseStream(),
 }

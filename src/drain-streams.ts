@@ -30,7 +30,7 @@ export interface DrainReport {
 /** A server of `node:http`, `node:https` or `node:http2`. */
 export type DrainableServer = Server | Http2Server | Http2SecureServer
 
-const drains = processWide('drains', () => new WeakMap<object, Promise<DrainReport>>())
+const drains = /* @__PURE__ */ processWide('drains', () => new WeakMap<object, Promise<DrainReport>>())
 
 /**
  * Shuts a server down without cutting a stream: new streams are refused with 503, live ones finish, the rest

@@ -1,8 +1,8 @@
-const number = String.raw`\d+`
+const number = '\\d+'
 /** A JSON string after its first quote, not empty. No line end can stand in it: it would be one of the event. */
-const stringOfBytes = stringWithout('')
+const stringOfBytes = /* @__PURE__ */ stringWithout('')
 /** In characters, without those that are to be escaped (see `encodeEvent`). */
-const stringOfText = stringWithout(String.raw`\u2028\u2029\u0085`)
+const stringOfText = /* @__PURE__ */ stringWithout('\\u2028\\u2029\\u0085')
 const lineEnds = /[\r\n\u2028\u2029\u0085]/
 
 function stringWithout(more: string): string {

@@ -83,14 +83,16 @@ test('as axios hands it out', async () => {
 })
 
 test('into a body of Koa', async () => {
-  await using upstream = await startUpstream(faults.resetMidStream)
+  await using upstream = await startUpstream(faults.finMidStream)
   const app = new Koa().use(guardKoa()).use((context) => {
     const body = new PassThrough()
     context.type = 'text/event-stream'
     context.body = body
-    http.get(upstream.url, (answer) => {
-      answer.on('data', (chunk) => body.write(chunk)).on('end', () => body.end())
-    })
+    http
+      .get(upstream.url, (answer) => {
+        answer.on('data', (chunk) => body.write(chunk)).on('end', () => body.end())
+      })
+      .on('error', () => {})
   })
   await using server = await listen(app.callback())
   using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()

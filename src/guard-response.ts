@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { originOf } from './chunk-origins.js'
 import { systemClock, type Timer } from './clock.js'
 import { channels, describeError, log, warnOnce } from './diagnostics.js'
 import { selectDialect } from './dialects.js'
@@ -71,8 +70,6 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   #uncompressed: KeptUncompressed | undefined
   #events: GuardedEvents | undefined
   #state: State = 'waiting'
-  /** How many more chunks are worth a look at where they are from. */
-  #searches = 4
   /** Most responses have none. */
   #piping: GuardedSources | undefined
   /** Whether its server was shutting down when the request came: what began before may finish. */
@@ -259,7 +256,6 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     }
     if (this.#state === 'waiting') this.#writeImplicitHead(chunk)
     if (this.#state !== 'streaming' || !this.#events) return this.#own.write(chunk as string, ...(rest as []))
-    if (this.#searches > 0) this.#searchSource(chunk)
     const wasComplete = this.#events.followed.sawTerminal
     const more = this.#events.write(chunk, ...rest)
     if (!wasComplete && this.#events.followed.sawTerminal) this.#finishAtTerminal()
@@ -320,15 +316,6 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
 
   readonly #piped = (source: Source): void => {
     if (this.#state !== 'passing' || !this.#registered.isOver) this.#sources.add(source)
-  }
-
-  /** A handler that writes on what comes by hand seldom listens for anything but chunks. */
-  #searchSource(chunk: unknown): void {
-    this.#searches--
-    const origin = originOf(chunk)
-    if (!origin) return
-    this.#searches = 0
-    this.#sources.add(origin)
   }
 
   #sourceBroke(error: unknown, isHeard: boolean): void {

@@ -4,7 +4,7 @@ import { adoptFeeders, type OnBroken, PipedSource, type Source } from './piped-s
 import type { StreamOptions } from './stream-options.js'
 import { Upstreams } from './upstreams.js'
 
-/** What a handler pipes, or writes on by hand, into its response: watched while the response lives, and let go with it. */
+/** What a handler pipes into its response: watched while the response lives, and let go with it. */
 export class GuardedSources {
   readonly #response: ServerResponse
   readonly #requestId: () => string
@@ -47,7 +47,6 @@ export class GuardedSources {
   }
 
   add(source: Source): void {
-    if (this.#sources && [...this.#sources].some((known) => known.source === source)) return
     // What is piped after a failure still has to be let go.
     if (this.#released && !this.#released.reason) return
     const piped = new PipedSource(source, this.#response, this.#onBroken)

@@ -1,7 +1,6 @@
 import type { ServerResponse } from 'node:http'
-import { readersOf } from './chunk-origins.js'
 
-/** A stream that somebody pipes into a response, or reads and writes to it. */
+/** A stream that somebody pipes into a response. */
 export type Source = NodeJS.ReadableStream & {
   destroyed?: boolean
   readableEnded?: boolean
@@ -18,8 +17,8 @@ export type Source = NodeJS.ReadableStream & {
 export type OnBroken = (error: unknown, isHeard: boolean) => void
 
 /**
- * A source whose chunks go into a response. One that breaks tells nobody but itself, and both `pipe` and a
- * handler that only listens for chunks leave the response open for ever.
+ * A source that is piped into a response. One that breaks tells nobody but itself, and `pipe` leaves the
+ * response open for ever.
  */
 export class PipedSource {
   readonly source: Source
@@ -52,7 +51,7 @@ export class PipedSource {
     this.#response.off('unpipe', this.#unpiped)
     source.off('end', this.#ended).off('close', this.#closed)
     source.unpipe?.(this.#response)
-    const isRead = readersOf(source) > 0 || source.listenerCount('readable') > 0
+    const isRead = source.listenerCount('data') > 0 || source.listenerCount('readable') > 0
     const isHub = typeof source.write === 'function' && source.listenerCount('unpipe') === 0
     const isOurs = !isRead && !isHub
     // What it says when it is destroyed must find a listener.
@@ -77,18 +76,12 @@ export class PipedSource {
 
   readonly #closed = (): void => this.#broke()
 
-  /** Who fetches the chunks by hand may look at other signs than the error. */
-  get #isHeard(): boolean {
-    const { source } = this
-    return source.listenerCount('error') > 1 || source.listenerCount('aborted') > 0
-  }
-
   readonly #broke = (error?: unknown): void => {
     if (this.#isOver) return
     setImmediate(() => {
       if (this.#isOver) return
       this.#isOver = true
-      this.#onBroken(error, this.#isHeard)
+      this.#onBroken(error, this.source.listenerCount('error') > 1)
     })
   }
 }
@@ -97,7 +90,7 @@ export class PipedSource {
 export function adoptFeeders(source: Source, adopt: (feeder: Source) => void): void {
   if (typeof source.write !== 'function') return
   source.on('unpipe', (feeder: Source) => {
-    if (readersOf(feeder) > 0) return
+    if (feeder.listenerCount('data') > 0) return
     adoptFeeders(feeder, adopt)
     adopt(feeder)
   })

@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { rememberOrigins } from './chunk-origins.js'
 import { asServerResponse, type StreamResponse } from './exchange.js'
 import { guardResponse } from './guard-response.js'
 import type { GuardOptions } from './requested-stream.js'
@@ -40,5 +39,4 @@ export function wrapApp(
 export function checkGuardOptions(options: GuardOptions): void {
   checkStreamOptions(options, ['detect'])
   checkDetection(options.detect)
-  rememberOrigins()
 }

@@ -113,7 +113,9 @@ describe('a good server', () => {
     expect(findings).toEqual([])
     expect(unknown).toContain('headers')
     const neither = (from: string) => head(from).replace(', no-transform', '')
-    expect((await diagnose({ head: neither })).findings).toEqual(['headers'])
+    const { checks } = await diagnose({ head: neither })
+    const { fix } = checks.find(({ check }) => check === 'headers') as { fix?: string }
+    expect(fix).toBe('Send Cache-Control: no-cache, no-transform (unhang does).')
   })
 
   test('that is slow shows that it holds nothing back', async () => {

@@ -37,12 +37,13 @@ function headers({ client }: Answer): CheckResult {
   const isMarked = /\bno-transform\b/i.test(cacheControl)
   const isUnbuffered = client.header('x-accel-buffering')?.toLowerCase() === 'no'
   if (isMarked && isUnbuffered) return ok('headers', `Cache-Control: ${cacheControl}, X-Accel-Buffering: no`)
-  if (isMarked && /nginx|openresty/i.test(client.header('server') ?? '')) {
+  const isHidden = /nginx|openresty/i.test(client.header('server') ?? '')
+  if (isMarked && isHidden) {
     return unknown('headers', 'nginx keeps X-Accel-Buffering to itself: see buffering')
   }
   const missing = [
     isMarked ? [] : ['Cache-Control: no-cache, no-transform'],
-    isUnbuffered ? [] : ['X-Accel-Buffering: no'],
+    isUnbuffered || isHidden ? [] : ['X-Accel-Buffering: no'],
   ].flat()
   return found(
     'headers',

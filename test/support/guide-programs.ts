@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { on, once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 
 /** The programs of a page, by the heading above them. */
 export async function guidePrograms(file: string): Promise<Map<string, string[]>> {
@@ -23,9 +24,9 @@ export async function startGuideProgram(code: string, upstreamUrl: string) {
     .replace('.listen(3000)', ".listen(0, '127.0.0.1', function () { console.log(this.address().port) })")
   await writeFile(file, text)
   const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'ignore'] })
-  const [port] = (await once(child.stdout, 'data')) as [Buffer]
+  const port = await portOf(child.stdout)
   return {
-    port: Number(port),
+    port,
     process: child,
     /** Waits until it says something. */
     async says(text: string) {
@@ -37,4 +38,15 @@ export async function startGuideProgram(code: string, upstreamUrl: string) {
       await rm(folder, { recursive: true })
     },
   }
+}
+
+/** A program may say something else first. */
+async function portOf(output: Readable): Promise<number> {
+  let said = ''
+  for await (const [piece] of on(output, 'data')) {
+    said += piece
+    const port = /^(\d+)\n/m.exec(said)?.[1]
+    if (port) return Number(port)
+  }
+  throw new Error(`no port: ${said}`)
 }

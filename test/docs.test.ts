@@ -5,18 +5,11 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
+import { snippets } from './support/guide-programs.js'
 import { rawRequest } from './support/raw-client.js'
 import { type Script, startUpstream } from './support/scripted-upstream.js'
 
 const run = promisify(execFile)
-
-/** The snippets of a page, in one language. */
-async function snippets(file: string, language: string): Promise<string[]> {
-  const text = await readFile(file, 'utf8')
-  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))].map(
-    ([, code]) => code ?? '',
-  )
-}
 
 /** A folder inside the package, so that `unhang` is what `npm install unhang` would give. */
 async function workshop() {

@@ -1,12 +1,11 @@
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { within } from '../src/clock.js'
 import { startUpstream, type UpstreamScript } from '../src/testing/index.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
 import { startExample } from './support/example-server.js'
-import { guidePrograms, startGuideProgram } from './support/guide-programs.js'
+import { guidePrograms, snippets, startGuideProgram } from './support/guide-programs.js'
 import { rawRequest } from './support/raw-client.js'
 
 const run = promisify(execFile)
@@ -164,11 +163,7 @@ describe('every command of the guides runs', async () => {
   const pages = ['docs/TROUBLESHOOTING.md', 'docs/SILLYTAVERN.md', 'README.md', 'examples/README.md']
   const commands = await Promise.all(
     pages.map(async (page) => {
-      const text = await readFile(page, 'utf8')
-      return [...text.matchAll(/^```sh\n(.*?)^```/gms)].map(([, command]): [string, string] => [
-        page,
-        command ?? '',
-      ])
+      return (await snippets(page, 'sh')).map((command): [string, string] => [page, command])
     }),
   )
   // What npm does is for the gate: `.ci/run`.

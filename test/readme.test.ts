@@ -1,14 +1,12 @@
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import type { UpstreamScript } from '../src/testing/index.js'
 import { chatChunk, failureOf, textOf } from './support/chat.js'
-import { startGuideProgram } from './support/guide-programs.js'
+import { snippets, startGuideProgram } from './support/guide-programs.js'
 import { rawRequest } from './support/raw-client.js'
 import { startUpstream } from './support/scripted-upstream.js'
 
-const readme = await readFile('README.md', 'utf8')
-const snippets = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code ?? '')
+const all = await snippets('README.md', 'ts')
 
 /** What a snippet imports, and the rest of it. */
 function parts(snippet: string): { imports: string; code: string } {
@@ -93,7 +91,7 @@ const programs: [string, (snippet: { imports: string; code: string }) => string]
 ]
 
 test('there is a program for every snippet', () => {
-  expect(snippets.map((code) => programs.filter(([known]) => code.includes(known)).length)).toEqual(
+  expect(all.map((code) => programs.filter(([known]) => code.includes(known)).length)).toEqual(
     programs.map(() => 1),
   )
 })
@@ -106,7 +104,7 @@ test.each(programs)('its client is told of an upstream that hangs up: %s', async
       .data(translates ? { text: 'Hel' } : chatChunk('Hel'))
       .fin()
   await using upstream = await startUpstream(script)
-  const snippet = snippets.find((code) => code.includes(known)) ?? ''
+  const snippet = all.find((code) => code.includes(known)) ?? ''
   const code = program(parts(snippet)).replace('https://api.openai.com', url)
   await using server = await startGuideProgram(code, upstream.url)
   using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()

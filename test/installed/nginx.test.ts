@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { examine } from '../../src/doctor/doctor.js'
 import { type ExampleServer, startExample } from '../support/example-server.js'
 import { freePort } from '../support/free-port.js'
+import { snippets } from '../support/guide-programs.js'
 import { rawRequest } from '../support/raw-client.js'
 
 /** nginx with a `location` of a page, in front of a server. */
@@ -39,8 +40,8 @@ let example: ExampleServer
 let location: string
 beforeAll(async () => {
   example = await startExample('express-server.ts')
-  const page = await readFile('docs/TROUBLESHOOTING.md', 'utf8')
-  location = (/^```nginx\n(.*?)^```/ms.exec(page)?.[1] ?? '').replace('http://127.0.0.1:3000', example.url)
+  const [snippet = ''] = await snippets('docs/TROUBLESHOOTING.md', 'nginx')
+  location = snippet.replace('http://127.0.0.1:3000', example.url)
 })
 afterAll(() => example?.[Symbol.asyncDispose]())
 

@@ -4,15 +4,21 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 
+function snippetsOf(text: string, language: string): string[] {
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))].map(
+    ([, code]) => code ?? '',
+  )
+}
+
+/** The snippets of a page, in one language. */
+export async function snippets(file: string, language: string): Promise<string[]> {
+  return snippetsOf(await readFile(file, 'utf8'), language)
+}
+
 /** The programs of a page, by the heading above them. */
 export async function guidePrograms(file: string): Promise<Map<string, string[]>> {
   const [, ...sections] = (await readFile(file, 'utf8')).split(/^## /m)
-  return new Map(
-    sections.map((section) => [
-      section.split('\n', 1)[0] ?? '',
-      [...section.matchAll(/^```js\n(.*?)^```/gms)].map(([, code]) => code ?? ''),
-    ]),
-  )
+  return new Map(sections.map((section) => [section.split('\n', 1)[0] ?? '', snippetsOf(section, 'js')]))
 }
 
 /** Runs a program of a page as it stands there, but for its ports. */

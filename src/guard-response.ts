@@ -17,7 +17,7 @@ import {
   wasLeft,
   watchPipelined,
 } from './exchange.js'
-import { type Guarded, guards } from './guard-registry.js'
+import { type Guarded, guardOf, registerGuard } from './guard-registry.js'
 import { GuardedEvents, looksLikeJson } from './guarded-events.js'
 import { GuardedSources } from './guarded-sources.js'
 import { type GuardedStream, RegisteredGuard } from './guarded-stream.js'
@@ -62,6 +62,7 @@ const nothingWritten = { events: 0, bytes: 0, heartbeats: 0 }
 class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   readonly timeouts: TimeoutCoordinator
   #requestId: string | undefined
+  readonly #givenId: string | undefined
   readonly #registered = new RegisteredGuard(this)
   readonly #response: ServerResponse
   readonly #options: GuardOptions
@@ -83,6 +84,8 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     this.#response = response
     this.#options = options
     this.#requested = new RequestedStream(request, options)
+    // Once a framework has given it another prototype, a request is slow to ask.
+    this.#givenId = givenRequestId(request)
     this.#cameWhileDraining = isDraining(response)
     rememberSession(response)
     this.timeouts = new TimeoutCoordinator(undefined, {
@@ -98,8 +101,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
       setHeader: this.#setHeader as ServerResponse['setHeader'],
     }
     this.#own = interceptResponse(response, methods)
-    guards().set(request, this.#registered)
-    guards().set(response, this.#registered)
+    registerGuard(response, this.#registered)
     // Another middleware may have said already that it will be a stream.
     const type = response.getHeader('content-type')
     if (type !== undefined) this.#keepUncompressed('content-type', type)
@@ -208,13 +210,13 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     if (this.#state === 'closed') return this.#response
     if (this.#state === 'waiting') {
       const head = readHead(args)
-      if (this.#opensStream(head)) return this.#begin(head)
+      if (this.#opensStream(head.status, head.headers)) return this.#begin(head)
       this.#pass()
     }
     return this.#own.writeHead(...(args as [number]))
   }
 
-  #opensStream({ status, headers }: GivenHead): boolean {
+  #opensStream(status: number, headers?: GivenHead['headers']): boolean {
     const { req: request } = this.#response
     return status === 200 && request.method !== 'HEAD' && isEventStreamHead(this.#response, headers)
   }
@@ -264,8 +266,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
 
   #writeImplicitHead(chunk: unknown): void {
     const { statusCode: status } = this.#response
-    const isStream = this.#opensStream({ status, message: undefined, headers: [] }) && !looksLikeJson(chunk)
-    if (isStream) this.#response.writeHead(status)
+    if (this.#opensStream(status) && !looksLikeJson(chunk)) this.#response.writeHead(status)
     if (this.#state === 'waiting') this.#pass()
   }
 
@@ -476,8 +477,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     this.#leave()
     const { refused } = this
     const timeouts = refused || this.timeouts.reason ? this.timeouts : undefined
-    const requestId = this.#requestId ?? givenRequestId(this.#response.req)
-    this.#registered.finish({ refused, requestId, timeouts })
+    this.#registered.finish({ refused, requestId: this.#requestId ?? this.#givenId, timeouts })
   }
 }
 
@@ -489,7 +489,7 @@ export function guardResponse(
   response: ServerResponse,
   options: GuardOptions,
 ): Guarded {
-  const known = guards().get(response)
+  const known = guardOf(response)
   if (!known) return new ResponseGuard(request, response, options)
   if (Object.keys(options).length > 0) {
     warnOnce('a response is guarded twice: the options of the inner guard are not used')
@@ -504,6 +504,5 @@ export function guardResponse(
  * @param request the request of `node:http`, also as Express hands it on; in Koa the context or its request
  */
 export function getStream(request: object): GuardedStream | undefined {
-  const { req = request } = request as { req?: object }
-  return guards().get(req) as (Guarded & GuardedStream) | undefined
+  return guardOf(request) as (Guarded & GuardedStream) | undefined
 }

@@ -137,12 +137,18 @@ export function readHead(args: readonly unknown[]): GivenHead {
 }
 
 /** Whether this would be the head of an event stream, and not of one that is compressed: nothing fits into that. */
-export function isEventStreamHead(response: ServerResponse, given: GivenHead['headers'] = []): boolean {
-  const header = (wanted: string) =>
-    given.findLast(([name]) => name.toLowerCase() === wanted)?.[1] ?? response.getHeader(wanted)
-  if (!/^\s*text\/event-stream\b/i.test(String(header('content-type')))) return false
-  const encoding = header('content-encoding')
+export function isEventStreamHead(response: ServerResponse, given?: GivenHead['headers']): boolean {
+  if (!/^\s*text\/event-stream\b/i.test(String(headerOf('content-type', response, given)))) return false
+  const encoding = headerOf('content-encoding', response, given)
   return encoding === undefined || encoding === 'identity'
+}
+
+function headerOf(
+  wanted: string,
+  response: ServerResponse,
+  given?: GivenHead['headers'],
+): OutgoingHttpHeader | undefined {
+  return given?.findLast(([name]) => name.toLowerCase() === wanted)?.[1] ?? response.getHeader(wanted)
 }
 
 function listHeaders(headers: unknown): [string, OutgoingHttpHeader][] {

@@ -28,7 +28,9 @@ export function wrapApp(
     const guard = guardResponse(request, target, options)
     if (guard.refused) return
     try {
-      Promise.resolve(listener(request, target)).catch((error) => guard.answerAtLast(error))
+      const answered = listener(request, target)
+      // Most return nothing.
+      if (answered) Promise.resolve(answered).catch((error) => guard.answerAtLast(error))
     } catch (error) {
       guard.answerAtLast(error)
     }

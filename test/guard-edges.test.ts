@@ -11,7 +11,7 @@ import koaBodyParser from 'koa-bodyparser'
 import { describe, expect, test, vi } from 'vitest'
 import { createStreamMiddleware, guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
 import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../src/adapters/koa.js'
-import { guards } from '../src/guard-registry.js'
+import { guardOf } from '../src/guard-registry.js'
 import type { RegisteredGuard } from '../src/guarded-stream.js'
 import {
   drainStreams,
@@ -601,7 +601,7 @@ describe('what is left of a guard when its response is over', () => {
     if (leave) (await client.received('Hi')).reset()
     else await client.finished()
     const [{ request, response, timeouts, signal }] = seen as [(typeof seen)[0]]
-    const handle = guards().get(request) as RegisteredGuard
+    const handle = guardOf(request) as RegisteredGuard
     await vi.waitUntil(() => handle.isOver)
     return { timeouts, signal, after: getStream(request) as GuardedStream, response }
   }
@@ -611,7 +611,7 @@ describe('what is left of a guard when its response is over', () => {
     expect(after.requestId).toBe('given')
     expect(after.signal.aborted).toBe(false)
     expect(after.timeouts.settled).toBe(true)
-    expect(guards().get(response)?.answer(new Error('late'))).toBe(false)
+    expect(guardOf(response)?.answer(new Error('late'))).toBe(false)
   })
 
   test('a stream keeps its id, its clock and its signal, and takes no error any more', async () => {
@@ -621,7 +621,7 @@ describe('what is left of a guard when its response is over', () => {
     expect(after.requestId).toBe('given')
     expect(after.timeouts).toBe(timeouts)
     expect(after.signal.reason).toMatchObject({ outcome: 'client_gone' })
-    expect(guards().get(response)?.answer(new Error('late'))).toBe(true)
+    expect(guardOf(response)?.answer(new Error('late'))).toBe(true)
   })
 
   test('an answer that was no stream, and that its client did not wait for: the signal stays aborted', async () => {

@@ -70,7 +70,7 @@ export class EventSplitter {
 }
 
 /** Whether an event has ended here for sure, whatever its line ends were. */
-function endsInBlankLine(bytes: Buffer): boolean {
+export function endsInBlankLine(bytes: Buffer): boolean {
   const { length } = bytes
   return length > 1 && bytes[length - 1] === lineFeed && bytes[length - 2] === lineFeed
 }

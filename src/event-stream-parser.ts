@@ -1,6 +1,7 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
-import { byteOrderMark, decodeByteText, toByteText } from './byte-text.js'
+import { asBuffer } from './byte-text.js'
 import { StreamError } from './errors.js'
+import { Utf8Decoder } from './utf8-decoder.js'
 
 export type { EventSourceMessage }
 
@@ -11,9 +12,8 @@ export const defaultMaxEventBytes = 8 * 1024 * 1024
 export class EventStreamParser {
   readonly #feed: (text: string) => void
   readonly #maxEventBytes: number
+  readonly #decoder = new Utf8Decoder()
   #started = false
-  /** What has come, while it may be the beginning of a byte order mark. */
-  #start = ''
   #endedInCR = false
   #ended = false
   #endedInLine = true
@@ -28,8 +28,8 @@ export class EventStreamParser {
       maxBufferSize: maxEventBytes,
       onEvent: (event) => {
         // What comes after an event that is missing would be read as what came instead of it.
-        if (this.#tooLong || event.data.length > maxEventBytes) this.#tooLong = true
-        else if (!this.#ended || this.#isWhole(event.data)) onEvent(decoded(event))
+        if (this.#tooLong || isLonger(event.data, maxEventBytes)) this.#tooLong = true
+        else if (!this.#ended || this.#isWhole(event.data)) onEvent(event)
       },
       onError: ({ type }) => {
         if (type === 'max-buffer-size-exceeded') this.#tooLong = true
@@ -39,14 +39,15 @@ export class EventStreamParser {
   }
 
   feed(chunk: Uint8Array | string): void {
-    this.feedText(toByteText(chunk))
+    if (!this.#tooLong) this.#feedText(this.#decoder.decode(asBuffer(chunk)))
   }
 
-  /** @param text see `toByteText` */
-  feedText(text: string): void {
-    if (this.#tooLong) return
-    const rest = this.#started ? text : this.#afterMark(text)
-    if (rest !== '') this.#feed(this.#withLFs(rest))
+  #feedText(text: string): void {
+    if (text === '') return
+    const isMarked = !this.#started && text.startsWith('\ufeff')
+    this.#started = true
+    const rest = this.#withLFs(isMarked ? text.slice(1) : text)
+    if (rest !== '') this.#feed(rest)
   }
 
   /** Call after each feed, when its events have been taken care of. */
@@ -75,18 +76,10 @@ export class EventStreamParser {
    */
   end(): void {
     if (this.#tooLong) return
-    if (!this.#started) this.#feed(this.#start)
+    this.#feedText(this.#decoder.end())
     this.#ended = true
     this.#feed('\n\n')
     this.check()
-  }
-
-  /** The parser knows a byte order mark only in one piece. */
-  #afterMark(text: string): string {
-    const start = this.#start + text
-    this.#started = !byteOrderMark.startsWith(start)
-    this.#start = this.#started ? '' : start
-    return this.#started ? start : ''
   }
 
   /** The parser waits with a CR for what follows it; an event that ends in CR must not wait with it. */
@@ -108,12 +101,9 @@ export class EventStreamParser {
   }
 }
 
-function decoded(message: EventSourceMessage): EventSourceMessage {
-  const { data, event, id } = message
-  message.data = decodeByteText(data)
-  if (event !== undefined) message.event = decodeByteText(event)
-  if (id !== undefined) message.id = decodeByteText(id)
-  return message
+function isLonger(text: string, bytes: number): boolean {
+  // No character of a string is more than three bytes of UTF-8.
+  return text.length * 3 > bytes && Buffer.byteLength(text) > bytes
 }
 
 function isJson(text: string): boolean {

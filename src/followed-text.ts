@@ -1,3 +1,4 @@
+import { toByteText } from './byte-text.js'
 import type { EventStreamParser } from './event-stream-parser.js'
 import { RepeatedText } from './repeated-text.js'
 
@@ -10,7 +11,7 @@ export interface LastEvent {
 }
 
 /**
- * Follows a text of whole events: those that repeat the one before but for their text are counted, all others
+ * Follows whole events: those that repeat the one before but for their text are counted, all others
  * are parsed.
  */
 export class FollowedText {
@@ -29,10 +30,11 @@ export class FollowedText {
   }
 
   /**
-   * @param text whole events, one character for each byte
+   * @param bytes whole events
    * @returns how many of them are known to be pieces of the answer, and were not parsed
    */
-  feed(text: string): number {
+  feed(bytes: Buffer): number {
+    const text = toByteText(bytes)
     this.sawAll = false
     // Events that came another way may have changed what the next ones mean.
     if (this.#last.differing !== this.#learnedWith) this.#repeated.forget()
@@ -51,7 +53,7 @@ export class FollowedText {
       this.sawAll = true
       return repeated
     }
-    this.#parser.feedText(at === 0 ? text : text.slice(at))
+    this.#parser.feed(at === 0 ? bytes : bytes.subarray(at))
     this.#learn(text)
     return repeated
   }

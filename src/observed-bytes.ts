@@ -1,5 +1,5 @@
-import { toByteText } from './byte-text.js'
 import { EventBoundary } from './event-boundary.js'
+import { endsInBlankLine } from './event-splitter.js'
 import { defaultMaxEventBytes, EventStreamParser } from './event-stream-parser.js'
 import { FollowedText, type LastEvent } from './followed-text.js'
 import type { SSEEvent } from './sse-encode.js'
@@ -20,14 +20,13 @@ export class ObservedBytes {
    * @throws StreamError `upstream_protocol` for an event that is too long, after those before it
    */
   observe(bytes: Buffer): number {
-    const text = toByteText(bytes)
     // Whole events after whole events, as most handlers write them.
-    const isWhole = this.#boundary.isClean && text.endsWith('\n\n')
+    const isWhole = this.#boundary.isClean && endsInBlankLine(bytes)
     let repeated = 0
-    if (isWhole) repeated = this.#followed.feed(text)
+    if (isWhole) repeated = this.#followed.feed(bytes)
     else {
       this.#boundary.observe(bytes)
-      this.#parser.feedText(text)
+      this.#parser.feed(bytes)
     }
     this.#parser.check()
     return repeated

@@ -1,4 +1,3 @@
-import { toByteText } from './byte-text.js'
 import { EventSplitter, endOfEvent } from './event-splitter.js'
 import { defaultMaxEventBytes, EventStreamParser } from './event-stream-parser.js'
 import { FollowedText } from './followed-text.js'
@@ -76,8 +75,7 @@ export class PassingBytes extends RelayTaker {
       this.ended = this.#isOver = true
       return undefined
     }
-    const text = toByteText(whole)
-    const repeated = this.#followed.feed(text)
+    const repeated = this.#followed.feed(whole)
     if (repeated > 0) {
       this.#events += repeated
       this.sink.repeated()

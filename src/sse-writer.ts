@@ -285,9 +285,9 @@ class ResponseWriter implements SSEWriter {
   #send(text: string): boolean {
     const length = Buffer.byteLength(text)
     this.bytes += length
-    const body = writable(this.#response, text)
-    // Nothing but ASCII: Node need not look at each character.
-    return length === text.length ? this.#response.write(body, 'latin1') : this.#response.write(body)
+    // Node would measure a text again before it encodes it: ASCII needs neither, and all else is made bytes of here.
+    if (length > text.length) return this.#response.write(Buffer.from(text))
+    return this.#response.write(writable(this.#response, text), 'latin1')
   }
 
   /** compression() keeps what it is given until it is told to. */

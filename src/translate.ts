@@ -1,4 +1,4 @@
-import { toByteText } from './byte-text.js'
+import { asBuffer } from './byte-text.js'
 import type { TakenChunk } from './chunk-taker.js'
 import { type EventSourceMessage, EventStreamParser } from './event-stream-parser.js'
 import type { RelaySink } from './relay-sink.js'
@@ -27,25 +27,25 @@ export class TranslatedEvents extends RelayTaker {
   }
 
   push(chunk: Uint8Array | string): TakenChunk {
-    return this.#pushFrom(toByteText(chunk), 0)
+    return this.#pushFrom(asBuffer(chunk), 0)
   }
 
   /** Slice by slice: what is made of a large chunk can be many times as large, and must not all wait for the client. */
-  #pushFrom(text: string, start: number): TakenChunk {
+  #pushFrom(chunk: Buffer, start: number): TakenChunk {
     for (let at = start; ; ) {
       const end = at + longestSlice
-      this.#feed(end < text.length || at > 0 ? text.slice(at, end) : text)
+      this.#feed(end < chunk.length || at > 0 ? chunk.subarray(at, end) : chunk)
       const ready = this.#forward()
       if (this.sink.sawTerminal) return false
-      if (end >= text.length) return ready
-      if (ready) return ready.then(() => this.#pushFrom(text, end))
+      if (end >= chunk.length) return ready
+      if (ready) return ready.then(() => this.#pushFrom(chunk, end))
       at = end
     }
   }
 
-  #feed(text: string): void {
+  #feed(bytes: Buffer): void {
     try {
-      this.#parser.feedText(text)
+      this.#parser.feed(bytes)
       this.#parser.check()
     } catch (failure) {
       this.#fail(failure)

@@ -1,7 +1,6 @@
 import { PassThrough, Readable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { toByteText } from '../src/byte-text.js'
 import { EventStreamParser } from '../src/event-stream-parser.js'
 import { FollowedEvents } from '../src/followed-events.js'
 import { FollowedText } from '../src/followed-text.js'
@@ -117,15 +116,15 @@ describe.each(kinds)('%s: an event that is not parsed means what it says', (_nam
         })
         const followedText = new FollowedText(parser, other, 1_000_000)
         const wire = events.map(({ event: name, data }) =>
-          toByteText(`${name ? `event: ${name}\n` : ''}data: ${data}\n\n`),
+          Buffer.from(`${name ? `event: ${name}\n` : ''}data: ${data}\n\n`),
         )
         const places = [...new Set([...at.filter((place) => place < wire.length), wire.length])].sort(
           (a, b) => a - b,
         )
         let repeated = 0
         places.forEach((place, index) => {
-          const chunk = wire.slice(places[index - 1] ?? 0, place).join('')
-          if (chunk !== '') repeated += followedText.feed(chunk)
+          const chunk = Buffer.concat(wire.slice(places[index - 1] ?? 0, place))
+          if (chunk.length > 0) repeated += followedText.feed(chunk)
         })
         expect(parsed + repeated).toBe(events.length)
         expect(known(other)).toEqual(known(one))
@@ -281,7 +280,7 @@ describe('what need not be parsed', () => {
       parsed: 0,
       feed: (...texts: string[]) => {
         const events = texts.map((said) => `data: ${chat(said).replace('{', `{"own":"${own}",`)}\n\n`)
-        return followedText.feed(toByteText(events.join('')))
+        return followedText.feed(Buffer.from(events.join('')))
       },
     }
     return read
@@ -308,8 +307,8 @@ describe('what need not be parsed', () => {
     const followed = new FollowedEvents(dialects.openaiChat)
     const parser = new EventStreamParser((event) => followed.observe(event), 1_000)
     const followedText = new FollowedText(parser, followed, 1_000)
-    for (const said of ['a', 'b', 'c']) followedText.feed(`data: ${chat(said)}\n\n`)
-    expect(followedText.feed(`data: ${chat('x'.repeat(1_000))}\n\n`)).toBe(0)
+    for (const said of ['a', 'b', 'c']) followedText.feed(Buffer.from(`data: ${chat(said)}\n\n`))
+    expect(followedText.feed(Buffer.from(`data: ${chat('x'.repeat(1_000))}\n\n`))).toBe(0)
     expect(() => parser.check()).toThrow('more than 1000 bytes')
   })
 

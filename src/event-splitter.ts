@@ -35,7 +35,8 @@ export class EventSplitter {
     this.#open = []
     this.#tail = nothing
     this.openBytes = 0
-    this.#keep(bytes.subarray(end))
+    // A copy: a view would hold all of what is being passed on.
+    this.#keep(Buffer.from(bytes.subarray(end)))
     return this.#withoutMark(whole)
   }
 

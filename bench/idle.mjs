@@ -18,8 +18,23 @@ const { values: flags } = parseArgs({
   },
 })
 
-const passing = ['pipe', 'unhang-pass-through', 'unhang-guarded', 'http-proxy-middleware', 'httpxy']
-const translating = ['minimal', 'unhang-translate', 'parser-and-write', 'better-sse', 'fastify-sse']
+const passing = [
+  'pipe',
+  'pipe-paused',
+  'pipe-signal',
+  'unhang-pass-through',
+  'unhang-guarded',
+  'http-proxy-middleware',
+  'httpxy',
+]
+const translating = [
+  'minimal',
+  'minimal-paused',
+  'unhang-translate',
+  'parser-and-write',
+  'better-sse',
+  'fastify-sse',
+]
 // @fastify/reply-from has 128 connections to the upstream, and nginx has no heap to ask for.
 const targets = [...passing, 'fetch-for-await', 'hono-proxy', ...translating, 'hono-stream-sse', 'ai-sdk']
 const clocks = ['clock-pipe', 'clock-unhang']

@@ -1,5 +1,5 @@
 // One target with an upstream and a client of its own: what one left behind must not weigh on the next.
-import { kinds, markerOf } from '../rig/kinds.mjs'
+import { kinds, markerOf, targetsOf } from '../rig/kinds.mjs'
 import { ask, startSurroundings, stopProcess } from '../rig/processes.mjs'
 import { startTarget } from '../rig/rounds.mjs'
 
@@ -8,9 +8,7 @@ const warmUpStreams = { profile: 'short', events: 5, lanes: 10, answersPerLane: 
 export function kindOf(name) {
   // The ones of the clock are no targets of a contest.
   if (name.startsWith('clock-')) return 'pass-through'
-  return Object.keys(kinds).find((kind) =>
-    [kinds[kind].floor, ...kinds[kind].ours, ...kinds[kind].peers].includes(name),
-  )
+  return Object.keys(kinds).find((kind) => targetsOf(kinds[kind]).includes(name))
 }
 
 /** @param use gets the stage; the target's first streams have been served and let go */

@@ -3,7 +3,7 @@ import { onStage, watch } from './stage.mjs'
 
 export const title = 'memory per stalled client, MiB: RSS, heap and buffers, bytes taken from the upstream'
 
-const streams = 4
+const streams = 32
 /** About 36 MiB for each client, however they are put: more than the buffers of the kernel take. */
 const events = 200_000
 const limitMs = 30_000

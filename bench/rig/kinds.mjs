@@ -2,15 +2,17 @@
 import { spawnSync } from 'node:child_process'
 import { chatMarker } from './formats.mjs'
 
-/** What a relay does, the floor of it, ours, and what else people use for it. */
+/** What a relay does, the floor of it, what that could be at best, ours, and what else people use for it. */
 export const kinds = {
   translate: {
     floor: 'minimal',
+    bounds: ['minimal-paused'],
     ours: ['unhang-translate', 'unhang-for-await'],
     peers: ['parser-and-write', 'better-sse', 'fastify-sse', 'hono-stream-sse', 'ai-sdk'],
   },
   'pass-through': {
     floor: 'pipe',
+    bounds: ['pipe-paused', 'pipe-signal'],
     ours: ['unhang-pass-through', 'naive', 'unhang-guarded'],
     peers: [
       'http-proxy-middleware',
@@ -21,6 +23,11 @@ export const kinds = {
       ...(spawnSync('which', ['nginx']).status === 0 ? ['nginx'] : []),
     ],
   },
+}
+
+/** All of a kind. */
+export function targetsOf({ floor, bounds, ours, peers }) {
+  return [floor, ...bounds, ...ours, ...peers]
 }
 
 const markers = { 'ai-sdk': '"delta":"' }
@@ -67,7 +74,7 @@ export function chosen(what, all, list) {
 
 /** Everything to be measured: each kind with its targets, profiles and texts. */
 export function plan({ quick, peers, kind, profile, text, target }) {
-  const everyTarget = Object.values(kinds).flatMap(({ floor, ours, peers }) => [floor, ...ours, ...peers])
+  const everyTarget = Object.values(kinds).flatMap(targetsOf)
   const wanted = target && chosen('target', everyTarget, target)
   const fitting = profile || !quick ? profiles : quickProfiles
   const loads = chosen('profile', Object.keys(fitting), profile).map((name) =>
@@ -82,8 +89,8 @@ export function plan({ quick, peers, kind, profile, text, target }) {
   )
   return chosen('kind', Object.keys(kinds), kind)
     .map((name) => {
-      const { floor, ours, peers: others } = kinds[name]
-      const all = [...ours, ...(wanted || peers || !quick ? others : [])]
+      const { floor, bounds, ours, peers: others } = kinds[name]
+      const all = [...(wanted || !quick ? bounds : []), ...ours, ...(wanted || peers || !quick ? others : [])]
       const targets = [floor, ...(wanted ? all.filter((each) => wanted.includes(each)) : all)]
       return { kind: name, targets, peers: others, cases }
     })

@@ -3,10 +3,10 @@ import { createServer } from 'node:http'
 import { StringDecoder } from 'node:string_decoder'
 import { callUpstream, headers } from './call-upstream.mjs'
 
-const prefix =
+export const prefix =
   'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1,"model":"bench","choices":[{"index":0,"delta":{"content":'
-const suffix = '},"finish_reason":null}]}\n\n'
-const finish =
+export const suffix = '},"finish_reason":null}]}\n\n'
+export const finish =
   'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1,"model":"bench","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 
 export const start = ({ upstreamPort }) =>

@@ -1,0 +1,38 @@
+// What `minimal` costs at best: read in paused mode, each byte a character, the text handed on as it was written. It
+// keeps no promise either, and loses a text with an escape in it.
+import { createServer } from 'node:http'
+import { callUpstream, headers } from './call-upstream.mjs'
+import { finish, prefix, suffix } from './minimal.mjs'
+
+const plain = /^data: \{"output": ?("[^"\\]+")\}$/
+
+export const start = ({ upstreamPort }) =>
+  createServer(async (request, response) => {
+    request.resume()
+    const upstream = await callUpstream(upstreamPort, request.url)
+    response.writeHead(200, headers)
+    let rest = ''
+    let isWaiting = false
+    const read = () => {
+      while (!isWaiting) {
+        const bytes = upstream.read()
+        if (bytes === null) return
+        const lines = (rest + bytes.toString('latin1')).split('\n')
+        rest = lines.pop()
+        let out = ''
+        for (const line of lines) {
+          if (line === '') continue
+          const written = plain.exec(line)?.[1]
+          if (written) out += prefix + written + suffix
+          else if (JSON.parse(line.slice(6)).output === null) out += finish
+        }
+        if (out !== '') isWaiting = !response.write(out, 'latin1')
+      }
+    }
+    response.on('drain', () => {
+      isWaiting = false
+      read()
+    })
+    upstream.on('readable', read)
+    upstream.on('end', () => response.end())
+  })

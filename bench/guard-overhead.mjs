@@ -11,6 +11,9 @@ import { quartiles } from './rig/quantile.mjs'
 const { values: flags } = parseArgs({ options: { rounds: { type: 'string' }, prof: { type: 'boolean' } } })
 const rounds = Number(flags.rounds ?? 40)
 const warmUps = 6
+/** Then the servers are fresh ones: see `Contest`. */
+const roundsOfAServer = 7
+const names = ['bare', 'least', 'guarded']
 const requestsPerRound = 500
 const concurrency = 20
 const agent = new Agent({ keepAlive: true, maxSockets: concurrency, timeout: 60_000 })
@@ -20,20 +23,23 @@ const start = async (name) => {
   const execArgv = flags.prof && name === 'guarded' ? ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`] : []
   return { name, ...(await startProcess('json-app.mjs', { args: [name], execArgv, core: cores.proxy })) }
 }
-const servers = [await start('bare'), await start('least'), await start('guarded')]
 const costs = { bare: [], least: [], guarded: [] }
-for (let round = -warmUps; round < rounds; round++) {
-  for (const server of round % 2 === 0 ? servers : [...servers].reverse()) {
-    const before = cpuOf(server)
-    await load(server.port)
-    if (round >= 0) costs[server.name].push((cpuOf(server) - before) / requestsPerRound)
+for (let measured = 0; measured < rounds; measured += roundsOfAServer) {
+  const servers = []
+  for (const name of measured % 2 === 0 ? names : names.toReversed()) servers.push(await start(name))
+  for (let round = -warmUps; round < Math.min(roundsOfAServer, rounds - measured); round++) {
+    for (const server of round % 2 === 0 ? servers : servers.toReversed()) {
+      const before = cpuOf(server)
+      await load(server.port)
+      if (round >= 0) costs[server.name].push((cpuOf(server) - before) / requestsPerRound)
+    }
   }
+  for (const server of servers) await stopProcess(server)
 }
-for (const server of servers) await stopProcess(server)
 agent.destroy()
 const micros = (nanoseconds) => (nanoseconds / 1_000).toFixed(1)
 console.log(`CPU for each JSON response, ${rounds} rounds of ${requestsPerRound}: median and quartiles`)
-for (const { name } of servers) {
+for (const name of names) {
   const ratio = quartiles(costs[name].map((cost, round) => cost / costs.bare[round]))
   const spread = `${ratio.median.toFixed(3)} (${ratio.from.toFixed(3)} to ${ratio.to.toFixed(3)})`
   const cost = quartiles(costs[name])

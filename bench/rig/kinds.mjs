@@ -54,12 +54,16 @@ const quickProfiles = {
   blast: { ...profiles.blast, events: 8_000 },
 }
 
-/** As many events, whole bursts of them, warm the compilers up before a timed profile: a full round takes its time. */
-const warmUpEvents = 24
+/**
+ * What warms the compilers up: before a timed profile, whose full rounds take their time, so many events, whole bursts of
+ * them; before the others so many full ones.
+ */
+const warmUps = { quick: { events: 24, loads: 1 }, full: { events: 100, loads: 3 } }
 
-function loadOf(name, profile) {
+function loadOf(name, profile, quick) {
   const load = { answersPerLane: 1, timed: false, per: 'event', limitMs: 60_000, ...profile }
-  const warmUp = load.timed ? { ...load, events: warmUpEvents } : load
+  const { events, loads } = quick ? warmUps.quick : warmUps.full
+  const warmUp = load.timed ? { ...load, events } : { ...load, answersPerLane: load.answersPerLane * loads }
   return { name, load, warmUp }
 }
 
@@ -78,7 +82,7 @@ export function plan({ quick, peers, kind, profile, text, target }) {
   const wanted = target && chosen('target', everyTarget, target)
   const fitting = profile || !quick ? profiles : quickProfiles
   const loads = chosen('profile', Object.keys(fitting), profile).map((name) =>
-    loadOf(name, (quick && quickProfiles[name]) || profiles[name]),
+    loadOf(name, (quick && quickProfiles[name]) || profiles[name], quick),
   )
   const texts = chosen('text', ['ascii', 'cjk'], text)
   const cases = loads.flatMap((load) =>
@@ -92,7 +96,7 @@ export function plan({ quick, peers, kind, profile, text, target }) {
       const { floor, bounds, ours, peers: others } = kinds[name]
       const all = [...(wanted || !quick ? bounds : []), ...ours, ...(wanted || peers || !quick ? others : [])]
       const targets = [floor, ...(wanted ? all.filter((each) => wanted.includes(each)) : all)]
-      return { kind: name, targets, peers: others, cases }
+      return { kind: name, targets, peers: others, cases, quick }
     })
     .filter(({ targets }) => !wanted || targets.some((each) => wanted.includes(each)))
 }

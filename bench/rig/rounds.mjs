@@ -9,14 +9,20 @@ export function startTarget(name, upstream, execArgv = []) {
   return startProcess(file, { args: [name, upstream.port], execArgv, core: cores.proxy })
 }
 
-/** The targets of one kind; a peer that fails is reported and left out, ours fails the run. */
+/**
+ * The targets of one kind; a peer that fails is reported and left out, ours fails the run. Each measurement has a fresh
+ * process, unless it has to be quick: of two that stay and run the same code, one may cost an eighth more than the other
+ * for as long as they live.
+ */
 export class Contest {
-  #targets = new Map()
+  #running = new Map()
+  #staysRunning
   #peers
   #surroundings
   #execArgvOf
 
-  constructor({ peers }, surroundings, execArgvOf) {
+  constructor({ peers, quick }, surroundings, execArgvOf) {
+    this.#staysRunning = quick
     this.#peers = peers
     this.#surroundings = surroundings
     this.#execArgvOf = execArgvOf
@@ -26,18 +32,19 @@ export class Contest {
   async run({ kind, targets }, { name: profile, text, load, warmUp }, rounds) {
     const standing = new Map(targets.map((name) => [name, []]))
     const failures = new Map()
-    for (let round = -1; round < rounds; round++) {
+    for (let round = 0; round < rounds; round++) {
       for (const name of round % 2 === 0 ? targets : targets.toReversed()) {
         if (failures.has(name)) continue
         try {
-          const measured = await this.#measure(name, { kind, profile, text, ...(round < 0 ? warmUp : load) })
-          if (round >= 0) standing.get(name).push(measured)
+          if (round === 0 || !this.#staysRunning)
+            await this.#measure(name, { kind, profile, text, ...warmUp })
+          standing.get(name).push(await this.#measure(name, { kind, profile, text, ...load }))
         } catch (error) {
           if (!this.#peers.includes(name)) throw error
           failures.set(name, error.message)
-          // Whatever it still holds must not weigh on the next profile.
-          await this.#stop(name)
         }
+        // Whatever a failed one still holds must not weigh on the next profile.
+        if (failures.has(name) || !this.#staysRunning) await this.#stop(name)
       }
     }
     const floor = standing.get(targets[0])
@@ -68,20 +75,20 @@ export class Contest {
   }
 
   async #start(name) {
-    if (!this.#targets.has(name)) {
-      this.#targets.set(name, await startTarget(name, this.#surroundings.upstream, this.#execArgvOf(name)))
+    if (!this.#running.has(name)) {
+      this.#running.set(name, await startTarget(name, this.#surroundings.upstream, this.#execArgvOf(name)))
     }
-    return this.#targets.get(name)
+    return this.#running.get(name)
   }
 
   async #stop(name) {
-    const target = this.#targets.get(name)
-    this.#targets.delete(name)
+    const target = this.#running.get(name)
+    this.#running.delete(name)
     if (target) await stopProcess(target)
   }
 
   stop() {
-    return Promise.all([...this.#targets.keys()].map((name) => this.#stop(name)))
+    return Promise.all([...this.#running.keys()].map((name) => this.#stop(name)))
   }
 }
 

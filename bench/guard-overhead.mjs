@@ -1,5 +1,5 @@
 // What the guard costs a response that is no stream: CPU of the server for each JSON response, without the guard, with
-// the least that one can be, and with ours, round by round in one run. `npm run bench:guard [-- --rounds N --prof]`.
+// a plain one, and with ours, round by round in one run. `npm run bench:guard [-- --rounds N --prof]`.
 import { mkdtempSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -13,7 +13,7 @@ const rounds = Number(flags.rounds ?? 40)
 const warmUps = 6
 /** Then the servers are fresh ones: see `Contest`. */
 const roundsOfAServer = 7
-const names = ['bare', 'least', 'guarded']
+const names = ['bare', 'plain', 'guarded']
 const requestsPerRound = 500
 const concurrency = 20
 const agent = new Agent({ keepAlive: true, maxSockets: concurrency, timeout: 60_000 })
@@ -23,7 +23,7 @@ const start = async (name) => {
   const execArgv = flags.prof && name === 'guarded' ? ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`] : []
   return { name, ...(await startProcess('json-app.mjs', { args: [name], execArgv, core: cores.proxy })) }
 }
-const costs = { bare: [], least: [], guarded: [] }
+const costs = { bare: [], plain: [], guarded: [] }
 for (let measured = 0; measured < rounds; measured += roundsOfAServer) {
   const servers = []
   for (const name of measured % 2 === 0 ? names : names.toReversed()) servers.push(await start(name))

@@ -14,6 +14,7 @@ const { values: flags } = parseArgs({
     target: { type: 'string' },
     streams: { type: 'string', default: '1000,10000' },
     seconds: { type: 'string', default: '20' },
+    clients: { type: 'string', default: '4' },
     json: { type: 'boolean' },
   },
 })
@@ -45,7 +46,7 @@ const wanted = chosen('target', targets, flags.target)
 const counts = flags.streams.split(',').map(Number)
 const runsOf = {
   memory: () => counts.map((count) => ({ streams: withinLimit(count), targets: wanted })),
-  stalled: () => [{ targets: wanted }],
+  stalled: () => [{ clients: Number(flags.clients), targets: wanted }],
   leak: () => [{ targets: wanted }],
   clock: () => [{ streams: withinLimit(Math.max(...counts)), seconds, targets: clocks }],
 }

@@ -8,7 +8,13 @@ export type { EventSourceMessage }
 /** The longest event, and the longest answer of any other kind, that is accepted. */
 export const defaultMaxEventBytes = 8 * 1024 * 1024
 
-/** Parses chunks of bytes, cut anywhere, into events. */
+/** In bytes. Events are views of the text they were found in: one that somebody keeps must not keep much of it. */
+const longestPiece = 8 * 1024
+
+/**
+ * Parses chunks of bytes, cut anywhere, into events. One that is too long is refused at the latest when it ends; before, its
+ * characters are counted, so that no more than three times as many bytes are taken.
+ */
 export class EventStreamParser {
   readonly #feed: (text: string) => void
   readonly #maxEventBytes: number
@@ -36,10 +42,20 @@ export class EventStreamParser {
       },
     })
     this.#feed = parser.feed
+    // It takes the first three characters for the bytes of a byte order mark.
+    this.#feed('')
   }
 
   feed(chunk: Uint8Array | string): void {
-    if (!this.#tooLong) this.#feedText(this.#decoder.decode(asBuffer(chunk)))
+    const bytes = asBuffer(chunk)
+    if (bytes.length <= longestPiece) return this.#feedPiece(bytes)
+    for (let at = 0; at < bytes.length; at += longestPiece) {
+      this.#feedPiece(bytes.subarray(at, at + longestPiece))
+    }
+  }
+
+  #feedPiece(bytes: Buffer): void {
+    if (!this.#tooLong) this.#feedText(this.#decoder.decode(bytes))
   }
 
   #feedText(text: string): void {
@@ -102,7 +118,7 @@ export class EventStreamParser {
 }
 
 function isLonger(text: string, bytes: number): boolean {
-  // No character of a string is more than three bytes of UTF-8.
+  // No code unit of a string is more than three bytes of UTF-8.
   return text.length * 3 > bytes && Buffer.byteLength(text) > bytes
 }
 

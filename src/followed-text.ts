@@ -15,7 +15,7 @@ export interface LastEvent {
  * are parsed.
  */
 export class FollowedText {
-  /** Whether all of the last text was events that need not be parsed. */
+  /** Whether all that came last was events that need not be parsed. */
   sawAll = false
   readonly #parser: EventStreamParser
   readonly #last: LastEvent

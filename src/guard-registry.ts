@@ -20,19 +20,5 @@ export interface Guarded {
   answerAtLast(error: unknown): void
 }
 
-const guards = processWide('guards', () => new WeakMap<object, Guarded>())
-
-/** Registers the guard of a response: once, by its request, since each entry is felt by every response of an app. */
-export function registerGuard(response: object, guard: Guarded): void {
-  guards().set(requestOf(response), guard)
-}
-
-/** The guard of a response, of its request, or of what a framework wraps around either. */
-export function guardOf(exchange: object): Guarded | undefined {
-  return guards().get(requestOf(exchange))
-}
-
-function requestOf(exchange: object): object {
-  const { req = exchange } = exchange as { req?: object }
-  return req
-}
+/** One registry per process; requests and responses are its keys. */
+export const guards = processWide('guards', () => new WeakMap<object, Guarded>())

@@ -17,7 +17,7 @@ import {
   wasLeft,
   watchPipelined,
 } from './exchange.js'
-import { type Guarded, guardOf, registerGuard } from './guard-registry.js'
+import { type Guarded, guards } from './guard-registry.js'
 import { GuardedEvents, looksLikeJson } from './guarded-events.js'
 import { GuardedSources } from './guarded-sources.js'
 import { type GuardedStream, RegisteredGuard } from './guarded-stream.js'
@@ -62,7 +62,6 @@ const nothingWritten = { events: 0, bytes: 0, heartbeats: 0 }
 class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   readonly timeouts: TimeoutCoordinator
   #requestId: string | undefined
-  readonly #givenId: string | undefined
   readonly #registered = new RegisteredGuard(this)
   readonly #response: ServerResponse
   readonly #options: GuardOptions
@@ -84,8 +83,6 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     this.#response = response
     this.#options = options
     this.#requested = new RequestedStream(request, options)
-    // Once a framework has given it another prototype, a request is slow to ask.
-    this.#givenId = givenRequestId(request)
     this.#cameWhileDraining = isDraining(response)
     rememberSession(response)
     this.timeouts = new TimeoutCoordinator(undefined, {
@@ -101,7 +98,8 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
       setHeader: this.#setHeader as ServerResponse['setHeader'],
     }
     this.#own = interceptResponse(response, methods)
-    registerGuard(response, this.#registered)
+    guards().set(request, this.#registered)
+    guards().set(response, this.#registered)
     // Another middleware may have said already that it will be a stream.
     const type = response.getHeader('content-type')
     if (type !== undefined) this.#keepUncompressed('content-type', type)
@@ -477,7 +475,8 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     this.#leave()
     const { refused } = this
     const timeouts = refused || this.timeouts.reason ? this.timeouts : undefined
-    this.#registered.finish({ refused, requestId: this.#requestId ?? this.#givenId, timeouts })
+    const requestId = this.#requestId ?? givenRequestId(this.#response.req)
+    this.#registered.finish({ refused, requestId, timeouts })
   }
 }
 
@@ -489,7 +488,7 @@ export function guardResponse(
   response: ServerResponse,
   options: GuardOptions,
 ): Guarded {
-  const known = guardOf(response)
+  const known = guards().get(response)
   if (!known) return new ResponseGuard(request, response, options)
   if (Object.keys(options).length > 0) {
     warnOnce('a response is guarded twice: the options of the inner guard are not used')
@@ -504,5 +503,6 @@ export function guardResponse(
  * @param request the request of `node:http`, also as Express hands it on; in Koa the context or its request
  */
 export function getStream(request: object): GuardedStream | undefined {
-  return guardOf(request) as (Guarded & GuardedStream) | undefined
+  const { req = request } = request as { req?: object }
+  return guards().get(req) as (Guarded & GuardedStream) | undefined
 }

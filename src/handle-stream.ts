@@ -15,7 +15,7 @@ import {
   liftSocketTimeout,
   type StreamResponse,
 } from './exchange.js'
-import { guardOf } from './guard-registry.js'
+import { guards } from './guard-registry.js'
 import { addLiveStream, isDraining, removeLiveStream } from './live-streams.js'
 import type { HandleStreamOptions, StreamHandler } from './stream.js'
 import { checkStreamOptions } from './stream-options.js'
@@ -41,7 +41,7 @@ export async function handleStream(
     )
   }
   // A guard around the same response has nothing left to do.
-  guardOf(response)?.stepAside()
+  guards().get(response)?.stepAside()
   const stream = new ActiveStream(asServerResponse(response), options)
   addLiveStream(stream, asServerResponse(response))
   const end = runStream(stream, asServerResponse(response), handler, options)

@@ -285,7 +285,7 @@ class ResponseWriter implements SSEWriter {
   #send(text: string): boolean {
     const length = Buffer.byteLength(text)
     this.bytes += length
-    // Node would measure a text again before it encodes it: ASCII needs neither, and all else is made bytes of here.
+    // Node would measure a text again before it encodes it: ASCII needs neither, anything else is encoded here, once.
     if (length > text.length) return this.#response.write(Buffer.from(text))
     return this.#response.write(writable(this.#response, text), 'latin1')
   }

@@ -9,10 +9,12 @@ export class Utf8Decoder {
   #mayBeCut = false
 
   decode(bytes: Buffer): string {
+    const last = bytes.at(-1)
+    if (last === undefined) return ''
     // A character for each byte: there is nothing to decode.
     if (!this.#mayBeCut && isAscii(bytes)) return bytes.toString('latin1')
     this.#decoder ??= new StringDecoder()
-    this.#mayBeCut = (bytes.at(-1) ?? 0) > 0x7f
+    this.#mayBeCut = last > 0x7f
     return this.#decoder.write(bytes)
   }
 

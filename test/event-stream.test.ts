@@ -30,6 +30,9 @@ function cut(text: string | Uint8Array, ...sizes: number[]): Uint8Array[] {
   return pieces
 }
 
+/** With the first byte of a character after it. */
+const half = (text: string) => Buffer.concat([Buffer.from(text), Buffer.from([0xe4])])
+
 const webStream = (pieces: Uint8Array[]) =>
   new ReadableStream<Uint8Array>({
     start(controller) {
@@ -190,6 +193,23 @@ describe('framing', () => {
     expect(await data(iterate(cut(text, 3)))).toEqual(expected)
   })
 
+  test.each<[string, (string | Uint8Array)[], string[]]>([
+    [
+      'followed by nothing, and then by ASCII',
+      [half('data: a'), '', '\n\ndata: {"x":1}'],
+      ['a\ufffd', '{"x":1}'],
+    ],
+    ['followed by ASCII', [half('data: a'), 'b\n\n', 'data: c\n\n'], ['a\ufffdb', 'c']],
+    ['at the end of all', ['data: a\n\n', half('data: 1')], ['a']],
+    ['at the end of all, in a line that is no data', ['data: [DONE]\n', half(': ')], ['[DONE]']],
+  ])('a character that never gets whole, %s', async (_, pieces, expected) => {
+    expect(await data(iterate(pieces.map((piece) => Buffer.from(piece))))).toEqual(expected)
+  })
+
+  test('what looks like a byte order mark that was encoded twice is a name like any other', async () => {
+    expect(await data(iterate([Buffer.from('\u00ef\u00bb\u00bfdata: a\n\ndata: b\n\n')]))).toEqual(['b'])
+  })
+
   test('an event of a mebibyte, in pieces', async () => {
     const big = 'é'.repeat(512 * 1024)
     expect(await data(iterate(cut(`data: ${big}\n\ndata: b\n\n`, 65_521)))).toEqual([big, 'b'])
@@ -227,6 +247,18 @@ describe('limits', () => {
       code: 'upstream_event_too_large',
     })
     expect(await data(source(), { maxEventBytes: 1_800 })).toHaveLength(1)
+  })
+
+  test('while it has not ended, its characters are', async () => {
+    let taken = 0
+    const endless = async function* () {
+      yield Buffer.from('data: ')
+      for (; taken < 10_000; taken += 30) yield Buffer.from('漢'.repeat(10))
+    }
+    await expect(readAll(endless(), { maxEventBytes: 1_000 })).rejects.toMatchObject({
+      code: 'upstream_event_too_large',
+    })
+    expect(taken).toBeLessThanOrEqual(3_000)
   })
 
   test('a long async iterable is not kept in memory', async () => {

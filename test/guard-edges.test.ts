@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, ServerResponse } from 'node:http'
 import { connect as connectHttp2, createSecureServer } from 'node:http2'
 import { createServer as createHttpsServer, request as httpsRequest } from 'node:https'
 import { createRequire } from 'node:module'
@@ -11,13 +11,14 @@ import koaBodyParser from 'koa-bodyparser'
 import { describe, expect, test, vi } from 'vitest'
 import { createStreamMiddleware, guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
 import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../src/adapters/koa.js'
-import { guardOf } from '../src/guard-registry.js'
+import { guards } from '../src/guard-registry.js'
 import type { RegisteredGuard } from '../src/guarded-stream.js'
 import {
   drainStreams,
   type GuardedStream,
   type GuardOptions,
   getStream,
+  handleStream,
   type StreamEnd,
   wrapApp,
 } from '../src/index.js'
@@ -51,6 +52,37 @@ async function guard(handler: Handler, options: GuardOptions = {}) {
     [Symbol.asyncDispose]: server[Symbol.asyncDispose],
   }
 }
+
+describe('a response is guarded, whatever its request', () => {
+  const fails = (response: ServerResponse) => {
+    response.writeHead(200, eventStream).write(wire(chatChunk('Hi')))
+    throw new Error('boom')
+  }
+
+  test('an app that replaces the request of its response', async () => {
+    const app = express().post('/v1/chat/completions', (_request, response) => fails(response))
+    const guarded = wrapExpress(app)
+    await using server = await listen((request: IncomingMessage, response: ServerResponse) => {
+      // As adapters of serverless platforms make their responses; Express puts its own request there.
+      guarded(request, Object.assign(response, { req: { method: request.method } }))
+    })
+    using client = rawRequest({ port: server.port, body: { stream: true } })
+    await client.finished()
+    expect(textOf(client.data)).toBe('Hi')
+    expect(failureOf(client.data).code).toBe('internal_error')
+  })
+
+  test('an app that makes another response of the same request', async () => {
+    await using proxy = await guard((request, response) => {
+      void handleStream(new ServerResponse(request), () => {}).catch(() => {})
+      fails(response)
+    })
+    using client = proxy.ask()
+    await client.finished()
+    expect(textOf(client.data)).toBe('Hi')
+    expect(failureOf(client.data).code).toBe('internal_error')
+  })
+})
 
 describe('a handler that goes on after its stream was ended', () => {
   test.each<[string, (response: ServerResponse) => Promise<void>]>([
@@ -601,7 +633,7 @@ describe('what is left of a guard when its response is over', () => {
     if (leave) (await client.received('Hi')).reset()
     else await client.finished()
     const [{ request, response, timeouts, signal }] = seen as [(typeof seen)[0]]
-    const handle = guardOf(request) as RegisteredGuard
+    const handle = guards().get(request) as RegisteredGuard
     await vi.waitUntil(() => handle.isOver)
     return { timeouts, signal, after: getStream(request) as GuardedStream, response }
   }
@@ -611,7 +643,7 @@ describe('what is left of a guard when its response is over', () => {
     expect(after.requestId).toBe('given')
     expect(after.signal.aborted).toBe(false)
     expect(after.timeouts.settled).toBe(true)
-    expect(guardOf(response)?.answer(new Error('late'))).toBe(false)
+    expect(guards().get(response)?.answer(new Error('late'))).toBe(false)
   })
 
   test('a stream keeps its id, its clock and its signal, and takes no error any more', async () => {
@@ -621,7 +653,7 @@ describe('what is left of a guard when its response is over', () => {
     expect(after.requestId).toBe('given')
     expect(after.timeouts).toBe(timeouts)
     expect(after.signal.reason).toMatchObject({ outcome: 'client_gone' })
-    expect(guardOf(response)?.answer(new Error('late'))).toBe(true)
+    expect(guards().get(response)?.answer(new Error('late'))).toBe(true)
   })
 
   test('an answer that was no stream, and that its client did not wait for: the signal stays aborted', async () => {

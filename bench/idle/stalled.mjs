@@ -3,20 +3,23 @@ import { onStage, watch } from './stage.mjs'
 
 export const title = 'memory per stalled client, MiB: RSS, heap and buffers, bytes taken from the upstream'
 
-const streams = 32
 /** About 36 MiB for each client, however they are put: more than the buffers of the kernel take. */
 const events = 200_000
 const limitMs = 30_000
 /** Three seconds: a target may be busy for one. */
 const unchangedLooks = 12
 
-export function measure(name) {
+export function measure(name, { clients: streams }) {
   return onStage(name, async ({ run, memory, upstream }) => {
     const before = await memory()
     await run('open', { profile: 'blast', events, streams, stalled: true })
-    const standsStill = (seen) =>
-      seen.at(-1).done === streams ||
-      (seen.length > unchangedLooks && seen.at(-1).taken === seen.at(-1 - unchangedLooks).taken)
+    let hasSettled = false
+    const standsStill = (seen) => {
+      const { done, taken } = seen.at(-1)
+      hasSettled =
+        done === streams || (seen.length > unchangedLooks && taken === seen.at(-1 - unchangedLooks).taken)
+      return hasSettled
+    }
     const { taken, done } = await watch(upstream, standsStill, limitMs)
     const after = await memory()
     const heldBytes = after.heapUsed + after.external - before.heapUsed - before.external
@@ -25,7 +28,7 @@ export function measure(name) {
       rss: perClient(after.rss - before.rss),
       held: perClient(heldBytes),
       taken: perClient(taken),
-      verdict: verdictOf({ done, taken, heldBytes }),
+      verdict: hasSettled ? verdictOf({ done, taken, heldBytes }) : 'not settled in time',
     }
   })
 }

@@ -1,8 +1,8 @@
-// An Express app that answers with JSON, as its own process: `node json-app.mjs bare|least|guarded`.
+// An Express app that answers with JSON, as its own process: `node json-app.mjs bare|plain|guarded`.
 import { createServer } from 'node:http'
 import express from 'express'
 import { wrapApp } from 'unhang/express'
-import { leastGuard } from './least-guard.mjs'
+import { plainGuard } from './plain-guard.mjs'
 
 process.on('disconnect', () => process.exit())
 process.on('SIGINT', () => process.exit())
@@ -10,7 +10,7 @@ process.on('SIGINT', () => process.exit())
 const app = express().post('/v1/chat/completions', (_request, response) =>
   response.json({ object: 'chat.completion' }),
 )
-const ways = { bare: (bare) => bare, least: leastGuard, guarded: wrapApp }
+const ways = { bare: (bare) => bare, plain: plainGuard, guarded: wrapApp }
 const server = createServer(ways[process.argv[2]](app))
 server.keepAliveTimeout = 60_000
 server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }))

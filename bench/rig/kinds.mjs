@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { chatMarker } from './formats.mjs'
 
-/** What a relay does, the floor of it, what that could be at best, ours, and what else people use for it. */
+/** What a relay does, the floor of it, the cheapest we know how to write by hand, ours, and what else people use for it. */
 export const kinds = {
   translate: {
     floor: 'minimal',

@@ -1,4 +1,4 @@
-// What `minimal` costs at best: read in paused mode, each byte a character, the text handed on as it was written. It
+// `minimal`, as cheap as we know how: read in paused mode, each byte a character, the text handed on as it was written. It
 // keeps no promise either, and loses a text with an escape in it.
 import { createServer } from 'node:http'
 import { callUpstream, headers } from './call-upstream.mjs'

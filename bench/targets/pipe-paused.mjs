@@ -1,4 +1,4 @@
-// What `pipe` costs at best in JavaScript: read in paused mode, one write for each read. It keeps no promise either.
+// `pipe` by hand: read in paused mode, one write for each read. It keeps no promise either.
 import { createServer } from 'node:http'
 import { callUpstream, headers } from './call-upstream.mjs'
 

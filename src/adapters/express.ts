@@ -1,5 +1,5 @@
 import type { Application, ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
-import { guardOf } from '../guard-registry.js'
+import { guards } from '../guard-registry.js'
 import { guardResponse } from '../guard-response.js'
 import { handleStream } from '../handle-stream.js'
 import type { GuardOptions } from '../requested-stream.js'
@@ -70,7 +70,7 @@ export function wrapApp(
 }
 
 const answerLast: ErrorRequestHandler = (error, _request, response, next) => {
-  if (!guardOf(response)?.answer(error)) next(error)
+  if (!guards().get(response)?.answer(error)) next(error)
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Application, ErrorRequestHandler, NextFunction, Request, Response } from 'express'
-import { guardOf } from '../guard-registry.js'
+import { guards } from '../guard-registry.js'
 
 /** A step of a route in Express 4, as far as we use it. */
 interface Layer {
@@ -23,12 +23,13 @@ export function passRejectionsOn(app: Application): void {
   patched.add(layer)
   const { handle_request: handleRequest, handle_error: handleError } = layer
   layer.handle_request = function (this: Layer, request, response, next) {
-    if (!guardOf(response) || this.handle.length > 3) return handleRequest.call(this, request, response, next)
+    if (!guards().has(response) || this.handle.length > 3)
+      return handleRequest.call(this, request, response, next)
     callWith(next, (once) => this.handle(request, response, once))
   }
   layer.handle_error = function (this: Layer, error, request, response, next) {
     const handle = this.handle as unknown as ErrorRequestHandler
-    if (!guardOf(response) || handle.length !== 4)
+    if (!guards().has(response) || handle.length !== 4)
       return handleError.call(this, error, request, response, next)
     callWith(next, (once) => handle(error, request as Request, response as Response, once))
   }

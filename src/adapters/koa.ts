@@ -1,6 +1,6 @@
 import type Koa from 'koa'
 import type { Context, Middleware } from 'koa'
-import { guardOf } from '../guard-registry.js'
+import { guards } from '../guard-registry.js'
 import { guardResponse } from '../guard-response.js'
 import { handleStream } from '../handle-stream.js'
 import type { GuardOptions } from '../requested-stream.js'
@@ -90,7 +90,7 @@ export function wrapApp(app: Koa, options: GuardOptions = {}): AppListener {
 /** The body parsers of Koa keep the body away from the request of `node:http`. */
 function readBodyOf(context: Context): void {
   const body = () => parsedBody(context) ?? (context.req as { body?: unknown }).body
-  guardOf(context.res)?.readBodyFrom(body)
+  guards().get(context.res)?.readBodyFrom(body)
 }
 
 const caught = new WeakSet<object>()
@@ -100,7 +100,7 @@ function catchErrors(app: Koa): void {
   if (caught.has(app)) return
   caught.add(app)
   app.on('error', (error: unknown, context?: Context) => {
-    const guard = context && guardOf(context.res)
+    const guard = context && guards().get(context.res)
     guard?.answer(error)
   })
 }

@@ -1,13 +1,13 @@
-// What a guard cannot do without, and nothing else: it sees the head coming, has a deadline until then, can be found by
-// the response, and is told when that is over. What this costs is what no guard in JavaScript can be under.
+// A plain guard that does what it cannot do without, and nothing else: it sees the head coming, has a deadline until then,
+// can be found by the response, and is told when that is over.
 const guards = new WeakMap()
 
-export const leastGuard = (app) => (request, response) => {
-  guards.set(response, new LeastGuard(response))
+export const plainGuard = (app) => (request, response) => {
+  guards.set(response, new PlainGuard(response))
   app(request, response)
 }
 
-class LeastGuard {
+class PlainGuard {
   #timer = setTimeout(() => {}, 120_000)
 
   constructor(response) {

@@ -13,7 +13,7 @@ const longestPiece = 8 * 1024
 
 /**
  * Parses chunks of bytes, cut anywhere, into events. One that is too long is refused at the latest when it ends; before, its
- * characters are counted, so that no more than three times as many bytes are taken.
+ * characters are counted, so that about three times as many bytes may be taken.
  */
 export class EventStreamParser {
   readonly #feed: (text: string) => void

@@ -23,11 +23,12 @@ const start = async (name) => {
   const execArgv = flags.prof && name === 'guarded' ? ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`] : []
   return { name, ...(await startProcess('json-app.mjs', { args: [name], execArgv, core: cores.proxy })) }
 }
-const costs = { bare: [], plain: [], guarded: [] }
-for (let measured = 0; measured < rounds; measured += roundsOfAServer) {
+const costs = Object.fromEntries(names.map((name) => [name, []]))
+for (let block = 0; block * roundsOfAServer < rounds; block++) {
+  const left = rounds - block * roundsOfAServer
   const servers = []
-  for (const name of measured % 2 === 0 ? names : names.toReversed()) servers.push(await start(name))
-  for (let round = -warmUps; round < Math.min(roundsOfAServer, rounds - measured); round++) {
+  for (const name of block % 2 === 0 ? names : names.toReversed()) servers.push(await start(name))
+  for (let round = -warmUps; round < Math.min(roundsOfAServer, left); round++) {
     for (const server of round % 2 === 0 ? servers : servers.toReversed()) {
       const before = cpuOf(server)
       await load(server.port)

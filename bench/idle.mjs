@@ -43,10 +43,12 @@ const parts = { memory, stalled, leak, clock }
 
 const seconds = Number(flags.seconds)
 const wanted = chosen('target', targets, flags.target)
+const clients = Number(flags.clients)
+if (!(clients >= 1)) throw new Error(`--clients must be a number from 1, got ${flags.clients}`)
 const counts = flags.streams.split(',').map(Number)
 const runsOf = {
   memory: () => counts.map((count) => ({ streams: withinLimit(count), targets: wanted })),
-  stalled: () => [{ clients: Number(flags.clients), targets: wanted }],
+  stalled: () => [{ clients, targets: wanted }],
   leak: () => [{ targets: wanted }],
   clock: () => [{ streams: withinLimit(Math.max(...counts)), seconds, targets: clocks }],
 }

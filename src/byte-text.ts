@@ -11,12 +11,7 @@ export const byteOrderMark = '\xef\xbb\xbf'
 
 /** What the bytes say, as UTF-8. */
 export function decodeByteText(text: string): string {
-  return isAscii(text) ? text : Buffer.from(text, 'latin1').toString()
-}
-
-/** Whether each character of a text is one byte in UTF-8. */
-function isAscii(text: string): boolean {
-  return Buffer.byteLength(text) === text.length
+  return Buffer.from(text, 'latin1').toString()
 }
 
 export function asBuffer(bytes: Uint8Array | string): Buffer {

@@ -1,8 +1,8 @@
-import { asBuffer } from './byte-text.js'
+import { asBuffer, byteOrderMark } from './byte-text.js'
 
 const lineFeed = 10
 const carriageReturn = 13
-const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
+const mark = Buffer.from(byteOrderMark, 'latin1')
 const nothing = Buffer.alloc(0)
 /** A blank line has begun in these, if it is ended by what comes. */
 const longestOverlap = 3
@@ -66,7 +66,7 @@ export class EventSplitter {
   #withoutMark(bytes: Buffer): Buffer {
     if (this.#started) return bytes
     this.#started = true
-    return bytes.subarray(0, 3).equals(byteOrderMark) ? bytes.subarray(3) : bytes
+    return bytes.subarray(0, mark.length).equals(mark) ? bytes.subarray(mark.length) : bytes
   }
 }
 

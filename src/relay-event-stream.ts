@@ -37,8 +37,8 @@ export interface RelayResult {
 
 /**
  * Relays an upstream's event stream to a client: the events of a chunk in one write (a large one slice by slice),
- * and no reading on while the client has to catch up. Without a `map` the bytes stay as they are. Returns at the terminal event, or when
- * the upstream ends. Neither the writer nor the upstream is closed: that is for whoever opened them.
+ * and no reading on while the client has to catch up. Without a `map` the bytes stay as they are. Returns at the
+ * terminal event, or when the upstream ends. Neither the writer nor the upstream is closed: that is for whoever opened them.
  *
  * @throws UpstreamError | StreamError as `readEventStream`, and `upstream_truncated`; the reason of
  *   `writer.signal` when that aborts

@@ -17,8 +17,8 @@ export function measure(name) {
       await run('load', whole)
       await run('open', left)
       await run('close')
-      const { open: now } = await watch(upstream, (seen) => seen.at(-1).open === 0, limitMs)
-      open = now
+      const seen = await watch(upstream, (looks) => looks.at(-1).open === 0, limitMs)
+      open = seen.at(-1).open
       heap.push((await memory()).heapUsed)
     }
     const streams = whole.lanes * whole.answersPerLane + left.streams

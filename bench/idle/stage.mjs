@@ -44,12 +44,16 @@ export async function onStage(name, use) {
 
 const pollEveryMs = 250
 
-/** Looks again and again until `settled` says so, or for `limitMs`. */
+/**
+ * Looks again and again until `settled` says so, or for `limitMs`.
+ *
+ * @returns all that was seen
+ */
 export async function watch(look, settled, limitMs) {
   const seen = [await look()]
   for (const end = performance.now() + limitMs; !settled(seen) && performance.now() < end; ) {
     await new Promise((resolve) => setTimeout(resolve, pollEveryMs))
     seen.push(await look())
   }
-  return seen.at(-1)
+  return seen
 }

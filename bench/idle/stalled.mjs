@@ -13,14 +13,11 @@ export function measure(name, { clients: streams }) {
   return onStage(name, async ({ run, memory, upstream }) => {
     const before = await memory()
     await run('open', { profile: 'blast', events, streams, stalled: true })
-    let hasSettled = false
-    const standsStill = (seen) => {
-      const { done, taken } = seen.at(-1)
-      hasSettled =
-        done === streams || (seen.length > unchangedLooks && taken === seen.at(-1 - unchangedLooks).taken)
-      return hasSettled
-    }
-    const { taken, done } = await watch(upstream, standsStill, limitMs)
+    const standsStill = (seen) =>
+      seen.at(-1).done === streams ||
+      (seen.length > unchangedLooks && seen.at(-1).taken === seen.at(-1 - unchangedLooks).taken)
+    const seen = await watch(upstream, standsStill, limitMs)
+    const { taken, done } = seen.at(-1)
     const after = await memory()
     const heldBytes = after.heapUsed + after.external - before.heapUsed - before.external
     const perClient = (bytes) => bytes / streams / 2 ** 20
@@ -28,7 +25,7 @@ export function measure(name, { clients: streams }) {
       rss: perClient(after.rss - before.rss),
       held: perClient(heldBytes),
       taken: perClient(taken),
-      verdict: hasSettled ? verdictOf({ done, taken, heldBytes }) : 'not settled in time',
+      verdict: standsStill(seen) ? verdictOf({ done, taken, heldBytes }) : 'not settled in time',
     }
   })
 }

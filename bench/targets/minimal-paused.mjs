@@ -3,6 +3,7 @@
 import { createServer } from 'node:http'
 import { callUpstream, headers } from './call-upstream.mjs'
 import { finish, prefix, suffix } from './minimal.mjs'
+import { readPaused } from './read-paused.mjs'
 
 const plain = /^data: \{"output": ?("[^"\\]+")\}$/
 
@@ -12,27 +13,16 @@ export const start = ({ upstreamPort }) =>
     const upstream = await callUpstream(upstreamPort, request.url)
     response.writeHead(200, headers)
     let rest = ''
-    let isWaiting = false
-    const read = () => {
-      while (!isWaiting) {
-        const bytes = upstream.read()
-        if (bytes === null) return
-        const lines = (rest + bytes.toString('latin1')).split('\n')
-        rest = lines.pop()
-        let out = ''
-        for (const line of lines) {
-          if (line === '') continue
-          const written = plain.exec(line)?.[1]
-          if (written) out += prefix + written + suffix
-          else if (JSON.parse(line.slice(6)).output === null) out += finish
-        }
-        if (out !== '') isWaiting = !response.write(out, 'latin1')
+    readPaused(upstream, response, (bytes) => {
+      const lines = (rest + bytes.toString('latin1')).split('\n')
+      rest = lines.pop()
+      let out = ''
+      for (const line of lines) {
+        if (line === '') continue
+        const written = plain.exec(line)?.[1]
+        if (written) out += prefix + written + suffix
+        else if (JSON.parse(line.slice(6)).output === null) out += finish
       }
-    }
-    response.on('drain', () => {
-      isWaiting = false
-      read()
+      return out === '' || response.write(out, 'latin1')
     })
-    upstream.on('readable', read)
-    upstream.on('end', () => response.end())
   })

@@ -93,8 +93,11 @@ export class Deadlines {
     return false
   }
 
-  content(now: number): void {
+  /** @returns whether this was the first of it */
+  content(now: number): boolean {
+    const isFirst = this.#lastContentAt === never
     this.#lastContentAt = now
+    return isFirst
   }
 
   drainStarted(now: number, taken: () => number): void {

@@ -17,9 +17,11 @@ const longestPiece = 8 * 1024
  */
 export class EventStreamParser {
   readonly #feed: (text: string) => void
+  readonly #onEvent: (event: EventSourceMessage) => void
   readonly #maxEventBytes: number
   readonly #decoder = new Utf8Decoder()
   #started = false
+  #betweenEvents = true
   #endedInCR = false
   #ended = false
   #endedInLine = true
@@ -29,14 +31,11 @@ export class EventStreamParser {
     if (!(maxEventBytes > 0)) {
       throw new TypeError(`relay.maxEventBytes must be a number above 0, got ${String(maxEventBytes)}`)
     }
+    this.#onEvent = onEvent
     this.#maxEventBytes = maxEventBytes
     const parser = createParser({
       maxBufferSize: maxEventBytes,
-      onEvent: (event) => {
-        // What comes after an event that is missing would be read as what came instead of it.
-        if (this.#tooLong || isLonger(event.data, maxEventBytes)) this.#tooLong = true
-        else if (!this.#ended || this.#isWhole(event.data)) onEvent(event)
-      },
+      onEvent: (event) => this.#hand(event),
       onError: ({ type }) => {
         if (type === 'max-buffer-size-exceeded') this.#tooLong = true
       },
@@ -60,10 +59,23 @@ export class EventStreamParser {
 
   #feedText(text: string): void {
     if (text === '') return
+    // As most come at the pace of tokens: there is nothing to be found in it.
+    if (this.#betweenEvents && isOneEvent(text)) {
+      this.#started = this.#endedInLine = true
+      return this.#hand({ id: undefined, event: undefined, data: text.slice(dataField.length, -2) })
+    }
     const isMarked = !this.#started && text.startsWith('\ufeff')
     this.#started = true
     const rest = this.#withLFs(isMarked ? text.slice(1) : text)
-    if (rest !== '') this.#feed(rest)
+    if (rest === '') return
+    this.#betweenEvents = !this.#endedInCR && rest.endsWith('\n\n')
+    this.#feed(rest)
+  }
+
+  #hand(event: EventSourceMessage): void {
+    // What comes after an event that is missing would be read as what came instead of it.
+    if (this.#tooLong || isLonger(event.data, this.#maxEventBytes)) this.#tooLong = true
+    else if (!this.#ended || this.#isWhole(event.data)) this.#onEvent(event)
   }
 
   /** Call after each feed, when its events have been taken care of. */
@@ -115,6 +127,16 @@ export class EventStreamParser {
   #isWhole(data: string): boolean {
     return this.#endedInLine || data === '[DONE]' || isJson(data)
   }
+}
+
+const dataField = 'data: '
+
+/** Whether this is an event of one line, which holds data, and nothing else. */
+function isOneEvent(text: string): boolean {
+  const end = text.length - 2
+  return (
+    text.startsWith(dataField) && text.indexOf('\n') === end && text.endsWith('\n') && !text.includes('\r')
+  )
 }
 
 function isLonger(text: string, bytes: number): boolean {

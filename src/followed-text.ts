@@ -38,18 +38,14 @@ export class FollowedText {
     this.sawAll = false
     // Events that came another way may have changed what the next ones mean.
     if (this.#last.differing !== this.#learnedWith) this.#repeated.forget()
-    const isLong = text.length > this.#maxLength
+    const { length } = text
     let repeated = 0
     let at = 0
-    for (
-      let end = isLong ? 0 : this.#repeated.endOf(text, 0);
-      end > 0;
-      end = this.#repeated.endOf(text, at)
-    ) {
+    for (let end = length > this.#maxLength ? 0 : this.#repeated.endOf(text, 0); end > 0; repeated++) {
       at = end
-      repeated++
+      end = at < length ? this.#repeated.endOf(text, at) : 0
     }
-    if (at === text.length) {
+    if (at === length) {
       this.sawAll = true
       return repeated
     }

@@ -250,15 +250,17 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     return response
   }
 
-  readonly #write = (chunk: unknown, ...rest: unknown[]): boolean => {
+  readonly #write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
     if (this.#state === 'closed') {
+      const rest = [encoding, callback]
       return this.#events?.followed.sawTerminal ? ignoreWrite(rest) : refuseWrite(this.#response, rest)
     }
     if (this.#state === 'waiting') this.#writeImplicitHead(chunk)
-    if (this.#state !== 'streaming' || !this.#events) return this.#own.write(chunk as string, ...(rest as []))
-    const wasComplete = this.#events.followed.sawTerminal
-    const more = this.#events.write(chunk, ...rest)
-    if (!wasComplete && this.#events.followed.sawTerminal) this.#finishAtTerminal()
+    if (this.#state !== 'streaming' || !this.#events) return this.#own.write(chunk, encoding, callback)
+    const { followed } = this.#events
+    const wasComplete = followed.sawTerminal
+    const more = this.#events.write(chunk, encoding, callback)
+    if (!wasComplete && followed.sawTerminal) this.#finishAtTerminal()
     return more
   }
 

@@ -54,14 +54,14 @@ export class GuardedEvents {
   }
 
   /** Passes on what the handler writes. A failure found in it settles the stream. */
-  write(chunk: unknown, ...rest: unknown[]): boolean {
-    if (this.followed.sawTerminal || this.#failure) return ignoreWrite(rest)
+  write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
+    if (this.followed.sawTerminal || this.#failure) return ignoreWrite([encoding, callback])
     // Node says best what it does not take.
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
-      return this.#own.write(chunk, ...(rest as []))
-    const failure = this.#look(chunk, rest[0])
+      return this.#own.write(chunk, encoding, callback)
+    const failure = this.#look(chunk, encoding)
     this.#heartbeat.postpone()
-    const more = this.#own.write(this.#writable(chunk, rest[0]), ...rest)
+    const more = this.#own.write(this.#writable(chunk, encoding), encoding, callback)
     if (failure) this.#fail(failure)
     else if (!more && !this.followed.sawTerminal) this.#wait()
     return more

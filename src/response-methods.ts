@@ -21,8 +21,11 @@ export class OwnMethods {
     return this.found.writeHead.apply(this.#response, args as never)
   }
 
-  write(chunk: unknown, ...rest: unknown[]): boolean {
-    return this.found.write.apply(this.#response, [chunk, ...rest] as never)
+  write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
+    const write = this.found.write as (...args: unknown[]) => boolean
+    // Whoever else stands in front of it may count what it is given.
+    if (encoding === undefined && callback === undefined) return write.call(this.#response, chunk)
+    return write.call(this.#response, chunk, encoding, callback)
   }
 
   end(...args: unknown[]): ServerResponse {

@@ -173,9 +173,9 @@ export class TimeoutCoordinator implements Disposable {
 
   /** Records that an event with content has come. */
   content(): void {
-    if (this.timeouts.stallMs === never && this.timeouts.firstEventMs === never) return
-    this.#deadlines.content(this.#clock.now())
-    this.#plan()
+    const { stallMs, firstEventMs } = this.#timeouts
+    if (stallMs === never && firstEventMs === never) return
+    if (this.#deadlines.content(this.#clock.now())) this.#plan()
   }
 
   /**

@@ -1,6 +1,9 @@
 import { isAscii } from 'node:buffer'
 import { StringDecoder } from 'node:string_decoder'
 
+/** In bytes. Of fewer the answer costs more than it saves. */
+const worthAsking = 512
+
 /** Decodes UTF-8 that comes in pieces, cut anywhere. */
 export class Utf8Decoder {
   /** Most streams in English need none. */
@@ -11,10 +14,13 @@ export class Utf8Decoder {
   decode(bytes: Buffer): string {
     const last = bytes.at(-1)
     if (last === undefined) return ''
-    // A character for each byte: there is nothing to decode.
-    if (!this.#mayBeCut && isAscii(bytes)) return bytes.toString('latin1')
+    const endsInAscii = last <= 0x7f
+    if (!this.#mayBeCut && endsInAscii) {
+      // A character for each byte: there is nothing to decode.
+      return bytes.length >= worthAsking && isAscii(bytes) ? bytes.toString('latin1') : bytes.toString()
+    }
     this.#decoder ??= new StringDecoder()
-    this.#mayBeCut = last > 0x7f
+    this.#mayBeCut = !endsInAscii
     return this.#decoder.write(bytes)
   }
 

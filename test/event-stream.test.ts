@@ -183,6 +183,28 @@ describe('framing', () => {
     )
   })
 
+  test('events that come one by one are those that come at once', async () => {
+    const piece = fc.constantFrom(
+      ...[
+        'data: a\n\n',
+        'data: b\n\n',
+        'data: \n\n',
+        'data:  c\n\n',
+        'data:d\n\n',
+        'data: e\r\r',
+        'data: f\n',
+      ],
+      ...['event: g\n', 'id: 1\n', ': h\n', '\n', '\r', '\r\n', 'data: é\n\n', 'data: i\n\r\n', 'data: j'],
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(piece, { maxLength: 8 }), async (pieces) => {
+        const atOnce = await readAll(iterate([Buffer.from(pieces.join(''))]))
+        expect(await readAll(iterate(pieces.map((each) => Buffer.from(each))))).toEqual(atOnce)
+      }),
+      { numRuns: 1_000 },
+    )
+  })
+
   test.each<[string, string, string[]]>([
     ['[DONE] without any line end', 'data: a\n\ndata: [DONE]', ['a', '[DONE]']],
     ['a whole line without its blank line', 'data: a\n\ndata: b\n', ['a', 'b']],

@@ -56,6 +56,7 @@ export class NodeChunks implements ChunkReading {
     if (this.#isReading || this.#isOver) return
     if (this.#isWaiting) {
       this.#kept.push(this.#whole(chunk))
+      this.#comeTogether = true
       this.#stream.pause()
       return
     }

@@ -24,8 +24,9 @@ export class OwnMethods {
   write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const write = this.found.write as (...args: unknown[]) => boolean
     // Whoever else stands in front of it may count what it is given.
-    if (encoding === undefined && callback === undefined) return write.call(this.#response, chunk)
-    return write.call(this.#response, chunk, encoding, callback)
+    if (callback !== undefined) return write.call(this.#response, chunk, encoding, callback)
+    if (encoding !== undefined) return write.call(this.#response, chunk, encoding)
+    return write.call(this.#response, chunk)
   }
 
   end(...args: unknown[]): ServerResponse {

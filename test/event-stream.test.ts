@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
@@ -101,6 +101,39 @@ describe('every kind of source', () => {
     })()
     await expect(reading).rejects.toMatchObject({ outcome: 'upstream_hangup' })
     expect(seen).toEqual(['a', 'b', 'c'])
+  })
+
+  test.each([undefined, new Error('reset')])(
+    'nor is it lost if nobody had begun to read: %s',
+    async (error) => {
+      const stream = new PassThrough()
+      stream.on('error', () => {})
+      for (const name of ['a', 'b', 'c', 'd']) stream.write(`data: ${name}\n\n`)
+      stream.destroy(error)
+      await new Promise(setImmediate)
+      const seen: string[] = []
+      const reading = (async () => {
+        for await (const event of readEventStream(stream)) {
+          seen.push(event.data)
+          await new Promise(setImmediate)
+        }
+      })()
+      await expect(reading).rejects.toMatchObject({ outcome: 'upstream_hangup' })
+      expect(seen).toEqual(['a', 'b', 'c', 'd'])
+    },
+  )
+
+  test('somebody else may look at a stream, and pause it', async () => {
+    const stream = new PassThrough()
+    stream.on('readable', () => {})
+    stream.write('data: a\n\n')
+    const seen: string[] = []
+    for await (const event of readEventStream(stream)) {
+      seen.push(event.data)
+      stream.pause()
+      if (event.data === 'a') setImmediate(() => stream.end('data: b\n\n'))
+    }
+    expect(seen).toEqual(['a', 'b'])
   })
 
   test('leaving the loop early destroys nothing', async () => {

@@ -53,6 +53,27 @@ async function guard(handler: Handler, options: GuardOptions = {}) {
   }
 }
 
+test('what stands behind the guard is given as many arguments as the handler gave', async () => {
+  const given: number[] = []
+  const guarded = wrapApp((_request: IncomingMessage, response: ServerResponse) => {
+    response.setHeader('Content-Type', 'text/plain')
+    response.write('a')
+    response.write('b', 'utf8')
+    response.write('c', () => response.end())
+  })
+  await using server = await listen((request, response) => {
+    const { write } = response
+    response.write = (...args: unknown[]) => {
+      given.push(args.length)
+      return write.apply(response, args as never)
+    }
+    guarded(request, response)
+  })
+  using client = await rawRequest({ port: server.port }).finished()
+  expect(client.body.bytes.toString()).toBe('abc')
+  expect(given).toEqual([1, 2, 2])
+})
+
 describe('a response is guarded, whatever its request', () => {
   const fails = (response: ServerResponse) => {
     response.writeHead(200, eventStream).write(wire(chatChunk('Hi')))

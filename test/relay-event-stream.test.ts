@@ -1,3 +1,4 @@
+import { Agent, get, type IncomingMessage, type RequestOptions } from 'node:http'
 import { Readable } from 'node:stream'
 import { describe, expect, test, vi } from 'vitest'
 import {
@@ -14,6 +15,17 @@ import { rawRequest } from './support/raw-client.js'
 
 const wire = (...events: unknown[]) =>
   events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
+
+class DisposableAgent extends Agent {
+  [Symbol.dispose](): void {
+    this.destroy()
+  }
+}
+
+const answerOf = (options: RequestOptions) =>
+  new Promise<IncomingMessage>((resolve, reject) => {
+    get(options, resolve).on('error', reject)
+  })
 
 /** Relays a source to a client, closes, and gives what came of it. */
 async function relay(source: UpstreamSource, options?: RelayOptions) {
@@ -49,6 +61,23 @@ test('all events of one chunk go out in one write', async () => {
   const { writes, data } = await relay(Readable.from([wire('a', 'b', 'c', 'd')], { objectMode: false }))
   expect(data).toEqual(['a', 'b', 'c', 'd'])
   expect(writes).toBe(1)
+})
+
+test('so do chunks that come together', async () => {
+  const upstream = new Readable({ read() {} })
+  const names = Array.from({ length: 100 }, (_, index) => `event ${index}`)
+  const send = (some: string[]) => {
+    for (const name of some) upstream.push(wire(name))
+  }
+  setImmediate(async () => {
+    send(names.slice(0, 50))
+    await new Promise(setImmediate)
+    send(names.slice(50))
+    upstream.push(null)
+  })
+  const { writes, data } = await relay(upstream)
+  expect(data).toEqual(names)
+  expect(writes).toBeLessThan(10)
 })
 
 test('map makes one event, several, or none of each', async () => {
@@ -111,6 +140,20 @@ describe('the end', () => {
     expect(error).toMatchObject({ outcome: 'upstream_error', detail: 'secret' })
     expect(data.join('')).not.toContain('secret')
   })
+})
+
+test('the connection of an upstream that has said all serves the next request', async () => {
+  await using upstream = await listen((_request, response) => {
+    response.write(wire(chatChunk('Hi')))
+    setImmediate(() => response.end(wire(chatChunk('', 'stop'), '[DONE]')))
+  })
+  using agent = new DisposableAgent({ keepAlive: true, maxSockets: 1 })
+  const options = { dialect: dialects.openaiChat }
+  for (let request = 0; request < 2; request++) {
+    const { data, error } = await relay(await answerOf({ port: upstream.port, agent }), options)
+    expect(error).toBeUndefined()
+    expect(textOf(data)).toBe('Hi')
+  }
 })
 
 test('it reads no further than the client does', async () => {

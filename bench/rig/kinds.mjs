@@ -6,7 +6,7 @@ import { chatMarker } from './formats.mjs'
 export const kinds = {
   translate: {
     floor: 'minimal',
-    bounds: ['minimal-paused'],
+    bounds: ['minimal-paused', 'minimal-promises'],
     ours: ['unhang-translate', 'unhang-for-await'],
     peers: ['parser-and-write', 'better-sse', 'fastify-sse', 'hono-stream-sse', 'ai-sdk'],
   },

@@ -61,7 +61,7 @@ export class EventStreamParser {
     if (text === '') return
     // As most come at the pace of tokens: there is nothing to be found in it.
     if (this.#betweenEvents && isOneEvent(text)) {
-      this.#started = this.#endedInLine = true
+      this.#started = true
       return this.#hand({ id: undefined, event: undefined, data: text.slice(dataField.length, -2) })
     }
     const isMarked = !this.#started && text.startsWith('\ufeff')

@@ -38,14 +38,18 @@ export class FollowedText {
     this.sawAll = false
     // Events that came another way may have changed what the next ones mean.
     if (this.#last.differing !== this.#learnedWith) this.#repeated.forget()
-    const { length } = text
+    const isLong = text.length > this.#maxLength
     let repeated = 0
     let at = 0
-    for (let end = length > this.#maxLength ? 0 : this.#repeated.endOf(text, 0); end > 0; repeated++) {
+    for (
+      let end = isLong ? 0 : this.#repeated.endOf(text, 0);
+      end > 0;
+      end = this.#repeated.endOf(text, at)
+    ) {
       at = end
-      end = at < length ? this.#repeated.endOf(text, at) : 0
+      repeated++
     }
-    if (at === length) {
+    if (at === text.length) {
       this.sawAll = true
       return repeated
     }

@@ -22,9 +22,9 @@ export class ObservedBytes {
   observe(bytes: Buffer): number {
     // Whole events after whole events, as most handlers write them.
     const isWhole = this.#boundary.isClean && endsInBlankLine(bytes)
-    const repeated = isWhole ? this.#followed.feed(bytes) : 0
-    if (isWhole && this.#followed.sawAll) return repeated
-    if (!isWhole) {
+    let repeated = 0
+    if (isWhole) repeated = this.#followed.feed(bytes)
+    else {
       this.#boundary.observe(bytes)
       this.#parser.feed(bytes)
     }

@@ -65,7 +65,8 @@ export class RepeatedText {
 
   /** Where the event that begins here ends, if it repeats the one that was learned; else 0. */
   endOf(text: string, start: number): number {
-    const end = this.#shape ? endOf(text, start, this.#shape) : 0
+    // Behind the last event there is nothing to look for.
+    const end = this.#shape && start < text.length ? endOf(text, start, this.#shape) : 0
     if (end > 0) this.#vain = 0
     return end
   }

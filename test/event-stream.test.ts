@@ -218,16 +218,22 @@ describe('framing', () => {
 
   test('events that come one by one are those that come at once', async () => {
     const piece = fc.constantFrom(
-      ...[
-        'data: a\n\n',
-        'data: b\n\n',
-        'data: \n\n',
-        'data:  c\n\n',
-        'data:d\n\n',
-        'data: e\r\r',
-        'data: f\n',
-      ],
-      ...['event: g\n', 'id: 1\n', ': h\n', '\n', '\r', '\r\n', 'data: é\n\n', 'data: i\n\r\n', 'data: j'],
+      'data: a\n\n',
+      'data: b\n\n',
+      'data: \n\n',
+      'data:  c\n\n',
+      'data:d\n\n',
+      'data: e\r\r',
+      'data: f\n',
+      'event: g\n',
+      'id: 1\n',
+      ': h\n',
+      '\n',
+      '\r',
+      '\r\n',
+      'data: é\n\n',
+      'data: i\n\r\n',
+      'data: j',
     )
     await fc.assert(
       fc.asyncProperty(fc.array(piece, { maxLength: 8 }), async (pieces) => {

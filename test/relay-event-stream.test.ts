@@ -1,4 +1,5 @@
-import { Agent, get, type IncomingMessage, type RequestOptions } from 'node:http'
+import { once } from 'node:events'
+import { Agent, get } from 'node:http'
 import { Readable } from 'node:stream'
 import { describe, expect, test, vi } from 'vitest'
 import {
@@ -15,17 +16,6 @@ import { rawRequest } from './support/raw-client.js'
 
 const wire = (...events: unknown[]) =>
   events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
-
-class DisposableAgent extends Agent {
-  [Symbol.dispose](): void {
-    this.destroy()
-  }
-}
-
-const answerOf = (options: RequestOptions) =>
-  new Promise<IncomingMessage>((resolve, reject) => {
-    get(options, resolve).on('error', reject)
-  })
 
 /** Relays a source to a client, closes, and gives what came of it. */
 async function relay(source: UpstreamSource, options?: RelayOptions) {
@@ -147,10 +137,11 @@ test('the connection of an upstream that has said all serves the next request', 
     response.write(wire(chatChunk('Hi')))
     setImmediate(() => response.end(wire(chatChunk('', 'stop'), '[DONE]')))
   })
-  using agent = new DisposableAgent({ keepAlive: true, maxSockets: 1 })
+  const agent = new Agent({ keepAlive: true, timeout: 5_000, maxSockets: 1 })
   const options = { dialect: dialects.openaiChat }
   for (let request = 0; request < 2; request++) {
-    const { data, error } = await relay(await answerOf({ port: upstream.port, agent }), options)
+    const [answer] = await once(get({ port: upstream.port, agent }), 'response')
+    const { data, error } = await relay(answer, options)
     expect(error).toBeUndefined()
     expect(textOf(data)).toBe('Hi')
   }

@@ -1,10 +1,9 @@
-// `minimal`, and the promises of unhang by hand: deadline, heartbeat, an error event at a bad end, a signal for the upstream,
-// counts. All in one function and for this one format: what they cost at least. It loses a text with an escape in it.
+// `minimal`, and the promises of unhang by hand for this one format: deadline, heartbeat, an error event at a bad end, a signal
+// for the upstream, counts. What they cost at least. It loses a text with an escape in it.
 import { createServer } from 'node:http'
 import { callUpstream, headers } from './call-upstream.mjs'
-import { finish, prefix, suffix } from './minimal.mjs'
+import { PlainTranslation } from './plain-translation.mjs'
 
-const plain = /^data: \{"output": ?("[^"\\]+")\}$/
 const failure = 'data: {"error":{"message":"The upstream hung up."}}\n\ndata: [DONE]\n\n'
 const inactivityMs = 60_000
 const heartbeatMs = 15_000
@@ -12,21 +11,18 @@ const heartbeatMs = 15_000
 export const start = ({ upstreamPort }) =>
   createServer(async (request, response) => {
     request.resume()
-    const record = { events: 0, bytes: 0, longestGapMs: 0 }
+    const translation = new PlainTranslation()
+    const record = { bytes: 0, longestGapMs: 0 }
     const controller = new AbortController()
-    let isComplete = false
+    // What comes is written at once.
     let cameAt = performance.now()
-    let wroteAt = cameAt
     const fail = () => {
-      if (!isComplete && !response.writableEnded) response.end(failure)
+      if (!translation.isComplete && !response.writableEnded) response.end(failure)
       controller.abort()
     }
-    const deadline = every(inactivityMs, () => cameAt, fail)
-    const heartbeat = every(
-      heartbeatMs,
-      () => wroteAt,
-      () => response.write(':\n'),
-    )
+    const lastAt = () => cameAt
+    const deadline = every(inactivityMs, lastAt, fail)
+    const heartbeat = every(heartbeatMs, lastAt, () => response.write(':\n'))
     response
       .on('error', () => {})
       .on('close', () => {
@@ -37,28 +33,15 @@ export const start = ({ upstreamPort }) =>
     const upstream = await callUpstream(upstreamPort, request.url, { signal: controller.signal })
     response.writeHead(200, headers)
     response.on('drain', () => upstream.resume())
-    let rest = ''
     upstream.on('data', (bytes) => {
       const now = performance.now()
       record.longestGapMs = Math.max(record.longestGapMs, now - cameAt)
-      cameAt = wroteAt = now
-      const lines = (rest + bytes.toString('latin1')).split('\n')
-      rest = lines.pop()
-      let out = ''
-      for (const line of lines) {
-        if (line === '') continue
-        record.events++
-        const written = plain.exec(line)?.[1]
-        if (written) out += prefix + written + suffix
-        else if (JSON.parse(line.slice(6)).output === null) {
-          out += finish
-          isComplete = true
-        }
-      }
+      cameAt = now
+      const out = translation.translate(bytes)
       record.bytes += out.length
       if (out !== '' && !response.writableEnded && !response.write(out, 'latin1')) upstream.pause()
     })
-    upstream.on('end', () => (isComplete ? response.end() : fail()))
+    upstream.on('end', () => (translation.isComplete ? response.end() : fail()))
     upstream.on('error', fail)
   })
 

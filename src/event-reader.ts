@@ -24,7 +24,9 @@ export class EventReader extends EventStreamTaker implements AsyncGenerator<Even
   readonly #open: () => Promise<UpstreamSource>
   readonly #options: EventReaderOptions
   readonly #parser: EventStreamParser
-  readonly #waiting: Waiting[] = []
+  #waiting: Waiting | undefined
+  /** Most loops ask for one event at a time. */
+  readonly #waitingBehind: Waiting[] = []
   #events: EventSourceMessage[] = []
   /** How many of them have been handed out. */
   #taken = 0
@@ -53,12 +55,22 @@ export class EventReader extends EventStreamTaker implements AsyncGenerator<Even
       return Promise.reject(error)
     }
     if (this.#isOver) return Promise.resolve(done)
-    const asked = new Promise<IteratorResult<EventSourceMessage, void>>((resolve, reject) => {
-      this.#waiting.push({ resolve, reject })
-    })
+    const asked = new Promise<IteratorResult<EventSourceMessage, void>>(this.#ask)
     if (this.#isStarted) this.#reading?.resume()
     else this.#start()
     return asked
+  }
+
+  readonly #ask = (resolve: Waiting['resolve'], reject: Waiting['reject']): void => {
+    const waiting = { resolve, reject }
+    if (this.#waiting) this.#waitingBehind.push(waiting)
+    else this.#waiting = waiting
+  }
+
+  #nextWaiting(): Waiting | undefined {
+    const waiting = this.#waiting
+    this.#waiting = this.#waitingBehind.length > 0 ? this.#waitingBehind.shift() : undefined
+    return waiting
   }
 
   async return(): Promise<IteratorResult<EventSourceMessage, void>> {
@@ -107,13 +119,13 @@ export class EventReader extends EventStreamTaker implements AsyncGenerator<Even
   push(chunk: Uint8Array | string): TakenChunk {
     this.#parser.feed(chunk)
     this.#parser.check()
-    return this.#waiting.length > 0 ? undefined : 'pause'
+    return this.#waiting ? undefined : 'pause'
   }
 
   #hand(event: EventSourceMessage): void {
     if (this.#isOver) return
     this.#options.onEvent?.()
-    const waiting = this.#waiting.shift()
+    const waiting = this.#nextWaiting()
     if (waiting) return waiting.resolve({ done: false, value: event })
     if (this.#taken === this.#events.length) {
       this.#events = []
@@ -126,13 +138,13 @@ export class EventReader extends EventStreamTaker implements AsyncGenerator<Even
   #over(failure?: { error: unknown }): void {
     if (this.#isOver) return
     this.#isOver = true
-    const first = this.#waiting.shift()
+    const first = this.#nextWaiting()
     if (first && failure) first.reject(failure.error)
     else {
       first?.resolve(done)
       this.#failure = failure
     }
-    for (const waiting of this.#waiting.splice(0)) waiting.resolve(done)
+    for (let next = this.#nextWaiting(); next; next = this.#nextWaiting()) next.resolve(done)
   }
 
   /** Nobody wants any more; the upstream itself is left alone. */

@@ -130,13 +130,13 @@ export class EventStreamParser {
 }
 
 const dataField = 'data: '
+const lineFeed = 10
 
 /** Whether this is an event of one line, which holds data, and nothing else. */
 function isOneEvent(text: string): boolean {
   const end = text.length - 2
-  return (
-    text.startsWith(dataField) && text.indexOf('\n') === end && text.endsWith('\n') && !text.includes('\r')
-  )
+  if (text.charCodeAt(end) !== lineFeed || text.charCodeAt(end + 1) !== lineFeed) return false
+  return text.startsWith(dataField) && text.indexOf('\n') === end && !text.includes('\r')
 }
 
 function isLonger(text: string, bytes: number): boolean {

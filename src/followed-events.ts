@@ -1,5 +1,5 @@
 import { StreamError, type UpstreamError } from './errors.js'
-import { RepeatedText } from './repeated-text.js'
+import { RepeatedEvent } from './repeated-event.js'
 import { reportedError } from './reported-error.js'
 import type { SSEEvent } from './sse-encode.js'
 import {
@@ -10,6 +10,7 @@ import {
   type RepetitiveStream,
   type StreamDialect,
 } from './stream-dialect.js'
+import { textEvents } from './text-events.js'
 
 /** Some APIs begin with an event of their own, say of a content filter. */
 const mostUnrecognized = 4
@@ -26,7 +27,7 @@ export class FollowedEvents {
   #followed: FollowedStream
   /** Whether the last event was a piece of the answer. */
   isContent = false
-  readonly #repeated = new RepeatedText('text')
+  readonly #repeated = new RepeatedEvent(textEvents)
   #repeatedName: string | undefined
   #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
   /** What has come while nobody knew the dialect. */

@@ -1,18 +1,18 @@
 import { EventBoundary } from './event-boundary.js'
 import { endsInBlankLine } from './event-splitter.js'
 import { defaultMaxEventBytes, EventStreamParser } from './event-stream-parser.js'
-import { FollowedText, type LastEvent } from './followed-text.js'
+import { FollowedBytes, type LastEvent } from './followed-bytes.js'
 import type { SSEEvent } from './sse-encode.js'
 
 /** The bytes of an event stream that somebody else writes: what they say, and where something fits in between. */
 export class ObservedBytes {
   readonly #boundary = new EventBoundary()
   readonly #parser: EventStreamParser
-  readonly #followed: FollowedText
+  readonly #followed: FollowedBytes
 
   constructor(onEvent: (event: SSEEvent) => void, last: LastEvent, maxEventBytes = defaultMaxEventBytes) {
     this.#parser = new EventStreamParser(onEvent, maxEventBytes)
-    this.#followed = new FollowedText(this.#parser, last, maxEventBytes)
+    this.#followed = new FollowedBytes(this.#parser, last, maxEventBytes)
   }
 
   /**

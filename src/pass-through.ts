@@ -1,6 +1,6 @@
 import { EventSplitter, endOfEvent } from './event-splitter.js'
 import { defaultMaxEventBytes, EventStreamParser } from './event-stream-parser.js'
-import { FollowedText } from './followed-text.js'
+import { FollowedBytes } from './followed-bytes.js'
 import { notEvents } from './open-event-stream.js'
 import type { RelaySink } from './relay-sink.js'
 import { RelayTaker } from './relay-taker.js'
@@ -16,7 +16,7 @@ export class PassingBytes extends RelayTaker {
   ended = false
   readonly #splitter = new EventSplitter()
   readonly #parser: EventStreamParser
-  readonly #followed: FollowedText
+  readonly #followed: FollowedBytes
   /** Comments before the first event: they alone are no reason to send the head. */
   #held: Buffer[] = []
   #heldBytes = 0
@@ -35,7 +35,7 @@ export class PassingBytes extends RelayTaker {
       this.ended = role === 'terminal'
       this.#isOver = this.ended || role === 'error'
     }, maxEventBytes)
-    this.#followed = new FollowedText(this.#parser, sink, maxEventBytes)
+    this.#followed = new FollowedBytes(this.#parser, sink, maxEventBytes)
   }
 
   push(chunk: Uint8Array | string): Promise<void> | undefined | false {

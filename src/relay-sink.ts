@@ -1,4 +1,4 @@
-import type { LastEvent } from './followed-text.js'
+import type { LastEvent } from './followed-bytes.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { EventRole } from './stream-dialect.js'
 import type { UpstreamSource } from './upstream-source.js'

@@ -178,7 +178,7 @@ class ResponseWriter implements SSEWriter {
 
   #writeBytes(bytes: Uint8Array): boolean {
     // What was written before comes before, whether or not the client has caught up.
-    if (this.#pending !== '') this.#send(this.#take(this.#pending.length))
+    if (this.#pending !== '') this.#send(this.#takeAll())
     this.bytes += bytes.length
     if (bytes.length <= longestPiece) return this.#response.write(bytes)
     let more = true
@@ -273,7 +273,7 @@ class ResponseWriter implements SSEWriter {
       more = this.#send(this.#take(code >= 0xd800 && code < 0xdc00 ? longestPiece - 1 : longestPiece))
     }
     if (!more) return false
-    const rest = this.#take(this.#pending.length)
+    const rest = this.#takeAll()
     if (this.#closed) {
       this.bytes += Buffer.byteLength(rest)
       response.end(writable(response, rest))
@@ -294,6 +294,12 @@ class ResponseWriter implements SSEWriter {
   #letGo(): void {
     const { flush } = this.#response as { flush?: unknown }
     if (typeof flush === 'function') flush.call(this.#response)
+  }
+
+  #takeAll(): string {
+    const text = this.#pending
+    this.#pending = ''
+    return text
   }
 
   #take(length: number): string {

@@ -12,7 +12,7 @@ export class Utf8Decoder {
   #mayBeCut = false
 
   decode(bytes: Buffer): string {
-    const last = bytes.at(-1)
+    const last = bytes[bytes.length - 1]
     if (last === undefined) return ''
     const endsInAscii = last <= 0x7f
     if (!this.#mayBeCut && endsInAscii) {

@@ -1,14 +1,16 @@
 import { PassThrough, Readable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { byteEvents } from '../src/byte-events.js'
 import { EventStreamParser } from '../src/event-stream-parser.js'
+import { FollowedBytes } from '../src/followed-bytes.js'
 import { FollowedEvents } from '../src/followed-events.js'
-import { FollowedText } from '../src/followed-text.js'
 import { dialects, type SSEEvent, type Stream, type StreamDialect, wrapApp } from '../src/index.js'
 import { relayInto } from '../src/relay-event-stream.js'
 import type { RelaySink } from '../src/relay-sink.js'
-import { RepeatedText } from '../src/repeated-text.js'
+import { RepeatedEvent } from '../src/repeated-event.js'
 import { encodeEvent } from '../src/sse-encode.js'
+import { textEvents } from '../src/text-events.js'
 import type { UpstreamSource } from '../src/upstream-source.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
 import { listen, startProxy } from './support/proxy.js'
@@ -114,7 +116,7 @@ describe.each(kinds)('%s: an event that is not parsed means what it says', (_nam
           parsed++
           other.observe(each)
         })
-        const followedText = new FollowedText(parser, other, 1_000_000)
+        const followedBytes = new FollowedBytes(parser, other, 1_000_000)
         const wire = events.map(({ event: name, data }) =>
           Buffer.from(`${name ? `event: ${name}\n` : ''}data: ${data}\n\n`),
         )
@@ -124,7 +126,7 @@ describe.each(kinds)('%s: an event that is not parsed means what it says', (_nam
         let repeated = 0
         places.forEach((place, index) => {
           const chunk = Buffer.concat(wire.slice(places[index - 1] ?? 0, place))
-          if (chunk.length > 0) repeated += followedText.feed(chunk)
+          if (chunk.length > 0) repeated += followedBytes.feed(chunk)
         })
         expect(parsed + repeated).toBe(events.length)
         expect(known(other)).toEqual(known(one))
@@ -275,12 +277,12 @@ describe('what need not be parsed', () => {
       read.parsed++
       followed.observe(event)
     })
-    const followedText = new FollowedText(parser, followed, 1_000_000)
+    const followedBytes = new FollowedBytes(parser, followed, 1_000_000)
     const read = {
       parsed: 0,
       feed: (...texts: string[]) => {
         const events = texts.map((said) => `data: ${chat(said).replace('{', `{"own":"${own}",`)}\n\n`)
-        return followedText.feed(Buffer.from(events.join('')))
+        return followedBytes.feed(Buffer.from(events.join('')))
       },
     }
     return read
@@ -306,14 +308,37 @@ describe('what need not be parsed', () => {
   test('not what is longer than an event may be', () => {
     const followed = new FollowedEvents(dialects.openaiChat)
     const parser = new EventStreamParser((event) => followed.observe(event), 1_000)
-    const followedText = new FollowedText(parser, followed, 1_000)
-    for (const said of ['a', 'b', 'c']) followedText.feed(Buffer.from(`data: ${chat(said)}\n\n`))
-    expect(followedText.feed(Buffer.from(`data: ${chat('x'.repeat(1_000))}\n\n`))).toBe(0)
+    const followedBytes = new FollowedBytes(parser, followed, 1_000)
+    for (const said of ['a', 'b', 'c']) followedBytes.feed(Buffer.from(`data: ${chat(said)}\n\n`))
+    expect(followedBytes.feed(Buffer.from(`data: ${chat('x'.repeat(1_000))}\n\n`))).toBe(0)
     expect(() => parser.check()).toThrow('more than 1000 bytes')
   })
 
+  test('the same in its bytes as in its text, whatever follows a value', () => {
+    const piece = fc.constantFrom('"', '\\', '\\"', '\\\\', '\t', 'é', '流', '0', '42', 'a', ',"n":', '}', '')
+    const value = fc.array(piece, { maxLength: 6 }).map((pieces) => pieces.join(''))
+    const event = fc.tuple(value, value).map(([number, said]) => `{"n":${number},"text":"${said}"}`)
+    fc.assert(
+      fc.property(event, event, (learned, next) => {
+        const members = /"n":|"text":"/g
+        const inText = new RepeatedEvent(textEvents)
+        const inBytes = new RepeatedEvent(byteEvents)
+        for (const each of [learned, learned, learned]) {
+          inText.learn(each, members)
+          inBytes.learn(Buffer.from(each), members)
+        }
+        for (const each of [learned, next]) {
+          const bytes = Buffer.from(each)
+          const end = inBytes.endOf(bytes, 0)
+          expect(bytes.subarray(0, end).toString()).toBe(each.slice(0, inText.endOf(each, 0)))
+        }
+      }),
+      { numRuns: 5_000 },
+    )
+  })
+
   test('an upstream whose events all differ is not learned from for ever', () => {
-    const repeated = new RepeatedText('text')
+    const repeated = new RepeatedEvent(textEvents)
     const event = (number: number) => `{"n": ${number}, "text": "x"}`
     for (let number = 0; number < 20; number++) repeated.learn(event(number), /"text": *"/g)
     expect(repeated.endOf(event(19), 0)).toBe(0)

@@ -1,6 +1,7 @@
+import { byteEvents } from './byte-events.js'
 import { toByteText } from './byte-text.js'
 import type { EventStreamParser } from './event-stream-parser.js'
-import { RepeatedText } from './repeated-text.js'
+import { RepeatedEvent } from './repeated-event.js'
 
 /** What is known of the stream, and of the event that was parsed last. */
 export interface LastEvent {
@@ -14,13 +15,13 @@ export interface LastEvent {
  * Follows whole events: those that repeat the one before but for their text are counted, all others
  * are parsed.
  */
-export class FollowedText {
+export class FollowedBytes {
   /** Whether all that came last was events that need not be parsed. */
   sawAll = false
   readonly #parser: EventStreamParser
   readonly #last: LastEvent
   readonly #maxLength: number
-  readonly #repeated = new RepeatedText('bytes')
+  readonly #repeated = new RepeatedEvent(byteEvents)
   #learnedWith: RegExp | undefined
 
   constructor(parser: EventStreamParser, last: LastEvent, maxEventBytes: number) {
@@ -34,38 +35,38 @@ export class FollowedText {
    * @returns how many of them are known to be pieces of the answer, and were not parsed
    */
   feed(bytes: Buffer): number {
-    const text = toByteText(bytes)
     this.sawAll = false
     // Events that came another way may have changed what the next ones mean.
     if (this.#last.differing !== this.#learnedWith) this.#repeated.forget()
-    const isLong = text.length > this.#maxLength
+    const isLong = bytes.length > this.#maxLength
     let repeated = 0
     let at = 0
     for (
-      let end = isLong ? 0 : this.#repeated.endOf(text, 0);
+      let end = isLong ? 0 : this.#repeated.endOf(bytes, 0);
       end > 0;
-      end = this.#repeated.endOf(text, at)
+      end = this.#repeated.endOf(bytes, at)
     ) {
       at = end
       repeated++
     }
-    if (at === text.length) {
+    if (at === bytes.length) {
       this.sawAll = true
       return repeated
     }
     this.#parser.feed(at === 0 ? bytes : bytes.subarray(at))
-    this.#learn(text)
+    this.#learn(bytes)
     return repeated
   }
 
-  #learn(text: string): void {
+  #learn(bytes: Buffer): void {
     const { differing, isContent } = this.#last
     if (!differing) return this.#repeated.forget()
     if (!isContent) return
+    const text = toByteText(bytes)
     const event = text.slice(text.lastIndexOf('\n\n', text.length - 3) + 1)
     const [, whole] = simpleEvent.exec(event) ?? []
     if (!whole) return
-    this.#repeated.learn(whole, differing)
+    this.#repeated.learn(bytes.subarray(-whole.length), differing)
     this.#learnedWith = differing
   }
 }

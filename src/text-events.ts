@@ -1,0 +1,41 @@
+import { type EventShape, KnownMatchers, shapeOf } from './event-shape.js'
+import type { EventForm, EventMatcher } from './repeated-event.js'
+
+const lineEnds = /[\r\n\u2028\u2029\u0085]/
+/** Without those characters that are to be escaped (see `encodeEvent`). */
+const plain = String.raw`[^"\\\x00-\x1f\u2028\u2029\u0085]*`
+const values = { string: String.raw`(?!")${plain}(?:\\.${plain})*`, number: String.raw`\d+` }
+
+class TextMatcher implements EventMatcher<string> {
+  readonly #expression: RegExp
+
+  constructor({ fixed, values: kinds }: EventShape) {
+    const pattern = fixed.map((text, number) => {
+      const kind = kinds[number]
+      return literal(text) + (kind ? values[kind] : '')
+    })
+    this.#expression = new RegExp(pattern.join(''), 'y')
+  }
+
+  endOf(text: string, start: number): number {
+    const expression = this.#expression
+    expression.lastIndex = start
+    return expression.test(text) ? expression.lastIndex : 0
+  }
+}
+
+const known = /* @__PURE__ */ new KnownMatchers((shape) => new TextMatcher(shape))
+
+/** Events as the text of their data. */
+export const textEvents: EventForm<string> = {
+  latest: /* @__PURE__ */ new WeakMap(),
+  matcherOf(event, members) {
+    // One that has to be put on several lines, or escaped, is one of its kind.
+    const shape = lineEnds.test(event) ? undefined : shapeOf(event, members)
+    return shape && known.of(shape)
+  },
+}
+
+function literal(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&').replaceAll('\n', '\\n')
+}

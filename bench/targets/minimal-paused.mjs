@@ -12,7 +12,7 @@ export const start = ({ upstreamPort }) =>
     response.writeHead(200, headers)
     const translation = new PlainTranslation()
     readPaused(upstream, response, (bytes) => {
-      const out = translation.translate(bytes)
+      const out = translation.take(bytes)
       return out === '' || response.write(out, 'latin1')
     })
   })

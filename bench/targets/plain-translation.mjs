@@ -8,7 +8,7 @@ export class PlainTranslation {
   isComplete = false
   #rest = ''
 
-  translate(bytes) {
+  take(bytes) {
     const lines = (this.#rest + bytes.toString('latin1')).split('\n')
     this.#rest = lines.pop()
     let out = ''

@@ -32,7 +32,9 @@ export const translate = serve((stream, upstream) => stream.relay(upstream, toCh
 export const passThrough = serve((stream, upstream) => stream.relay(upstream))
 export const forAwait = serve(async (stream, upstream) => {
   for await (const event of stream.read(upstream)) {
-    for (const each of [toChunk(event)].flat()) await stream.writer.write(each)
+    const chunks = toChunk(event)
+    if (!Array.isArray(chunks)) await stream.writer.write(chunks)
+    else for (const each of chunks) await stream.writer.write(each)
   }
 })
 

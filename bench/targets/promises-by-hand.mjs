@@ -1,0 +1,60 @@
+// The promises of unhang by hand, for one format: deadline, heartbeat, an error event at a bad end, a signal for the upstream,
+// counts. What they cost at least.
+import { createServer } from 'node:http'
+import { callUpstream, headers } from './call-upstream.mjs'
+
+const failure = 'data: {"error":{"message":"The upstream hung up."}}\n\ndata: [DONE]\n\n'
+const inactivityMs = 60_000
+const heartbeatMs = 15_000
+
+/** @param makeEvents makes what `take`s the bytes of one stream, says what to send for them, and whether it `isComplete` */
+export const keepPromises =
+  (makeEvents) =>
+  ({ upstreamPort }) =>
+    createServer(async (request, response) => {
+      request.resume()
+      const events = makeEvents()
+      const record = { bytes: 0, longestGapMs: 0 }
+      const controller = new AbortController()
+      // What comes is written at once.
+      let cameAt = performance.now()
+      const fail = () => {
+        if (!events.isComplete && !response.writableEnded) response.end(failure)
+        controller.abort()
+      }
+      const lastAt = () => cameAt
+      const deadline = every(inactivityMs, lastAt, fail)
+      const heartbeat = every(heartbeatMs, lastAt, () => response.write(':\n'))
+      response
+        .on('error', () => {})
+        .on('close', () => {
+          deadline.stop()
+          heartbeat.stop()
+          controller.abort()
+        })
+      const upstream = await callUpstream(upstreamPort, request.url, { signal: controller.signal })
+      response.writeHead(200, headers)
+      response.on('drain', () => upstream.resume())
+      upstream.on('data', (bytes) => {
+        const now = performance.now()
+        record.longestGapMs = Math.max(record.longestGapMs, now - cameAt)
+        cameAt = now
+        const out = events.take(bytes)
+        record.bytes += out.length
+        if (out.length > 0 && !response.writableEnded && !response.write(out, 'latin1')) upstream.pause()
+      })
+      upstream.on('end', () => (events.isComplete ? response.end() : fail()))
+      upstream.on('error', fail)
+    })
+
+/** Calls back when so much time has gone by since the last sign of life. One timer, re-armed when it fires. */
+function every(ms, lastAt, callback) {
+  let timer
+  const arm = () => {
+    const leftMs = lastAt() + ms - performance.now()
+    if (leftMs <= 0) callback()
+    timer = setTimeout(arm, leftMs > 0 ? leftMs : ms).unref()
+  }
+  arm()
+  return { stop: () => clearTimeout(timer) }
+}

@@ -32,6 +32,7 @@ class ByteMatcher implements EventMatcher<Uint8Array> {
       const kind = this.#values[number++]
       if (!kind) return at
       at = kind === 'string' ? endOfString(bytes, at) : endOfNumber(bytes, at)
+      if (at === 0) return 0
     }
     return at
   }
@@ -44,16 +45,16 @@ function holdsAt(bytes: Uint8Array, start: number, piece: Uint8Array): boolean {
   return true
 }
 
-/** Where a JSON string ends that has begun; an empty one, or what can be none, ends where no more of the event follows. */
+/** Where a JSON string ends that has begun; 0 for an empty one. */
 function endOfString(bytes: Uint8Array, start: number): number {
-  if (bytes[start] === quote) return bytes.length
+  if (bytes[start] === quote) return 0
   let at = start
   for (const { length } = bytes; at < length; at++) {
     const byte = bytes[at] as number
     if (byte === quote || byte < space) return at
     if (byte !== backslash) continue
     at++
-    if (bytes[at] === lineFeed || bytes[at] === carriageReturn) return at - 1
+    if (at === length || bytes[at] === lineFeed || bytes[at] === carriageReturn) return at - 1
   }
   return at
 }
@@ -64,7 +65,7 @@ function endOfNumber(bytes: Uint8Array, start: number): number {
     const byte = bytes[at] as number
     if (byte < zero || byte > nine) break
   }
-  return at > start ? at : bytes.length
+  return at > start ? at : 0
 }
 
 const known = /* @__PURE__ */ new KnownMatchers((shape) => new ByteMatcher(shape))

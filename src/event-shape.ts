@@ -10,11 +10,12 @@ export interface EventShape {
 const longestEvent = 4_096
 const mostShapes = 100
 
-const plain = String.raw`[^"\\\x00-\x1f]*`
-const value = {
-  /** A JSON string after its first quote, not empty. No line end can stand in it: it would be one of the event. */
-  string: /* @__PURE__ */ new RegExp(String.raw`(?!")${plain}(?:\\.${plain})*`, 'y'),
-  number: /\d+/y,
+const value = { string: /* @__PURE__ */ new RegExp(/* @__PURE__ */ stringPattern(''), 'y'), number: /\d+/y }
+
+/** A JSON string after its first quote, not empty. No line end can stand in it, which would be one of the event, nor `beside`. */
+export function stringPattern(beside: string): string {
+  const plain = `${String.raw`[^"\\\x00-\x1f`}${beside}]*`
+  return String.raw`(?!")${plain}(?:\\.${plain})*`
 }
 
 /** Cuts an event where values stand that may differ; `undefined` if there is none, or one that is neither text nor number. */

@@ -1,10 +1,12 @@
-import { type EventShape, KnownMatchers, shapeOf } from './event-shape.js'
+import { type EventShape, KnownMatchers, shapeOf, stringPattern } from './event-shape.js'
 import type { EventForm, EventMatcher } from './repeated-event.js'
 
 const lineEnds = /[\r\n\u2028\u2029\u0085]/
-/** Without those characters that are to be escaped (see `encodeEvent`). */
-const plain = String.raw`[^"\\\x00-\x1f\u2028\u2029\u0085]*`
-const values = { string: String.raw`(?!")${plain}(?:\\.${plain})*`, number: String.raw`\d+` }
+const values = {
+  /** Without those characters that are to be escaped (see `encodeEvent`). */
+  string: /* @__PURE__ */ stringPattern('\\u2028\\u2029\\u0085'),
+  number: '\\d+',
+}
 
 class TextMatcher implements EventMatcher<string> {
   readonly #expression: RegExp

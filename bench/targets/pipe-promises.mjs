@@ -13,7 +13,8 @@ class WholeEvents {
   take(bytes) {
     const all = this.#rest.length > 0 ? Buffer.concat([this.#rest, bytes]) : bytes
     const { length } = all
-    const end = all[length - 1] === lineFeed && all[length - 2] === lineFeed ? length : all.lastIndexOf('\n\n') + 2
+    const end =
+      all[length - 1] === lineFeed && all[length - 2] === lineFeed ? length : all.lastIndexOf('\n\n') + 2
     if (end < 2) {
       this.#rest = all
       return nothing

@@ -20,6 +20,7 @@ const { values: flags } = parseArgs({
     text: { type: 'string' },
     target: { type: 'string' },
     rounds: { type: 'string' },
+    events: { type: 'string' },
     prof: { type: 'string' },
   },
 })

@@ -1,5 +1,6 @@
 import { toByteText } from './byte-text.js'
-import { type EventShape, KnownMatchers, shapeOf } from './event-shape.js'
+import { type EventShape, shapeOf } from './event-shape.js'
+import { KnownMatchers } from './known-matchers.js'
 import type { EventForm, EventMatcher } from './repeated-event.js'
 
 const lineFeed = 10
@@ -16,20 +17,21 @@ const backslash = 92
  */
 class ByteMatcher implements EventMatcher<Uint8Array> {
   readonly #fixed: readonly Uint8Array[]
-  readonly #values: EventShape['values']
+  readonly #kinds: EventShape['kinds']
 
-  constructor({ fixed, values }: EventShape) {
-    this.#fixed = fixed.map((text) => Buffer.from(text, 'latin1'))
-    this.#values = values
+  constructor({ fixed, kinds }: EventShape) {
+    // Copies: what is kept for long must not keep a piece of Node's pool.
+    this.#fixed = fixed.map((text) => Uint8Array.from(Buffer.from(text, 'latin1')))
+    this.#kinds = kinds
   }
 
   endOf(bytes: Uint8Array, start: number): number {
     let at = start
-    let number = 0
+    let index = 0
     for (const piece of this.#fixed) {
       if (!holdsAt(bytes, at, piece)) return 0
       at += piece.length
-      const kind = this.#values[number++]
+      const kind = this.#kinds[index++]
       if (!kind) return at
       at = kind === 'string' ? endOfString(bytes, at) : endOfNumber(bytes, at)
       if (at === 0) return 0
@@ -54,7 +56,7 @@ function endOfString(bytes: Uint8Array, start: number): number {
     if (byte === quote || byte < space) return at
     if (byte !== backslash) continue
     at++
-    if (at === length || bytes[at] === lineFeed || bytes[at] === carriageReturn) return at - 1
+    if (bytes[at] === lineFeed || bytes[at] === carriageReturn) return at - 1
   }
   return at
 }

@@ -1,3 +1,6 @@
+// Imported where each event passes: as globals they are accessors, which V8 does not compile into what uses them.
+import { Buffer } from 'node:buffer'
+
 /**
  * Bytes as text, one character for each. What frames events and JSON is ASCII, and found as well in this form as
  * decoded; nothing that is cut can go wrong in it, and no script costs more than another.

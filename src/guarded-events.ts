@@ -1,3 +1,5 @@
+// See byte-text.ts.
+import { Buffer } from 'node:buffer'
 import type { ServerResponse } from 'node:http'
 import { asBuffer } from './byte-text.js'
 import { systemClock } from './clock.js'

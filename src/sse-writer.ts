@@ -1,4 +1,7 @@
+// See byte-text.ts.
+import { Buffer } from 'node:buffer'
 import type { ServerResponse } from 'node:http'
+import process from 'node:process'
 import { nextTurn, systemClock } from './clock.js'
 import { atOnce, type Drain, startDrain } from './drain.js'
 import { toStreamError } from './error-causes.js'

@@ -1,20 +1,21 @@
-import { type EventShape, KnownMatchers, shapeOf, stringPattern } from './event-shape.js'
+import { type EventShape, numberPattern, shapeOf, stringPattern } from './event-shape.js'
+import { KnownMatchers } from './known-matchers.js'
 import type { EventForm, EventMatcher } from './repeated-event.js'
 
 const lineEnds = /[\r\n\u2028\u2029\u0085]/
-const values = {
+const patterns = {
   /** Without those characters that are to be escaped (see `encodeEvent`). */
   string: /* @__PURE__ */ stringPattern('\\u2028\\u2029\\u0085'),
-  number: '\\d+',
+  number: numberPattern,
 }
 
 class TextMatcher implements EventMatcher<string> {
   readonly #expression: RegExp
 
-  constructor({ fixed, values: kinds }: EventShape) {
-    const pattern = fixed.map((text, number) => {
-      const kind = kinds[number]
-      return literal(text) + (kind ? values[kind] : '')
+  constructor({ fixed, kinds }: EventShape) {
+    const pattern = fixed.map((text, index) => {
+      const kind = kinds[index]
+      return literal(text) + (kind ? patterns[kind] : '')
     })
     this.#expression = new RegExp(pattern.join(''), 'y')
   }

@@ -1,6 +1,6 @@
 // What is compared with what, and under which load.
 import { spawnSync } from 'node:child_process'
-import { chatMarker } from './formats.mjs'
+import { chatMarker, msPerEvent } from './formats.mjs'
 
 /** What a relay does, the floor of it, the cheapest we know how to write by hand, ours, and what else people use for it. */
 export const kinds = {
@@ -67,6 +67,15 @@ function loadOf(name, profile, quick) {
   return { name, load, warmUp }
 }
 
+/** Longer streams: what setting them up costs weighs less. */
+function longer(load, wanted) {
+  if (wanted === undefined) return load
+  const events = Number(wanted)
+  if (!Number.isInteger(events) || events < 1)
+    throw new Error(`--events must be a whole number from 1, got ${wanted}`)
+  return { ...load, events, limitMs: 60_000 + events * msPerEvent }
+}
+
 /** Names of `all` that were asked for, in the order of `all`. */
 export function chosen(what, all, list) {
   if (list === undefined) return all
@@ -77,13 +86,14 @@ export function chosen(what, all, list) {
 }
 
 /** Everything to be measured: each kind with its targets, profiles and texts. */
-export function plan({ quick, peers, kind, profile, text, target }) {
+export function plan({ quick, peers, kind, profile, text, target, events }) {
   const everyTarget = Object.values(kinds).flatMap(targetsOf)
   const wanted = target && chosen('target', everyTarget, target)
   const fitting = profile || !quick ? profiles : quickProfiles
-  const loads = chosen('profile', Object.keys(fitting), profile).map((name) =>
-    loadOf(name, (quick && quickProfiles[name]) || profiles[name], quick),
-  )
+  const loads = chosen('profile', Object.keys(fitting), profile).map((name) => {
+    const load = (quick && quickProfiles[name]) || profiles[name]
+    return loadOf(name, name === 'paced' ? longer(load, events) : load, quick)
+  })
   const texts = chosen('text', ['ascii', 'cjk'], text)
   const cases = loads.flatMap((load) =>
     // The quick run looks at Chinese where bytes matter.

@@ -1,5 +1,5 @@
 // The promises of unhang by hand, for one format: deadline, heartbeat, an error event at a bad end, a signal for the upstream,
-// counts. What they cost at least.
+// counts. What they cost at least: a failure before the head is not answered.
 import { createServer } from 'node:http'
 import { callUpstream, headers } from './call-upstream.mjs'
 

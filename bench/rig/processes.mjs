@@ -17,10 +17,9 @@ process.on('exit', () => {
  *
  * @throws Error with what it said of its error if it ends instead
  */
-export async function startProcess(file, { args = [], execPath = process.execPath, execArgv = [], core }) {
+export async function startProcess(file, { args = [], execArgv = [], core }) {
   const url = new URL(file, import.meta.url)
-  const stdio = ['ignore', 'ignore', 'pipe', 'ipc']
-  const child = fork(url, args.map(String), { execPath, execArgv, stdio })
+  const child = fork(url, args.map(String), { execArgv, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
   const started = { child, pids: [child.pid], stderr: '' }
   child.stderr.setEncoding('utf8').on('data', (text) => {
     started.stderr = (started.stderr + text).slice(-4_000)

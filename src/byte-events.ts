@@ -1,10 +1,8 @@
-import { toByteText } from './byte-text.js'
+import { carriageReturn, lineFeed, toByteText } from './byte-text.js'
 import { type EventShape, shapeOf } from './event-shape.js'
 import { KnownMatchers } from './known-matchers.js'
 import type { EventForm, EventMatcher } from './repeated-event.js'
 
-const lineFeed = 10
-const carriageReturn = 13
 const space = 32
 const quote = 34
 const zero = 48

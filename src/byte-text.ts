@@ -1,4 +1,5 @@
-// Imported where each event passes: as globals they are accessors, which V8 does not compile into what uses them.
+// Buffer and process are imported where each event passes: as globals they are accessors, which V8 does not compile into
+// what uses them.
 import { Buffer } from 'node:buffer'
 
 /**
@@ -8,6 +9,10 @@ import { Buffer } from 'node:buffer'
 export function toByteText(bytes: Uint8Array | string): string {
   return asBuffer(bytes).toString('latin1')
 }
+
+/** As bytes, and as character codes of a text. */
+export const lineFeed = 10
+export const carriageReturn = 13
 
 /** Its bytes, as text. */
 export const byteOrderMark = '\xef\xbb\xbf'

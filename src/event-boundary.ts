@@ -1,7 +1,6 @@
+import { carriageReturn, lineFeed } from './byte-text.js'
 import { endOfLastEvent } from './event-splitter.js'
 
-const lineFeed = 10
-const carriageReturn = 13
 /** Longer than any comment that is worth remembering. */
 const longestOpenText = 1_024
 // Whole comments, and lines that only say when to try again, begin no event.

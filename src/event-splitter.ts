@@ -1,7 +1,5 @@
-import { asBuffer, byteOrderMark } from './byte-text.js'
+import { asBuffer, byteOrderMark, carriageReturn, lineFeed } from './byte-text.js'
 
-const lineFeed = 10
-const carriageReturn = 13
 const mark = Buffer.from(byteOrderMark, 'latin1')
 const nothing = Buffer.alloc(0)
 /** A blank line has begun in these, if it is ended by what comes. */

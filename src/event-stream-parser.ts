@@ -1,5 +1,5 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
-import { asBuffer } from './byte-text.js'
+import { asBuffer, lineFeed } from './byte-text.js'
 import { StreamError } from './errors.js'
 import { Utf8Decoder } from './utf8-decoder.js'
 
@@ -130,7 +130,6 @@ export class EventStreamParser {
 }
 
 const dataField = 'data: '
-const lineFeed = 10
 
 /** Whether this is an event of one line, which holds data, and nothing else. */
 function isOneEvent(text: string): boolean {

@@ -6,13 +6,13 @@ import { chatMarker, msPerEvent } from './formats.mjs'
 export const kinds = {
   translate: {
     floor: 'minimal',
-    bounds: ['minimal-paused', 'minimal-promises'],
+    bounds: ['minimal-paused', 'minimal-promises', 'minimal-paused-promises'],
     ours: ['unhang-translate', 'unhang-for-await'],
     peers: ['parser-and-write', 'better-sse', 'fastify-sse', 'hono-stream-sse', 'ai-sdk'],
   },
   'pass-through': {
     floor: 'pipe',
-    bounds: ['pipe-paused', 'pipe-signal', 'pipe-promises'],
+    bounds: ['pipe-paused', 'pipe-signal', 'pipe-promises', 'pipe-paused-promises'],
     ours: ['unhang-pass-through', 'naive', 'unhang-guarded'],
     peers: [
       'http-proxy-middleware',

@@ -15,4 +15,5 @@ export const start = ({ upstreamPort }) =>
       const out = translation.take(bytes)
       return out === '' || response.write(out, 'latin1')
     })
+    upstream.on('end', () => response.end())
   })

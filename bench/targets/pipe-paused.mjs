@@ -9,4 +9,5 @@ export const start = ({ upstreamPort }) =>
     const upstream = await callUpstream(upstreamPort, request.url)
     response.writeHead(200, headers)
     readPaused(upstream, response, (bytes) => response.write(bytes))
+    upstream.on('end', () => response.end())
   })

@@ -7,9 +7,12 @@ const failure = 'data: {"error":{"message":"The upstream hung up."}}\n\ndata: [D
 const inactivityMs = 60_000
 const heartbeatMs = 15_000
 
-/** @param makeEvents makes what `take`s the bytes of one stream, says what to send for them, and whether it `isComplete` */
+/**
+ * @param makeEvents makes what `take`s the bytes of one stream, says what to send for them, and whether it `isComplete`
+ * @param read hands on what comes, and waits while `send` says that the client does not keep up
+ */
 export const keepPromises =
-  (makeEvents) =>
+  (makeEvents, read) =>
   ({ upstreamPort }) =>
     createServer(async (request, response) => {
       request.resume()
@@ -34,14 +37,13 @@ export const keepPromises =
         })
       const upstream = await callUpstream(upstreamPort, request.url, { signal: controller.signal })
       response.writeHead(200, headers)
-      response.on('drain', () => upstream.resume())
-      upstream.on('data', (bytes) => {
+      read(upstream, response, (bytes) => {
         const now = performance.now()
         record.longestGapMs = Math.max(record.longestGapMs, now - cameAt)
         cameAt = now
         const out = events.take(bytes)
         record.bytes += out.length
-        if (out.length > 0 && !response.writableEnded && !response.write(out, 'latin1')) upstream.pause()
+        return out.length === 0 || response.writableEnded || response.write(out, 'latin1')
       })
       upstream.on('end', () => (events.isComplete ? response.end() : fail()))
       upstream.on('error', fail)

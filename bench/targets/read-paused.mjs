@@ -13,5 +13,4 @@ export function readPaused(upstream, response, send) {
     read()
   })
   upstream.on('readable', read)
-  upstream.on('end', () => response.end())
 }

@@ -6,7 +6,7 @@ import { chatMarker, msPerEvent } from './formats.mjs'
 export const kinds = {
   translate: {
     floor: 'minimal',
-    bounds: ['minimal-paused', 'minimal-promises', 'minimal-paused-promises'],
+    bounds: ['minimal-paused', 'minimal-promises', 'minimal-paused-promises', 'minimal-mapped'],
     ours: ['unhang-translate', 'unhang-for-await'],
     peers: ['parser-and-write', 'better-sse', 'fastify-sse', 'hono-stream-sse', 'ai-sdk'],
   },

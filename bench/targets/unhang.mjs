@@ -1,20 +1,7 @@
 import { createServer } from 'node:http'
 import { handleStream } from 'unhang'
 import { callUpstream } from './call-upstream.mjs'
-
-const head = { id: 'chatcmpl-bench', object: 'chat.completion.chunk', created: 1, model: 'bench' }
-const chunk = (delta, reason) =>
-  JSON.stringify({ ...head, choices: [{ index: 0, delta, finish_reason: reason }] })
-// All chunks of text are the same but for the text, whose JSON is handed on as written: as in the Qolaba example.
-const [before, after] = chunk({ content: '{text}' }, null).split('"{text}"')
-const end = [{ data: chunk({}, 'stop') }, { data: '[DONE]' }]
-const plainOutput = /^\{"output": ?("[^"\\\p{Cc}]+")\}$/u
-const toChunk = ({ data }) => {
-  const written = plainOutput.exec(data)?.[1]
-  if (written) return { data: before + written + after }
-  const { output } = JSON.parse(data)
-  return output === null ? end : { data: before + JSON.stringify(output) + after }
-}
+import { toChunk } from './to-chunk.mjs'
 
 /** A server that fills each stream in one of the ways of unhang. */
 const serve =

@@ -12,7 +12,7 @@ export const kinds = {
   },
   'pass-through': {
     floor: 'pipe',
-    bounds: ['pipe-paused', 'pipe-signal', 'pipe-promises', 'pipe-paused-promises'],
+    bounds: ['pipe-paused', 'pipe-signal', 'pipe-promises', 'pipe-paused-promises', 'naive-promises'],
     ours: ['unhang-pass-through', 'naive', 'unhang-guarded'],
     peers: [
       'http-proxy-middleware',

@@ -2,10 +2,11 @@
 // counts. What they cost at least: a failure before the head is not answered.
 import { createServer } from 'node:http'
 import { callUpstream, headers } from './call-upstream.mjs'
+import { every } from './every.mjs'
 
-const failure = 'data: {"error":{"message":"The upstream hung up."}}\n\ndata: [DONE]\n\n'
-const inactivityMs = 60_000
-const heartbeatMs = 15_000
+export const failure = 'data: {"error":{"message":"The upstream hung up."}}\n\ndata: [DONE]\n\n'
+export const inactivityMs = 60_000
+export const heartbeatMs = 15_000
 
 /**
  * @param makeEvents makes what `take`s the bytes of one stream, says what to send for them, and whether it `isComplete`
@@ -48,15 +49,3 @@ export const keepPromises =
       upstream.on('end', () => (events.isComplete ? response.end() : fail()))
       upstream.on('error', fail)
     })
-
-/** Calls back when so much time has gone by since the last sign of life. One timer, re-armed when it fires. */
-function every(ms, lastAt, callback) {
-  let timer
-  const arm = () => {
-    const leftMs = lastAt() + ms - performance.now()
-    if (leftMs <= 0) callback()
-    timer = setTimeout(arm, leftMs > 0 ? leftMs : ms).unref()
-  }
-  arm()
-  return { stop: () => clearTimeout(timer) }
-}

@@ -1,0 +1,11 @@
+/** Calls back when so much time has gone by since the last sign of life. One timer, re-armed when it fires. */
+export function every(ms, lastAt, callback) {
+  let timer
+  const arm = () => {
+    const leftMs = lastAt() + ms - performance.now()
+    if (leftMs <= 0) callback()
+    timer = setTimeout(arm, leftMs > 0 ? leftMs : ms).unref()
+  }
+  arm()
+  return { stop: () => clearTimeout(timer) }
+}

@@ -1,0 +1,41 @@
+// `naive` behind a guard by hand, for this one format: deadline, heartbeat, an error event at a bad end, counts. What a guard costs
+// a stream at least.
+import { createServer } from 'node:http'
+import { every } from './every.mjs'
+import { listener } from './naive.mjs'
+import { failure, heartbeatMs, inactivityMs } from './promises-by-hand.mjs'
+import { WholeEvents } from './whole-events.mjs'
+
+export const start = ({ upstreamPort }) => {
+  const handle = listener(upstreamPort)
+  return createServer((request, response) => {
+    guard(response)
+    handle(request, response)
+  })
+}
+
+function guard(response) {
+  const { write, end } = response
+  const events = new WholeEvents()
+  const record = { bytes: 0, longestGapMs: 0 }
+  let cameAt = performance.now()
+  const fail = () => {
+    if (!response.writableEnded) end.call(response, failure)
+  }
+  const lastAt = () => cameAt
+  const deadline = every(inactivityMs, lastAt, fail)
+  const heartbeat = every(heartbeatMs, lastAt, () => write.call(response, ':\n'))
+  response.write = (bytes) => {
+    const now = performance.now()
+    record.longestGapMs = Math.max(record.longestGapMs, now - cameAt)
+    cameAt = now
+    events.take(bytes)
+    record.bytes += bytes.length
+    return write.call(response, bytes)
+  }
+  response.end = () => (events.isComplete ? end.call(response) : fail())
+  response.on('close', () => {
+    deadline.stop()
+    heartbeat.stop()
+  })
+}

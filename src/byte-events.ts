@@ -2,7 +2,6 @@ import { carriageReturn, lineFeed, toByteText } from './byte-text.js'
 import { type EventShape, shapeOf } from './event-shape.js'
 import { KnownMatchers } from './known-matchers.js'
 import type { EventForm, EventMatcher } from './repeated-event.js'
-import { TextMatcher } from './text-matcher.js'
 
 const space = 32
 const quote = 34
@@ -10,30 +9,21 @@ const zero = 48
 const nine = 57
 const backslash = 92
 
-/** Bytes, or what they are as text, one character for each. */
-export type EventBytes = Uint8Array | string
-
 /**
- * By hand in bytes: at the pace of tokens, when nothing is in the caches, what costs is how much code an event runs through. Of
- * many events an expression finds each in less than half the time, but needs them as text.
+ * By hand: an expression is quicker in a loop, but needs the bytes as text first, and at the pace of tokens, when nothing is
+ * in the caches, what costs is how much code an event runs through.
  */
-class ByteMatcher implements EventMatcher<EventBytes> {
+class ByteMatcher implements EventMatcher<Uint8Array> {
   readonly #fixed: readonly Uint8Array[]
   readonly #kinds: EventShape['kinds']
-  readonly #inText: TextMatcher
 
-  constructor(shape: EventShape) {
+  constructor({ fixed, kinds }: EventShape) {
     // Copies: what is kept for long must not keep a piece of Node's pool.
-    this.#fixed = shape.fixed.map((text) => Uint8Array.from(Buffer.from(text, 'latin1')))
-    this.#kinds = shape.kinds
-    this.#inText = new TextMatcher(shape, '')
+    this.#fixed = fixed.map((text) => Uint8Array.from(Buffer.from(text, 'latin1')))
+    this.#kinds = kinds
   }
 
-  endOf(written: EventBytes, start: number): number {
-    return typeof written === 'string' ? this.#inText.endOf(written, start) : this.#endInBytes(written, start)
-  }
-
-  #endInBytes(bytes: Uint8Array, start: number): number {
+  endOf(bytes: Uint8Array, start: number): number {
     let at = start
     let index = 0
     for (const piece of this.#fixed) {
@@ -81,10 +71,10 @@ function endOfNumber(bytes: Uint8Array, start: number): number {
 const known = /* @__PURE__ */ new KnownMatchers((shape) => new ByteMatcher(shape))
 
 /** Whole events, as the bytes of an event stream. */
-export const byteEvents: EventForm<EventBytes> = {
+export const byteEvents: EventForm<Uint8Array> = {
   latest: /* @__PURE__ */ new WeakMap(),
   matcherOf(event, members) {
-    const shape = shapeOf(typeof event === 'string' ? event : toByteText(event), members)
+    const shape = shapeOf(toByteText(event), members)
     return shape && known.of(shape)
   },
 }

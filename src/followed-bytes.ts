@@ -1,4 +1,4 @@
-import { byteEvents, type EventBytes } from './byte-events.js'
+import { byteEvents } from './byte-events.js'
 import { toByteText } from './byte-text.js'
 import type { EventStreamParser } from './event-stream-parser.js'
 import { RepeatedEvent } from './repeated-event.js'
@@ -11,9 +11,6 @@ export interface LastEvent {
   readonly isContent: boolean
 }
 
-/** Of more it is worth making a text, in which events are found faster. */
-const fewBytes = 2 * 1024
-
 /**
  * Follows whole events: those that repeat the one before but for their text are counted, all others
  * are parsed.
@@ -24,7 +21,7 @@ export class FollowedBytes {
   readonly #parser: EventStreamParser
   readonly #last: LastEvent
   readonly #maxLength: number
-  readonly #repeated = new RepeatedEvent<EventBytes>(byteEvents)
+  readonly #repeated = new RepeatedEvent(byteEvents)
   #learnedWith: RegExp | undefined
 
   constructor(parser: EventStreamParser, last: LastEvent, maxEventBytes: number) {
@@ -42,13 +39,12 @@ export class FollowedBytes {
     // Events that came another way may have changed what the next ones mean.
     if (this.#last.differing !== this.#learnedWith) this.#repeated.forget()
     const isLong = bytes.length > this.#maxLength
-    const written = bytes.length > fewBytes ? toByteText(bytes) : bytes
     let repeated = 0
     let at = 0
     for (
-      let end = isLong ? 0 : this.#repeated.endOf(written, 0);
+      let end = isLong ? 0 : this.#repeated.endOf(bytes, 0);
       end > 0;
-      end = this.#repeated.endOf(written, at)
+      end = this.#repeated.endOf(bytes, at)
     ) {
       at = end
       repeated++

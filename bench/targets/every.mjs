@@ -3,8 +3,8 @@ export function every(ms, lastAt, callback) {
   let timer
   const arm = () => {
     const leftMs = lastAt() + ms - performance.now()
-    if (leftMs <= 0) callback()
     timer = setTimeout(arm, leftMs > 0 ? leftMs : ms).unref()
+    if (leftMs <= 0) callback()
   }
   arm()
   return { stop: () => clearTimeout(timer) }

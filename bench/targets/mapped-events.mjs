@@ -4,7 +4,7 @@ import { toChunk } from './to-chunk.mjs'
 const content =
   /^\{"id":"[^"\\]+","object":"[^"\\]+","created":\d+,"model":"[^"\\]+","choices":\[\{"index":0,"delta":\{"content":"[^"\\]+"\},"finish_reason":null\}\]\}$/
 
-/** The events of one stream as a map makes them, which can be anything: only a look at them tells whether they are complete. */
+/** The events of one stream as a map makes them: only a look at those tells whether they are complete. A map of chat chunks alone. */
 export class MappedEvents {
   events = 0
   isComplete = false

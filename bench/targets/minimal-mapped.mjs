@@ -1,4 +1,4 @@
-// `minimal-paused-promises`, of whatever a map makes: a function of the user's, whose results are looked at.
+// `minimal-paused-promises` with a map: a function of the user's that makes chat chunks, which are looked at.
 import { MappedEvents } from './mapped-events.mjs'
 import { keepPromises } from './promises-by-hand.mjs'
 import { readPaused } from './read-paused.mjs'

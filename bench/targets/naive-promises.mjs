@@ -1,5 +1,6 @@
 // `naive` behind a guard by hand, for this one format: deadline, heartbeat, an error event at a bad end, counts. What a guard costs
-// a stream at least.
+// a stream at least: it does not see what an upstream says of its own failure, answers none before the head, and tells nobody to
+// stop.
 import { createServer } from 'node:http'
 import { every } from './every.mjs'
 import { listener } from './naive.mjs'
@@ -9,8 +10,8 @@ import { WholeEvents } from './whole-events.mjs'
 export const start = ({ upstreamPort }) => {
   const handle = listener(upstreamPort)
   return createServer((request, response) => {
-    guard(response)
-    handle(request, response)
+    const fail = guard(response)
+    handle(request, response).catch(fail)
   })
 }
 
@@ -20,12 +21,15 @@ function guard(response) {
   const record = { bytes: 0, longestGapMs: 0 }
   let cameAt = performance.now()
   const fail = () => {
-    if (!response.writableEnded) end.call(response, failure)
+    if (!response.writableEnded) end.call(response, `${events.isBetween ? '' : '\n\n'}${failure}`)
   }
   const lastAt = () => cameAt
   const deadline = every(inactivityMs, lastAt, fail)
-  const heartbeat = every(heartbeatMs, lastAt, () => write.call(response, ':\n'))
+  const heartbeat = every(heartbeatMs, lastAt, () => {
+    if (events.isBetween && response.headersSent && !response.writableEnded) write.call(response, ':\n')
+  })
   response.write = (bytes) => {
+    if (response.writableEnded) return false
     const now = performance.now()
     record.longestGapMs = Math.max(record.longestGapMs, now - cameAt)
     cameAt = now
@@ -34,8 +38,11 @@ function guard(response) {
     return write.call(response, bytes)
   }
   response.end = () => (events.isComplete ? end.call(response) : fail())
-  response.on('close', () => {
-    deadline.stop()
-    heartbeat.stop()
-  })
+  response
+    .on('error', () => {})
+    .on('close', () => {
+      deadline.stop()
+      heartbeat.stop()
+    })
+  return fail
 }

@@ -1,5 +1,5 @@
 // The promises of unhang by hand, for one format: deadline, heartbeat, an error event at a bad end, a signal for the upstream,
-// counts. What they cost at least: a failure before the head is not answered.
+// counts. What they cost at least: a failure before the head is not answered, and a client that does not read counts as silence.
 import { createServer } from 'node:http'
 import { callUpstream, headers } from './call-upstream.mjs'
 import { every } from './every.mjs'
@@ -23,12 +23,15 @@ export const keepPromises =
       // What comes is written at once.
       let cameAt = performance.now()
       const fail = () => {
-        if (!events.isComplete && !response.writableEnded) response.end(failure)
+        if (!response.writableEnded) response.end(events.isComplete ? undefined : failure)
         controller.abort()
       }
       const lastAt = () => cameAt
       const deadline = every(inactivityMs, lastAt, fail)
-      const heartbeat = every(heartbeatMs, lastAt, () => response.write(':\n'))
+      const heartbeat = every(heartbeatMs, lastAt, () => {
+        if (response.headersSent && !response.writableEnded && !response.writableNeedDrain)
+          response.write(':\n')
+      })
       response
         .on('error', () => {})
         .on('close', () => {
@@ -42,9 +45,15 @@ export const keepPromises =
         const now = performance.now()
         record.longestGapMs = Math.max(record.longestGapMs, now - cameAt)
         cameAt = now
-        const out = events.take(bytes)
-        record.bytes += out.length
-        return out.length === 0 || response.writableEnded || response.write(out, 'latin1')
+        if (response.writableEnded) return true
+        try {
+          const out = events.take(bytes)
+          record.bytes += out.length
+          return out.length === 0 || response.write(out, 'latin1')
+        } catch {
+          fail()
+          return true
+        }
       })
       upstream.on('end', () => (events.isComplete ? response.end() : fail()))
       upstream.on('error', fail)

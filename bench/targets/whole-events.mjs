@@ -8,6 +8,10 @@ export class WholeEvents {
   isComplete = false
   #rest = nothing
 
+  get isBetween() {
+    return this.#rest.length === 0
+  }
+
   take(bytes) {
     const all = this.#rest.length > 0 ? Buffer.concat([this.#rest, bytes]) : bytes
     const { length } = all
@@ -18,7 +22,7 @@ export class WholeEvents {
       return nothing
     }
     this.#rest = end === length ? nothing : all.subarray(end)
-    for (let at = 0; at < end; at = all.indexOf('\n\n', at) + 2) this.events++
+    for (let at = all.indexOf('\n\n'); at !== -1 && at < end; at = all.indexOf('\n\n', at + 2)) this.events++
     // A bracket, before the two line ends.
     if (all[end - 3] === 0x5d) this.isComplete ||= all.subarray(end - last.length, end).equals(last)
     return end === length ? all : all.subarray(0, end)

@@ -4,8 +4,10 @@ import { toStreamError } from './error-causes.js'
 import { StreamError } from './errors.js'
 import { WholeCharacters } from './whole-characters.js'
 
+const longestJoin = 64 * 1024
+
 /**
- * Paused mode: Node joins what has come, and not reading is all the backpressure there is. No promise for each
+ * Paused mode: what has come is joined, and not reading is all the backpressure there is. No promise for each
  * chunk: at the pace of tokens every one of them would be felt.
  */
 export class NodeChunks implements ChunkReading {
@@ -43,10 +45,9 @@ export class NodeChunks implements ChunkReading {
 
   readonly #read = (): void => {
     if (this.#isOver || this.#isWaiting) return
-    const stream = this.#stream
     try {
       for (;;) {
-        const chunk: Uint8Array | string | null = stream.read()
+        const chunk = this.#next()
         if (chunk === null) break
         const wait = this.#taker.take(typeof chunk === 'string' ? this.#strings.whole(chunk) : chunk)
         if (this.#isOver) return
@@ -62,6 +63,22 @@ export class NodeChunks implements ChunkReading {
     }
     if (this.#failure) this.#finish({ error: toStreamError(this.#failure.error, 'upstream_hangup') })
     else if (this.#ended) this.#finish()
+  }
+
+  /** What has come, joined: from version 26 on Node hands it out piece by piece. */
+  #next(): Uint8Array | string | null {
+    const stream = this.#stream
+    const first: Uint8Array | string | null = stream.read()
+    if (!(first instanceof Uint8Array) || !(stream.readableLength > 0) || stream.readableObjectMode)
+      return first
+    const pieces = [first]
+    for (let bytes = first.length; bytes < longestJoin && stream.readableLength > 0; ) {
+      const piece: Uint8Array | null = stream.read()
+      if (piece === null) break
+      pieces.push(piece)
+      bytes += piece.length
+    }
+    return Buffer.concat(pieces)
   }
 
   resume(): void {

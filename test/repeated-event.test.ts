@@ -269,6 +269,7 @@ describe('events with long members that stay the same', () => {
 
 describe('what need not be parsed', () => {
   const chat = (content: string, reason: string | null = null) => JSON.stringify(chatChunk(content, reason))
+  const onTheWire = (data: string) => Buffer.from(`data: ${data}\n\n`)
 
   /** What reads the pieces of an answer that has a member of its own. */
   function reader(own: string) {
@@ -317,15 +318,14 @@ describe('what need not be parsed', () => {
     ['{"error":{"message":"no","code":503},"choices":[]}', { sawTerminal: false, reported: 503 }],
     ['{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}', { complete: true, reported: undefined }],
   ])('what comes after many of them is not taken for one: %s', (data, expected) => {
-    const onTheWire = (data: string) => `data: ${data}\n\n`
-    const many = Array.from({ length: 200 }, (_, number) => onTheWire(chat(`${number} 流Å式`))).join('')
+    const many = Buffer.concat(Array.from({ length: 200 }, (_, number) => onTheWire(chat(`${number} 流Å式`))))
     const followed = new FollowedEvents(dialects.openaiChat)
     const parser = new EventStreamParser((event) => followed.observe(event))
     const followedBytes = new FollowedBytes(parser, followed, 1_000_000)
-    for (const said of ['a', 'b']) followedBytes.feed(Buffer.from(onTheWire(chat(said))))
-    expect(followedBytes.feed(Buffer.from(many))).toBe(200)
+    for (const said of ['a', 'b']) followedBytes.feed(onTheWire(chat(said)))
+    expect(followedBytes.feed(many)).toBe(200)
     expect(followedBytes.sawAll).toBe(true)
-    expect(followedBytes.feed(Buffer.from(`${many}${onTheWire(data)}`))).toBe(200)
+    expect(followedBytes.feed(Buffer.concat([many, onTheWire(data)]))).toBe(200)
     expect(followedBytes.sawAll).toBe(false)
     expect(known(followed)).toMatchObject(expected)
   })
@@ -334,8 +334,8 @@ describe('what need not be parsed', () => {
     const followed = new FollowedEvents(dialects.openaiChat)
     const parser = new EventStreamParser((event) => followed.observe(event), 1_000)
     const followedBytes = new FollowedBytes(parser, followed, 1_000)
-    for (const said of ['a', 'b', 'c']) followedBytes.feed(Buffer.from(`data: ${chat(said)}\n\n`))
-    expect(followedBytes.feed(Buffer.from(`data: ${chat('x'.repeat(1_000))}\n\n`))).toBe(0)
+    for (const said of ['a', 'b', 'c']) followedBytes.feed(onTheWire(chat(said)))
+    expect(followedBytes.feed(onTheWire(chat('x'.repeat(1_000))))).toBe(0)
     expect(() => parser.check()).toThrow('more than 1000 bytes')
   })
 
@@ -348,7 +348,6 @@ describe('what need not be parsed', () => {
       .tuple(number, noise, end)
       .map(([count, said, close]) => `{"n":${count},"text":"${said}${close}`)
     const members = /"n":|"text":"/g
-    const onTheWire = (data: string) => Buffer.from(`data: ${data}\n\n`)
     fc.assert(
       fc.property(event, event, (learned, next) => {
         const inText = new RepeatedEvent(textEvents)

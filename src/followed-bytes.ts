@@ -30,6 +30,13 @@ export class FollowedBytes {
     this.#maxLength = maxEventBytes
   }
 
+  /** Whether this is one more piece of the answer, in the form of the one before, and nothing else. */
+  repeats(bytes: Uint8Array): boolean {
+    const { length } = bytes
+    if (length === 0 || length > this.#maxLength || this.#last.differing !== this.#learnedWith) return false
+    return this.#repeated.endOf(bytes, 0) === length
+  }
+
   /**
    * @param bytes whole events
    * @returns how many of them are known to be pieces of the answer, and were not parsed

@@ -27,6 +27,11 @@ export class FollowedEvents {
   #followed: FollowedStream
   /** Whether the last event was a piece of the answer. */
   isContent = false
+  /**
+   * Finds the JSON members in which another event may differ from the last piece of the answer and still be no
+   * more than that; `undefined` while every event has to be looked at.
+   */
+  differing: RegExp | undefined
   readonly #repeated = new RepeatedEvent(textEvents)
   #repeatedName: string | undefined
   #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
@@ -49,7 +54,8 @@ export class FollowedEvents {
     this.isContent = role === 'content'
     if (role === 'terminal') this.sawTerminal = true
     if (role === 'error') this.reported = reportedError(data)
-    const { differing: members } = this
+    const members = this.#recognize ? undefined : (this.#followed as Partial<RepetitiveStream>)[differing]
+    this.differing = members
     if (!members) this.#repeated.forget()
     else if (this.isContent && typeof data === 'string') {
       this.#repeated.learn(data, members)
@@ -65,14 +71,6 @@ export class FollowedEvents {
   repeats({ data, event: name }: SSEEvent): boolean {
     if (typeof data !== 'string' || data === '' || name !== this.#repeatedName) return false
     return this.#repeated.endOf(data, 0) === data.length
-  }
-
-  /**
-   * Finds the JSON members in which another event may differ from the last piece of the answer and still be no
-   * more than that; `undefined` while every event has to be looked at.
-   */
-  get differing(): RegExp | undefined {
-    return this.#recognize ? undefined : (this.#followed as Partial<RepetitiveStream>)[differing]
   }
 
   #recognizeBy(event: SSEEvent): void {

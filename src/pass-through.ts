@@ -1,3 +1,5 @@
+// See byte-text.ts.
+import { Buffer } from 'node:buffer'
 import { EventSplitter, endOfEvent } from './event-splitter.js'
 import { defaultMaxEventBytes, EventStreamParser } from './event-stream-parser.js'
 import { FollowedBytes } from './followed-bytes.js'
@@ -39,10 +41,20 @@ export class PassingBytes extends RelayTaker {
   }
 
   push(chunk: Uint8Array | string): Promise<void> | undefined | false {
+    if (Buffer.isBuffer(chunk) && this.#repeats(chunk)) {
+      this.received++
+      this.sink.repeated()
+      return this.sink.forward(chunk, 1)
+    }
     const whole = this.#splitter.push(chunk)
     const ready = whole.length > 0 ? this.#follow(whole) : undefined
     if (this.#splitter.openBytes > 0) this.#parser.checkLength(this.#splitter.openBytes)
     return this.ended ? false : ready
+  }
+
+  /** Whether this is one more piece of the answer and nothing else, as most chunks are at the pace of tokens. */
+  #repeats(chunk: Uint8Array): boolean {
+    return this.#splitter.openBytes === 0 && !this.sink.sawTerminal && this.#followed.repeats(chunk)
   }
 
   /** Throws what the upstream reported, once it has been passed on; if it is the first event, instead of that. */

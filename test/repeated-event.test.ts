@@ -126,7 +126,8 @@ describe.each(kinds)('%s: an event that is not parsed means what it says', (_nam
         let repeated = 0
         places.forEach((place, index) => {
           const chunk = Buffer.concat(wire.slice(places[index - 1] ?? 0, place))
-          if (chunk.length > 0) repeated += followedBytes.feed(chunk)
+          if (followedBytes.repeats(chunk)) repeated++
+          else if (chunk.length > 0) repeated += followedBytes.feed(chunk)
         })
         expect(parsed + repeated).toBe(events.length)
         expect(known(other)).toEqual(known(one))
@@ -295,6 +296,37 @@ describe('what need not be parsed', () => {
     expect([read.feed('"quoted"\n'), read.feed('流式', '\u2028', 'x')]).toEqual([1, 3])
     expect(read.parsed).toBe(2)
     expect(read.feed('') + read.parsed).toBe(3)
+  })
+
+  test('one piece alone is known to be one; nothing, two of them, and what is too long are not', () => {
+    const followed = new FollowedEvents(dialects.openaiChat)
+    const followedBytes = new FollowedBytes(
+      new EventStreamParser((event) => followed.observe(event)),
+      followed,
+      1_000,
+    )
+    expect(followedBytes.repeats(onTheWire(chat('before')))).toBe(false)
+    for (const said of ['a', 'b']) followedBytes.feed(onTheWire(chat(said)))
+    const piece = onTheWire(chat('"quoted" 流式'))
+    expect(followedBytes.repeats(piece)).toBe(true)
+    expect(followedBytes.repeats(Buffer.alloc(0))).toBe(false)
+    expect(followedBytes.repeats(Buffer.concat([piece, piece]))).toBe(false)
+    expect(followedBytes.repeats(piece.subarray(0, -1))).toBe(false)
+    expect(followedBytes.repeats(onTheWire(chat('x'.repeat(1_000))))).toBe(false)
+    followed.observe({ data: chat('', 'stop') })
+    expect(followedBytes.repeats(piece)).toBe(false)
+  })
+
+  test.each([0xff, 0xfe])('bytes that are no UTF-8 stand for nothing else: %i', (byte) => {
+    const followed = new FollowedEvents(dialects.openaiChat)
+    const parser = new EventStreamParser((event) => followed.observe(event))
+    const followedBytes = new FollowedBytes(parser, followed, 1_000_000)
+    const withByte = (own: string) =>
+      Buffer.from(`data: ${chat('a').replace('{', `{"own":"${own}",`)}\n\n`, 'latin1')
+    const odd = withByte(String.fromCharCode(byte))
+    for (let times = 0; times < 3; times++) followedBytes.feed(odd)
+    expect(followedBytes.repeats(withByte('12'))).toBe(false)
+    expect(followedBytes.feed(withByte('12'))).toBe(0)
   })
 
   test('from the second on where an answer looks like the last one that was read', () => {

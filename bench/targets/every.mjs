@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks'
+
 /** Calls back when so much time has gone by since the last sign of life. One timer, re-armed when it fires. */
 export function every(ms, lastAt, callback) {
   let timer

@@ -2,6 +2,7 @@
 // a stream at least: it does not see what an upstream says of its own failure, answers none before the head, and tells nobody to
 // stop.
 import { createServer } from 'node:http'
+import { performance } from 'node:perf_hooks'
 import { every } from './every.mjs'
 import { listener } from './naive.mjs'
 import { failure, heartbeatMs, inactivityMs } from './promises-by-hand.mjs'

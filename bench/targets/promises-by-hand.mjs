@@ -1,6 +1,7 @@
 // The promises of unhang by hand, for one format: deadline, heartbeat, an error event at a bad end, a signal for the upstream,
 // counts. What they cost at least: a failure before the head is not answered, and a client that does not read counts as silence.
 import { createServer } from 'node:http'
+import { performance } from 'node:perf_hooks'
 import { callUpstream, headers } from './call-upstream.mjs'
 import { every } from './every.mjs'
 

@@ -1,4 +1,3 @@
-import { performance as ownPerformance } from 'node:perf_hooks'
 import pTimeout from 'p-timeout'
 
 /** The longest delay `setTimeout` keeps; anything longer would fire after 1 ms. */
@@ -18,14 +17,16 @@ export interface Clock {
   setImmediate(callback: () => void): void
 }
 
-const ownSetTimeout = setTimeout
+// As they were found, by whomever they were put there: they belong together.
+const firstSetTimeout = setTimeout
+const firstPerformance = performance
 
 /**
  * The process' own clock. Globals are read at call time, so that fake timers installed later are seen; `performance` only
- * then: it is an accessor, which costs an event as much as everything else about the time.
+ * where `setTimeout` is another by now: it is an accessor, which costs an event as much as all else about the time.
  */
 export const systemClock: Clock = {
-  now: () => (setTimeout === ownSetTimeout ? ownPerformance : performance).now(),
+  now: () => (setTimeout === firstSetTimeout ? firstPerformance : performance).now(),
   setTimeout(callback, delayMs) {
     const timer = setTimeout(callback, Math.min(Math.max(delayMs, 1), longestDelayMs))
     // Sockets keep the process alive; a deadline alone must not.

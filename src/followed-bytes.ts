@@ -31,7 +31,7 @@ export class FollowedBytes {
   }
 
   /** Whether this is one more piece of the answer, in the form of the one before, and nothing else. */
-  repeats(bytes: Uint8Array): boolean {
+  isOneMore(bytes: Uint8Array): boolean {
     const { length } = bytes
     if (length === 0 || length > this.#maxLength || this.#last.differing !== this.#learnedWith) return false
     return this.#repeated.endOf(bytes, 0) === length

@@ -51,11 +51,11 @@ export class FollowedEvents {
     if (this.repeats(event)) return 'content'
     const { data, event: name } = event
     const role = this.#followed.observe(event)
+    const members = this.#recognize ? undefined : (this.#followed as Partial<RepetitiveStream>)[differing]
+    this.differing = members
     this.isContent = role === 'content'
     if (role === 'terminal') this.sawTerminal = true
     if (role === 'error') this.reported = reportedError(data)
-    const members = this.#recognize ? undefined : (this.#followed as Partial<RepetitiveStream>)[differing]
-    this.differing = members
     if (!members) this.#repeated.forget()
     else if (this.isContent && typeof data === 'string') {
       this.#repeated.learn(data, members)

@@ -59,7 +59,7 @@ export class GuardedEvents {
   write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     if (this.followed.sawTerminal || this.#failure) return ignoreWrite([encoding, callback])
     // As most are: at the pace of tokens each further object that an event touches would be felt.
-    if (chunk instanceof Uint8Array && this.#observed.repeats(chunk)) {
+    if (chunk instanceof Uint8Array && this.#observed.isOneMore(chunk)) {
       this.written.events++
       this.written.bytes += chunk.length
       this.#timeouts.touch()

@@ -1,3 +1,5 @@
+// See byte-text.ts.
+import { Buffer } from 'node:buffer'
 import type { Readable } from 'node:stream'
 import type { ChunkReading, ChunkTaker } from './chunk-taker.js'
 import { toStreamError } from './error-causes.js'
@@ -69,8 +71,10 @@ export class NodeChunks implements ChunkReading {
   #next(): Uint8Array | string | null {
     const stream = this.#stream
     const first: Uint8Array | string | null = stream.read()
-    if (!(first instanceof Uint8Array) || !(stream.readableLength > 0) || stream.readableObjectMode)
-      return first
+    // Streams of older packages do not say whether theirs are objects.
+    const mayJoin =
+      first instanceof Uint8Array && stream.readableLength > 0 && stream.readableObjectMode === false
+    if (!mayJoin || first.length >= longestJoin) return first
     const pieces = [first]
     for (let bytes = first.length; bytes < longestJoin && stream.readableLength > 0; ) {
       const piece: Uint8Array | null = stream.read()

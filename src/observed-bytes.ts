@@ -32,9 +32,9 @@ export class ObservedBytes {
     return repeated
   }
 
-  /** Whether this is one more piece of the answer, in the form of the one before: then it need not be observed. */
-  repeats(bytes: Uint8Array): boolean {
-    return this.#boundary.isClean && this.#followed.repeats(bytes)
+  /** See `FollowedBytes.isOneMore`: such bytes need not be observed. */
+  isOneMore(bytes: Uint8Array): boolean {
+    return this.#boundary.isClean && this.#followed.isOneMore(bytes)
   }
 
   /** There will be no more of them. */

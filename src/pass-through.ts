@@ -41,7 +41,7 @@ export class PassingBytes extends RelayTaker {
   }
 
   push(chunk: Uint8Array | string): Promise<void> | undefined | false {
-    if (Buffer.isBuffer(chunk) && this.#repeats(chunk)) {
+    if (Buffer.isBuffer(chunk) && this.#isOneMore(chunk)) {
       this.received++
       this.sink.repeated()
       return this.sink.forward(chunk, 1)
@@ -52,9 +52,9 @@ export class PassingBytes extends RelayTaker {
     return this.ended ? false : ready
   }
 
-  /** Whether this is one more piece of the answer and nothing else, as most chunks are at the pace of tokens. */
-  #repeats(chunk: Uint8Array): boolean {
-    return this.#splitter.openBytes === 0 && !this.sink.sawTerminal && this.#followed.repeats(chunk)
+  /** As most chunks are at the pace of tokens. */
+  #isOneMore(chunk: Uint8Array): boolean {
+    return this.#splitter.openBytes === 0 && !this.sink.sawTerminal && this.#followed.isOneMore(chunk)
   }
 
   /** Throws what the upstream reported, once it has been passed on; if it is the first event, instead of that. */

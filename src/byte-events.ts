@@ -1,5 +1,3 @@
-// See byte-text.ts.
-import { Buffer } from 'node:buffer'
 import { carriageReturn, lineFeed, toByteText } from './byte-text.js'
 import { type EventShape, shapeOf } from './event-shape.js'
 import { KnownMatchers } from './known-matchers.js'
@@ -11,47 +9,40 @@ const zero = 48
 const nine = 57
 const backslash = 92
 
-/** Stand for values that may differ. They occur in no UTF-8. */
-const stringHole = 0xff
-const numberHole = 0xfe
-
 /**
  * By hand: an expression is quicker in a loop, but needs the bytes as text first, and at the pace of tokens, when nothing is
- * in the caches, what costs is how much code and how many objects an event runs through. So all that stays the same is one
- * array.
+ * in the caches, what costs is how much code an event runs through.
  */
 class ByteMatcher implements EventMatcher<Uint8Array> {
-  readonly #template: Uint8Array
+  readonly #fixed: readonly Uint8Array[]
+  readonly #kinds: EventShape['kinds']
 
-  constructor(template: Uint8Array) {
-    this.#template = template
+  constructor({ fixed, kinds }: EventShape) {
+    // Copies: what is kept for long must not keep a piece of Node's pool.
+    this.#fixed = fixed.map((text) => Uint8Array.from(Buffer.from(text, 'latin1')))
+    this.#kinds = kinds
   }
 
   endOf(bytes: Uint8Array, start: number): number {
-    const template = this.#template
-    const { length } = bytes
     let at = start
-    for (let index = 0; index < template.length; index++) {
-      const expected = template[index] as number
-      if (expected < numberHole) {
-        if (at >= length || bytes[at] !== expected) return 0
-        at++
-      } else {
-        at = expected === stringHole ? endOfString(bytes, at) : endOfNumber(bytes, at)
-        if (at === 0) return 0
-      }
+    let index = 0
+    for (const piece of this.#fixed) {
+      if (!holdsAt(bytes, at, piece)) return 0
+      at += piece.length
+      const kind = this.#kinds[index++]
+      if (!kind) return at
+      at = kind === 'string' ? endOfString(bytes, at) : endOfNumber(bytes, at)
+      if (at === 0) return 0
     }
     return at
   }
 }
 
-function templateOf({ fixed, kinds }: EventShape): Uint8Array {
-  const pieces = fixed.map((text, index) => {
-    const kind = kinds[index]
-    return kind ? text + String.fromCharCode(kind === 'string' ? stringHole : numberHole) : text
-  })
-  // A copy: what is kept for long must not keep a piece of Node's pool.
-  return Uint8Array.from(Buffer.from(pieces.join(''), 'latin1'))
+function holdsAt(bytes: Uint8Array, start: number, piece: Uint8Array): boolean {
+  const { length } = piece
+  if (start + length > bytes.length) return false
+  for (let at = 0; at < length; at++) if (bytes[start + at] !== piece[at]) return false
+  return true
 }
 
 /** Where a JSON string ends that has begun; 0 for an empty one. */
@@ -77,13 +68,12 @@ function endOfNumber(bytes: Uint8Array, start: number): number {
   return at > start ? at : 0
 }
 
-const known = /* @__PURE__ */ new KnownMatchers((shape) => new ByteMatcher(templateOf(shape)))
+const known = /* @__PURE__ */ new KnownMatchers((shape) => new ByteMatcher(shape))
 
 /** Whole events, as the bytes of an event stream. */
 export const byteEvents: EventForm<Uint8Array> = {
   latest: /* @__PURE__ */ new WeakMap(),
   matcherOf(event, members) {
-    if (event.includes(stringHole) || event.includes(numberHole)) return undefined
     const shape = shapeOf(toByteText(event), members)
     return shape && known.of(shape)
   },

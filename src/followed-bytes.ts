@@ -23,6 +23,8 @@ export class FollowedBytes {
   readonly #maxLength: number
   readonly #repeated = new RepeatedEvent(byteEvents)
   #learnedWith: RegExp | undefined
+  /** How long one piece alone is at most. */
+  #mostLength = 0
 
   constructor(parser: EventStreamParser, last: LastEvent, maxEventBytes: number) {
     this.#parser = parser
@@ -33,7 +35,8 @@ export class FollowedBytes {
   /** Whether this is one more piece of the answer, in the form of the one before, and nothing else. */
   isOneMore(bytes: Uint8Array): boolean {
     const { length } = bytes
-    if (length === 0 || length > this.#maxLength || this.#last.differing !== this.#learnedWith) return false
+    // In what may well be several the first one would be looked for twice.
+    if (length === 0 || length > this.#mostLength || this.#last.differing !== this.#learnedWith) return false
     return this.#repeated.endOf(bytes, 0) === length
   }
 
@@ -75,6 +78,7 @@ export class FollowedBytes {
     if (!whole) return
     this.#repeated.learn(bytes.subarray(-whole.length), differing)
     this.#learnedWith = differing
+    this.#mostLength = Math.min(2 * whole.length, this.#maxLength)
   }
 }
 

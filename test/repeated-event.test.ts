@@ -317,18 +317,6 @@ describe('what need not be parsed', () => {
     expect(followedBytes.isOneMore(piece)).toBe(false)
   })
 
-  test.each([0xff, 0xfe])('bytes that are no UTF-8 stand for nothing else: %i', (byte) => {
-    const followed = new FollowedEvents(dialects.openaiChat)
-    const parser = new EventStreamParser((event) => followed.observe(event))
-    const followedBytes = new FollowedBytes(parser, followed, 1_000_000)
-    const withByte = (own: string) =>
-      Buffer.from(`data: ${chat('a').replace('{', `{"own":"${own}",`)}\n\n`, 'latin1')
-    const odd = withByte(String.fromCharCode(byte))
-    for (let times = 0; times < 3; times++) expect(followedBytes.feed(odd)).toBe(0)
-    expect(followedBytes.isOneMore(withByte('12'))).toBe(false)
-    expect(followedBytes.feed(withByte('12'))).toBe(0)
-  })
-
   test('from the second on where an answer looks like the last one that was read', () => {
     const before = reader('second')
     expect([before.feed('one'), before.feed('two'), before.feed('three')]).toEqual([0, 0, 1])

@@ -58,17 +58,6 @@ export class GuardedEvents {
   /** Passes on what the handler writes. A failure found in it settles the stream. */
   write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     if (this.followed.sawTerminal || this.#failure) return ignoreWrite([encoding, callback])
-    // As most are: at the pace of tokens each further object that an event touches would be felt.
-    if (chunk instanceof Uint8Array && this.#observed.isOneMore(chunk)) {
-      this.written.events++
-      this.written.bytes += chunk.length
-      this.#timeouts.touch()
-      this.#timeouts.content()
-      this.#heartbeat.postpone()
-      const more = this.#own.write(chunk, encoding, callback)
-      if (!more) this.#wait()
-      return more
-    }
     // Node says best what it does not take.
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
       return this.#own.write(chunk, encoding, callback)
@@ -138,6 +127,14 @@ export class GuardedEvents {
 
   /** @returns what is wrong with the stream from here on */
   #look(chunk: string | Uint8Array, encoding: unknown): StreamError | undefined {
+    // As most are: at the pace of tokens each further object that an event touches would be felt.
+    if (typeof chunk !== 'string' && this.#observed.isOneMore(chunk)) {
+      this.written.events++
+      this.written.bytes += chunk.length
+      this.#timeouts.touch()
+      this.#timeouts.content()
+      return undefined
+    }
     const bytes =
       typeof chunk === 'string'
         ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')

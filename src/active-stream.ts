@@ -18,6 +18,7 @@ import type { RelaySink } from './relay-sink.js'
 import type { SSEEvent } from './sse-encode.js'
 import { createSSEWriter, type SSEWriter } from './sse-writer.js'
 import { checkWriterOptions, type SSEWriterObserver } from './sse-writer-options.js'
+import { StopSignal } from './stop-signal.js'
 import type { HandleStreamOptions, Stream, StreamHandler } from './stream.js'
 import type { EventRole } from './stream-dialect.js'
 import { TimeoutCoordinator } from './timeout-coordinator.js'
@@ -38,6 +39,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   ended: Promise<unknown> = atOnce
   readonly #request: IncomingMessage | undefined
   readonly #options: HandleStreamOptions
+  readonly #stop = new StopSignal()
   readonly #relays: Promise<RelayResult>[] = []
   /** Events that came from upstreams. */
   #received = 0
@@ -66,7 +68,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
     this.writer = createSSEWriter(response, {
       ...options.writer,
       headers: headers === false ? false : { ...dialect.headers, ...headers },
-      signal: this.timeouts.signal,
+      signal: this.stopSignal,
       observer: this,
     })
   }
@@ -77,6 +79,10 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
 
   get signal(): AbortSignal {
     return this.timeouts.signal
+  }
+
+  get stopSignal(): AbortSignal {
+    return this.#stop.signal
   }
 
   stop(reason: StreamError): void {
@@ -146,7 +152,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
       this.#received++
     }
     const { relay } = this.#options
-    const options = { ...relay, signal: this.signal, onChunk: () => this.touch(), onEvent }
+    const options = { ...relay, signal: this.stopSignal, onChunk: () => this.touch(), onEvent }
     return new EventReader(() => this.open(source), options)
   }
 
@@ -162,7 +168,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
     const coming = Promise.resolve(source)
     // One that comes when the stream has stopped is let go at once; one that fails then is looked at by nobody.
     coming.then((upstream) => this.upstreams.adopt(upstream), ignore)
-    const upstream = await this.timeouts.run(coming).catch((error) => this.#failed(error))
+    const upstream = await this.#stop.run(coming).catch((error) => this.#failed(error))
     this.#adopted = true
     warnOfOwnTimer(upstream)
     return upstream
@@ -173,7 +179,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
     const { response } = Object(error) as { response?: unknown }
     if (typeof response !== 'object' || response === null) throw error
     this.upstreams.adopt(response)
-    throw await readFailure(error, { signal: this.signal, onChunk: () => this.touch() })
+    throw await readFailure(error, { signal: this.stopSignal, onChunk: () => this.touch() })
   }
 
   relayed(received: number): void {
@@ -289,6 +295,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
 
   #settled(reason: StreamError | undefined): void {
     if (!reason) return
+    this.#stop.abort(reason)
     this.#stopped?.(reason)
     this.upstreams.release(reason)
     if (reason instanceof StreamTimeoutError) {

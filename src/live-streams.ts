@@ -14,26 +14,35 @@ export interface LiveStream {
 }
 
 interface Registry {
-  streams: Set<LiveStream>
+  /**
+   * No `Set`: each time one grows or shrinks it leaves its old table behind, and what an old table holds outlives the
+   * young generation, the streams of the next one with it.
+   */
+  streams: LiveStream[]
   draining: WeakSet<object>
   /** The HTTP/2 sessions that have been seen, by their server, which does not know them. */
   sessions: WeakMap<object, Set<ServerHttp2Session>>
 }
 
 const registry = processWide<Registry>('liveStreams', () => ({
-  streams: new Set(),
+  streams: [],
   draining: new WeakSet(),
   sessions: new WeakMap(),
 }))
 
 /** An HTTP/2 session that has a stream is known from then on. */
 export function addLiveStream(stream: LiveStream, response: ServerResponse): void {
-  registry().streams.add(stream)
+  registry().streams.push(stream)
   rememberSession(response)
 }
 
 export function removeLiveStream(stream: LiveStream): void {
-  registry().streams.delete(stream)
+  const { streams } = registry()
+  const at = streams.indexOf(stream)
+  if (at === -1) return
+  const last = streams.pop()
+  // Their order says nothing: the last one takes the place.
+  if (last && last !== stream) streams[at] = last
 }
 
 /** An HTTP/2 session is told to end when its server shuts down, whether or not it has a stream then. */
@@ -65,6 +74,6 @@ export function startDraining(server: object): void {
 }
 
 /** The streams that are running in this process. */
-export function liveStreams(): ReadonlySet<LiveStream> {
+export function liveStreams(): readonly LiveStream[] {
   return registry().streams
 }

@@ -57,7 +57,7 @@ export async function relayInto(
   source: UpstreamSource | PromiseLike<UpstreamSource>,
   { map, maxEventBytes }: RelayOptions,
 ): Promise<RelayResult> {
-  const { signal } = sink
+  const { stopSignal: signal } = sink
   const upstream = await sink.open(source)
   const taker = map ? new TranslatedEvents(sink, map, maxEventBytes) : new PassingBytes(sink, maxEventBytes)
   const body = await openEventStream(upstream, { signal, onChunk: (chunk) => taker.touch(chunk) })
@@ -80,7 +80,7 @@ class WriterSink implements RelaySink {
     this.followed = options.dialect && new FollowedEvents(options.dialect)
   }
 
-  get signal(): AbortSignal {
+  get stopSignal(): AbortSignal {
     return this.#writer.signal
   }
 

@@ -35,5 +35,6 @@ export interface RelaySink extends LastEvent {
   readonly sawTerminal: boolean
   /** What the upstream said of its own failure. */
   readonly reported: Error | undefined
-  readonly signal: AbortSignal
+  /** Aborts when the stream must stop. */
+  readonly stopSignal: AbortSignal
 }

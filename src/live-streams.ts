@@ -13,36 +13,56 @@ export interface LiveStream {
   readonly ended: Promise<unknown>
 }
 
+/**
+ * As much of a `Set` as is needed here, also by other versions of unhang in this process. Each time a real one grows or
+ * shrinks it leaves its old table behind, and what an old table holds outlives the young generation, the streams of the
+ * next one with it.
+ */
+class StreamSet implements Iterable<LiveStream> {
+  readonly #streams: LiveStream[] = []
+
+  get size(): number {
+    return this.#streams.length
+  }
+
+  add(stream: LiveStream): void {
+    this.#streams.push(stream)
+  }
+
+  delete(stream: LiveStream): void {
+    const at = this.#streams.indexOf(stream)
+    if (at === -1) return
+    const last = this.#streams.pop()
+    // Their order says nothing: the last one takes the place.
+    if (last && last !== stream) this.#streams[at] = last
+  }
+
+  [Symbol.iterator](): Iterator<LiveStream> {
+    return this.#streams.values()
+  }
+}
+
 interface Registry {
-  /**
-   * No `Set`: each time one grows or shrinks it leaves its old table behind, and what an old table holds outlives the
-   * young generation, the streams of the next one with it.
-   */
-  streams: LiveStream[]
+  streams: Pick<StreamSet, 'size' | 'add' | 'delete' | typeof Symbol.iterator>
   draining: WeakSet<object>
   /** The HTTP/2 sessions that have been seen, by their server, which does not know them. */
   sessions: WeakMap<object, Set<ServerHttp2Session>>
 }
 
 const registry = processWide<Registry>('liveStreams', () => ({
-  streams: [],
+  streams: new StreamSet(),
   draining: new WeakSet(),
   sessions: new WeakMap(),
 }))
 
 /** An HTTP/2 session that has a stream is known from then on. */
 export function addLiveStream(stream: LiveStream, response: ServerResponse): void {
-  registry().streams.push(stream)
+  registry().streams.add(stream)
   rememberSession(response)
 }
 
 export function removeLiveStream(stream: LiveStream): void {
-  const { streams } = registry()
-  const at = streams.indexOf(stream)
-  if (at === -1) return
-  const last = streams.pop()
-  // Their order says nothing: the last one takes the place.
-  if (last && last !== stream) streams[at] = last
+  registry().streams.delete(stream)
 }
 
 /** An HTTP/2 session is told to end when its server shuts down, whether or not it has a stream then. */
@@ -74,6 +94,6 @@ export function startDraining(server: object): void {
 }
 
 /** The streams that are running in this process. */
-export function liveStreams(): readonly LiveStream[] {
+export function liveStreams(): Iterable<LiveStream> & { readonly size: number } {
   return registry().streams
 }

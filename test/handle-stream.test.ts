@@ -355,12 +355,12 @@ describe('options', () => {
 test('a stream is in the registry while it lives', async () => {
   let during = 0
   await using proxy = await startProxy(({ writer }) => {
-    during = liveStreams().length
+    during = liveStreams().size
     void writer.write({ data: '[DONE]' })
   })
   using _client = await ask(proxy.port).finished()
   await proxy.end()
-  while (liveStreams().length > 0) await new Promise(setImmediate)
+  while (liveStreams().size > 0) await new Promise(setImmediate)
   expect(during).toBe(1)
 })
 
@@ -574,7 +574,7 @@ test('an upstream that answers when the client has long left is let go all the s
   await using proxy = await startProxy(({ relay }) => relay(answered))
   using client = ask(proxy.port)
   await once(client.socket, 'connect')
-  await vi.waitUntil(() => liveStreams().length > 0)
+  await vi.waitUntil(() => liveStreams().size > 0)
   client.reset()
   expect(await proxy.end()).toMatchObject({ outcome: 'client_gone' })
   const late = new PassThrough()

@@ -16,7 +16,7 @@ test('FM-50: after 1,000 mixed streams no timer, listener or socket is left, and
     await Promise.all(Array.from({ length: 20 }, (_, offset) => streams.run(index + offset)))
   }
   await streams.proxy.end(total - 1)
-  while (liveStreams().length > 0) await new Promise(setImmediate)
+  while (liveStreams().size > 0) await new Promise(setImmediate)
 
   const outcomes = streams.proxy.ends.map(({ outcome }) => outcome)
   expect(outcomes).toHaveLength(total)

@@ -1,10 +1,9 @@
 import { once } from 'node:events'
-import { createServer, get } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { get } from 'node:http'
 import { expect, test } from 'vitest'
-import { handleStream, type Stream } from '../src/index.js'
+import type { Stream } from '../src/index.js'
 import { StopSignal } from '../src/stop-signal.js'
-import { withResolvers } from './support/with-resolvers.js'
+import { startProxy } from './support/proxy.js'
 
 const never = new Promise<never>(() => {})
 const silent: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => ({ next: () => never }) }
@@ -25,21 +24,13 @@ test.each([
       await Promise.resolve(wait(stream)).catch((error) => failures.push(error))
       await stream.writer.write({ data: 'late' }).catch((error) => failures.push(error))
     }
-    const ended = withResolvers<unknown>()
-    const server = createServer((request, response) => {
-      request.resume()
-      const timeouts = { firstByteMs: 20, inactivityMs: 20 }
-      handleStream(response, handler, { timeouts }).then(ended.resolve, ended.reject)
-    })
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    const { port } = server.address() as AddressInfo
-    const [response] = await once(get({ port, host: '127.0.0.1', agent: false }), 'response')
+    await using proxy = await startProxy(handler, { timeouts: { firstByteMs: 20, inactivityMs: 20 } })
+    const [response] = await once(get(proxy.url, { agent: false }), 'response')
     response.resume()
 
-    expect(await ended.promise).toMatchObject({ outcome: 'timeout' })
+    expect(await proxy.end()).toMatchObject({ outcome: 'timeout' })
     const reason = expect.objectContaining({ name: 'StreamTimeoutError', phase: 'firstByte' })
     await expect.poll(() => failures).toEqual([reason, reason])
-    await new Promise((resolve) => server.close(resolve))
   },
 )
 

@@ -1,27 +1,18 @@
 import { once } from 'node:events'
-import { Agent, createServer, get, type RequestListener, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type Agent, get, type RequestListener } from 'node:http'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { handleStream, wrapApp } from '../src/index.js'
+import { chatAnswer } from './support/chat.js'
+import { agent, listen } from './support/proxy.js'
 
 setFlagsFromString('--expose-gc')
 const gc = runInNewContext('gc') as (options?: { type: 'minor' }) => void
-const agent = new Agent({ keepAlive: true })
 
-const listen = async (server: Server) => {
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  return { port: (server.address() as AddressInfo).port, [Symbol.asyncDispose]: () => closed(server) }
-}
-const closed = async (server: Server) => {
-  server.closeAllConnections()
-  await new Promise((resolve) => server.close(resolve))
-}
-
-const chunk = (delta: object, reason: string | null = null) =>
-  `data: ${JSON.stringify({ id: 'c', object: 'chat.completion.chunk', created: 1, model: 'm', choices: [{ index: 0, delta, finish_reason: reason }] })}\n\n`
-const answer = `${chunk({ content: 'Hello' })}${chunk({}, 'stop')}data: [DONE]\n\n`
+const answer = chatAnswer('Hello')
+  .map((data) => `data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`)
+  .join('')
 
 const call = async (port: number, via?: Agent, signal?: AbortSignal) => {
   const request = get({ port, host: '127.0.0.1', path: '/v1/chat/completions', agent: via ?? false, signal })
@@ -31,13 +22,11 @@ const call = async (port: number, via?: Agent, signal?: AbortSignal) => {
 
 /** How many bytes of each ended stream a full collection finds that those of the young generation have left. */
 async function left(listener: (upstreamPort: number) => RequestListener): Promise<number> {
-  await using upstream = await listen(
-    createServer((_, response) => {
-      response.writeHead(200, { 'content-type': 'text/event-stream' })
-      response.end(answer)
-    }),
-  )
-  await using proxy = await listen(createServer(listener(upstream.port)))
+  await using upstream = await listen((_, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.end(answer)
+  })
+  await using proxy = await listen(listener(upstream.port))
   const stream = async () => {
     let text = ''
     for await (const bytes of await call(proxy.port)) text += bytes

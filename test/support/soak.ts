@@ -215,7 +215,7 @@ export async function soak(streams: number, seed: number, concurrency = 40): Pro
   })
   const openUpstream = upstream.openConnections
   const left = {
-    streams: liveStreams().length,
+    streams: liveStreams().size,
     timers: Math.max(0, activeTimers() - timersBefore),
     overflow: Math.max(0, openUpstream - mostPooled),
   }
@@ -247,7 +247,7 @@ const collect = runInNewContext('gc') as () => void
 
 /** The heap when nothing is under way: what streams have left behind shows as growth. */
 async function settledHeap(): Promise<number> {
-  while (liveStreams().length > 0) await new Promise((resolve) => setTimeout(resolve, 20))
+  while (liveStreams().size > 0) await new Promise((resolve) => setTimeout(resolve, 20))
   for (let pass = 0; pass < 4; pass++) {
     await new Promise((resolve) => setTimeout(resolve, 50))
     collect()

@@ -250,9 +250,19 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   }
 
   forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
+    const before = this.writer.events
     const ready = this.writer.forward(events, count)
-    if (this.followed.sawTerminal) this.#filled?.()
+    if (this.followed.sawTerminal && !this.#closing) this.#terminalCame(this.writer.events > before)
     return unlessAtOnce(ready)
+  }
+
+  /** @param isSent what is refused, because the stream stops as it comes, the client does not have */
+  #terminalCame(isSent: boolean): void {
+    this.followed.sawTerminal = isSent
+    if (!isSent) return
+    // In the same turn, so that the end of the response leaves in one write with the terminal event.
+    this.close(this.followed.closing())
+    this.#filled?.()
   }
 
   write(event: SSEEvent): Promise<void> | undefined {

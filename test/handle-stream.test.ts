@@ -595,3 +595,52 @@ test('a handler that ends the response itself and writes on has a bug: its clien
   expect(outcome).toBe('internal')
   expect(reason?.message).toBe('The response was ended elsewhere.')
 })
+
+test('the end of the response leaves in one write with the terminal event', async () => {
+  const content = withResolvers()
+  await using upstream = await startUpstream(async (exchange) => {
+    const [hello, ...rest] = chatAnswer('Hello')
+    exchange.open().data(hello)
+    await content.promise
+    exchange.data(...rest).end()
+  })
+  const writes: number[] = []
+  await using server = await listen((request, response) => {
+    const { socket } = request
+    const spies = [vi.spyOn(socket, '_write'), vi.spyOn(socket, '_writev' as '_write')]
+    void handleStream(response, async (stream) => stream.relay(await http(upstream.url, stream)), {
+      onEnd: () => writes.push(spies.reduce((sum, { mock }) => sum + mock.calls.length, 0)),
+    })
+  })
+  using client = await ask(server.port).received('Hello')
+  content.resolve()
+  await client.finished()
+  expect(client.data.at(-1)).toBe('[DONE]')
+  expect(client.body.complete).toBe(true)
+  // One for the head and the first event, one for all the rest.
+  await expect.poll(() => writes).toEqual([2])
+})
+
+test('a terminal event that comes as the stream is stopped is refused, and is not its end', async () => {
+  const controller = new AbortController()
+  const content = withResolvers()
+  await using upstream = await startUpstream(async (exchange) => {
+    const [hello, ...rest] = chatAnswer('Hello')
+    exchange.open().data(hello)
+    await content.promise
+    exchange.data(...rest).end()
+  })
+  await using proxy = await startProxy(
+    async (stream) =>
+      stream.relay(await http(upstream.url, stream), (event) => {
+        if (event.data === '[DONE]') controller.abort()
+        return event
+      }),
+    { signal: controller.signal },
+  )
+  using client = await ask(proxy.port).received('Hello')
+  content.resolve()
+  await client.finished()
+  expect(await proxy.end()).toMatchObject({ outcome: 'aborted', reason: { code: 'request_aborted' } })
+  expect(failureOf(client.data).code).toBe('request_aborted')
+})

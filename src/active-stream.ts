@@ -35,12 +35,12 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   readonly followed: FollowedEvents
   readonly upstreams: Upstreams
   readonly server: object | undefined
+  readonly stopSignal = new StopSignal()
   /** Set once it runs. */
   ended: Promise<unknown> = atOnce
   readonly #request: IncomingMessage | undefined
   readonly #options: HandleStreamOptions
-  readonly #stop = new StopSignal()
-  readonly #relays: Promise<RelayResult>[] = []
+  #relays: Promise<RelayResult>[] = []
   /** Events that came from upstreams. */
   #received = 0
   #adopted = false
@@ -79,10 +79,6 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
 
   get signal(): AbortSignal {
     return this.timeouts.signal
-  }
-
-  get stopSignal(): AbortSignal {
-    return this.#stop.signal
   }
 
   stop(reason: StreamError): void {
@@ -159,7 +155,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   #relay(source: UpstreamSource | PromiseLike<UpstreamSource>, map?: EventMap): Promise<RelayResult> {
     const relay = relayInto(this, source, { ...this.#options.relay, map })
     // A handler may forget to wait for it: the stream must not end before it, and nothing may go unhandled.
-    this.#relays.push(relay)
+    this.#relays = this.#relays.concat([relay])
     relay.catch(ignore)
     return relay
   }
@@ -168,7 +164,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
     const coming = Promise.resolve(source)
     // One that comes when the stream has stopped is let go at once; one that fails then is looked at by nobody.
     coming.then((upstream) => this.upstreams.adopt(upstream), ignore)
-    const upstream = await this.#stop.run(coming).catch((error) => this.#failed(error))
+    const upstream = await this.stopSignal.run(coming).catch((error) => this.#failed(error))
     this.#adopted = true
     warnOfOwnTimer(upstream)
     return upstream
@@ -250,19 +246,19 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   }
 
   forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
+    // Refused by the writer, which is stopped, or about to be.
+    if (this.timeouts.settled) this.followed.refused = true
     const before = this.writer.events
     const ready = this.writer.forward(events, count)
-    if (this.followed.sawTerminal && !this.#closing) this.#terminalCame(this.writer.events > before)
-    return unlessAtOnce(ready)
-  }
-
-  /** @param isSent what is refused, because the stream stops as it comes, the client does not have */
-  #terminalCame(isSent: boolean): void {
-    this.followed.sawTerminal = isSent
-    if (!isSent) return
-    // In the same turn, so that the end of the response leaves in one write with the terminal event.
-    this.close(this.followed.closing())
+    if (!this.followed.sawTerminal || this.#closing) return unlessAtOnce(ready)
+    if (this.writer.events === before) {
+      ready.then(this.#filled, this.#stopped)
+      return ready
+    }
+    // In the turn of the terminal event, so that the end of the response leaves in one write with it.
+    this.close([])
     this.#filled?.()
+    return undefined
   }
 
   write(event: SSEEvent): Promise<void> | undefined {
@@ -274,7 +270,8 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   /** Looks at an event that the handler writes. */
   onEvent(event: SSEEvent): boolean {
     if (this.#closing) return true
-    if (this.followed.sawTerminal) return false
+    // Whoever writes as he hears of the stop is too late.
+    if (this.followed.sawTerminal || this.timeouts.settled) return false
     this.timeouts.wrote()
     const role = this.followed.observe(event)
     if (this.followed.reported) throw this.followed.reported
@@ -305,7 +302,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
 
   #settled(reason: StreamError | undefined): void {
     if (!reason) return
-    this.#stop.abort(reason)
+    this.stopSignal.abort(reason)
     this.#stopped?.(reason)
     this.upstreams.release(reason)
     if (reason instanceof StreamTimeoutError) {

@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from './abort-signal-like.js'
 import type { ChunkReading, ChunkTaker } from './chunk-taker.js'
 import { NodeChunks } from './node-chunks.js'
 import { readChunks } from './read-chunks.js'
@@ -13,7 +14,7 @@ import { WholeCharacters } from './whole-characters.js'
  */
 export function eachChunk(
   body: UpstreamBody,
-  signal: AbortSignal | undefined,
+  signal: AbortSignalLike | undefined,
   taker: ChunkTaker,
 ): ChunkReading {
   return isNodeReadable(body) ? new NodeChunks(body, signal, taker) : new IteratedChunks(body, signal, taker)
@@ -26,7 +27,7 @@ class IteratedChunks implements ChunkReading {
   /** Set while nobody wants the next one. */
   #resume: (() => void) | undefined
 
-  constructor(body: UpstreamBody, signal: AbortSignal | undefined, taker: ChunkTaker) {
+  constructor(body: UpstreamBody, signal: AbortSignalLike | undefined, taker: ChunkTaker) {
     this.#chunks = readChunks(body, signal)
     this.taken = this.#takeAll(taker)
   }

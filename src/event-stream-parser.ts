@@ -1,4 +1,4 @@
-import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import { createParser, type EventSourceMessage, type EventSourceParser } from 'eventsource-parser'
 import { asBuffer, lineFeed } from './byte-text.js'
 import { StreamError } from './errors.js'
 import { Utf8Decoder } from './utf8-decoder.js'
@@ -16,10 +16,11 @@ const longestPiece = 8 * 1024
  * characters are counted, so that about three times as many bytes may be taken.
  */
 export class EventStreamParser {
-  readonly #feed: (text: string) => void
   readonly #onEvent: (event: EventSourceMessage) => void
   readonly #maxEventBytes: number
   readonly #decoder = new Utf8Decoder()
+  /** Many streams need none: see `#feedText`. */
+  #parser: EventSourceParser | undefined
   #started = false
   #betweenEvents = true
   #endedInCR = false
@@ -33,16 +34,6 @@ export class EventStreamParser {
     }
     this.#onEvent = onEvent
     this.#maxEventBytes = maxEventBytes
-    const parser = createParser({
-      maxBufferSize: maxEventBytes,
-      onEvent: (event) => this.#hand(event),
-      onError: ({ type }) => {
-        if (type === 'max-buffer-size-exceeded') this.#tooLong = true
-      },
-    })
-    this.#feed = parser.feed
-    // It takes the first three characters for the bytes of a byte order mark.
-    this.#feed('')
   }
 
   feed(chunk: Uint8Array | string): void {
@@ -69,7 +60,21 @@ export class EventStreamParser {
     const rest = this.#withLFs(isMarked ? text.slice(1) : text)
     if (rest === '') return
     this.#betweenEvents = !this.#endedInCR && rest.endsWith('\n\n')
-    this.#feed(rest)
+    this.#parser ??= this.#createParser()
+    this.#parser.feed(rest)
+  }
+
+  #createParser(): EventSourceParser {
+    const parser = createParser({
+      maxBufferSize: this.#maxEventBytes,
+      onEvent: (event) => this.#hand(event),
+      onError: ({ type }) => {
+        if (type === 'max-buffer-size-exceeded') this.#tooLong = true
+      },
+    })
+    // It takes the first three characters for the bytes of a byte order mark.
+    parser.feed('')
+    return parser
   }
 
   #hand(event: EventSourceMessage): void {
@@ -106,7 +111,7 @@ export class EventStreamParser {
     if (this.#tooLong) return
     this.#feedText(this.#decoder.end())
     this.#ended = true
-    this.#feed('\n\n')
+    this.#parser?.feed('\n\n')
     this.check()
   }
 

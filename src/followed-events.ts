@@ -20,6 +20,8 @@ export class FollowedEvents {
   dialect: StreamDialect
   /** Whether the stream has said that it is complete, and nothing may follow. */
   sawTerminal = false
+  /** Whether what came last was refused, because the stream stops: then the client does not have it. */
+  refused = false
   /** What the upstream said of its own failure. */
   reported: UpstreamError | undefined
   /** Whether the client has read it in the upstream's own words. */
@@ -86,7 +88,7 @@ export class FollowedEvents {
 
   /** Whether the client has the whole answer, so that nothing is lost if the upstream breaks now. */
   get complete(): boolean {
-    return this.sawTerminal || this.#followed.complete
+    return !this.refused && (this.sawTerminal || this.#followed.complete)
   }
 
   /**
@@ -113,7 +115,7 @@ export class FollowedEvents {
   /** Whether a failure comes too late to be one for the client. */
   survives({ outcome }: StreamError): boolean {
     // After the terminal event nothing may come: whatever goes wrong then goes wrong elsewhere.
-    if (this.sawTerminal) return true
+    if (this.sawTerminal) return !this.refused
     return this.complete && (outcome === 'timeout' || outcome.startsWith('upstream_'))
   }
 

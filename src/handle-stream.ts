@@ -29,11 +29,22 @@ import { recordEnd } from './stream-record.js'
  * @returns how the stream ended; rejects for nothing but bad options
  * @throws TypeError | RangeError that names the option and the value
  */
-export async function handleStream(
+export function handleStream(
   response: StreamResponse,
   handler: StreamHandler,
   options: HandleStreamOptions = {},
 ): Promise<StreamEnd> {
+  try {
+    const stream = beginStream(response, options)
+    const end = runStream(stream, asServerResponse(response), handler, options)
+    stream.ended = end
+    return end
+  } catch (error) {
+    return Promise.reject(error)
+  }
+}
+
+function beginStream(response: StreamResponse, options: HandleStreamOptions): ActiveStream {
   checkStreamOptions(options, ['signal', 'model', 'requestId'])
   if (options.requestId !== undefined && !isPlainId(options.requestId)) {
     throw new TypeError(
@@ -44,9 +55,7 @@ export async function handleStream(
   guards().get(response)?.stepAside()
   const stream = new ActiveStream(asServerResponse(response), options)
   addLiveStream(stream, asServerResponse(response))
-  const end = runStream(stream, asServerResponse(response), handler, options)
-  stream.ended = end
-  return end
+  return stream
 }
 
 async function runStream(
@@ -126,6 +135,7 @@ async function fail(
   if (reason.outcome === 'client_stalled' || options.recovery === false) response.destroy(reason)
   if (isGone(response)) return false
   const { followed } = stream
+  const survives = followed.survives(reason)
   if (writer.committed || writer.events > 0) {
     const message = clientMessage(reason, options.exposeDetails)
     stream.close(followed.ending(reason, message, options))
@@ -136,7 +146,7 @@ async function fail(
   const { outcome, code, committed } = reason
   channels.recovery.publish({ requestId, outcome, code, committed })
   await finishStream(stream, response)
-  return followed.survives(reason)
+  return survives
 }
 
 function finishStream({ timeouts, writer }: ActiveStream, response: ServerResponse) {

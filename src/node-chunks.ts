@@ -1,6 +1,8 @@
 // See byte-text.ts.
+
 import { Buffer } from 'node:buffer'
 import type { Readable } from 'node:stream'
+import type { AbortSignalLike } from './abort-signal-like.js'
 import type { ChunkReading, ChunkTaker } from './chunk-taker.js'
 import { toStreamError } from './error-causes.js'
 import { StreamError } from './errors.js'
@@ -15,7 +17,7 @@ const longestJoin = 64 * 1024
 export class NodeChunks implements ChunkReading {
   readonly taken: Promise<void>
   readonly #stream: Readable
-  readonly #signal: AbortSignal | undefined
+  readonly #signal: AbortSignalLike | undefined
   readonly #taker: ChunkTaker
   readonly #strings = new WholeCharacters()
   #failure: { error: unknown } | undefined
@@ -25,7 +27,7 @@ export class NodeChunks implements ChunkReading {
   #resolve: () => void = () => {}
   #reject: (error: unknown) => void = () => {}
 
-  constructor(stream: Readable, signal: AbortSignal | undefined, taker: ChunkTaker) {
+  constructor(stream: Readable, signal: AbortSignalLike | undefined, taker: ChunkTaker) {
     this.#stream = stream
     this.#signal = signal
     this.#taker = taker

@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from './abort-signal-like.js'
 import { decodeByteText, toByteText } from './byte-text.js'
 import { eachChunk } from './each-chunk.js'
 import { toStreamError } from './error-causes.js'
@@ -16,7 +17,7 @@ export interface ReadEventStreamOptions {
   /** The longest event that is accepted. Default 8 MiB. */
   maxEventBytes?: number | undefined
   /** Ends the reading with its reason. */
-  signal?: AbortSignal | undefined
+  signal?: AbortSignalLike | undefined
   /** Called for every chunk as it comes, before its events. */
   onChunk?: ((chunk: Uint8Array | string) => void) | undefined
 }

@@ -1,5 +1,6 @@
 // See byte-text.ts.
 import { Buffer } from 'node:buffer'
+import type { TakenChunk } from './chunk-taker.js'
 import { EventSplitter, endOfEvent } from './event-splitter.js'
 import { defaultMaxEventBytes, EventStreamParser } from './event-stream-parser.js'
 import { FollowedBytes } from './followed-bytes.js'
@@ -40,7 +41,7 @@ export class PassingBytes extends RelayTaker {
     this.#followed = new FollowedBytes(this.#parser, sink, maxEventBytes)
   }
 
-  push(chunk: Uint8Array | string): Promise<void> | undefined | false {
+  push(chunk: Uint8Array | string): TakenChunk {
     if (Buffer.isBuffer(chunk) && this.#isOneMore(chunk)) {
       this.received++
       this.sink.repeated()
@@ -49,7 +50,7 @@ export class PassingBytes extends RelayTaker {
     const whole = this.#splitter.push(chunk)
     const ready = whole.length > 0 ? this.#follow(whole) : undefined
     if (this.#splitter.openBytes > 0) this.#parser.checkLength(this.#splitter.openBytes)
-    return this.ended ? false : ready
+    return this.ended ? this.last(ready) : ready
   }
 
   /** As most chunks are at the pace of tokens. */

@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from './abort-signal-like.js'
 import { toStreamError } from './error-causes.js'
 import type { UpstreamBody } from './upstream-source.js'
 import { cancelHeld, holdReader, releaseReader } from './web-readers.js'
@@ -10,7 +11,7 @@ import { cancelHeld, holdReader, releaseReader } from './web-readers.js'
  */
 export async function* readChunks(
   body: UpstreamBody,
-  signal?: AbortSignal,
+  signal?: AbortSignalLike,
 ): AsyncGenerator<Uint8Array | string, void> {
   if (body instanceof ReadableStream && body.locked) {
     throw new TypeError("the upstream's body is being read by somebody else, or has been read")
@@ -28,7 +29,7 @@ export async function* readChunks(
 
 async function* readWebStream(
   stream: ReadableStream<Uint8Array>,
-  signal: AbortSignal | undefined,
+  signal: AbortSignalLike | undefined,
 ): AsyncGenerator<Uint8Array> {
   const reader = holdReader(stream)
   // Cancelling is the one way to end a read() that waits.
@@ -52,7 +53,7 @@ async function* readWebStream(
 
 async function* readIterable(
   iterable: AsyncIterable<Uint8Array | string>,
-  signal: AbortSignal | undefined,
+  signal: AbortSignalLike | undefined,
 ): AsyncGenerator<Uint8Array | string> {
   const iterator = iterable[Symbol.asyncIterator]()
   let wake: () => void = () => {}

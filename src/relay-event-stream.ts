@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from './abort-signal-like.js'
 import { unlessAtOnce } from './drain.js'
 import { eachChunk } from './each-chunk.js'
 import { StreamError } from './errors.js'
@@ -80,7 +81,7 @@ class WriterSink implements RelaySink {
     this.followed = options.dialect && new FollowedEvents(options.dialect)
   }
 
-  get stopSignal(): AbortSignal {
+  get stopSignal(): AbortSignalLike {
     return this.#writer.signal
   }
 
@@ -135,7 +136,9 @@ class WriterSink implements RelaySink {
   }
 
   forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
-    return unlessAtOnce(this.#writer.forward(events, count))
+    const before = this.#writer.events
+    const ready = this.#writer.forward(events, count)
+    return this.sawTerminal && this.#writer.events > before ? undefined : unlessAtOnce(ready)
   }
 
   write(event: SSEEvent): Promise<void> | undefined {

@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from './abort-signal-like.js'
 import type { LastEvent } from './followed-bytes.js'
 import type { SSEEvent } from './sse-encode.js'
 import type { EventRole } from './stream-dialect.js'
@@ -15,7 +16,7 @@ export interface RelaySink extends LastEvent {
   repeats(event: SSEEvent): boolean
   /** Pieces of the answer are about to be passed on that need no looking at. */
   repeated(): void
-  /** Passes whole events on. @returns `undefined` for "the next ones at once" */
+  /** Passes whole events on. @returns `undefined` for "the next ones at once", and when the terminal event has been sent */
   forward(events: Uint8Array | string, count: number): Promise<void> | undefined
   /** What the upstream said of its own failure has been passed on. */
   reportedToClient(): void
@@ -36,5 +37,5 @@ export interface RelaySink extends LastEvent {
   /** What the upstream said of its own failure. */
   readonly reported: Error | undefined
   /** Aborts when the stream must stop. */
-  readonly stopSignal: AbortSignal
+  readonly stopSignal: AbortSignalLike
 }

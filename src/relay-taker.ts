@@ -1,3 +1,4 @@
+import type { TakenChunk } from './chunk-taker.js'
 import type { RelaySink } from './relay-sink.js'
 import { EventStreamTaker } from './take-event-stream.js'
 
@@ -14,6 +15,14 @@ export abstract class RelayTaker extends EventStreamTaker {
 
   touch(chunk: Uint8Array | string): void {
     this.sink.touch(chunk)
+  }
+
+  /** After the last event there is nothing to wait for, unless it was refused. */
+  protected last(ready: Promise<void> | undefined): TakenChunk {
+    const last = ready?.then(() => false)
+    // Whoever reads may have been stopped already.
+    last?.catch(() => {})
+    return last ?? false
   }
 
   /**

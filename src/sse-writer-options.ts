@@ -1,4 +1,5 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
+import type { AbortSignalLike } from './abort-signal-like.js'
 import type { Clock } from './clock.js'
 import { readDuration } from './duration.js'
 import type { StreamError } from './errors.js'
@@ -28,7 +29,7 @@ export interface SSEWriterObserver {
 /** The options of {@link createSSEWriter}. */
 export interface SSEWriterOptions extends EventStreamHeadOptions {
   /** When it aborts, writes are refused with its reason; `close()` still works. */
-  signal?: AbortSignal | undefined
+  signal?: AbortSignalLike | undefined
   /** How long the stream may be silent before a comment is sent. Default 15 000; `Infinity` for never. */
   heartbeatMs?: number | false
   /**

@@ -36,7 +36,7 @@ export class TranslatedEvents extends RelayTaker {
       const end = at + longestSlice
       this.#feed(end < chunk.length || at > 0 ? chunk.subarray(at, end) : chunk)
       const ready = this.#forward()
-      if (this.sink.sawTerminal) return false
+      if (this.sink.sawTerminal) return this.last(ready)
       if (end >= chunk.length) return ready
       if (ready) return ready.then(() => this.#pushFrom(chunk, end))
       at = end

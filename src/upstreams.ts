@@ -17,7 +17,7 @@ export class Upstreams {
 
   adopt(upstream: unknown): void {
     if (this.#release) this.#cleanUp(upstream, this.#release)
-    else if (!this.#opened.includes(upstream)) this.#opened.push(upstream)
+    else if (!this.#opened.includes(upstream)) this.#opened = this.#opened.concat([upstream])
   }
 
   /**

@@ -12,6 +12,8 @@ import {
   type Stream,
   type StreamDialect,
   type StreamEnd,
+  StreamError,
+  StreamTimeoutError,
   type UpstreamError,
 } from '../src/index.js'
 import { liveStreams } from '../src/live-streams.js'
@@ -596,14 +598,20 @@ test('a handler that ends the response itself and writes on has a bug: its clien
   expect(reason?.message).toBe('The response was ended elsewhere.')
 })
 
-test('the end of the response leaves in one write with the terminal event', async () => {
-  const content = withResolvers()
-  await using upstream = await startUpstream(async (exchange) => {
+/** An upstream whose answer says "Hello" and is held until `release` lets it end. */
+async function startHeldAnswer() {
+  const held = withResolvers()
+  const upstream = await startUpstream(async (exchange) => {
     const [hello, ...rest] = chatAnswer('Hello')
     exchange.open().data(hello)
-    await content.promise
+    await held.promise
     exchange.data(...rest).end()
   })
+  return Object.assign(upstream, { release: held.resolve })
+}
+
+test('the end of the response leaves in one write with the terminal event', async () => {
+  await using upstream = await startHeldAnswer()
   const writes: number[] = []
   await using server = await listen((request, response) => {
     const { socket } = request
@@ -613,7 +621,7 @@ test('the end of the response leaves in one write with the terminal event', asyn
     })
   })
   using client = await ask(server.port).received('Hello')
-  content.resolve()
+  upstream.release()
   await client.finished()
   expect(client.data.at(-1)).toBe('[DONE]')
   expect(client.body.complete).toBe(true)
@@ -621,26 +629,40 @@ test('the end of the response leaves in one write with the terminal event', asyn
   await expect.poll(() => writes).toEqual([2])
 })
 
-test('a terminal event that comes as the stream is stopped is refused, and is not its end', async () => {
-  const controller = new AbortController()
-  const content = withResolvers()
-  await using upstream = await startUpstream(async (exchange) => {
-    const [hello, ...rest] = chatAnswer('Hello')
-    exchange.open().data(hello)
-    await content.promise
-    exchange.data(...rest).end()
-  })
-  await using proxy = await startProxy(
-    async (stream) =>
-      stream.relay(await http(upstream.url, stream), (event) => {
-        if (event.data === '[DONE]') controller.abort()
+test.each([
+  ['aborted', new StreamError('aborted')],
+  ['timeout', new StreamTimeoutError('total', 1)],
+])(
+  'a terminal event that comes as the stream is stopped (%s) is refused, and is not its end',
+  async (outcome, reason) => {
+    await using upstream = await startHeldAnswer()
+    let relayed: unknown
+    await using proxy = await startProxy(async (stream) => {
+      const relay = stream.relay(await http(upstream.url, stream), (event) => {
+        if (event.data === '[DONE]') stream.timeouts.settle(reason)
         return event
-      }),
-    { signal: controller.signal },
+      })
+      relayed = await relay.catch((error) => error)
+    })
+    using client = await ask(proxy.port).received('Hello')
+    upstream.release()
+    await client.finished()
+    expect(await proxy.end()).toMatchObject({ outcome, reason, sawTerminal: false })
+    expect(failureOf(client.data).code).toBe(reason.code)
+    await expect.poll(() => relayed).toBe(reason)
+  },
+)
+
+test('what a handler writes as it hears of the stop is no end of the stream', async () => {
+  await using proxy = await startProxy(
+    async (stream) => {
+      await stream.writer.write({ data: chatChunk('Hello') })
+      stream.signal.addEventListener('abort', () => void stream.writer.write({ data: '[DONE]' }))
+      await new Promise(() => {})
+    },
+    { timeouts: { totalMs: 20 } },
   )
-  using client = await ask(proxy.port).received('Hello')
-  content.resolve()
-  await client.finished()
-  expect(await proxy.end()).toMatchObject({ outcome: 'aborted', reason: { code: 'request_aborted' } })
-  expect(failureOf(client.data).code).toBe('request_aborted')
+  using client = await ask(proxy.port).finished()
+  expect(await proxy.end()).toMatchObject({ outcome: 'timeout', events: 2 })
+  expect(failureOf(client.data).code).toBe('request_timeout_total')
 })

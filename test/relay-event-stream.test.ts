@@ -5,6 +5,7 @@ import { describe, expect, test, vi } from 'vitest'
 import {
   createSSEWriter,
   dialects,
+  type EventSourceMessage,
   type RelayOptions,
   type RelayResult,
   relayEventStream,
@@ -226,4 +227,25 @@ describe.each<[string, (chunk: string) => UpstreamSource]>([
     expect(client.data.at(-1)).toBe('[DONE]')
     expect(mapped).toBe(1_501)
   })
+})
+
+test.each([
+  ['as it is', undefined],
+  ['mapped', (event: EventSourceMessage) => event],
+])('a terminal event that is refused, %s, is not relayed: the reason is thrown', async (_, map) => {
+  const controller = new AbortController()
+  const reason = new Error('enough')
+  let failure: unknown
+  await using server = await listen(async (_request, response) => {
+    const writer = createSSEWriter(response, { signal: controller.signal })
+    const source = new Response(wire('[DONE]'))
+    const onChunk = () => controller.abort(reason)
+    await relayEventStream(source, writer, { dialect: dialects.openaiChat, map, onChunk }).catch((error) => {
+      failure = error
+    })
+    writer.close({ data: 'over' })
+  })
+  using client = await rawRequest({ port: server.port }).finished()
+  expect(client.data).toEqual(['over'])
+  expect(failure).toBe(reason)
 })

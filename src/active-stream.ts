@@ -78,7 +78,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   }
 
   get signal(): AbortSignal {
-    return this.timeouts.signal
+    return this.stopSignal.abortSignal
   }
 
   stop(reason: StreamError): void {
@@ -246,19 +246,25 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   }
 
   forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
-    // Refused by the writer, which is stopped, or about to be.
-    if (this.timeouts.settled) this.followed.refused = true
     const before = this.writer.events
     const ready = this.writer.forward(events, count)
-    if (!this.followed.sawTerminal || this.#closing) return unlessAtOnce(ready)
-    if (this.writer.events === before) {
-      ready.then(this.#filled, this.#stopped)
-      return ready
-    }
+    if (this.#closing) return unlessAtOnce(ready)
+    if (count > 0 && this.writer.events === before) return this.#refused(ready)
+    if (!this.followed.sawTerminal) return unlessAtOnce(ready)
     // In the turn of the terminal event, so that the end of the response leaves in one write with it.
     this.close([])
     this.#filled?.()
     return undefined
+  }
+
+  /** The client does not have what came last. The writer says why; if it cannot, somebody else has ended the response. */
+  #refused(ready: Promise<void>): Promise<never> {
+    this.followed.refused = true
+    const refusal = ready.then(() => {
+      throw new StreamError('internal', { message: 'The response was ended elsewhere.' })
+    })
+    refusal.catch(ignore)
+    return refusal
   }
 
   write(event: SSEEvent): Promise<void> | undefined {
@@ -270,8 +276,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   /** Looks at an event that the handler writes. */
   onEvent(event: SSEEvent): boolean {
     if (this.#closing) return true
-    // Whoever writes as he hears of the stop is too late.
-    if (this.followed.sawTerminal || this.timeouts.settled) return false
+    if (this.followed.sawTerminal) return false
     this.timeouts.wrote()
     const role = this.followed.observe(event)
     if (this.followed.reported) throw this.followed.reported

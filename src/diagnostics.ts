@@ -40,7 +40,7 @@ export interface StreamEnd {
   bytes: number
   /** Comments and empty deltas sent because nothing else came. */
   heartbeats: number
-  /** Whether the stream said that it was complete. */
+  /** Whether the stream said that it was complete; not where its client could not be told any more. */
   sawTerminal: boolean
   /** Failures that came after the stream had its outcome, by their outcome; at most eight are kept. */
   suppressed: readonly FailedOutcome[]

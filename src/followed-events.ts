@@ -98,8 +98,8 @@ export class FollowedEvents {
    * @throws StreamError `upstream_truncated`
    */
   requireComplete(received: number): void {
-    const complete = this.dialect.needsTerminal ? this.complete : received > 0
-    if (!complete) throw new StreamError('upstream_truncated')
+    if (!this.complete && (this.dialect.needsTerminal || received === 0))
+      throw new StreamError('upstream_truncated')
   }
 
   /** What still has to be sent so that the client knows that the stream is complete. */

@@ -1,9 +1,8 @@
 // See byte-text.ts.
-
 import { Buffer } from 'node:buffer'
 import type { Readable } from 'node:stream'
 import type { AbortSignalLike } from './abort-signal-like.js'
-import type { ChunkReading, ChunkTaker } from './chunk-taker.js'
+import type { ChunkReading, ChunkTaker, TakenChunk } from './chunk-taker.js'
 import { toStreamError } from './error-causes.js'
 import { StreamError } from './errors.js'
 import { WholeCharacters } from './whole-characters.js'
@@ -54,7 +53,7 @@ export class NodeChunks implements ChunkReading {
         const chunk = this.#next()
         if (chunk === null) break
         const wait = this.#taker.take(typeof chunk === 'string' ? this.#strings.whole(chunk) : chunk)
-        if (this.#isOver) return
+        if (this.#isOver) return abandon(wait)
         if (wait === false) return this.#finish()
         if (wait === 'pause') {
           this.#isWaiting = true
@@ -139,4 +138,9 @@ export class NodeChunks implements ChunkReading {
     if (failure) this.#reject(failure.error)
     else this.#resolve()
   }
+}
+
+/** Nobody waits for it any more, and it may be refused. */
+function abandon(wait: TakenChunk): void {
+  if (wait instanceof Promise) wait.catch(() => {})
 }

@@ -19,10 +19,7 @@ export abstract class RelayTaker extends EventStreamTaker {
 
   /** After the last event there is nothing to wait for, unless it was refused. */
   protected last(ready: Promise<void> | undefined): TakenChunk {
-    const last = ready?.then(() => false)
-    // Whoever reads may have been stopped already.
-    last?.catch(() => {})
-    return last ?? false
+    return ready ? ready.then(() => false) : false
   }
 
   /**

@@ -9,6 +9,16 @@ export class StopSignal implements AbortSignalLike {
   aborted = false
   reason: unknown
   #listeners: AbortListener[] = []
+  #controller: AbortController | undefined
+
+  /** A real one, for a handler: it aborts when all parts have been told. */
+  get abortSignal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.aborted) this.#controller.abort(this.reason)
+    }
+    return this.#controller.signal
+  }
 
   addEventListener(_type: 'abort', listener: AbortListener): void {
     // push() would make room for seventeen.
@@ -47,5 +57,6 @@ export class StopSignal implements AbortSignalLike {
       if (typeof listener === 'function') listener()
       else listener.handleEvent()
     }
+    this.#controller?.abort(reason)
   }
 }

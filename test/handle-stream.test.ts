@@ -653,16 +653,73 @@ test.each([
   },
 )
 
-test('what a handler writes as it hears of the stop is no end of the stream', async () => {
+test('what a handler writes as it hears of the stop is refused', async () => {
+  let written: unknown
   await using proxy = await startProxy(
     async (stream) => {
       await stream.writer.write({ data: chatChunk('Hello') })
-      stream.signal.addEventListener('abort', () => void stream.writer.write({ data: '[DONE]' }))
+      stream.signal.addEventListener('abort', () => {
+        written = stream.writer.write({ data: '[DONE]' }).catch((reason) => reason)
+      })
       await new Promise(() => {})
     },
     { timeouts: { totalMs: 20 } },
   )
   using client = await ask(proxy.port).finished()
-  expect(await proxy.end()).toMatchObject({ outcome: 'timeout', events: 2 })
+  const end = await proxy.end()
+  expect(end).toMatchObject({ outcome: 'timeout', events: 2, sawTerminal: false })
   expect(failureOf(client.data).code).toBe('request_timeout_total')
+  expect(await written).toBe(end.reason)
+})
+
+test('a whole answer whose head cannot be sent is not complete', async () => {
+  await using upstream = await startHeldAnswer()
+  upstream.release()
+  await using proxy = await startProxy(async (stream, _request, response) => {
+    const source = await http(upstream.url, stream)
+    vi.spyOn(response, 'writeHead').mockImplementationOnce(() => {
+      throw new Error('a hook of the app')
+    })
+    await stream.relay(source)
+  })
+  using client = await ask(proxy.port).finished()
+  expect(client.status).toBe(500)
+  expect(await proxy.end()).toMatchObject({ outcome: 'internal', events: 0, sawTerminal: false })
+})
+
+test('the terminal event comes when the handler has ended the response itself: nobody is told that all is well', async () => {
+  await using upstream = await startHeldAnswer()
+  let relayed: unknown
+  await using proxy = await startProxy(async (stream, _request, response) => {
+    const source = await http(upstream.url, stream)
+    const relay = stream.relay(source, (event) => {
+      if (event.data === '[DONE]') response.end()
+      return event
+    })
+    relayed = await relay.catch((error) => error)
+    await relay
+  })
+  using client = await ask(proxy.port).received('Hello')
+  upstream.release()
+  await client.finished()
+  const end = await proxy.end()
+  expect(end).toMatchObject({ outcome: 'internal', reason: { message: 'The response was ended elsewhere.' } })
+  expect(relayed).toBe(end.reason)
+})
+
+test('in a dialect of the app’s own, a stream that may simply end may say that it has', async () => {
+  const dialect: StreamDialect = {
+    ...dialects.plain,
+    follow: () => ({
+      ...dialects.plain.follow(),
+      observe: ({ data }) => (data === 'over' ? 'terminal' : 'content'),
+    }),
+  }
+  await using upstream = await startUpstream((exchange) => exchange.open().data('one', 'over').end())
+  await using proxy = await startProxy(async (stream) => stream.relay(await http(upstream.url, stream)), {
+    dialect,
+  })
+  using client = await ask(proxy.port).finished()
+  expect(client.data).toEqual(['one', 'over'])
+  expect(await proxy.end()).toMatchObject({ outcome: 'completed', sawTerminal: true })
 })

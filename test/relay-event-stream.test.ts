@@ -249,3 +249,24 @@ test.each([
   expect(client.data).toEqual(['over'])
   expect(failure).toBe(reason)
 })
+
+test('a stop in the middle of a large chunk leaves no rejection to nobody', async () => {
+  const controller = new AbortController()
+  const reason = new Error('enough')
+  let failure: unknown
+  await using server = await listen(async (_request, response) => {
+    const writer = createSSEWriter(response, { signal: controller.signal })
+    const large = wire(...Array.from({ length: 100 }, () => 'x'.repeat(1_000)))
+    const map = (event: EventSourceMessage) => {
+      controller.abort(reason)
+      return event
+    }
+    await relayEventStream(Readable.from([large], { objectMode: false }), writer, { map }).catch((error) => {
+      failure = error
+    })
+    writer.close({ data: 'over' })
+  })
+  using client = await rawRequest({ port: server.port }).finished()
+  expect(client.data).toEqual(['over'])
+  expect(failure).toBe(reason)
+})

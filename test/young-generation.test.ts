@@ -47,11 +47,16 @@ async function left(listener: (upstreamPort: number) => RequestListener): Promis
   await run(400)
   gc()
   const measured = 600
-  await run(measured)
-  for (let times = 0; times < 2; times++) gc({ type: 'minor' })
-  const before = process.memoryUsage().heapUsed
-  gc()
-  return (before - process.memoryUsage().heapUsed) / measured
+  const found: number[] = []
+  // The middle of three: by the state of the collector one alone is off, on Node 24 by more than what is looked for.
+  for (let batch = 0; batch < 3; batch++) {
+    await run(measured)
+    for (let times = 0; times < 2; times++) gc({ type: 'minor' })
+    const before = process.memoryUsage().heapUsed
+    gc()
+    found.push((before - process.memoryUsage().heapUsed) / measured)
+  }
+  return found.sort((a, b) => a - b)[1] as number
 }
 
 const relayed =

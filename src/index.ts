@@ -1,3 +1,4 @@
+export type { AbortSignalLike } from './abort-signal-like.js'
 export type { Clock } from './clock.js'
 export { watchConnect } from './connect-phase.js'
 export {

@@ -1,4 +1,6 @@
-import type { AbortListener, AbortSignalLike } from './abort-signal-like.js'
+import type { AbortSignalLike } from './abort-signal-like.js'
+
+type AbortListener = Parameters<AbortSignalLike['addEventListener']>[1]
 
 /**
  * An `AbortSignal` for the parts of one stream among themselves. On Node 20 a real one costs more than ten microseconds

@@ -155,6 +155,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   #relay(source: UpstreamSource | PromiseLike<UpstreamSource>, map?: EventMap): Promise<RelayResult> {
     const relay = relayInto(this, source, { ...this.#options.relay, map })
     // A handler may forget to wait for it: the stream must not end before it, and nothing may go unhandled.
+    // Not by push(): see StopSignal.
     this.#relays = this.#relays.concat([relay])
     relay.catch(ignore)
     return relay
@@ -222,8 +223,9 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
     this.timeouts.touch()
   }
 
-  /** Looks at an event that is relayed. */
+  /** Looks at an event that is relayed. What comes when the ending has been written changes nothing any more. */
   observe(event: SSEEvent): EventRole | undefined {
+    if (this.#closing) return undefined
     const role = this.followed.observe(event)
     if (role === 'content') this.timeouts.content()
     return role

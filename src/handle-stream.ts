@@ -135,7 +135,6 @@ async function fail(
   if (reason.outcome === 'client_stalled' || options.recovery === false) response.destroy(reason)
   if (isGone(response)) return false
   const { followed } = stream
-  const survives = followed.survives(reason)
   if (writer.committed || writer.events > 0) {
     const message = clientMessage(reason, options.exposeDetails)
     stream.close(followed.ending(reason, message, options))
@@ -146,7 +145,7 @@ async function fail(
   const { outcome, code, committed } = reason
   channels.recovery.publish({ requestId, outcome, code, committed })
   await finishStream(stream, response)
-  return survives
+  return followed.survives(reason)
 }
 
 function finishStream({ timeouts, writer }: ActiveStream, response: ServerResponse) {

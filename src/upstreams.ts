@@ -16,6 +16,7 @@ export class Upstreams {
   }
 
   adopt(upstream: unknown): void {
+    // Not by push(): see StopSignal.
     if (this.#release) this.#cleanUp(upstream, this.#release)
     else if (!this.#opened.includes(upstream)) this.#opened = this.#opened.concat([upstream])
   }

@@ -653,6 +653,33 @@ test.each([
   },
 )
 
+test.each([0, 1, 2, 3, 4, 5, 6])(
+  'a terminal event that comes %d turns of promises before the stop: the record says what the client was told',
+  async (turns) => {
+    const caller = new AbortController()
+    const upstream = new TransformStream<Uint8Array>()
+    const source = upstream.writable.getWriter()
+    const [hello, ...rest] = chatAnswer('Hello').map(
+      (data) => `data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`,
+    )
+    await using proxy = await startProxy((stream) => stream.relay(upstream.readable), {
+      signal: caller.signal,
+    })
+    void source.write(Buffer.from(hello as string))
+    using client = await ask(proxy.port).received('Hello')
+    void source.write(Buffer.from(rest.join(''))).catch(() => {})
+    for (let turn = 0; turn < turns; turn++) await undefined
+    caller.abort()
+    await client.finished()
+    const isTold = client.data.at(-1) === '[DONE]'
+    if (!isTold) expect(failureOf(client.data).code).toBe('request_aborted')
+    expect(await proxy.end()).toMatchObject({
+      outcome: isTold ? 'completed' : 'aborted',
+      sawTerminal: isTold,
+    })
+  },
+)
+
 test('what a handler writes as it hears of the stop is refused', async () => {
   let written: unknown
   await using proxy = await startProxy(

@@ -1,15 +1,23 @@
-export type { AbortSignalLike } from './abort-signal-like.js'
-export type { Clock } from './clock.js'
-export { watchConnect } from './connect-phase.js'
 export {
   detectStreamingRequest,
   type StreamingHints,
   type StreamingRequestLike,
-} from './detect-streaming-request.js'
-export { channels, type StreamEnd } from './diagnostics.js'
-export { type DialectName, dialects } from './dialects.js'
-export { type DrainableServer, type DrainOptions, type DrainReport, drainStreams } from './drain-streams.js'
-export { type ErrorResponseOptions, respondWithError } from './error-response.js'
+} from './client/detect-streaming-request.js'
+export { type ErrorResponseOptions, respondWithError } from './client/error-response.js'
+export type { StreamResponse } from './client/response.js'
+export { handleSocketHangUp, isSocketHangUp } from './client/socket-hang-up.js'
+export { createSSEWriter, type SSEWriter } from './client/sse-writer.js'
+export type { SSEWriterObserver, SSEWriterOptions } from './client/sse-writer-options.js'
+export { channels, type StreamEnd } from './diagnostics/channels.js'
+export type {
+  AnswerForm,
+  CollectedAnswer,
+  EventRole,
+  FailingOptions,
+  FollowedStream,
+  StreamDialect,
+} from './dialects/dialect.js'
+export { type DialectName, dialects } from './dialects/index.js'
 export {
   type FailedOutcome,
   isStreamError,
@@ -20,40 +28,27 @@ export {
   type TimeoutPhase,
   UpstreamError,
   type UpstreamErrorOptions,
-} from './errors.js'
-export { readEventStream } from './event-stream.js'
-export type { EventSourceMessage } from './event-stream-parser.js'
-export type { StreamResponse } from './exchange.js'
-export { getStream } from './guard-response.js'
-export type { GuardedStream } from './guarded-stream.js'
-export { handleStream } from './handle-stream.js'
-export { type ReadEventStreamOptions, readUpstreamError } from './open-event-stream.js'
-export type { OpenAttempt, RetryOptions } from './open-upstream.js'
-export { type ReadAnswerOptions, readAnswer } from './read-answer.js'
-export { type EventMap, type RelayOptions, type RelayResult, relayEventStream } from './relay-event-stream.js'
-export type { GuardOptions } from './requested-stream.js'
-export { type AlignOptions, alignServerTimeouts, type TimeoutFinding } from './server-timeouts.js'
+} from './errors/stream-error.js'
+export type { SSEEvent } from './framing/sse/encode.js'
+export type { EventSourceMessage } from './framing/sse/parse.js'
+export { getStream } from './guard/guard.js'
+export type { GuardedStream } from './guard/handle.js'
+export type { GuardOptions } from './guard/request.js'
+export { type AppListener, wrapApp } from './guard/wrap-app.js'
+export { type AlignOptions, alignServerTimeouts, type TimeoutFinding } from './server/align-timeouts.js'
 export {
-  coordinatedSocketCleanup,
-  type SocketCleanupOptions,
-  type SocketCleanupReport,
-} from './socket-cleanup.js'
-export { handleSocketHangUp, isSocketHangUp } from './socket-hang-up.js'
-export type { SSEEvent } from './sse-encode.js'
-export { createSSEWriter, type SSEWriter } from './sse-writer.js'
-export type { SSEWriterObserver, SSEWriterOptions } from './sse-writer-options.js'
-export type { HandleStreamOptions, Stream, StreamHandler } from './stream.js'
-export type {
-  AnswerForm,
-  CollectedAnswer,
-  EventRole,
-  FailingOptions,
-  FollowedStream,
-  StreamDialect,
-} from './stream-dialect.js'
-export type { StreamOptions } from './stream-options.js'
-export { TimeoutCoordinator, type TimeoutCoordinatorOptions } from './timeout-coordinator.js'
-export type { ResolvedTimeouts, StreamTimeouts } from './timeout-options.js'
+  type DrainableServer,
+  type DrainOptions,
+  type DrainReport,
+  drainStreams,
+} from './server/drain-streams.js'
+export { handleStream } from './stream/handle-stream.js'
+export { type EventMap, type RelayOptions, type RelayResult, relayEventStream } from './stream/relay.js'
+export type { StreamOptions } from './stream/settings.js'
+export type { HandleStreamOptions, Stream, StreamHandler } from './stream/stream-context.js'
+export type { AbortSignalLike } from './timeouts/abort-signal-like.js'
+export type { Clock } from './timeouts/clock.js'
+export type { ResolvedTimeouts, StreamTimeouts } from './timeouts/options.js'
 export {
   advancedModels,
   selectTimeoutProfile,
@@ -61,12 +56,22 @@ export {
   type TimeoutProfileRequest,
   type TimeoutProfiles,
   timeoutProfiles,
-} from './timeout-profiles.js'
+} from './timeouts/profiles.js'
+export { TimeoutCoordinator, type TimeoutCoordinatorOptions } from './timeouts/timeout-coordinator.js'
+export { type ReadEventStreamOptions, readUpstreamError } from './upstream/answer.js'
+export {
+  coordinatedSocketCleanup,
+  type SocketCleanupOptions,
+  type SocketCleanupReport,
+} from './upstream/cleanup.js'
+export { readEventStream } from './upstream/event-stream.js'
+export type { OpenAttempt, RetryOptions } from './upstream/open-upstream.js'
+export { type ReadAnswerOptions, readAnswer } from './upstream/read-answer.js'
 export type {
   AxiosLikeResponse,
   UndiciLikeResponse,
   UpstreamBody,
   UpstreamResponse,
   UpstreamSource,
-} from './upstream-source.js'
-export { type AppListener, wrapApp } from './wrap-app.js'
+} from './upstream/source.js'
+export { watchConnect } from './upstream/watch-connect.js'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { recognizeDialect, selectDialect } from '../src/dialects.js'
+import { recognizeDialect, selectDialect } from '../src/dialects/index.js'
 import { dialects, StreamError, UpstreamError } from '../src/index.js'
 import { chatAnswer, chatChunk } from './support/chat.js'
 import { type DialectAnswer, dialectAnswers } from './support/dialect-answers.js'

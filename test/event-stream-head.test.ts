@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type EventStreamExchange, eventStreamHead } from '../src/event-stream-head.js'
+import { type EventStreamExchange, eventStreamHead } from '../src/client/head.js'
 
 function exchange(existing: EventStreamExchange['existing'] = {}, more: Partial<EventStreamExchange> = {}) {
   return { existing, httpVersion: '1.1', keepsAlive: true, keepAliveTimeoutMs: 5_000, ...more }

@@ -11,8 +11,7 @@ import koaBodyParser from 'koa-bodyparser'
 import { describe, expect, test, vi } from 'vitest'
 import { createStreamMiddleware, guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
 import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../src/adapters/koa.js'
-import { guards } from '../src/guard-registry.js'
-import type { RegisteredGuard } from '../src/guarded-stream.js'
+import type { RegisteredGuard } from '../src/guard/handle.js'
 import {
   drainStreams,
   type GuardedStream,
@@ -22,7 +21,7 @@ import {
   type StreamEnd,
   wrapApp,
 } from '../src/index.js'
-import { writers } from '../src/writers.js'
+import { guards, writers } from '../src/registry.js'
 import { certificate } from './support/certificate.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
 import { expressVersions } from './support/express-versions.js'

@@ -16,7 +16,7 @@ import {
   StreamTimeoutError,
   type UpstreamError,
 } from '../src/index.js'
-import { liveStreams } from '../src/live-streams.js'
+import { liveStreams } from '../src/server/live-streams.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
 import { listen, startProxy, upstreamClients } from './support/proxy.js'
 import { rawRequest } from './support/raw-client.js'

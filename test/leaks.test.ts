@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import { liveStreams } from '../src/live-streams.js'
+import { liveStreams } from '../src/server/live-streams.js'
 import { startMixedStreams } from './support/mixed-streams.js'
 import { agent, upstreamClients } from './support/proxy.js'
 

@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http'
 import { PassThrough, Readable } from 'node:stream'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { FollowedEvents } from '../src/followed-events.js'
+import { FollowedEvents } from '../src/dialects/transcript.js'
 import { dialects, type GuardOptions, type StreamEnd, wrapApp } from '../src/index.js'
-import { NodeChunks } from '../src/node-chunks.js'
-import { PassingBytes } from '../src/pass-through.js'
-import type { RelaySink } from '../src/relay-sink.js'
+import { PassingBytes } from '../src/stream/pass-through.js'
+import type { RelaySink } from '../src/stream/relay-target.js'
+import { NodeChunks } from '../src/upstream/node-chunks.js'
 import { chatChunk, failureOf } from './support/chat.js'
 import { listen, startProxy } from './support/proxy.js'
 import { rawRequest } from './support/raw-client.js'
@@ -200,7 +200,7 @@ describe('a Node stream that hands out one piece at a time, as those of Node 26 
 
 describe('the clock', () => {
   const silent = async () => {
-    const { TimeoutCoordinator } = await import('../src/timeout-coordinator.js')
+    const { TimeoutCoordinator } = await import('../src/timeouts/timeout-coordinator.js')
     const timeouts = new TimeoutCoordinator({ firstByteMs: 1_000 })
     await vi.advanceTimersByTimeAsync(1_002)
     return timeouts.reason
@@ -214,7 +214,7 @@ describe('the clock', () => {
 
   test('is the fake one that came later', async () => {
     vi.resetModules()
-    await import('../src/timeout-coordinator.js')
+    await import('../src/timeouts/timeout-coordinator.js')
     vi.useFakeTimers()
     expect(await silent()).toMatchObject({ outcome: 'timeout' })
   })

@@ -6,7 +6,7 @@ import got from 'got'
 import nodeFetch from 'node-fetch'
 import { request as undiciRequest } from 'undici'
 import { describe, expect, test } from 'vitest'
-import { toStreamError } from '../src/error-causes.js'
+import { toStreamError } from '../src/errors/classify.js'
 import {
   createSSEWriter,
   handleSocketHangUp,

@@ -1,7 +1,7 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { encodeComment, encodeEvent } from '../src/sse-encode.js'
+import { encodeComment, encodeEvent } from '../src/framing/sse/encode.js'
 
 function parse(text: string): EventSourceMessage[] {
   const events: EventSourceMessage[] = []

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { get } from 'node:http'
 import { expect, test } from 'vitest'
 import type { Stream } from '../src/index.js'
-import { StopSignal } from '../src/stop-signal.js'
+import { StopSignal } from '../src/timeouts/stop-signal.js'
 import { startProxy } from './support/proxy.js'
 
 const never = new Promise<never>(() => {})

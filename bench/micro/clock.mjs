@@ -1,5 +1,5 @@
 // What deadlines cost, for each event and for each stream.
-import { TimeoutCoordinator } from '../../src/timeout-coordinator.ts'
+import { TimeoutCoordinator } from '../../src/timeouts/timeout-coordinator.ts'
 
 const timeoutMs = 60_000
 const ignore = () => {}

@@ -1,5 +1,5 @@
 // Events to the bytes on the wire: a string that nobody writes is never put together.
-import { encodeEvent } from '../../src/sse-encode.ts'
+import { encodeEvent } from '../../src/framing/sse/encode.ts'
 
 const chunkOf = (content) => ({
   id: 'chatcmpl-bench',

@@ -1,12 +1,12 @@
 import type { Application, ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
-import { guards } from '../guard-registry.js'
-import { guardResponse } from '../guard-response.js'
-import { handleStream } from '../handle-stream.js'
-import type { GuardOptions } from '../requested-stream.js'
-import type { Stream } from '../stream.js'
-import { checkMiddleware, type MiddlewareOptions } from '../stream-middleware.js'
-import { type AppListener, checkGuardOptions, wrapApp as wrapListener } from '../wrap-app.js'
-import { passRejectionsOn } from './express4-rejections.js'
+import { guardResponse } from '../guard/guard.js'
+import type { GuardOptions } from '../guard/request.js'
+import { type AppListener, checkGuardOptions, wrapApp as wrapListener } from '../guard/wrap-app.js'
+import { guards } from '../registry.js'
+import { handleStream } from '../stream/handle-stream.js'
+import { checkMiddleware, type MiddlewareOptions } from '../stream/middleware-options.js'
+import type { Stream } from '../stream/stream-context.js'
+import { passRejectionsOn } from './express4.js'
 
 /** The options of {@link createStreamMiddleware}; functions among them get the request. */
 export type StreamMiddlewareOptions = MiddlewareOptions<Request>

@@ -1,7 +1,7 @@
 import { connect as connectPlain, isIP } from 'node:net'
 import { connect as connectTls } from 'node:tls'
-import { systemClock, within } from '../clock.js'
 import { RawClient, type RawRequest } from '../testing/raw-client.js'
+import { systemClock, within } from '../timeouts/clock.js'
 
 export interface EndpointOptions {
   /** Sent as `Authorization: Bearer …`. */

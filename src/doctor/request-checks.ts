@@ -1,5 +1,5 @@
-import { systemClock, within } from '../clock.js'
-import { jsonOf } from '../event-json.js'
+import { jsonOf } from '../dialects/event-json.js'
+import { systemClock, within } from '../timeouts/clock.js'
 import { type CheckResult, found, ok, unknown } from './diagnosis.js'
 import { chats, type Endpoint, small } from './endpoint.js'
 

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { handleStream, type StreamEnd, wrapApp } from '../../src/index.js'
-import { liveStreams } from '../../src/live-streams.js'
+import { liveStreams } from '../../src/server/live-streams.js'
 import {
   assertCleanEnding,
   type FaultName,

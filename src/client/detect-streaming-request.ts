@@ -1,0 +1,112 @@
+import { readHeader } from '../errors/classify.js'
+
+/** A request of Express, Koa (`ctx` or `ctx.request`), `node:http` or Fetch. */
+export interface StreamingRequestLike {
+  /** In capitals, as every framework has it. */
+  method?: string | undefined
+  /** Path and query; of Fetch the whole URL. */
+  url?: string | undefined
+  /** What a router has left of the path. */
+  path?: string | undefined
+  /** The URL before a router took its part off. */
+  originalUrl?: string | undefined
+  /** Node's header object, or Fetch `Headers`. */
+  headers?: object | undefined
+  /** The parsed body, if it has been parsed; raw text, buffers and streams say nothing. */
+  body?: unknown
+  /** Koa's own request, whose body its parsers set. */
+  request?: unknown
+}
+
+/** What else says that a stream is wanted, for requests whose body is not parsed. */
+export interface StreamingHints {
+  /** Paths on which a `POST` with an unread body is taken for a stream. Default: the usual LLM endpoints. */
+  paths?: readonly (string | RegExp)[]
+  /** User-Agents that are taken to want one while the body is unread. Default: SillyTavern. */
+  userAgents?: readonly (string | RegExp)[]
+}
+
+const defaultPaths: readonly RegExp[] = [/\/chat\/completions\/?$/]
+const defaultUserAgents: readonly RegExp[] = [/\bSillyTavern\b/i]
+const streamTypes = ['text/event-stream', 'application/x-ndjson']
+
+/**
+ * Whether a request wants a stream. Reads nothing but what is there: the body is never consumed.
+ *
+ * `body.stream` decides, and a body without it means no, as in the OpenAI API; so does `alt=sse` in the URL,
+ * as in Gemini's. Without a parsed body `Accept` decides, and at last the hints.
+ *
+ * @see https://platform.openai.com/docs/api-reference/chat/create (`stream`, default false)
+ */
+export function detectStreamingRequest(request: StreamingRequestLike, hints: StreamingHints = {}): boolean {
+  const inner = request.request as StreamingRequestLike | undefined
+  const isKoa = typeof inner === 'object' && inner !== null
+  if (isKoa && !request.headers) return detectStreamingRequest(inner, hints)
+  // In Koa `ctx.body` is the answer.
+  const body = parsedBody(isKoa ? inner.body : request.body)
+  if (body && Object.hasOwn(body, 'stream') && typeof body.stream === 'boolean') return body.stream
+  const { path, query } = location(request)
+  if ((query !== '' && /(^|&)alt=sse(&|$)/.test(query)) || path.endsWith(':streamGenerateContent'))
+    return true
+  if (body) return false
+  const accepted = acceptsStream(header(request, 'accept'))
+  if (accepted !== undefined) return accepted
+  const { paths = defaultPaths, userAgents = defaultUserAgents } = hints
+  if (request.method === 'POST' && paths.some((known) => matches(known, path))) return true
+  const agent = header(request, 'user-agent')
+  return agent !== undefined && userAgents.some((known) => includes(known, agent))
+}
+
+/** Only what some parser made of a body. An empty object says nothing: Express 4 puts one on every request. */
+function parsedBody(body: unknown): { stream?: unknown } | undefined {
+  if (typeof body !== 'object' || body === null || ArrayBuffer.isView(body)) return undefined
+  if ('pipe' in body || 'getReader' in body || Object.keys(body).length === 0) return undefined
+  return body
+}
+
+function header({ headers }: StreamingRequestLike, name: string): string | undefined {
+  return readHeader(headers, name)?.slice(0, longestHeader)
+}
+
+const longestHeader = 4096
+
+/**
+ * `true` or `false` only if the header names a stream type: `q=0` refuses it.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9110#name-accept
+ */
+function acceptsStream(accept: string | undefined): boolean | undefined {
+  if (!accept) return undefined
+  let refused: boolean | undefined
+  let best = 0
+  let bestOther = 0
+  for (const range of accept.split(',')) {
+    const [type = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
+    const weight = parameters.find((parameter) => parameter.startsWith('q='))
+    const quality = weight === undefined ? 1 : Number(weight.slice(2)) || 0
+    if (!streamTypes.includes(type)) {
+      if (!type.includes('*')) bestOther = Math.max(bestOther, quality)
+      continue
+    }
+    if (quality === 0) refused = true
+    best = Math.max(best, quality)
+  }
+  if (best > 0) return best >= bestOther
+  return refused ? false : undefined
+}
+
+function location({ originalUrl, url, path }: StreamingRequestLike): { path: string; query: string } {
+  const target = originalUrl ?? url ?? path ?? ''
+  const local = target.startsWith('/') ? target : target.replace(/^[a-z]+:\/\/[^/?#]*/i, '')
+  const mark = local.indexOf('?')
+  if (mark === -1) return { path: local, query: '' }
+  return { path: local.slice(0, mark), query: local.slice(mark + 1) }
+}
+
+function matches(known: string | RegExp, path: string): boolean {
+  return typeof known === 'string' ? known === path : path.search(known) !== -1
+}
+
+function includes(known: string | RegExp, agent: string): boolean {
+  return typeof known === 'string' ? agent.includes(known) : agent.search(known) !== -1
+}

@@ -1,0 +1,108 @@
+import type { ServerResponse } from 'node:http'
+import type { StreamDialect } from '../dialects/dialect.js'
+import { type DialectName, selectDialect } from '../dialects/index.js'
+import { toStreamError } from '../errors/classify.js'
+import { isUpstreamError, type StreamError } from '../errors/stream-error.js'
+import { encodeEvent } from '../framing/sse/encode.js'
+import { writers } from '../registry.js'
+import {
+  asServerResponse,
+  discardUnreadBody,
+  isEventStream,
+  isGone,
+  type StreamResponse,
+} from './response.js'
+
+/** The options of {@link respondWithError}. */
+export interface ErrorResponseOptions {
+  /** How the client's API tells errors. Default: by the request's path. */
+  dialect?: StreamDialect | DialectName | undefined
+  /** Whether the client may read what the upstream said. Default `false`: it may hold keys and host names. */
+  exposeDetails?: boolean | undefined
+  /** Goes into the body and, unless the app has set one, the `x-request-id` header. */
+  requestId?: string | undefined
+}
+
+/**
+ * Tells the client that its request failed, in whatever way is still open: by status and JSON while the head
+ * is unsent; by an error event and a clean end in an event stream; by a cut in any other body, which must not
+ * look complete.
+ *
+ * @param error anything that was thrown; what is not an error of ours or of the upstream is "internal error"
+ */
+export function respondWithError(
+  error: unknown,
+  response: StreamResponse,
+  options: ErrorResponseOptions = {},
+): void {
+  const target = asServerResponse(response)
+  const reason = toStreamError(error)
+  const dialect = selectDialect(options.dialect, requestPath(target))
+  reason.committed = target.headersSent
+  if (isGone(target)) return
+  const message = clientMessage(reason, options.exposeDetails)
+  // Events that have been written but not sent would be lost beside a status.
+  const writer = writers().get(target)
+  if (writer && (writer.committed || writer.events > 0)) {
+    return writer.close(...dialect.follow().failing(reason, message))
+  }
+  if (!target.headersSent) return sendErrorBody(target, reason, message, dialect, options.requestId)
+  if (!isEventStream(target)) {
+    target.destroy(reason)
+    return
+  }
+  // Nobody knows here whether the last event was finished; an empty line more does no harm.
+  const events = dialect.follow().failing(reason, message).map(encodeEvent).join('')
+  target.end(`\n\n${events}`)
+}
+
+/** What a client may read of an error. */
+export function clientMessage(reason: StreamError, exposeDetails = false): string {
+  const detail = isUpstreamError(reason) ? reason.detail : undefined
+  return exposeDetails && detail ? `${reason.message} ${detail}` : reason.message
+}
+
+/** Answers with status and JSON; the head must be unsent. */
+function sendErrorBody(
+  response: ServerResponse,
+  reason: StreamError,
+  message: string,
+  dialect: StreamDialect,
+  requestId?: string,
+): void {
+  const body = JSON.stringify(dialect.errorBody(reason, message, requestId))
+  // What the app prepared was meant for another answer.
+  for (const name of [
+    'content-length',
+    'content-encoding',
+    'transfer-encoding',
+    'trailer',
+    'etag',
+    'last-modified',
+  ]) {
+    response.removeHeader(name)
+  }
+  response.setHeader('content-type', 'application/json; charset=utf-8')
+  response.setHeader('cache-control', 'no-store')
+  response.setHeader('content-length', Buffer.byteLength(body))
+  if (requestId && !response.hasHeader('x-request-id')) response.setHeader('x-request-id', requestId)
+  const retryAfter = (isUpstreamError(reason) && reason.retryAfter) || reason.retryAfterSeconds
+  if (retryAfter) response.setHeader('retry-after', retryAfter)
+  if (isUpstreamError(reason) && reason.retryAfterMs)
+    response.setHeader('retry-after-ms', reason.retryAfterMs)
+  if (reason.retryable !== undefined) response.setHeader('x-should-retry', String(reason.retryable))
+  if (reason.outcome === 'shutdown' && response.req?.httpVersionMajor === 1) {
+    response.setHeader('connection', 'close')
+  }
+  discardUnreadBody(response)
+  response.statusCode = reason.status
+  // HTTP/2 has no reason phrase.
+  if (response.req?.httpVersionMajor === 1) response.statusMessage = ''
+  response.end(response.req?.method === 'HEAD' ? undefined : body)
+}
+
+/** The path as the client wrote it; Express keeps it apart from the part a router sees. */
+export function requestPath(response: ServerResponse): string {
+  const request = response.req as { originalUrl?: string; url?: string } | undefined
+  return request?.originalUrl ?? request?.url ?? ''
+}

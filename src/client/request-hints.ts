@@ -1,0 +1,40 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { ResolvedTimeouts } from '../timeouts/options.js'
+
+const shortestMs = 1_000
+const leastMarginMs = 250
+
+/**
+ * The timeouts for a client that says how long it waits for the head (the OpenAI SDKs do, in whole seconds): an
+ * answer in time is better than none. Never longer than what is in force already.
+ *
+ * @see https://github.com/openai/openai-node, `x-stainless-timeout`
+ */
+export function withinClientTimeout(
+  timeouts: ResolvedTimeouts,
+  headers: IncomingHttpHeaders,
+): ResolvedTimeouts {
+  const firstByteMs = Math.min(timeouts.firstByteMs, clientWaitsMs(headers))
+  if (firstByteMs === timeouts.firstByteMs) return timeouts
+  return { ...timeouts, firstByteMs, connectMs: Math.min(timeouts.connectMs, firstByteMs) }
+}
+
+/** How long the client waits for the head, less the time to tell it; `Infinity` if it does not say. */
+export function clientWaitsMs(headers: IncomingHttpHeaders): number {
+  const waitsMs = Number(headers['x-stainless-timeout']) * 1_000
+  // "0" is what becomes of a fraction of a second.
+  if (!Number.isFinite(waitsMs) || waitsMs <= 0) return Number.POSITIVE_INFINITY
+  return Math.max(shortestMs, waitsMs - Math.max(leastMarginMs, waitsMs * 0.02))
+}
+
+/** Whether the client is calling again: what we did then as well would multiply. */
+export function isClientRetry(headers: IncomingHttpHeaders): boolean {
+  return Number(headers['x-stainless-retry-count']) > 0
+}
+
+/** The model a parsed body names. */
+export function modelOf(body: unknown): string | undefined {
+  if (typeof body !== 'object' || body === null) return undefined
+  const { model } = body as { model?: unknown }
+  return typeof model === 'string' ? model : undefined
+}

@@ -1,0 +1,150 @@
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Http2ServerResponse, ServerHttp2Session } from 'node:http2'
+import { type EventStreamHeadOptions, eventStreamHead } from './head.js'
+
+/** A response of `node:http`, `node:https` or `node:http2`, also as Express and Koa hand it on. */
+export type StreamResponse = ServerResponse | Http2ServerResponse
+
+/** The differences between HTTP/1 and HTTP/2 responses, in one place: all other files see a `ServerResponse`. */
+export function asServerResponse(response: StreamResponse): ServerResponse {
+  return response as ServerResponse
+}
+
+function http2Stream(response: ServerResponse) {
+  // Of HTTP/1 all say whether the connection is kept; to look for what is not there takes long.
+  if (response.shouldKeepAlive !== undefined) return undefined
+  return (response as unknown as Partial<Http2ServerResponse>).stream
+}
+
+/** Whether nothing can be written to the response any more: the client left, or the response was ended. */
+export function isGone(response: ServerResponse): boolean {
+  return response.writableEnded || isClosed(response)
+}
+
+/** Whether the response's own end of the connection is gone. A listener attached now would never be told. */
+export function isClosed(response: ServerResponse): boolean {
+  const stream = http2Stream(response)
+  if (stream) return stream.destroyed || stream.closed
+  const socket = response.socket ?? response.req?.socket
+  return response.destroyed || response.closed || (!response.writableEnded && socket?.destroyed === true)
+}
+
+/** Whether a response that has closed was left by the client, not ended by us. */
+export function wasLeft(response: ServerResponse): boolean {
+  return !response.writableEnded || (http2Stream(response)?.rstCode ?? 0) !== 0
+}
+
+/** How many bytes wait in this process for the client to read. */
+export function backlogOf(response: ServerResponse): number {
+  return response.writableLength ?? http2Stream(response)?.writableLength ?? 0
+}
+
+/** Whether a head that was sent is that of an event stream. */
+export function isEventStream(response: ServerResponse): boolean {
+  const type = response.getHeader('content-type')
+  if (type !== undefined) return /^text\/event-stream\b/i.test(String(type))
+  // Headers that were given to writeHead() alone are to be found in no other place.
+  const { _header: head } = response as { _header?: unknown }
+  return typeof head === 'string' && /^content-type: *text\/event-stream\b/im.test(head)
+}
+
+/** Writes the head of an event stream. */
+export function writeEventStreamHead(response: ServerResponse, options: EventStreamHeadOptions): void {
+  completeHead(response, options)
+  response.writeHead(200)
+}
+
+/** Sets the headers of an event stream beside those that the app has set. */
+export function completeHead(response: ServerResponse, options: EventStreamHeadOptions): void {
+  const request = response.req as IncomingMessage | undefined
+  const { set, remove } = eventStreamHead(
+    {
+      existing: response.getHeaders() as OutgoingHttpHeaders,
+      httpVersion: request?.httpVersion ?? '1.1',
+      keepsAlive: response.shouldKeepAlive,
+      keepAliveTimeoutMs: keepAliveTimeoutOf(response),
+      origin: request?.headers.origin,
+    },
+    options,
+  )
+  for (const name of remove) response.removeHeader(name)
+  for (const [name, value] of Object.entries(set)) response.setHeader(name, value)
+}
+
+/** A body that nobody reads would make Node cut the connection at the server's `requestTimeout`. */
+export function discardUnreadBody(response: ServerResponse): void {
+  const request = response.req as IncomingMessage | undefined
+  if (request && request.readableFlowing === null && !request.readableEnded) request.resume()
+}
+
+/**
+ * A text as it can be written. Over HTTP/2, Node 26.10 sends garbage for a string after which nothing but the end is
+ * written in the same turn; bytes are safe.
+ */
+export function writable(response: ServerResponse, text: string, encoding?: BufferEncoding): string | Buffer {
+  return http2Stream(response) ? Buffer.from(text, encoding) : text
+}
+
+/** The server's `timeout` counts silence on the socket; the stream's own deadlines take its place. */
+export function liftSocketTimeout(response: ServerResponse): void {
+  if (http2Stream(response) || isClosed(response)) return
+  response.setTimeout(0)
+  response.socket?.setNoDelay(true)
+}
+
+function keepAliveTimeoutOf(response: ServerResponse): number | undefined {
+  return (serverOf(response) as { keepAliveTimeout?: number } | undefined)?.keepAliveTimeout
+}
+
+/** The server that accepted the connection of a response. */
+export function serverOf(response: ServerResponse): object | undefined {
+  const socket = http2Stream(response)?.session?.socket ?? response.socket ?? response.req?.socket
+  // Node sets `server` on the sockets it accepts; @types/node does not know.
+  return (socket as { server?: object } | null | undefined)?.server
+}
+
+/** The HTTP/2 session of a response. */
+export function sessionOf(response: ServerResponse): ServerHttp2Session | undefined {
+  return http2Stream(response)?.session as ServerHttp2Session | undefined
+}
+
+/** Whether a request id may be written to logs and headers. */
+export function isPlainId(id: unknown): id is string {
+  return typeof id === 'string' && /^[\w.-]{1,128}$/.test(id)
+}
+
+/** The client's request id, if it is one that may be written to logs and headers. */
+export function givenRequestId(request: IncomingMessage | undefined): string | undefined {
+  const given = request?.headers['x-request-id']
+  return given !== undefined && isPlainId(given) ? given : undefined
+}
+
+/** The client's request id, or a new one. */
+export function requestIdOf(response: ServerResponse): string {
+  return givenRequestId(response.req) ?? crypto.randomUUID()
+}
+
+/**
+ * A response that waits for others on its connection has no socket yet, and is not told when that is gone.
+ *
+ * @param onClose called if it goes before the response's turn has come
+ */
+export function watchPipelined(response: ServerResponse, onClose: () => void): void {
+  const socket = (response.req as IncomingMessage | undefined)?.socket
+  if (http2Stream(response) || response.socket !== null || !socket) return
+  socket.once('close', onClose)
+  response.once('socket', () => socket.off('close', onClose))
+}
+
+/** Calls back when an ended response has left this process, or never will. */
+export function whenFlushed(response: ServerResponse, callback: () => void): void {
+  // The response of HTTP/2 says so only once the client's side of the stream has ended as well.
+  http2Stream(response)?.once('finish', callback)
+  response.once('finish', callback).once('close', callback)
+}
+
+/** Resolves when a response has its connection to itself. Others may come before it (pipelining). */
+export async function whenItsTurn(response: ServerResponse): Promise<void> {
+  if (http2Stream(response) || response.socket !== null) return
+  await new Promise<void>((resolve) => response.once('socket', () => resolve()))
+}

@@ -1,0 +1,80 @@
+import { channel } from 'node:diagnostics_channel'
+import type { FailedOutcome, StreamError, StreamOutcome, TimeoutPhase } from '../errors/stream-error.js'
+import { debugLog } from './debug-log.js'
+
+/** `DEBUG=unhang:*` shows all of these on stderr. */
+export const log = {
+  stream: debugLog('unhang:stream'),
+  timeout: debugLog('unhang:timeout'),
+  cleanup: debugLog('unhang:cleanup'),
+  hangup: debugLog('unhang:hangup'),
+  drain: debugLog('unhang:drain'),
+}
+
+/**
+ * What happened to one stream; written once, when it has ended. Holds no payload and no header itself;
+ * `reason.cause` is what was thrown, as it was thrown.
+ */
+export interface StreamEnd {
+  /** How it ended. */
+  outcome: StreamOutcome
+  /** Why the stream did not complete. */
+  reason: StreamError | undefined
+  /** The deadline that passed, for the outcomes `timeout` and `client_stalled`. */
+  phase: TimeoutPhase | undefined
+  /** What the response says in `x-request-id`, if it says that. */
+  requestId: string
+  /** The model that was asked for, if known. */
+  model: string | undefined
+  /** The HTTP status that was sent; `undefined` when the client left before any. */
+  status: number | undefined
+  /** From the start to the first byte or event of the upstream. */
+  ttfbMs: number | undefined
+  /** From the start to the end, in milliseconds. */
+  durationMs: number
+  /** The longest silence between two signs of life of the upstream. */
+  longestGapMs: number
+  /** Events written to the client, the closing and error events included. */
+  events: number
+  /** Bytes of the event stream written to the client. */
+  bytes: number
+  /** Comments and empty deltas sent because nothing else came. */
+  heartbeats: number
+  /** Whether the stream said that it was complete; not where its client could not be told any more. */
+  sawTerminal: boolean
+  /** Failures that came after the stream had its outcome, by their outcome; at most eight are kept. */
+  suppressed: readonly FailedOutcome[]
+}
+
+/** The `diagnostics_channel` names; each message carries the `requestId`. */
+export const channels = {
+  /** A handler is about to run: `{ requestId, model }`. */
+  start: channel('unhang:stream:start'),
+  /** The head of an event stream was sent: `{ requestId }`. */
+  head: channel('unhang:stream:head'),
+  /** A deadline passed: `{ requestId, phase, timeoutMs }`. */
+  timeout: channel('unhang:stream:timeout'),
+  /** An upstream was released: `{ requestId, report }`. */
+  cleanup: channel('unhang:stream:cleanup'),
+  /** A failure was told to the client: `{ requestId, outcome, code, committed }`. */
+  recovery: channel('unhang:stream:recovery'),
+  /** The {@link StreamEnd}. */
+  end: channel('unhang:stream:end'),
+}
+
+/** An error on one line, without what its client hung on to it (axios: the headers, the body). */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const { code } = error as { code?: unknown }
+  return `${error.name}${code === undefined ? '' : ` ${code}`}: ${error.message}`
+}
+
+const warned = new Set<string>()
+const mostWarnings = 100
+
+/** A warning about a setting that cannot do what it says, once per process and wording. */
+export function warnOnce(message: string): void {
+  if (warned.has(message) || warned.size >= mostWarnings) return
+  warned.add(message)
+  process.emitWarning(message, 'UnhangWarning')
+}

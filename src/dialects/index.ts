@@ -1,0 +1,70 @@
+import type { SSEEvent } from '../framing/sse/encode.js'
+import { aiSdkUi } from './ai-sdk-ui.js'
+import { anthropic } from './anthropic.js'
+import type { StreamDialect } from './dialect.js'
+import { openaiChat } from './openai-chat.js'
+import { openaiResponses } from './openai-responses.js'
+import { plain } from './plain.js'
+
+/** The dialects that come with unhang. */
+export const dialects = { openaiChat, openaiResponses, anthropic, aiSdkUi, plain } as const satisfies Record<
+  string,
+  StreamDialect
+>
+
+/** The name of a dialect that comes with unhang. */
+export type DialectName = keyof typeof dialects
+
+const byPath: readonly [RegExp, StreamDialect][] = [
+  [/\/completions\/?(\?|$)/, openaiChat],
+  [/\/responses\/?(\?|$)/, openaiResponses],
+  [/\/messages\/?(\?|$)/, anthropic],
+]
+
+/**
+ * @param choice a dialect, its name, or nothing for the one that fits `path`
+ * @throws TypeError for an unknown name
+ */
+export function selectDialect(choice: StreamDialect | DialectName | undefined, path = ''): StreamDialect {
+  if (choice === undefined) return byPath.find(([pattern]) => pattern.test(path))?.[1] ?? plain
+  if (typeof choice === 'object' && choice !== null) return checkDialect(choice)
+  if (Object.hasOwn(dialects, choice)) return dialects[choice]
+  throw new TypeError(`dialect must be one of ${Object.keys(dialects).join(', ')}; got ${String(choice)}`)
+}
+
+/** One of the caller's own must be found wanting when the app is built, not by its first client. */
+function checkDialect(dialect: StreamDialect): StreamDialect {
+  for (const name of ['follow', 'errorBody'] as const) {
+    if (typeof dialect[name] === 'function') continue
+    throw new TypeError(`dialect.${name} must be a function, got ${String(dialect[name])}`)
+  }
+  return dialect
+}
+
+/** What the first event of a stream says of its API. */
+const byFirstEvent: readonly [RegExp, StreamDialect][] = [
+  [/^\s*\{.*"object": *"(chat\.completion\.chunk|text_completion)"/s, openaiChat],
+  [/^\s*\{.*"type": *"response\.[a-z_.]+"/s, openaiResponses],
+  [/^\s*\{.*"type": *"message_start"/s, anthropic],
+]
+
+/** The dialect that an event gives away; `undefined` if it could be any. */
+export function recognizeDialect({ data }: SSEEvent): StreamDialect | undefined {
+  const json = typeof data === 'string' ? data : JSON.stringify(data)
+  return byFirstEvent.find(([pattern]) => pattern.test(json))?.[1]
+}
+
+/** The dialect that a response's headers give away. */
+export function dialectOfHead(response: { hasHeader(name: string): boolean }): StreamDialect | undefined {
+  return response.hasHeader('x-vercel-ai-ui-message-stream') ? aiSdkUi : undefined
+}
+
+/** A whole answer as events: in the dialect of the stream, or, where nobody knows that, of the one it fits. */
+export function toAnswerEvents(answer: unknown, { name, answers }: StreamDialect): SSEEvent[] | undefined {
+  if (answers || name !== plain.name) return answers?.toEvents(answer)
+  for (const dialect of [openaiChat, openaiResponses, anthropic]) {
+    const events = dialect.answers?.toEvents(answer)
+    if (events) return events
+  }
+  return undefined
+}

@@ -1,0 +1,134 @@
+import type { StreamError } from '../errors/stream-error.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
+import { chatAnswerForm } from './answer-openai-chat.js'
+import {
+  differing,
+  type EventRole,
+  type FailingOptions,
+  type RepetitiveStream,
+  type StreamDialect,
+} from './dialect.js'
+import { jsonOf } from './event-json.js'
+import { openaiError, openaiErrorBody } from './plain.js'
+
+/**
+ * Streams of `/chat/completions` and `/completions`: complete with `[DONE]`, which is added once every choice
+ * has its `finish_reason`, and is never sent after an error.
+ *
+ * @see https://platform.openai.com/docs/api-reference/chat-streaming
+ */
+export const openaiChat: StreamDialect = {
+  name: 'openai-chat',
+  needsTerminal: true,
+  errorBody: openaiErrorBody,
+  answers: chatAnswerForm,
+  follow: () => new ChatStream(),
+}
+
+interface Chunk {
+  error?: unknown
+  id?: unknown
+  created?: unknown
+  model?: unknown
+  choices?: unknown
+}
+
+interface Choice {
+  index?: unknown
+  text?: unknown
+  delta?: { content?: unknown; [more: string]: unknown }
+  finish_reason?: unknown
+}
+
+// In a string of JSON a quote has a backslash: these find names, not what somebody wrote.
+const content = /"(?:content|text)" *: *"[^"]/
+const moreThanContent = /"(?:error" *:|finish_reason" *: *[^n ]|index" *: *[^0 ])/
+const mayDiffer =
+  /"(?:content|text|reasoning_content|reasoning|arguments|id|model|system_fingerprint|obfuscation)": *"|"created": *(?=\d)/g
+
+class ChatStream implements RepetitiveStream {
+  /** What all chunks have in common. */
+  #first: Pick<Chunk, 'id' | 'created' | 'model'> | undefined
+  #terminal = false
+  #finished = false
+  #goesOn = false
+  /** Choices that have begun and have no `finish_reason` yet. */
+  readonly #open = new Set<unknown>()
+  /** Some upstreams send one more, empty delta after it. */
+  #closed: Set<unknown> | undefined
+
+  get complete(): boolean {
+    return this.#terminal || (this.#finished && this.#open.size === 0 && !this.#goesOn)
+  }
+
+  observe({ data }: SSEEvent): EventRole {
+    if (data === '[DONE]') {
+      this.#terminal = true
+      return 'terminal'
+    }
+    if (this.#isPlainContent(data)) return 'content'
+    const chunk = jsonOf<Chunk>(data)
+    if (!chunk) return 'other'
+    if (chunk.error) return 'error'
+    const { id, created, model } = chunk
+    this.#first ??= { id, created, model }
+    let role: EventRole = 'other'
+    for (const choice of Array.isArray(chunk.choices) ? (chunk.choices as Choice[]) : []) {
+      if (typeof choice !== 'object' || choice === null) continue
+      if (choice.finish_reason === 'error') return 'error'
+      const isContent = hasContent(choice)
+      this.#follow(choice, isContent)
+      if (isContent) role = 'content'
+    }
+    return role
+  }
+
+  /** Most chunks are a piece of the one choice there is, and nothing else: that can be seen without parsing. */
+  #isPlainContent(data: unknown): boolean {
+    if (typeof data !== 'string' || !this.#first || this.#closed || !this.#open.has(0)) return false
+    return data.startsWith('{') && content.test(data) && !moreThanContent.test(data)
+  }
+
+  /** Once a choice has ended, each event may say that the stream goes on all the same. */
+  get [differing](): RegExp | undefined {
+    return this.#first && !this.#closed && !this.#terminal ? mayDiffer : undefined
+  }
+
+  closing(): SSEEvent[] {
+    return this.#terminal ? [] : [{ data: '[DONE]' }]
+  }
+
+  emptyDelta(): SSEEvent | undefined {
+    if (!this.#first || this.complete) return undefined
+    const { id, created, model } = this.#first
+    const choices = [{ index: 0, delta: {}, finish_reason: null }]
+    return { data: { id, object: 'chat.completion.chunk', created, model, choices } }
+  }
+
+  /** `error` comes first because some clients look for that very prefix; `choices` because others read on. */
+  failing(error: StreamError, message: string, { doneAfterError = false }: FailingOptions = {}): SSEEvent[] {
+    const { id = '', created = Math.floor(Date.now() / 1000), model = '' } = this.#first ?? {}
+    const choices = [{ index: 0, delta: { role: 'error', content: '' }, finish_reason: 'error' }]
+    const failed = { error: openaiError(error, message), id, object: 'chat.completion.chunk', created, model }
+    return [{ data: { ...failed, choices } }, ...(doneAfterError ? [{ data: '[DONE]' }] : [])]
+  }
+
+  #follow({ index = 0, finish_reason: finishReason }: Choice, isContent: boolean): void {
+    // An upstream that says so and goes on says it with each chunk: then only [DONE] is an end.
+    if (isContent && this.#closed?.has(index)) this.#goesOn = true
+    if (typeof finishReason === 'string' && finishReason !== '') {
+      this.#open.delete(index)
+      this.#closed ??= new Set()
+      this.#closed.add(index)
+      this.#finished = true
+    } else if (!this.#closed?.has(index)) this.#open.add(index)
+  }
+}
+
+function hasContent({ delta, text }: Choice): boolean {
+  if (typeof text === 'string' && text !== '') return true
+  if (typeof delta !== 'object' || delta === null) return false
+  return Object.entries(delta).some(
+    ([name, value]) => name !== 'role' && value !== '' && value !== null && value !== undefined,
+  )
+}

@@ -1,0 +1,129 @@
+import { StreamError, type UpstreamError } from '../errors/stream-error.js'
+import { reportedError } from '../errors/upstream-report.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
+import { RepeatedEvent } from '../framing/sse/repeats.js'
+import { textEvents } from '../framing/sse/text-events.js'
+import {
+  differing,
+  type EventRole,
+  type FailingOptions,
+  type FollowedStream,
+  type RepetitiveStream,
+  type StreamDialect,
+} from './dialect.js'
+
+/** Some APIs begin with an event of their own, say of a content filter. */
+const mostUnrecognized = 4
+
+/** What the events of one stream have said so far, to whoever sends or passes them on. */
+export class FollowedEvents {
+  dialect: StreamDialect
+  /** Whether the stream has said that it is complete, and nothing may follow. */
+  sawTerminal = false
+  /** Whether what came last was refused, because the stream stops: then the client does not have it. */
+  refused = false
+  /** What the upstream said of its own failure. */
+  reported: UpstreamError | undefined
+  /** Whether the client has read it in the upstream's own words. */
+  reportedToClient = false
+  #followed: FollowedStream
+  /** Whether the last event was a piece of the answer. */
+  isContent = false
+  /**
+   * Finds the JSON members in which another event may differ from the last piece of the answer and still be no
+   * more than that; `undefined` while every event has to be looked at.
+   */
+  differing: RegExp | undefined
+  readonly #repeated = new RepeatedEvent(textEvents)
+  #repeatedName: string | undefined
+  #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
+  /** What has come while nobody knew the dialect. */
+  readonly #unrecognized: SSEEvent[] = []
+
+  /** @param recognize finds the dialect that one of the first events gives away: a path tells little of an API */
+  constructor(dialect: StreamDialect, recognize?: (event: SSEEvent) => StreamDialect | undefined) {
+    this.dialect = dialect
+    this.#followed = dialect.follow()
+    this.#recognize = recognize
+  }
+
+  /** Looks at an event on its way to the client. */
+  observe(event: SSEEvent): EventRole {
+    if (this.#recognize) this.#recognizeBy(event)
+    if (this.repeats(event)) return 'content'
+    const { data, event: name } = event
+    const role = this.#followed.observe(event)
+    const members = this.#recognize ? undefined : (this.#followed as Partial<RepetitiveStream>)[differing]
+    this.differing = members
+    this.isContent = role === 'content'
+    if (role === 'terminal') this.sawTerminal = true
+    if (role === 'error') this.reported = reportedError(data)
+    if (!members) this.#repeated.forget()
+    else if (this.isContent && typeof data === 'string') {
+      this.#repeated.learn(data, members)
+      this.#repeatedName = name
+    }
+    return role
+  }
+
+  /**
+   * Whether an event is nothing but another piece of the answer, in the form of one before: then its data is known
+   * to be one line without anything in it that would have to be escaped.
+   */
+  repeats({ data, event: name }: SSEEvent): boolean {
+    if (typeof data !== 'string' || data === '' || name !== this.#repeatedName) return false
+    return this.#repeated.endOf(data, 0) === data.length
+  }
+
+  #recognizeBy(event: SSEEvent): void {
+    const dialect = this.#recognize?.(event)
+    if (dialect || this.#unrecognized.length >= mostUnrecognized) this.#recognize = undefined
+    if (dialect && dialect !== this.dialect) {
+      this.dialect = dialect
+      this.#followed = dialect.follow()
+      for (const earlier of this.#unrecognized) this.#followed.observe(earlier)
+    } else if (this.#recognize) this.#unrecognized.push(event)
+    if (!this.#recognize) this.#unrecognized.length = 0
+  }
+
+  /** Whether the client has the whole answer, so that nothing is lost if the upstream breaks now. */
+  get complete(): boolean {
+    return !this.refused && (this.sawTerminal || this.#followed.complete)
+  }
+
+  /**
+   * The upstream simply ended: was that the end?
+   *
+   * @param received how many events came; in a dialect without terminal events one is enough
+   * @throws StreamError `upstream_truncated`
+   */
+  requireComplete(received: number): void {
+    if (!this.complete && (this.dialect.needsTerminal || received === 0))
+      throw new StreamError('upstream_truncated')
+  }
+
+  /** What still has to be sent so that the client knows that the stream is complete. */
+  closing(): SSEEvent[] {
+    return this.sawTerminal ? [] : this.#followed.closing()
+  }
+
+  /** An event that says nothing, where the dialect has one and the client would understand it by now. */
+  emptyDelta(): SSEEvent | undefined {
+    return this.#followed.emptyDelta?.()
+  }
+
+  /** Whether a failure comes too late to be one for the client. */
+  survives({ outcome }: StreamError): boolean {
+    // After the terminal event nothing may come: whatever goes wrong then goes wrong elsewhere.
+    if (this.sawTerminal) return !this.refused
+    return this.complete && (outcome === 'timeout' || outcome.startsWith('upstream_'))
+  }
+
+  /** What the client of a stream that stops for `reason` still has to be told. */
+  ending(reason: StreamError, message: string, options?: FailingOptions): SSEEvent[] {
+    // It has read of the failure already; some dialects end with more than that.
+    if (this.reportedToClient) return this.#followed.failing(reason, message, options).slice(1)
+    if (this.survives(reason)) return this.closing()
+    return this.#followed.failing(reason, message, options)
+  }
+}

@@ -1,0 +1,161 @@
+import {
+  type FailedOutcome,
+  isStreamError,
+  StreamError,
+  StreamTimeoutError,
+  type TimeoutPhase,
+  UpstreamError,
+} from './stream-error.js'
+
+/** What the clients of Node say of themselves when something breaks, as far as we read it. */
+interface Cause {
+  code?: unknown
+  syscall?: unknown
+  name?: unknown
+  message?: unknown
+  cause?: unknown
+  errors?: unknown
+  isAxiosError?: unknown
+  expose?: unknown
+  status?: unknown
+  statusCode?: unknown
+  headers?: unknown
+  response?: unknown
+}
+
+/**
+ * Turns whatever was thrown into a {@link StreamError}: by error code along the cause chain, by message only
+ * where a client gives no code (undici's "terminated", axios' "aborted").
+ *
+ * @param error what was thrown
+ * @param fallback the outcome of an error that says nothing about itself; default `internal`
+ */
+export function toStreamError(error: unknown, fallback: FailedOutcome = 'internal'): StreamError {
+  if (isStreamError(error)) return error
+  const chain = causeChain(error)
+  for (const link of chain) if (isStreamError(link)) return link
+  const refused = asRefusal(error)
+  if (refused) return refused
+  const answered = chain.map(answeredByUpstream).find(Boolean)
+  if (answered) return answered
+  // The deepest link is what the system said; what wraps it is what a client made of it.
+  for (const link of chain.reverse()) {
+    const found = classify(link)
+    if (found) return found(error)
+  }
+  return new StreamError(fallback, { cause: error })
+}
+
+type Build = (cause: unknown) => StreamError
+
+function build(outcome: FailedOutcome, options: { status?: number; retryable?: boolean } = {}): Build {
+  return (cause) => new StreamError(outcome, { ...options, cause })
+}
+
+function timeout(phase: TimeoutPhase): Build {
+  return (cause) => new StreamTimeoutError(phase, undefined, cause)
+}
+
+const unreachable = build('upstream_connect')
+const untrusted = build('upstream_connect', { status: 502, retryable: false })
+const hangUp = build('upstream_hangup')
+const garbled = build('upstream_protocol')
+const aborted = build('aborted')
+
+const byCode: Record<string, Build> = {
+  ...all(unreachable, 'ENOTFOUND EAI_AGAIN EAI_NODATA'),
+  ...all(unreachable, 'ECONNREFUSED EHOSTUNREACH ENETUNREACH ENETDOWN EADDRNOTAVAIL'),
+  ...all(timeout('connect'), 'UND_ERR_CONNECT_TIMEOUT ERR_SOCKET_CONNECTION_TIMEOUT'),
+  ...all(timeout('firstByte'), 'UND_ERR_HEADERS_TIMEOUT ESOCKETTIMEDOUT ETIMEDOUT'),
+  ...all(timeout('inactivity'), 'UND_ERR_BODY_TIMEOUT'),
+  ...all(garbled, 'ERR_HTTP2_PROTOCOL_ERROR ERR_HTTP2_FRAME_ERROR'),
+  ...all(hangUp, 'ECONNRESET EPIPE ECONNABORTED UND_ERR_SOCKET ERR_STREAM_PREMATURE_CLOSE'),
+  ...all(hangUp, 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH ERR_HTTP_CONTENT_LENGTH_MISMATCH'),
+  ...all(hangUp, 'ERR_HTTP2_STREAM_ERROR ERR_HTTP2_STREAM_CANCEL ERR_HTTP2_SESSION_ERROR'),
+  ...all(hangUp, 'ERR_HTTP2_GOAWAY_SESSION ERR_HTTP2_INVALID_SESSION ERR_HTTP2_INVALID_STREAM'),
+  ...all(aborted, 'ABORT_ERR ERR_CANCELED ERR_ABORTED UND_ERR_ABORTED'),
+  ...all(build('shutdown'), 'UND_ERR_DESTROYED UND_ERR_CLOSED'),
+}
+
+const byCodePattern: [RegExp, Build][] = [
+  [/^(EPROTO|ERR_TLS_.*|ERR_SSL_.*|CERT_.*|.*_CERT.*|UNABLE_TO_.*|SELF_SIGNED.*|DEPTH_ZERO_.*)$/, untrusted],
+  [/^(HPE_.*|Z_.*|ERR__ERROR_FORMAT.*|ERR_BROTLI.*|ERR_PADDING.*)$/, garbled],
+]
+
+const byName: Record<string, Build> = {
+  TimeoutError: timeout('total'),
+  AbortError: aborted,
+  HTTPParserError: garbled,
+}
+
+function all(found: Build, codes: string): Record<string, Build> {
+  return Object.fromEntries(codes.split(' ').map((code) => [code, found]))
+}
+
+function classify(link: Cause): Build | undefined {
+  const { code, name, message, syscall } = link
+  if (link.isAxiosError === true) {
+    if (code === 'ECONNABORTED' && message !== 'aborted') return timeout('firstByte')
+    if (code === 'ERR_BAD_RESPONSE' && /aborted/.test(String(message))) return hangUp
+  }
+  if (typeof code === 'string') {
+    // The system's word on a connection: one that was being made, or one that had been at work.
+    if (typeof syscall === 'string' && /^E(TIMEDOUT|HOSTUNREACH|NETUNREACH|NETDOWN)$/.test(code)) {
+      if (syscall !== 'connect') return hangUp
+      return code === 'ETIMEDOUT' ? timeout('connect') : unreachable
+    }
+    if (Object.hasOwn(byCode, code)) return byCode[code]
+    const matched = byCodePattern.find(([pattern]) => pattern.test(code))
+    if (matched) return matched[1]
+  }
+  if (typeof name === 'string' && Object.hasOwn(byName, name)) return byName[name]
+  if (name === 'TypeError' && message === 'terminated') return hangUp
+  return undefined
+}
+
+const longestChain = 8
+
+/** The error and what caused it, outermost first; cycles and endless chains are cut. */
+function causeChain(error: unknown): Cause[] {
+  const chain: Cause[] = []
+  const waiting: unknown[] = [error]
+  while (waiting.length > 0 && chain.length < longestChain) {
+    const link = waiting.shift()
+    if (typeof link !== 'object' || link === null || chain.includes(link)) continue
+    chain.push(link)
+    const { cause, errors } = link as Cause
+    waiting.push(cause, ...(Array.isArray(errors) ? errors.slice(0, longestChain) : []))
+  }
+  return chain
+}
+
+/** axios, got and the OpenAI SDK throw for a status of 400 and more: the upstream did answer. */
+function answeredByUpstream(link: Cause): UpstreamError | undefined {
+  const answer = (typeof link.response === 'object' && link.response ? link.response : link) as Cause
+  const status = answer.status ?? answer.statusCode
+  if (typeof status !== 'number' || status < 400 || typeof answer.headers !== 'object') return undefined
+  return new UpstreamError({ status, retryAfter: readHeader(answer.headers, 'retry-after'), cause: link })
+}
+
+/** An error of the `http-errors` kind whose author said that a client may read it. */
+function asRefusal(error: unknown): StreamError | undefined {
+  const { expose, status, statusCode, message, code } = (error ?? {}) as Cause
+  const refusal = status ?? statusCode
+  if (expose !== true || typeof refusal !== 'number' || refusal < 400 || refusal > 599) return undefined
+  return new StreamError('internal', {
+    status: refusal,
+    message: String(message),
+    code: typeof code === 'string' ? code : 'invalid_request',
+    cause: error,
+  })
+}
+
+/** One header of a Node header object or a Fetch `Headers`. */
+export function readHeader(headers: unknown, name: string): string | undefined {
+  if (typeof headers !== 'object' || headers === null) return undefined
+  const value =
+    'get' in headers && typeof headers.get === 'function'
+      ? headers.get(name)
+      : (headers as Record<string, unknown>)[name]
+  return typeof value === 'string' ? value : undefined
+}

@@ -1,0 +1,63 @@
+import { UpstreamError } from './stream-error.js'
+
+/** What the names in error objects of the usual APIs say in terms of HTTP. */
+const statusByName: readonly [RegExp, number][] = [
+  [/^rate_limit|^insufficient_quota$|^too_many_requests$/, 429],
+  [/^overloaded/, 529],
+  [/^authentication_error$|^invalid_api_key$|^unauthorized$/, 401],
+  [/^permission_error$|^forbidden$/, 403],
+  [/^not_found_error$|^model_not_found$/, 404],
+  [/^request_too_large$/, 413],
+  [/^invalid_request/, 400],
+  [/^timeout_error$/, 504],
+]
+
+interface ErrorObject {
+  error?: unknown
+  message?: unknown
+  type?: unknown
+  code?: unknown
+  status?: unknown
+}
+
+/**
+ * The error that an upstream reported in an answer that began as a good one: in an event, or as JSON.
+ *
+ * @param reported the JSON, parsed or not
+ */
+export function reportedError(reported: unknown): UpstreamError {
+  const json = typeof reported === 'string' ? parse(reported) : reported
+  const outer: ErrorObject = isObject(json) ? json : {}
+  const inner: ErrorObject = isObject(outer.error) ? outer.error : {}
+  const named = [inner.status, inner.code, inner.type, outer.status, outer.code].map(statusOf)
+  return new UpstreamError({ status: named.find(Boolean), detail: sentenceOf(reported) })
+}
+
+/** The sentence in an error body of any of the usual shapes, else all of it. */
+export function sentenceOf(body: unknown): string | undefined {
+  const json = typeof body === 'string' ? parse(body) : body
+  if (isObject(json)) {
+    const { error, message } = json
+    const sentence = (isObject(error) ? error.message : error) ?? message
+    if (typeof sentence === 'string') return sentence
+  }
+  return typeof body === 'string' ? body || undefined : JSON.stringify(body)
+}
+
+function statusOf(value: unknown): number | undefined {
+  const status = Number(value)
+  if (Number.isInteger(status) && status >= 400 && status <= 599) return status
+  return statusByName.find(([name]) => typeof value === 'string' && name.test(value))?.[1]
+}
+
+function isObject(value: unknown): value is ErrorObject {
+  return typeof value === 'object' && value !== null
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

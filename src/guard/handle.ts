@@ -1,0 +1,88 @@
+import type { Guarded } from '../registry.js'
+import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+
+/** What a handler may know of the stream it is writing. */
+export interface GuardedStream {
+  /** Hand it to every call of the upstream: it aborts when the client leaves or a deadline passes. */
+  readonly signal: AbortSignal
+  /** Its deadlines. */
+  readonly timeouts: TimeoutCoordinator
+  /** The id it has in logs, records and `x-request-id`. */
+  readonly requestId: string
+}
+
+const nothingLeft: LeftOfGuard = { refused: false, requestId: undefined, timeouts: undefined }
+
+interface LeftOfGuard {
+  readonly refused: boolean
+  /** If it has one already. */
+  requestId: string | undefined
+  /** Unless it simply completed. */
+  timeouts: TimeoutCoordinator | undefined
+}
+
+/**
+ * What the registry holds of a guard: whoever asks must find it also when the response is over, but what a WeakMap
+ * holds outlives the young generation, and the guard itself would take the whole exchange along.
+ */
+export class RegisteredGuard implements Guarded, GuardedStream {
+  /** As long as the response is not over. */
+  #guard: (Guarded & GuardedStream) | undefined
+  #left: LeftOfGuard = nothingLeft
+
+  constructor(guard: Guarded & GuardedStream) {
+    this.#guard = guard
+  }
+
+  /** The response is over. */
+  finish(left: LeftOfGuard): void {
+    this.#guard = undefined
+    this.#left = left
+  }
+
+  get isOver(): boolean {
+    return this.#guard === undefined
+  }
+
+  get refused(): boolean {
+    return this.#guard?.refused ?? this.#left.refused
+  }
+
+  get requestId(): string {
+    if (this.#guard) return this.#guard.requestId
+    this.#left.requestId ??= crypto.randomUUID()
+    return this.#left.requestId
+  }
+
+  get timeouts(): TimeoutCoordinator {
+    if (this.#guard) return this.#guard.timeouts
+    this.#left.timeouts ??= completed()
+    return this.#left.timeouts
+  }
+
+  get signal(): AbortSignal {
+    return this.timeouts.signal
+  }
+
+  readBodyFrom(parsed: () => unknown): void {
+    this.#guard?.readBodyFrom(parsed)
+  }
+
+  stepAside(): void {
+    this.#guard?.stepAside()
+  }
+
+  answer(error: unknown): boolean {
+    return this.#guard?.answer(error) ?? this.#left.refused
+  }
+
+  answerAtLast(error: unknown): void {
+    this.#guard?.answerAtLast(error)
+  }
+}
+
+function completed(): TimeoutCoordinator {
+  const timeouts = new TimeoutCoordinator(false)
+  timeouts.settle()
+  return timeouts
+}

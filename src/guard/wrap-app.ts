@@ -1,0 +1,44 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { asServerResponse, type StreamResponse } from '../client/response.js'
+import { checkDetection } from '../stream/middleware-options.js'
+import { checkStreamOptions } from '../stream/settings.js'
+import { guardResponse } from './guard.js'
+import type { GuardOptions } from './request.js'
+
+/** What `http.createServer`, `https.createServer` and `http2.createServer` take. */
+// biome-ignore lint/suspicious/noExplicitAny: the listeners of three modules have nothing else in common
+export type AppListener = (request: any, response: any) => void
+
+/**
+ * Protects a whole app that cannot be edited: `http.createServer(wrapApp(app))`. Every handler in it that
+ * writes an event stream to its response gets the promises of `handleStream`; every other response passes
+ * untouched.
+ *
+ * @param listener a request listener; a failure of its own is answered as well
+ * @throws TypeError | RangeError that names the option and the value
+ */
+export function wrapApp(
+  listener: (request: IncomingMessage, response: ServerResponse) => unknown,
+  options: GuardOptions = {},
+): AppListener {
+  if (typeof listener !== 'function') throw new TypeError(`app must be a function, got ${String(listener)}`)
+  checkGuardOptions(options)
+  return (request: IncomingMessage, response: StreamResponse) => {
+    const target = asServerResponse(response)
+    const guard = guardResponse(request, target, options)
+    if (guard.refused) return
+    try {
+      const answered = listener(request, target)
+      // Most return nothing.
+      if (answered) Promise.resolve(answered).catch((error) => guard.answerAtLast(error))
+    } catch (error) {
+      guard.answerAtLast(error)
+    }
+  }
+}
+
+/** @throws TypeError | RangeError that names the option and the value */
+export function checkGuardOptions(options: GuardOptions): void {
+  checkStreamOptions(options, ['detect'])
+  checkDetection(options.detect)
+}

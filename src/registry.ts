@@ -1,0 +1,53 @@
+// What several copies of unhang in one process share: a protocol between their versions, so members only ever join.
+import type { SSEEvent } from './framing/sse/encode.js'
+
+/**
+ * One value per process and name, also with several copies of unhang in it; made when it is first asked for.
+ *
+ * @__NO_SIDE_EFFECTS__
+ */
+export function processWide<Value extends object>(name: string, create: () => Value): () => Value {
+  const key = Symbol.for(`unhang.${name}`)
+  const holder = globalThis as { [key: symbol]: unknown }
+  let value: Value | undefined
+  return () => {
+    if (!value) {
+      holder[key] ??= create()
+      value = holder[key] as Value
+    }
+    return value
+  }
+}
+
+/** What the rest of the library may know of the writer of a response. */
+interface ResponseOwner {
+  readonly committed: boolean
+  readonly events: number
+  close(...last: SSEEvent[]): void
+}
+
+/** The writer of each response, one registry per process. */
+export const writers = processWide('writers', () => new WeakMap<object, ResponseOwner>())
+
+/** What the rest of the library, and another copy of it in this process, may know of the guard of a response. */
+export interface Guarded {
+  readonly requestId: string
+  readonly signal: AbortSignal
+  /** Whether the request has been answered, or left, before its handler ran. */
+  readonly refused: boolean
+  /** Tells where the framework keeps the parsed body. */
+  readBodyFrom(parsed: () => unknown): void
+  /** A stream written the unhang way takes the response over. */
+  stepAside(): void
+  /**
+   * The framework has an error that nobody answered.
+   *
+   * @returns whether it has been answered now
+   */
+  answer(error: unknown): boolean
+  /** The listener itself failed: there is nobody else to answer. */
+  answerAtLast(error: unknown): void
+}
+
+/** One registry per process; requests and responses are its keys. */
+export const guards = processWide('guards', () => new WeakMap<object, Guarded>())

@@ -1,0 +1,93 @@
+import type { Server } from 'node:http'
+import { readDuration } from '../timeouts/duration.js'
+
+/** What {@link alignServerTimeouts} has to know. */
+export interface AlignOptions {
+  /** How long the load balancer in front keeps an idle connection. Default 60 000 (AWS ALB, nginx). */
+  idleMs?: number
+  /** How often a stream is heard of at least; default 15 000, as `writer.heartbeatMs`. */
+  heartbeatMs?: number
+  /** `false`: say what would be better, and change nothing. */
+  apply?: boolean
+}
+
+/** One thing about a server's own timers, in a plain sentence. */
+export interface TimeoutFinding {
+  /** The name of the setting. */
+  setting:
+    | 'keepAliveTimeout'
+    | 'requestTimeout'
+    | 'headersTimeout'
+    | 'timeout'
+    | 'connectionsCheckingInterval'
+  /** What it was. */
+  valueMs: number
+  /** What it is now, if it was changed. */
+  setToMs: number | undefined
+  /** What about it, and what to do. */
+  message: string
+}
+
+/** A server that keeps idle connections longer than whoever is in front of it never closes one they are using. */
+const marginMs = 5_000
+
+/**
+ * Reads a server's own timers against a stream's and the load balancer's, sets what is safe to set, and says
+ * what it found. Nothing to say is an empty list.
+ *
+ * @param server a server of `node:http` or `node:https`
+ * @throws TypeError that names the option and the value
+ * @see https://nodejs.org/api/http.html#serverkeepalivetimeout
+ */
+export function alignServerTimeouts(server: Server, options: AlignOptions = {}): TimeoutFinding[] {
+  const idleMs = readDuration('idleMs', options.idleMs ?? 60_000)
+  const heartbeatMs = readDuration('heartbeatMs', options.heartbeatMs ?? 15_000)
+  const { apply = true } = options
+  const findings: TimeoutFinding[] = []
+  const find = (setting: TimeoutFinding['setting'], valueMs: number, message: string, setToMs?: number) => {
+    const set = apply && setToMs !== undefined ? setToMs : undefined
+    findings.push({
+      setting,
+      valueMs,
+      setToMs: set,
+      message: set ? `${message} It is now ${set} ms.` : message,
+    })
+  }
+
+  const wantedMs = idleMs + marginMs
+  const { keepAliveTimeout, requestTimeout, headersTimeout, timeout } = server
+  // 0 keeps idle connections for ever.
+  if (keepAliveTimeout !== 0 && keepAliveTimeout < wantedMs && Number.isFinite(wantedMs)) {
+    const why = `a client or load balancer that keeps its connections for ${idleMs} ms will use one that is being closed`
+    const message = `server.keepAliveTimeout is ${keepAliveTimeout} ms: ${why} (“socket hang up”); it should be ${wantedMs}.`
+    find('keepAliveTimeout', keepAliveTimeout, message, wantedMs)
+    if (apply) server.keepAliveTimeout = wantedMs
+  }
+  if (timeout > 0 && timeout <= 2 * heartbeatMs) {
+    const why = `it cuts every connection that is silent for so long, also one whose answer is being thought about`
+    const message = `server.timeout is ${timeout} ms: ${why}; set it to 0, or above twice the heartbeat (${heartbeatMs}).`
+    find('timeout', timeout, message)
+  }
+  if (requestTimeout === 0 && headersTimeout === 0) {
+    find(
+      'requestTimeout',
+      0,
+      'server.requestTimeout is 0: a client that never finishes its request is never let go.',
+    )
+  }
+  const { connectionsCheckingInterval } = server as { connectionsCheckingInterval?: number }
+  if (requestTimeout > 0 && connectionsCheckingInterval && connectionsCheckingInterval > requestTimeout / 2) {
+    const message =
+      `connectionsCheckingInterval is ${connectionsCheckingInterval} ms: server.requestTimeout (${requestTimeout} ms) is kept ` +
+      'only that exactly; hand a shorter one to createServer().'
+    find('connectionsCheckingInterval', connectionsCheckingInterval, message)
+  }
+  if (server.listenerCount('timeout') > 0 && timeout > 0) {
+    find(
+      'timeout',
+      timeout,
+      "a 'timeout' listener on the server switches its own closing of silent connections off.",
+    )
+  }
+  return findings
+}

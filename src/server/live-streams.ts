@@ -1,0 +1,99 @@
+import type { ServerResponse } from 'node:http'
+import type { ServerHttp2Session } from 'node:http2'
+import { serverOf, sessionOf } from '../client/response.js'
+import type { StreamError } from '../errors/stream-error.js'
+import { processWide } from '../registry.js'
+
+/** A stream that is running in this process. */
+export interface LiveStream {
+  readonly server: object | undefined
+  /** Ends it for `reason`, telling its client. */
+  stop(reason: StreamError): void
+  /** Settles when its client has the ending. */
+  readonly ended: Promise<unknown>
+}
+
+/**
+ * As much of a `Set` as is needed here, also by other versions of unhang in this process. Each time a real one grows or
+ * shrinks it leaves its old table behind, and what an old table holds outlives the young generation, the streams of the
+ * next one with it.
+ */
+class StreamSet implements Iterable<LiveStream> {
+  readonly #streams: LiveStream[] = []
+
+  get size(): number {
+    return this.#streams.length
+  }
+
+  add(stream: LiveStream): void {
+    this.#streams.push(stream)
+  }
+
+  delete(stream: LiveStream): void {
+    const at = this.#streams.indexOf(stream)
+    if (at === -1) return
+    const last = this.#streams.pop()
+    // Their order says nothing: the last one takes the place.
+    if (last && last !== stream) this.#streams[at] = last
+  }
+
+  [Symbol.iterator](): Iterator<LiveStream> {
+    return this.#streams.values()
+  }
+}
+
+interface Registry {
+  streams: Pick<StreamSet, 'size' | 'add' | 'delete' | typeof Symbol.iterator>
+  draining: WeakSet<object>
+  /** The HTTP/2 sessions that have been seen, by their server, which does not know them. */
+  sessions: WeakMap<object, Set<ServerHttp2Session>>
+}
+
+const registry = processWide<Registry>('liveStreams', () => ({
+  streams: new StreamSet(),
+  draining: new WeakSet(),
+  sessions: new WeakMap(),
+}))
+
+/** An HTTP/2 session that has a stream is known from then on. */
+export function addLiveStream(stream: LiveStream, response: ServerResponse): void {
+  registry().streams.add(stream)
+  rememberSession(response)
+}
+
+export function removeLiveStream(stream: LiveStream): void {
+  registry().streams.delete(stream)
+}
+
+/** An HTTP/2 session is told to end when its server shuts down, whether or not it has a stream then. */
+export function rememberSession(response: ServerResponse): void {
+  const session = sessionOf(response)
+  const server = session && serverOf(response)
+  if (!server || session.closed) return
+  const sessions = registry().sessions.get(server) ?? new Set()
+  registry().sessions.set(server, sessions)
+  if (sessions.has(session)) return
+  sessions.add(session)
+  session.once('close', () => sessions.delete(session))
+}
+
+/** The HTTP/2 sessions of a server, as far as it has answered anything. */
+export function sessionsOf(server: object): Set<ServerHttp2Session> {
+  return registry().sessions.get(server) ?? new Set()
+}
+
+/** Whether new streams of a response's server are being refused. */
+export function isDraining(response: ServerResponse): boolean {
+  const server = serverOf(response)
+  return server !== undefined && registry().draining.has(server)
+}
+
+/** From now on new streams of a server are refused. */
+export function startDraining(server: object): void {
+  registry().draining.add(server)
+}
+
+/** The streams that are running in this process. */
+export function liveStreams(): Iterable<LiveStream> & { readonly size: number } {
+  return registry().streams
+}

@@ -1,0 +1,123 @@
+import { asBuffer } from '../framing/sse/byte-text.js'
+import { encodeEvent, type SSEEvent } from '../framing/sse/encode.js'
+import { type EventSourceMessage, EventStreamParser } from '../framing/sse/parse.js'
+import type { TakenChunk } from '../upstream/chunk-sink.js'
+import type { InsteadOfEvents } from '../upstream/take-event-stream.js'
+import { RelayTaker } from './relay-taker.js'
+import type { RelaySink } from './relay-target.js'
+
+/** Turns one event of the upstream into what the client gets: one event, several, or none. */
+export type EventMap = (event: EventSourceMessage) => SSEEvent | readonly SSEEvent[] | null | undefined
+
+/** In bytes of the upstream. */
+const longestSlice = 8 * 1024
+
+/** Passes the events of an upstream on as `map` makes them: all that come of one chunk in one write, if it is no large one. */
+export class TranslatedEvents extends RelayTaker {
+  readonly #map: EventMap
+  readonly #parser: EventStreamParser
+  /** What the events that were taken are for the client, and how many those are. */
+  #text = ''
+  #events = 0
+
+  constructor(sink: RelaySink, map: EventMap, maxEventBytes: number | undefined) {
+    super(sink, maxEventBytes)
+    this.#map = map
+    this.#parser = new EventStreamParser((event) => this.#take(event), maxEventBytes)
+  }
+
+  push(chunk: Uint8Array | string): TakenChunk {
+    return this.#pushFrom(asBuffer(chunk), 0)
+  }
+
+  /** Slice by slice: what is made of a large chunk can be many times as large, and must not all wait for the client. */
+  #pushFrom(chunk: Buffer, start: number): TakenChunk {
+    for (let at = start; ; ) {
+      const end = at + longestSlice
+      this.#feed(end < chunk.length || at > 0 ? chunk.subarray(at, end) : chunk)
+      const ready = this.#forward()
+      if (this.sink.sawTerminal) return this.last(ready)
+      if (end >= chunk.length) return ready
+      if (ready) return ready.then(() => this.#pushFrom(chunk, end))
+      at = end
+    }
+  }
+
+  #feed(bytes: Buffer): void {
+    try {
+      this.#parser.feed(bytes)
+      this.#parser.check()
+    } catch (failure) {
+      this.#fail(failure)
+    }
+  }
+
+  finish(): Promise<void> | undefined {
+    if (this.sink.sawTerminal) return undefined
+    const instead = this.takeInstead()
+    return instead ? this.#answer(instead) : this.#takeLast(() => this.#parser.end())
+  }
+
+  /** An answer in the client's own format needs no translation; any other is the one event of its stream. */
+  async #answer({ json, text }: InsteadOfEvents): Promise<void> {
+    for (const event of this.sink.toEvents(json) ?? []) await this.sink.write(event)
+    const event = { data: text, event: undefined, id: undefined }
+    if (!this.sink.sawTerminal) await this.#takeLast(() => this.#take(event))
+    this.received = Math.max(this.received, 1)
+  }
+
+  #takeLast(take: () => void): Promise<void> | undefined {
+    try {
+      take()
+    } catch (failure) {
+      this.#fail(failure)
+    }
+    return this.#forward()
+  }
+
+  /** What comes before a failure is passed on all the same. */
+  #fail(failure: unknown): never {
+    this.#forward()
+    throw failure
+  }
+
+  #forward(): Promise<void> | undefined {
+    if (this.#events === 0) return undefined
+    const text = this.#text
+    const events = this.#events
+    this.#text = ''
+    this.#events = 0
+    return this.sink.forward(text, events)
+  }
+
+  #take(event: EventSourceMessage): void {
+    if (this.sink.sawTerminal) return
+    this.received++
+    const mapped = this.#map(event)
+    if (!mapped) return
+    if (Array.isArray(mapped)) for (const each of mapped) this.#add(each)
+    else if ('then' in Object(mapped)) throw new TypeError('map must not be async: loop over read() instead')
+    else this.#add(mapped as SSEEvent)
+  }
+
+  #isPlain(event: SSEEvent): boolean {
+    if (event.id !== undefined || event.retry !== undefined || event.event !== undefined) return false
+    if (!this.sink.repeats(event)) return false
+    this.sink.repeated()
+    return true
+  }
+
+  #encode(event: SSEEvent): string {
+    const text = encodeEvent(event)
+    this.sink.observe(event)
+    // The client is told in our own words.
+    if (this.sink.reported) throw this.sink.reported
+    return text
+  }
+
+  #add(event: SSEEvent): void {
+    if (this.sink.sawTerminal) return
+    this.#text += this.#isPlain(event) ? `data: ${event.data}\n\n` : this.#encode(event)
+    this.#events++
+  }
+}

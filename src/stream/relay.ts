@@ -1,0 +1,149 @@
+import { unlessAtOnce } from '../client/drain.js'
+import type { SSEWriter } from '../client/sse-writer.js'
+import type { EventRole, StreamDialect } from '../dialects/dialect.js'
+import { FollowedEvents } from '../dialects/transcript.js'
+import { StreamError } from '../errors/stream-error.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
+import type { AbortSignalLike } from '../timeouts/abort-signal-like.js'
+import type { ReadEventStreamOptions } from '../upstream/answer.js'
+import { openEventStream } from '../upstream/answer.js'
+import { eachChunk } from '../upstream/chunks.js'
+import type { UpstreamSource } from '../upstream/source.js'
+import { type EventMap, TranslatedEvents } from './mapped.js'
+import { PassingBytes } from './pass-through.js'
+import type { RelaySink } from './relay-target.js'
+
+export type { EventMap }
+
+/** The options of {@link relayEventStream}. */
+export interface RelayOptions extends Omit<ReadEventStreamOptions, 'signal'> {
+  /** Default: none; the upstream's bytes are passed on as they are. */
+  map?: EventMap | undefined
+  /** How the client's stream ends; without one, the upstream's end is the end. */
+  dialect?: StreamDialect | undefined
+  /**
+   * What to do when the upstream ends without saying that the answer is complete. Default `'error'`;
+   * `'accept'` for upstreams that never say so.
+   */
+  onTruncated?: 'error' | 'accept' | undefined
+}
+
+/** What came of a relay. */
+export interface RelayResult {
+  /** Events that came from the upstream. */
+  received: number
+  /** Whether the stream said that it is complete. */
+  sawTerminal: boolean
+}
+
+/**
+ * Relays an upstream's event stream to a client: the events of a chunk in one write (a large one slice by slice),
+ * and no reading on while the client has to catch up. Without a `map` the bytes stay as they are. Returns at the
+ * terminal event, or when the upstream ends. Neither the writer nor the upstream is closed: that is for whoever opened them.
+ *
+ * @throws UpstreamError | StreamError as `readEventStream`, and `upstream_truncated`; the reason of
+ *   `writer.signal` when that aborts
+ */
+export async function relayEventStream(
+  source: UpstreamSource,
+  writer: SSEWriter,
+  options: RelayOptions = {},
+): Promise<RelayResult> {
+  return relayInto(new WriterSink(writer, options), source, options)
+}
+
+/** As `relayEventStream`, to wherever the sink leads. One promise for all of it: a stream waits here for minutes. */
+export async function relayInto(
+  sink: RelaySink,
+  source: UpstreamSource | PromiseLike<UpstreamSource>,
+  { map, maxEventBytes }: RelayOptions,
+): Promise<RelayResult> {
+  const { stopSignal: signal } = sink
+  const upstream = await sink.open(source)
+  const taker = map ? new TranslatedEvents(sink, map, maxEventBytes) : new PassingBytes(sink, maxEventBytes)
+  const body = await openEventStream(upstream, { signal, onChunk: (chunk) => taker.touch(chunk) })
+  await eachChunk(body, signal, taker).taken
+  await taker.finish()
+  const { received } = taker
+  sink.relayed(received)
+  return { received, sawTerminal: sink.sawTerminal }
+}
+
+/** The way to a client whose stream belongs to somebody else. */
+class WriterSink implements RelaySink {
+  readonly followed: FollowedEvents | undefined
+  readonly #writer: SSEWriter
+  readonly #options: RelayOptions
+
+  constructor(writer: SSEWriter, options: RelayOptions) {
+    this.#writer = writer
+    this.#options = options
+    this.followed = options.dialect && new FollowedEvents(options.dialect)
+  }
+
+  get stopSignal(): AbortSignalLike {
+    return this.#writer.signal
+  }
+
+  get committed(): boolean {
+    return this.#writer.committed
+  }
+
+  get sawTerminal(): boolean {
+    return this.followed?.sawTerminal ?? false
+  }
+
+  get reported(): Error | undefined {
+    return this.followed?.reported
+  }
+
+  get differing(): RegExp | undefined {
+    return this.followed?.differing
+  }
+
+  get isContent(): boolean {
+    return this.followed?.isContent ?? false
+  }
+
+  open(source: UpstreamSource | PromiseLike<UpstreamSource>): UpstreamSource | PromiseLike<UpstreamSource> {
+    return source
+  }
+
+  relayed(received: number): void {
+    if (this.#options.onTruncated === 'accept') return
+    if (this.followed) this.followed.requireComplete(received)
+    else if (received === 0) throw new StreamError('upstream_truncated')
+  }
+
+  touch(chunk: Uint8Array | string): void {
+    this.#options.onChunk?.(chunk)
+  }
+
+  observe(event: SSEEvent): EventRole | undefined {
+    return this.followed?.observe(event)
+  }
+
+  repeats(event: SSEEvent): boolean {
+    return this.followed?.repeats(event) ?? false
+  }
+
+  repeated(): void {}
+
+  reportedToClient(): void {}
+
+  toEvents(answer: object): readonly SSEEvent[] | undefined {
+    return this.#options.dialect?.answers?.toEvents(answer)
+  }
+
+  forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
+    const before = this.#writer.events
+    const ready = this.#writer.forward(events, count)
+    return this.sawTerminal && this.#writer.events > before ? undefined : unlessAtOnce(ready)
+  }
+
+  write(event: SSEEvent): Promise<void> | undefined {
+    this.followed?.observe(event)
+    if (this.followed?.reported) throw this.followed.reported
+    return unlessAtOnce(this.#writer.write(event))
+  }
+}

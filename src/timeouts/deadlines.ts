@@ -1,0 +1,171 @@
+import type { TimeoutPhase } from '../errors/stream-error.js'
+import type { ResolvedTimeouts } from './options.js'
+
+const never = Number.POSITIVE_INFINITY
+
+/** Where two deadlines fall on the same instant, the one named first is reported. */
+const byPrecedence: readonly TimeoutPhase[] = [
+  'connect',
+  'firstEvent',
+  'firstByte',
+  'stall',
+  'inactivity',
+  'drain',
+  'total',
+]
+
+/**
+ * The deadlines of one stream, as far as it has come: which there are now, and which is next. Knows the time
+ * only as it is told. All instants in milliseconds; `Infinity` is "not yet" or "not at all".
+ */
+export class Deadlines {
+  readonly #startedAt: number
+  #attemptAt: number
+  /** When the client stops waiting for its head. */
+  #headBy: number
+  #connectingSince = never
+  #connection = 0
+  #lastByteAt = never
+  #lastContentAt = never
+  #drainingSince = never
+  #drainProgress: (() => number) | undefined
+  #drainTaken = 0
+  #finished = false
+  #timeouts: ResolvedTimeouts
+  firstByteAt = never
+  firstWriteAt: number | undefined
+  longestGapMs = 0
+
+  constructor(timeouts: ResolvedTimeouts, startedAt: number, headWithinMs = never) {
+    this.#timeouts = timeouts
+    this.#startedAt = startedAt
+    this.#attemptAt = startedAt
+    this.#headBy = startedAt + headWithinMs
+  }
+
+  get phase(): TimeoutPhase {
+    if (this.#drainingSince !== never) return 'drain'
+    if (this.#finished) return 'total'
+    if (this.firstByteAt !== never) return 'inactivity'
+    return this.#connectingSince === never ? 'firstByte' : 'connect'
+  }
+
+  /** An event was written. Before the upstream has said anything it shows that the handler is at work. */
+  wrote(now: number): void {
+    this.firstWriteAt ??= now
+    if (this.firstByteAt === never) this.#attemptAt = now
+    // The head is out: the client waits for it no more.
+    this.#headBy = never
+  }
+
+  attemptStarted(now: number): void {
+    this.#attemptAt = now
+    this.#connectingSince = never
+    this.firstByteAt = this.#lastByteAt = never
+  }
+
+  retime(timeouts: ResolvedTimeouts): void {
+    this.#timeouts = timeouts
+    this.#finished = false
+  }
+
+  /** @returns the number of the connection that is being made */
+  connecting(now: number): number {
+    this.#connectingSince = now
+    return ++this.#connection
+  }
+
+  /** @param connection which one; by default whichever there is */
+  connected(connection = this.#connection): void {
+    if (connection === this.#connection) this.#connectingSince = never
+  }
+
+  /** @returns whether these were the first bytes */
+  bytes(now: number): boolean {
+    if (this.firstByteAt === never) {
+      this.firstByteAt = this.#lastByteAt = now
+      this.#connectingSince = never
+      return true
+    }
+    const gapMs = now - this.#lastByteAt
+    if (gapMs > this.longestGapMs) this.longestGapMs = gapMs
+    this.#lastByteAt = now
+    return false
+  }
+
+  /** @returns whether this was the first of it */
+  content(now: number): boolean {
+    const isFirst = this.#lastContentAt === never
+    this.#lastContentAt = now
+    return isFirst
+  }
+
+  drainStarted(now: number, taken: () => number): void {
+    this.#drainingSince = now
+    this.#drainProgress = taken
+    this.#drainTaken = taken()
+  }
+
+  /** The upstream was left alone meanwhile: its silence counts from now. */
+  drainEnded(now: number): void {
+    this.#drainingSince = never
+    this.#drainProgress = undefined
+    if (this.#lastByteAt !== never) this.#lastByteAt = now
+    if (this.#lastContentAt !== never) this.#lastContentAt = now
+  }
+
+  /** Whether the client read something since the last look; its time then starts again. */
+  clientMoved(now: number): boolean {
+    const taken = this.#drainProgress?.() ?? 0
+    if (taken <= this.#drainTaken) return false
+    this.#drainTaken = taken
+    this.#drainingSince = now
+    return true
+  }
+
+  /** The silence at the end counts too: often it is the longest. */
+  ended(now: number): void {
+    const waits = this.#lastByteAt !== never && this.#drainingSince === never && !this.#finished
+    if (waits) this.longestGapMs = Math.max(this.longestGapMs, now - this.#lastByteAt)
+  }
+
+  finished(): void {
+    this.#finished = true
+    this.#connectingSince = never
+  }
+
+  next(): { phase: TimeoutPhase; at: number } {
+    let next: TimeoutPhase = 'total'
+    let at = never
+    for (const phase of byPrecedence) {
+      const deadline = this.#deadline(phase)
+      if (deadline < at) {
+        at = deadline
+        next = phase
+      }
+    }
+    return { phase: next, at }
+  }
+
+  #deadline(phase: TimeoutPhase): number {
+    const timeouts = this.#timeouts
+    if (phase === 'drain') return this.#drainingSince + timeouts.drainMs
+    if (this.#finished) return never
+    const draining = this.#drainingSince !== never
+    switch (phase) {
+      case 'connect':
+        return this.#connectingSince + timeouts.connectMs
+      case 'firstByte':
+        if (this.firstByteAt !== never) return never
+        return Math.min(this.#attemptAt + timeouts.firstByteMs, this.#headBy)
+      case 'firstEvent':
+        return this.#lastContentAt === never ? this.#attemptAt + timeouts.firstEventMs : never
+      case 'inactivity':
+        return draining ? never : this.#lastByteAt + timeouts.inactivityMs
+      case 'stall':
+        return draining ? never : this.#lastContentAt + timeouts.stallMs
+      case 'total':
+        return this.#startedAt + timeouts.totalMs
+    }
+  }
+}

@@ -1,0 +1,67 @@
+import type { ResolvedTimeouts } from './options.js'
+
+const everyStream = {
+  connectMs: 10_000,
+  firstEventMs: Number.POSITIVE_INFINITY,
+  stallMs: Number.POSITIVE_INFINITY,
+  drainMs: 30_000,
+}
+
+/** The profiles: what a stream runs with where nothing is set. */
+export interface TimeoutProfiles {
+  /** A request that wants one JSON answer. */
+  readonly standard: ResolvedTimeouts
+  /** A request that wants a stream. */
+  readonly streaming: ResolvedTimeouts
+  /** A model that thinks before it answers. */
+  readonly advanced: ResolvedTimeouts
+}
+
+/** The name of a profile. */
+export type TimeoutProfileName = keyof TimeoutProfiles
+
+/** The timeouts a stream gets when none are set, by what was asked for. All in milliseconds. */
+export const timeoutProfiles: TimeoutProfiles = {
+  standard: { ...everyStream, firstByteMs: 30_000, inactivityMs: 30_000, totalMs: 60_000 },
+  streaming: { ...everyStream, firstByteMs: 120_000, inactivityMs: 60_000, totalMs: 300_000 },
+  advanced: { ...everyStream, firstByteMs: 300_000, inactivityMs: 120_000, totalMs: 600_000 },
+}
+
+/** Models that are known to think long, at the start of the name or after a `provider/`. */
+export const advancedModels: readonly RegExp[] = [
+  /(^|\/)o\d+(-|$)/i,
+  /(^|\/)gpt-[5-9]/i,
+  /(^|\/)claude-opus-/i,
+  /(^|\/)gemini-[\d.]+-pro/i,
+  /(^|\/)(deepseek-r\d|qwq|magistral)/i,
+  /(think|reason)/i,
+]
+
+/** What of a request decides about its profile. */
+export interface TimeoutProfileRequest {
+  /** Whether a stream was asked for. */
+  streaming: boolean
+  /** The model's name, if known. */
+  model?: string | undefined
+}
+
+/**
+ * Picks the timeout profile of a request: `advanced` for a model known to think long, else `streaming` or
+ * `standard` by what was asked.
+ *
+ * @param options.advancedModels the models that count as advanced: exact names or patterns; default
+ *   {@link advancedModels}
+ */
+export function selectTimeoutProfile(
+  { streaming, model }: TimeoutProfileRequest,
+  options: { advancedModels?: readonly (string | RegExp)[] } = {},
+): ResolvedTimeouts {
+  const advanced = options.advancedModels ?? advancedModels
+  if (model !== undefined && advanced.some((known) => matches(known, model))) return timeoutProfiles.advanced
+  return streaming ? timeoutProfiles.streaming : timeoutProfiles.standard
+}
+
+function matches(known: string | RegExp, model: string): boolean {
+  // search() keeps no lastIndex: a caller's /…/g pattern gives the same answer every time.
+  return typeof known === 'string' ? known === model : model.search(known) !== -1
+}

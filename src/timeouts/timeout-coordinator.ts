@@ -1,0 +1,279 @@
+import pTimeout from 'p-timeout'
+import { StreamError, StreamTimeoutError, type TimeoutPhase } from '../errors/stream-error.js'
+import { type Clock, systemClock, type Timer } from './clock.js'
+import { Deadlines } from './deadlines.js'
+import { type ResolvedTimeouts, resolveTimeouts, type StreamTimeouts } from './options.js'
+import { timeoutProfiles } from './profiles.js'
+
+/** The options of {@link TimeoutCoordinator}. */
+export interface TimeoutCoordinatorOptions {
+  /** What an unset timeout falls back to; default the `streaming` profile. */
+  defaults?: ResolvedTimeouts
+  /** A signal of the caller's; when it aborts, the stream ends as `aborted`. */
+  signal?: AbortSignal | undefined
+  /**
+   * Called before a deadline is enforced: what has become known of the request meanwhile may move it (`retime`)
+   * or lift it (`finished`).
+   */
+  beforeTimeout?: (() => void) | undefined
+  /** How long the client waits for its head, in milliseconds from the start: no attempt extends that. */
+  headWithinMs?: number
+  /** Default: the process' own. */
+  clock?: Clock
+}
+
+const never = Number.POSITIVE_INFINITY
+const mostSuppressed = 8
+
+/**
+ * One clock for one stream: every deadline, the one outcome, and the one signal that says stop. All deadlines
+ * of a stream share a single timer; `touch()` only stores the time.
+ *
+ * A deadline that seems to have passed is looked at again after one full turn of the event loop: what had
+ * arrived while a busy process was not looking counts as arrived.
+ *
+ * @param timeouts see {@link StreamTimeouts}; `false` for none at all
+ * @throws TypeError | RangeError that names the timeout and its value
+ */
+export class TimeoutCoordinator implements Disposable {
+  #timeouts: ResolvedTimeouts
+  #beforeTimeout: (() => void) | undefined
+  readonly #clock: Clock
+  readonly #startedAt: number
+  readonly #deadlines: Deadlines
+  #unfollow: (() => void) | undefined
+  #controller: AbortController | undefined
+  #timer: Timer | undefined
+  #timerAt = never
+  #rechecking = false
+  #settled = false
+  #reason: StreamError | undefined
+  #onConnectTimeout: ((reason: StreamTimeoutError) => void) | undefined
+  #onSettled: ((reason: StreamError | undefined) => void) | undefined
+  #suppressed: StreamError[] | undefined
+
+  constructor(timeouts?: StreamTimeouts | false, options: TimeoutCoordinatorOptions = {}) {
+    this.#timeouts = resolveTimeouts(timeouts, options.defaults ?? timeoutProfiles.streaming)
+    this.#beforeTimeout = options.beforeTimeout
+    this.#clock = options.clock ?? systemClock
+    this.#startedAt = this.#clock.now()
+    this.#deadlines = new Deadlines(this.#timeouts, this.#startedAt, options.headWithinMs)
+    if (options.signal) this.#follow(options.signal)
+    this.#plan()
+  }
+
+  /** Aborts when the stream must stop; its reason is a {@link StreamError}. Stays quiet when it completes. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#reason) this.#controller.abort(this.#reason)
+    }
+    return this.#controller.signal
+  }
+
+  /** The timeouts in force. */
+  get timeouts(): ResolvedTimeouts {
+    return this.#timeouts
+  }
+
+  /** Whether the outcome is fixed. */
+  get settled(): boolean {
+    return this.#settled
+  }
+
+  /** Why the stream stopped; `undefined` while it runs and when it completed. */
+  get reason(): StreamError | undefined {
+    return this.#reason
+  }
+
+  /** What went wrong after the outcome was fixed; at most eight. */
+  get suppressed(): readonly StreamError[] {
+    return this.#suppressed ?? []
+  }
+
+  /** What the stream is waiting for now. */
+  get phase(): TimeoutPhase {
+    return this.#deadlines.phase
+  }
+
+  /** From the start, in milliseconds. */
+  get elapsedMs(): number {
+    return this.#clock.now() - this.#startedAt
+  }
+
+  /** From the start to the first upstream activity or event; `undefined` before it. */
+  get ttfbMs(): number | undefined {
+    const { firstByteAt, firstWriteAt = never } = this.#deadlines
+    const first = Math.min(firstByteAt, firstWriteAt)
+    return first === never ? undefined : first - this.#startedAt
+  }
+
+  /** The longest time between two touches. */
+  get longestGapMs(): number {
+    return this.#deadlines.longestGapMs
+  }
+
+  /** Calls `listener` once, in the turn in which the outcome is fixed. One listener only. */
+  onSettled(listener: (reason: StreamError | undefined) => void): void {
+    if (this.#settled) listener(this.#reason)
+    else this.#onSettled = listener
+  }
+
+  /** Puts other timeouts in force, counted from the same start, also after `finished()`. */
+  retime(timeouts: ResolvedTimeouts): void {
+    this.#timeouts = timeouts
+    this.#deadlines.retime(timeouts)
+    this.#plan()
+  }
+
+  /**
+   * The upstream is called, perhaps again: it has its whole time to begin.
+   *
+   * @param onConnectTimeout told instead of the stream's end when no connection is made in time: another attempt
+   *   may still have one
+   * @returns a function that ends the attempt: from then on a connection that is too late ends the stream
+   */
+  attemptStarted(onConnectTimeout?: (reason: StreamTimeoutError) => void): () => void {
+    this.#deadlines.attemptStarted(this.#clock.now())
+    this.#onConnectTimeout = onConnectTimeout
+    this.#plan()
+    return () => {
+      if (this.#onConnectTimeout === onConnectTimeout) this.#onConnectTimeout = undefined
+    }
+  }
+
+  /**
+   * A connection to the upstream is being made. Leave it out where that cannot be seen (plain `fetch`).
+   *
+   * @returns a function for when this one stands, or has been given up; it says nothing of a later one
+   */
+  connecting(): () => void {
+    const connection = this.#deadlines.connecting(this.#clock.now())
+    this.#plan()
+    return () => this.#deadlines.connected(connection)
+  }
+
+  /** The connection stands, TLS included. */
+  connected(): void {
+    this.#deadlines.connected()
+  }
+
+  /** Records upstream activity: bytes have come. */
+  touch(): void {
+    if (this.#deadlines.bytes(this.#clock.now())) this.#plan()
+  }
+
+  /**
+   * Records an event that the handler has written. It is no upstream activity, but gives an upstream that has
+   * not begun, or that there is none of, its `firstByteMs` again.
+   */
+  wrote(): void {
+    this.#deadlines.wrote(this.#clock.now())
+  }
+
+  /** Records that an event with content has come. */
+  content(): void {
+    const { stallMs, firstEventMs } = this.#timeouts
+    if (stallMs === never && firstEventMs === never) return
+    if (this.#deadlines.content(this.#clock.now())) this.#plan()
+  }
+
+  /**
+   * The client must catch up first: the upstream is left alone, and is not blamed for its silence.
+   *
+   * @param taken how much the client has taken so far; one that takes more is slow, not stalled
+   */
+  drainStarted(taken: () => number): void {
+    this.#deadlines.drainStarted(this.#clock.now(), taken)
+    this.#plan()
+  }
+
+  /** The client has caught up. */
+  drainEnded(): void {
+    this.#deadlines.drainEnded(this.#clock.now())
+    this.#plan()
+  }
+
+  /** The answer is complete: from here on only the client can be late. */
+  finished(): void {
+    this.#deadlines.finished()
+  }
+
+  /** Waits for `work`, or rejects with the signal's reason as soon as the stream must stop. */
+  run<T>(work: PromiseLike<T>): Promise<T> {
+    return pTimeout(Promise.resolve(work), { milliseconds: never, signal: this.signal })
+  }
+
+  /**
+   * Fixes the outcome, once: completed, or stopped for `reason`. Everything is released before this returns.
+   *
+   * @returns whether this call was the one that fixed it
+   */
+  settle(reason?: StreamError): boolean {
+    if (this.#settled) {
+      if (reason && reason !== this.#reason) this.#suppress(reason)
+      return false
+    }
+    this.#settled = true
+    this.#reason = reason
+    this.#deadlines.ended(this.#clock.now())
+    this.#clock.clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#unfollow?.()
+    if (reason) this.#controller?.abort(reason)
+    this.#onSettled?.(reason)
+    // It may be kept for its outcome, and must not keep the rest of the stream for that.
+    this.#onSettled = this.#beforeTimeout = undefined
+    return true
+  }
+
+  #suppress(late: StreamError): void {
+    this.#suppressed ??= []
+    if (this.#suppressed.length < mostSuppressed) this.#suppressed.push(late)
+  }
+
+  /** Stops a stream that has no outcome yet as `aborted`. */
+  [Symbol.dispose](): void {
+    if (!this.#settled) this.settle(new StreamError('aborted'))
+  }
+
+  #follow(caller: AbortSignal): void {
+    const aborted = () => void this.settle(new StreamError('aborted', { cause: caller.reason }))
+    this.#unfollow = () => caller.removeEventListener('abort', aborted)
+    if (caller.aborted) aborted()
+    else caller.addEventListener('abort', aborted)
+  }
+
+  /** Arms the timer if a deadline now comes before what it is armed for; a later one is found when it fires. */
+  #plan(): void {
+    if (this.#settled || this.#rechecking) return
+    const { at } = this.#deadlines.next()
+    if (at >= this.#timerAt) return
+    this.#clock.clearTimeout(this.#timer)
+    this.#timerAt = at
+    this.#timer = this.#clock.setTimeout(this.#timerFired, at - this.#clock.now())
+  }
+
+  readonly #timerFired = (): void => {
+    this.#timerAt = never
+    if (this.#deadlines.next().at > this.#clock.now()) return this.#plan()
+    this.#rechecking = true
+    // Two hops: timers run before the poll for input, so only after the second has all of it been seen.
+    this.#clock.setImmediate(() => this.#clock.setImmediate(() => this.#recheck()))
+  }
+
+  #recheck(): void {
+    this.#rechecking = false
+    if (this.#settled) return
+    if (this.#beforeTimeout && this.#deadlines.next().at <= this.#clock.now()) this.#beforeTimeout()
+    const now = this.#clock.now()
+    const { phase, at } = this.#deadlines.next()
+    if (at > now) return this.#plan()
+    if (phase === 'drain' && this.#deadlines.clientMoved(now)) return this.#plan()
+    const reason = new StreamTimeoutError(phase, this.timeouts[`${phase}Ms`])
+    if (phase !== 'connect' || !this.#onConnectTimeout) return void this.settle(reason)
+    this.#deadlines.connected()
+    this.#onConnectTimeout(reason)
+    this.#plan()
+  }
+}

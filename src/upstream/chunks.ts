@@ -1,0 +1,59 @@
+import { WholeCharacters } from '../framing/sse/whole-characters.js'
+import type { AbortSignalLike } from '../timeouts/abort-signal-like.js'
+import type { ChunkReading, ChunkTaker } from './chunk-sink.js'
+import { NodeChunks } from './node-chunks.js'
+import { isNodeReadable, type UpstreamBody } from './source.js'
+import { readChunks } from './web-chunks.js'
+
+/**
+ * Hands the chunks of an upstream on as they come, to a taker. What had already arrived is handed out before an
+ * error is thrown; the upstream is not destroyed.
+ *
+ * @throws StreamError of an `upstream_*` outcome when the upstream breaks; the signal's reason when it aborts; what
+ *   the taker throws
+ */
+export function eachChunk(
+  body: UpstreamBody,
+  signal: AbortSignalLike | undefined,
+  taker: ChunkTaker,
+): ChunkReading {
+  return isNodeReadable(body) ? new NodeChunks(body, signal, taker) : new IteratedChunks(body, signal, taker)
+}
+
+class IteratedChunks implements ChunkReading {
+  readonly taken: Promise<void>
+  readonly #chunks: AsyncGenerator<Uint8Array | string, void>
+  readonly #strings = new WholeCharacters()
+  /** Set while nobody wants the next one. */
+  #resume: (() => void) | undefined
+
+  constructor(body: UpstreamBody, signal: AbortSignalLike | undefined, taker: ChunkTaker) {
+    this.#chunks = readChunks(body, signal)
+    this.taken = this.#takeAll(taker)
+  }
+
+  resume(): void {
+    this.#resume?.()
+    this.#resume = undefined
+  }
+
+  stop(): Promise<unknown> | undefined {
+    const isPaused = this.#resume !== undefined
+    const stopped = this.#chunks.return().catch(() => {})
+    this.resume()
+    // A read that is under way may never come to an end.
+    return isPaused ? stopped : undefined
+  }
+
+  async #takeAll(taker: ChunkTaker): Promise<void> {
+    for await (const chunk of this.#chunks) {
+      const wait = taker.take(typeof chunk === 'string' ? this.#strings.whole(chunk) : chunk)
+      if (wait === false) return
+      if (wait === 'pause') {
+        await new Promise<void>((resolve) => {
+          this.#resume = resolve
+        })
+      } else if (wait && (await wait) === false) return
+    }
+  }
+}

@@ -1,0 +1,117 @@
+import { log } from '../diagnostics/channels.js'
+import { processWide } from '../registry.js'
+import { systemClock, within } from '../timeouts/clock.js'
+import { readDuration } from '../timeouts/duration.js'
+import { type CleanupPart, collectParts } from './cleanup-parts.js'
+
+/** The options of {@link coordinatedSocketCleanup}; times in milliseconds, `Infinity` or `false` for never. */
+export interface SocketCleanupOptions {
+  /** Why; the error that whoever still uses the target is given. */
+  reason?: Error | undefined
+  /** How long sockets may take to close before they are cut. Default 1 000. */
+  graceMs?: number | false
+  /**
+   * How long a target whose answer is complete may take to end by itself, so that its connection can be used
+   * again. Default: it is destroyed at once.
+   */
+  lingerMs?: number | false | undefined
+}
+
+/** How a target was released. */
+export interface SocketCleanupReport {
+  /**
+   * How the target went: it had ended before (`ended`), ended by itself in time (`linger`), was destroyed, was
+   * cancelled (a web stream), or could not be reached (a locked web stream without its controller).
+   */
+  via: 'ended' | 'linger' | 'destroy' | 'cancel' | 'unreachable'
+  /** Whether its sockets are closed, or given back to be used again. */
+  closed: boolean
+  /** Whether a socket had to be cut after the grace. */
+  forced: boolean
+  /** How long it took, in milliseconds. */
+  durationMs: number
+  /** What the target said when it was released. */
+  errors: Error[]
+}
+
+const registry = processWide('cleanups', () => new WeakMap<object, Promise<SocketCleanupReport>>())
+
+/**
+ * Releases what a stream held of its upstream, once: every caller gets the same report, whichever part of the
+ * exchange it names. Never rejects.
+ *
+ * @param target an axios or Fetch response, what `undici.request` resolves to, a Node stream, a `ClientRequest`,
+ *   a socket, an HTTP/2 stream, an `AbortController`, or a list of them
+ * @throws TypeError for a bad option, by name and value
+ */
+export function coordinatedSocketCleanup(
+  target: unknown,
+  options: SocketCleanupOptions = {},
+): Promise<SocketCleanupReport> {
+  const graceMs = readDuration('cleanup.graceMs', options.graceMs ?? 1_000)
+  const lingerMs = options.lingerMs === undefined ? 0 : readDuration('cleanup.lingerMs', options.lingerMs)
+  const settings = { graceMs, lingerMs: Number.isFinite(lingerMs) ? lingerMs : 0, reason: options.reason }
+  const known = registry()
+  const isObject = typeof target === 'object' && target !== null
+  const running = isObject ? known.get(target) : undefined
+  if (running) return running
+  const { parts, containers } = collectParts(target)
+  const cleanups = parts.map(({ part, identities }) => {
+    const before = identities.map((identity) => known.get(identity)).find(Boolean)
+    const cleanup = before ?? release(part, settings)
+    for (const identity of identities) known.set(identity, cleanup)
+    return cleanup
+  })
+  const [only, ...others] = cleanups
+  const cleanup = only && others.length === 0 ? only : Promise.all(cleanups).then(merge)
+  for (const container of containers) known.set(container, cleanup)
+  return cleanup
+}
+
+interface CleanupSettings {
+  reason: Error | undefined
+  graceMs: number
+  /** 0: not at all. */
+  lingerMs: number
+}
+
+async function release(
+  part: CleanupPart,
+  { reason, graceMs, lingerMs }: CleanupSettings,
+): Promise<SocketCleanupReport> {
+  const startedAt = systemClock.now()
+  const errors: Error[] = []
+  const report = (via: SocketCleanupReport['via'], closed: boolean, forced = false): SocketCleanupReport => {
+    const durationMs = systemClock.now() - startedAt
+    log.cleanup('%s, closed %s, forced %s, %d ms: %s', via, closed, forced, durationMs, reason?.message ?? '')
+    return { via, closed, forced, durationMs, errors }
+  }
+  part.absorbErrors(reason !== undefined || lingerMs === 0)
+  if (part.closed) return report('ended', true)
+  if (lingerMs > 0 && (await within(part.finish(), lingerMs).catch(() => false)))
+    return report('linger', true)
+  let via: SocketCleanupReport['via'] = 'destroy'
+  try {
+    via = await part.stop(reason)
+  } catch (error) {
+    errors.push(error instanceof Error ? error : new Error(String(error)))
+  }
+  if (via === 'unreachable') return report(via, false)
+  const closed = part.whenClosed()
+  if (await within(closed, graceMs)) return report(via, true)
+  part.force()
+  return report(via, await within(closed, graceMs), true)
+}
+
+/** How far from its goal a part was left; of several the farthest is told. */
+const byConcern = ['ended', 'linger', 'cancel', 'destroy', 'unreachable'] as const
+
+function merge(reports: SocketCleanupReport[]): SocketCleanupReport {
+  return {
+    via: byConcern[Math.max(0, ...reports.map(({ via }) => byConcern.indexOf(via)))] ?? 'ended',
+    closed: reports.every(({ closed }) => closed),
+    forced: reports.some(({ forced }) => forced),
+    durationMs: Math.max(0, ...reports.map(({ durationMs }) => durationMs)),
+    errors: reports.flatMap(({ errors }) => errors),
+  }
+}

@@ -1,0 +1,48 @@
+import { channels, log } from '../diagnostics/channels.js'
+import type { StreamError } from '../errors/stream-error.js'
+import { coordinatedSocketCleanup, type SocketCleanupOptions } from './cleanup.js'
+
+/** What one stream opened upstream: released together, once; what comes later is released at once. */
+export class Upstreams {
+  readonly #options: SocketCleanupOptions | false
+  readonly #requestId: string
+  #opened: unknown[] = []
+  #cleanups: Promise<void>[] = []
+  #release: SocketCleanupOptions | undefined
+
+  constructor(options: SocketCleanupOptions | false | undefined, requestId: string) {
+    this.#options = options ?? {}
+    this.#requestId = requestId
+  }
+
+  adopt(upstream: unknown): void {
+    // Not by push(): see StopSignal.
+    if (this.#release) this.#cleanUp(upstream, this.#release)
+    else if (!this.#opened.includes(upstream)) this.#opened = this.#opened.concat([upstream])
+  }
+
+  /**
+   * @param reason why they are destroyed; none: they have ended, or may do so within `lingerMs`. An upstream
+   *   that answered with an error may end by itself as well: its connection is sound.
+   */
+  release(reason?: StreamError): void {
+    if (this.#options === false || this.#release) return
+    const { graceMs, lingerMs = 1_000 } = this.#options
+    const sound = reason === undefined || reason.outcome === 'upstream_error'
+    this.#release = { reason, graceMs, ...(sound ? { lingerMs } : {}) }
+    for (const upstream of this.#opened) this.#cleanUp(upstream, this.#release)
+    this.#opened = []
+  }
+
+  /** When all of them are gone. */
+  get released(): Promise<unknown> {
+    return Promise.all(this.#cleanups)
+  }
+
+  #cleanUp(upstream: unknown, options: SocketCleanupOptions): void {
+    const cleanup = coordinatedSocketCleanup(upstream, options).then((report) => {
+      channels.cleanup.publish({ requestId: this.#requestId, report })
+    })
+    this.#cleanups.push(cleanup.catch((error) => log.cleanup('a subscriber failed: %s', error)))
+  }
+}

@@ -1,0 +1,158 @@
+import { type EventSourceMessage, EventStreamParser } from '../framing/sse/parse.js'
+import { notEvents, openEventStream, type ReadEventStreamOptions } from './answer.js'
+import type { ChunkReading, TakenChunk } from './chunk-sink.js'
+import { eachChunk } from './chunks.js'
+import { isNodeReadable, type UpstreamSource } from './source.js'
+import { EventStreamTaker } from './take-event-stream.js'
+
+export interface EventReaderOptions extends ReadEventStreamOptions {
+  onEvent?: () => void
+}
+
+interface Waiting {
+  resolve(result: IteratorResult<EventSourceMessage, void>): void
+  reject(error: unknown): void
+}
+
+const done: IteratorResult<never, void> = { done: true, value: undefined }
+
+/**
+ * Hands out events as they are asked for, and reads on only then. Written out, since a generator around the
+ * generator of its chunks costs a loop at the pace of tokens as much as the rest of it.
+ */
+export class EventReader extends EventStreamTaker implements AsyncGenerator<EventSourceMessage, void> {
+  readonly #open: () => Promise<UpstreamSource>
+  readonly #options: EventReaderOptions
+  readonly #parser: EventStreamParser
+  #waiting: Waiting | undefined
+  /** Most loops ask for one event at a time. */
+  readonly #waitingBehind: Waiting[] = []
+  #events: EventSourceMessage[] = []
+  /** How many of them have been handed out. */
+  #taken = 0
+  #reading: ChunkReading | undefined
+  #isStarted = false
+  #isOver = false
+  #failure: { error: unknown } | undefined
+
+  /** @param open called with the first event that is asked for */
+  constructor(open: () => Promise<UpstreamSource>, options: EventReaderOptions) {
+    super(options.maxEventBytes)
+    this.#open = open
+    this.#options = options
+    this.#parser = new EventStreamParser((event) => this.#hand(event), options.maxEventBytes)
+  }
+
+  next(): Promise<IteratorResult<EventSourceMessage, void>> {
+    const value = this.#events[this.#taken]
+    if (value) {
+      this.#taken++
+      return Promise.resolve({ done: false, value })
+    }
+    if (this.#failure) {
+      const { error } = this.#failure
+      this.#failure = undefined
+      return Promise.reject(error)
+    }
+    if (this.#isOver) return Promise.resolve(done)
+    const asked = new Promise<IteratorResult<EventSourceMessage, void>>(this.#ask)
+    if (this.#isStarted) this.#reading?.resume()
+    else this.#start()
+    return asked
+  }
+
+  readonly #ask = (resolve: Waiting['resolve'], reject: Waiting['reject']): void => {
+    const waiting = { resolve, reject }
+    if (this.#waiting) this.#waitingBehind.push(waiting)
+    else this.#waiting = waiting
+  }
+
+  #nextWaiting(): Waiting | undefined {
+    const waiting = this.#waiting
+    this.#waiting = this.#waitingBehind.length > 0 ? this.#waitingBehind.shift() : undefined
+    return waiting
+  }
+
+  async return(): Promise<IteratorResult<EventSourceMessage, void>> {
+    await this.#end()
+    return done
+  }
+
+  async throw(error: unknown): Promise<never> {
+    await this.#end()
+    throw error
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end()
+  }
+
+  #start(): void {
+    this.#isStarted = true
+    this.#read().then(
+      () => this.#over(),
+      (error) => this.#over({ error }),
+    )
+  }
+
+  async #read(): Promise<void> {
+    const { signal, onChunk } = this.#options
+    const body = await openEventStream(await this.#open(), { signal, onChunk })
+    // Whoever has left meanwhile still leaves a Node stream that may break: that must find a listener.
+    if (this.#isOver && !isNodeReadable(body)) return
+    this.#reading = eachChunk(body, signal, this)
+    if (this.#isOver) void this.#reading.stop()
+    await this.#reading.taken
+    if (this.#isOver) return
+    if (this.takeInstead()) throw notEvents('JSON')
+    this.#parser.end()
+  }
+
+  touch(chunk: Uint8Array | string): void {
+    this.#options.onChunk?.(chunk)
+  }
+
+  push(chunk: Uint8Array | string): TakenChunk {
+    this.#parser.feed(chunk)
+    this.#parser.check()
+    return this.#waiting ? undefined : 'pause'
+  }
+
+  #hand(event: EventSourceMessage): void {
+    if (this.#isOver) return
+    this.#options.onEvent?.()
+    const waiting = this.#nextWaiting()
+    if (waiting) return waiting.resolve({ done: false, value: event })
+    if (this.#taken === this.#events.length) {
+      this.#events = []
+      this.#taken = 0
+    }
+    this.#events.push(event)
+  }
+
+  /** What has come is still handed out before a failure is. */
+  #over(failure?: { error: unknown }): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    const first = this.#nextWaiting()
+    if (first && failure) first.reject(failure.error)
+    else {
+      first?.resolve(done)
+      this.#failure = failure
+    }
+    for (let next = this.#nextWaiting(); next; next = this.#nextWaiting()) next.resolve(done)
+  }
+
+  /** Nobody wants any more; the upstream itself is left alone. */
+  #end(): Promise<unknown> | undefined {
+    this.#events = []
+    this.#taken = 0
+    this.#over()
+    this.#failure = undefined
+    return this.#reading?.stop()
+  }
+}

@@ -1,0 +1,106 @@
+import { Readable } from 'node:stream'
+import { readHeader } from '../errors/classify.js'
+
+/** Bytes of an upstream, as the clients of Node hand them out. */
+export type UpstreamBody =
+  | NodeJS.ReadableStream
+  | ReadableStream<Uint8Array>
+  | AsyncIterable<Uint8Array | string>
+
+/** An upstream's answer: a Fetch `Response`, an `IncomingMessage`, what axios and `undici.request` resolve to. */
+export type UpstreamResponse = Response | AxiosLikeResponse | UndiciLikeResponse
+
+/** What axios resolves to. */
+export interface AxiosLikeResponse {
+  /** The HTTP status. */
+  status: number
+  /** By name, or with a method `get`. */
+  headers: unknown
+  /** With `responseType: 'stream'`. */
+  data: UpstreamBody
+}
+
+/** What `undici.request` resolves to. */
+export interface UndiciLikeResponse {
+  /** The HTTP status. */
+  statusCode: number
+  /** By name. */
+  headers: unknown
+  /** The bytes. */
+  body: UpstreamBody
+}
+
+/** What an HTTP client returned, or the stream of bytes in it. */
+export type UpstreamSource = UpstreamBody | UpstreamResponse
+
+export interface UpstreamAnswer {
+  /** `undefined` for an answer without one (a Fetch response to HEAD, or a 204). */
+  body: UpstreamBody | undefined
+  /** These are known only when the whole response was given, not its body alone. */
+  status: number | undefined
+  contentType: string | undefined
+  retryAfter: string | undefined
+  /** In milliseconds, as OpenAI and Azure say it. */
+  retryAfterMs: string | undefined
+  /** Whether the upstream itself advises another attempt. */
+  shouldRetry: string | undefined
+}
+
+interface AnyResponse {
+  status?: unknown
+  statusCode?: unknown
+  headers?: unknown
+  body?: unknown
+  data?: unknown
+}
+
+/**
+ * Finds the body in whatever an HTTP client returned, and what is known of the head.
+ *
+ * @throws TypeError for something that holds no stream of bytes
+ */
+export function openSource(source: UpstreamSource): UpstreamAnswer {
+  const { status, statusCode, headers } = (source ?? {}) as AnyResponse
+  const code = status ?? statusCode
+  return {
+    body: findBody(source),
+    status: typeof code === 'number' ? code : undefined,
+    contentType: readHeader(headers, 'content-type'),
+    retryAfter: readHeader(headers, 'retry-after'),
+    retryAfterMs: readHeader(headers, 'retry-after-ms'),
+    shouldRetry: readHeader(headers, 'x-should-retry'),
+  }
+}
+
+function findBody(source: UpstreamSource): UpstreamBody | undefined {
+  if (isBody(source)) return source
+  const { body, data } = (source ?? {}) as AnyResponse
+  if (isBody(data)) return data
+  if (isBody(body)) return body
+  if (body === null) return undefined
+  throw new TypeError(
+    `the upstream's answer holds no stream of bytes, got ${describe(source)}` +
+      (data === undefined ? '' : " (axios needs responseType: 'stream')"),
+  )
+}
+
+function isBody(value: unknown): value is UpstreamBody {
+  return isNodeReadable(value) || value instanceof ReadableStream || isAsyncIterable(value)
+}
+
+/** A Node stream, also one of a package that brings its own `readable-stream`. */
+export function isNodeReadable(value: unknown): value is Readable {
+  if (value instanceof Readable) return true
+  const stream = value as Partial<Readable> | null | undefined
+  return typeof stream?.pipe === 'function' && typeof stream.read === 'function'
+}
+
+function isAsyncIterable(value: unknown): value is AsyncIterable<Uint8Array | string> {
+  return typeof value === 'object' && value !== null && Symbol.asyncIterator in value
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'string') return 'a string'
+  if (typeof value !== 'object' || value === null) return String(value)
+  return `an object with ${Object.keys(value).slice(0, 5).join(', ') || 'no members'}`
+}

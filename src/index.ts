@@ -3,9 +3,13 @@ export {
   type StreamingHints,
   type StreamingRequestLike,
 } from './client/detect-streaming-request.js'
-export { type ErrorResponseOptions, respondWithError } from './client/error-response.js'
+export {
+  type ErrorResponseOptions,
+  handleSocketHangUp,
+  isSocketHangUp,
+  respondWithError,
+} from './client/error-response.js'
 export type { StreamResponse } from './client/response.js'
-export { handleSocketHangUp, isSocketHangUp } from './client/socket-hang-up.js'
 export { createSSEWriter, type SSEWriter } from './client/sse-writer.js'
 export type { SSEWriterObserver, SSEWriterOptions } from './client/sse-writer-options.js'
 export { channels, type StreamEnd } from './diagnostics/channels.js'
@@ -46,7 +50,6 @@ export { handleStream } from './stream/handle-stream.js'
 export { type EventMap, type RelayOptions, type RelayResult, relayEventStream } from './stream/relay.js'
 export type { StreamOptions } from './stream/settings.js'
 export type { HandleStreamOptions, Stream, StreamHandler } from './stream/stream-context.js'
-export type { AbortSignalLike } from './timeouts/abort-signal-like.js'
 export type { Clock } from './timeouts/clock.js'
 export type { ResolvedTimeouts, StreamTimeouts } from './timeouts/options.js'
 export {
@@ -57,6 +60,7 @@ export {
   type TimeoutProfiles,
   timeoutProfiles,
 } from './timeouts/profiles.js'
+export type { AbortSignalLike } from './timeouts/stop-signal.js'
 export { TimeoutCoordinator, type TimeoutCoordinatorOptions } from './timeouts/timeout-coordinator.js'
 export { type ReadEventStreamOptions, readUpstreamError } from './upstream/answer.js'
 export {
@@ -64,9 +68,9 @@ export {
   type SocketCleanupOptions,
   type SocketCleanupReport,
 } from './upstream/cleanup.js'
-export { readEventStream } from './upstream/event-stream.js'
 export type { OpenAttempt, RetryOptions } from './upstream/open-upstream.js'
 export { type ReadAnswerOptions, readAnswer } from './upstream/read-answer.js'
+export { readEventStream } from './upstream/read-event-stream.js'
 export type {
   AxiosLikeResponse,
   UndiciLikeResponse,

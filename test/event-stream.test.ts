@@ -237,8 +237,8 @@ describe('framing', () => {
     )
     await fc.assert(
       fc.asyncProperty(fc.array(piece, { maxLength: 8 }), async (pieces) => {
-        const atOnce = await readAll(iterate([Buffer.from(pieces.join(''))]))
-        expect(await readAll(iterate(pieces.map((each) => Buffer.from(each))))).toEqual(atOnce)
+        const ready = await readAll(iterate([Buffer.from(pieces.join(''))]))
+        expect(await readAll(iterate(pieces.map((each) => Buffer.from(each))))).toEqual(ready)
       }),
       { numRuns: 1_000 },
     )

@@ -11,7 +11,7 @@ import koaBodyParser from 'koa-bodyparser'
 import { describe, expect, test, vi } from 'vitest'
 import { createStreamMiddleware, guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
 import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../src/adapters/koa.js'
-import type { RegisteredGuard } from '../src/guard/handle.js'
+import type { GuardHandle } from '../src/guard/handle.js'
 import {
   drainStreams,
   type GuardedStream,
@@ -653,7 +653,7 @@ describe('what is left of a guard when its response is over', () => {
     if (leave) (await client.received('Hi')).reset()
     else await client.finished()
     const [{ request, response, timeouts, signal }] = seen as [(typeof seen)[0]]
-    const handle = guards().get(request) as RegisteredGuard
+    const handle = guards().get(request) as GuardHandle
     await vi.waitUntil(() => handle.isOver)
     return { timeouts, signal, after: getStream(request) as GuardedStream, response }
   }

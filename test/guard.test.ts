@@ -18,7 +18,7 @@ import compress from 'koa-compress'
 import { describe, expect, test, vi } from 'vitest'
 import { guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
 import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../src/adapters/koa.js'
-import { EventBoundary } from '../src/framing/sse/event-boundary.js'
+import { EventBoundary } from '../src/framing/sse/framing.js'
 import {
   dialects,
   drainStreams,

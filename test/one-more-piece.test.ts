@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http'
 import { PassThrough, Readable } from 'node:stream'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { FollowedEvents } from '../src/dialects/transcript.js'
+import { Transcript } from '../src/dialects/transcript.js'
 import { dialects, type GuardOptions, type StreamEnd, wrapApp } from '../src/index.js'
-import { PassingBytes } from '../src/stream/pass-through.js'
+import { PassThroughRelay } from '../src/stream/pass-through.js'
 import type { RelaySink } from '../src/stream/relay-target.js'
 import { NodeChunks } from '../src/upstream/node-chunks.js'
 import { chatChunk, failureOf } from './support/chat.js'
@@ -128,7 +128,7 @@ describe('a relay', () => {
 
   test('ends where somebody else has written the terminal event', () => {
     const forwarded: string[] = []
-    class Sink extends FollowedEvents {
+    class Sink extends Transcript {
       readonly committed = true
       forward(bytes: Uint8Array): undefined {
         forwarded.push(String(bytes))
@@ -136,7 +136,7 @@ describe('a relay', () => {
       repeated() {}
     }
     const sink = new Sink(dialects.aiSdkUi)
-    const passing = new PassingBytes(sink as unknown as RelaySink)
+    const passing = new PassThroughRelay(sink as unknown as RelaySink)
     const delta = (text: string) => onTheWire({ type: 'text-delta', id: '0', delta: text })
     for (const text of ['a', 'b', 'c']) expect(passing.push(delta(text))).toBeUndefined()
     expect(forwarded).toHaveLength(3)

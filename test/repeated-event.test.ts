@@ -1,10 +1,10 @@
 import { PassThrough, Readable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { FollowedEvents } from '../src/dialects/transcript.js'
+import { Transcript } from '../src/dialects/transcript.js'
 import { byteEvents } from '../src/framing/sse/byte-events.js'
 import { encodeEvent } from '../src/framing/sse/encode.js'
-import { FollowedBytes } from '../src/framing/sse/followed-bytes.js'
+import { FollowedBytes } from '../src/framing/sse/follow.js'
 import { EventStreamParser } from '../src/framing/sse/parse.js'
 import { RepeatedEvent } from '../src/framing/sse/repeats.js'
 import { textEvents } from '../src/framing/sse/text-events.js'
@@ -76,7 +76,7 @@ const kinds: [string, StreamDialect, fc.Arbitrary<SSEEvent & { data: string }>][
 ]
 
 /** What there is to know of a stream. */
-const known = (followed: FollowedEvents) => ({
+const known = (followed: Transcript) => ({
   complete: followed.complete,
   sawTerminal: followed.sawTerminal,
   reported: followed.reported?.status,
@@ -94,7 +94,7 @@ describe.each(kinds)('%s: an event that is not parsed means what it says', (_nam
   test('to whoever writes it', () => {
     fc.assert(
       fc.property(fc.array(event, { maxLength: 20 }), (events) => {
-        const followed = new FollowedEvents(dialect)
+        const followed = new Transcript(dialect)
         const expected = followEach(dialect, events)
         expect(events.map((each) => followed.observe(each))).toEqual(expected.roles)
         expect(followed.complete).toBe(expected.complete || expected.roles.includes('terminal'))
@@ -108,9 +108,9 @@ describe.each(kinds)('%s: an event that is not parsed means what it says', (_nam
     const cuts = fc.array(fc.nat({ max: 20 }), { maxLength: 4 })
     fc.assert(
       fc.property(fc.array(event, { maxLength: 20 }), cuts, (events, at) => {
-        const one = new FollowedEvents(dialect)
+        const one = new Transcript(dialect)
         for (const each of events) one.observe(each)
-        const other = new FollowedEvents(dialect)
+        const other = new Transcript(dialect)
         let parsed = 0
         const parser = new EventStreamParser((each) => {
           parsed++
@@ -139,7 +139,7 @@ describe.each(kinds)('%s: an event that is not parsed means what it says', (_nam
 
 describe('what is written of a mapped event is what the encoder makes of it', () => {
   /** A place to translate into that keeps the texts. */
-  class KeptText extends FollowedEvents {
+  class KeptText extends Transcript {
     text = ''
     readonly committed = true
     readonly signal = new AbortController().signal
@@ -274,7 +274,7 @@ describe('what need not be parsed', () => {
 
   /** What reads the pieces of an answer that has a member of its own. */
   function reader(own: string) {
-    const followed = new FollowedEvents(dialects.openaiChat)
+    const followed = new Transcript(dialects.openaiChat)
     const parser = new EventStreamParser((event) => {
       read.parsed++
       followed.observe(event)
@@ -299,7 +299,7 @@ describe('what need not be parsed', () => {
   })
 
   test('one piece alone is known to be one; nothing, two of them, and what is too long are not', () => {
-    const followed = new FollowedEvents(dialects.openaiChat)
+    const followed = new Transcript(dialects.openaiChat)
     const followedBytes = new FollowedBytes(
       new EventStreamParser((event) => followed.observe(event)),
       followed,
@@ -327,7 +327,7 @@ describe('what need not be parsed', () => {
   })
 
   test('what has millions of escapes is parsed', () => {
-    const followed = new FollowedEvents(dialects.openaiChat)
+    const followed = new Transcript(dialects.openaiChat)
     for (const said of ['a', 'b', 'c']) followed.observe({ data: chat(said) })
     expect(followed.observe({ data: chat('\n'.repeat(4_000_000)) })).toBe('content')
     expect(followed.observe({ data: '[DONE]' })).toBe('terminal')
@@ -339,7 +339,7 @@ describe('what need not be parsed', () => {
     ['{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}', { complete: true, reported: undefined }],
   ])('what comes after many of them is not taken for one: %s', (data, expected) => {
     const many = Buffer.concat(Array.from({ length: 200 }, (_, number) => onTheWire(chat(`${number} 流Å式`))))
-    const followed = new FollowedEvents(dialects.openaiChat)
+    const followed = new Transcript(dialects.openaiChat)
     const parser = new EventStreamParser((event) => followed.observe(event))
     const followedBytes = new FollowedBytes(parser, followed, 1_000_000)
     for (const said of ['a', 'b']) followedBytes.feed(onTheWire(chat(said)))
@@ -351,7 +351,7 @@ describe('what need not be parsed', () => {
   })
 
   test('not what is longer than an event may be', () => {
-    const followed = new FollowedEvents(dialects.openaiChat)
+    const followed = new Transcript(dialects.openaiChat)
     const parser = new EventStreamParser((event) => followed.observe(event), 1_000)
     const followedBytes = new FollowedBytes(parser, followed, 1_000)
     for (const said of ['a', 'b', 'c']) followedBytes.feed(onTheWire(chat(said)))

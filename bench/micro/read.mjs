@@ -1,7 +1,7 @@
 // Bytes of an upstream to events, through a Node stream in memory; for each event.
 import { Readable } from 'node:stream'
 import { createParser } from 'eventsource-parser'
-import { readEventStream } from '../../src/upstream/event-stream.ts'
+import { readEventStream } from '../../src/upstream/read-event-stream.ts'
 import { eventOf } from '../rig/formats.mjs'
 
 const reads = 50

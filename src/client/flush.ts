@@ -16,7 +16,7 @@ export interface FinishOptions {
  *
  * @returns the error, if the client had to be cut off
  */
-export async function finishResponse(
+export async function waitUntilFlushed(
   response: ServerResponse,
   { drainMs, taken, destroy }: FinishOptions,
 ): Promise<StreamTimeoutError | undefined> {

@@ -1,9 +1,9 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { AbortSignalLike } from '../timeouts/abort-signal-like.js'
 import type { Clock } from '../timeouts/clock.js'
-import { readDuration } from '../timeouts/duration.js'
+import { readDuration } from '../timeouts/options.js'
+import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import type { EventStreamHeadOptions } from './head.js'
 
 /** Told what happens to the response. */

@@ -1,4 +1,4 @@
-// See byte-text.ts.
+// Imported: as a global, Buffer is an accessor, and this runs for each event.
 import { Buffer } from 'node:buffer'
 import type { ServerResponse } from 'node:http'
 import process from 'node:process'
@@ -7,15 +7,17 @@ import { StreamError } from '../errors/stream-error.js'
 import { encodeComment, encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
 import { writers } from '../registry.js'
 import { nextTurn, systemClock } from '../timeouts/clock.js'
-import { atOnce, type Drain, startDrain } from './drain.js'
 import { Heartbeat } from './heartbeat.js'
 import {
   asServerResponse,
   backlogOf,
+  type Drain,
   discardUnreadBody,
   isEventStream,
   isGone,
+  ready,
   type StreamResponse,
+  startDrain,
   wasLeft,
   watchPipelined,
   writable,
@@ -144,7 +146,7 @@ class ResponseWriter implements SSEWriter {
   write(event: SSEEvent): Promise<void> {
     const text = encodeEvent(event)
     if (this.#stopped || this.#closed) return this.#refuse()
-    if (this.#observer.onEvent?.(event) === false) return atOnce
+    if (this.#observer.onEvent?.(event) === false) return ready
     this.events++
     return this.#push(text)
   }
@@ -164,7 +166,7 @@ class ResponseWriter implements SSEWriter {
     const more = typeof events === 'string' ? this.#writeText(events) : this.#writeBytes(events)
     this.#letGo()
     if (this.#draining) return this.#draining.promise
-    return more ? atOnce : this.#wait()
+    return more ? ready : this.#wait()
   }
 
   #writeText(text: string): boolean {
@@ -234,7 +236,7 @@ class ResponseWriter implements SSEWriter {
       this.#flushScheduled = true
       process.nextTick(ResponseWriter.#flushLater, this)
     }
-    return atOnce
+    return ready
   }
 
   static #flushLater(writer: ResponseWriter): void {
@@ -244,12 +246,12 @@ class ResponseWriter implements SSEWriter {
 
   /** @returns what a write has to wait for */
   #flush(): Promise<void> {
-    if (this.#pending === '' || this.#draining || this.#closed) return atOnce
+    if (this.#pending === '' || this.#draining || this.#closed) return ready
     if (isGone(this.#response)) return this.#gone()
     if (this.#isAnswered() || !this.#commit()) return this.#refuse()
     this.#heartbeat.postpone()
     if (this.events > 0) discardUnreadBody(this.#response)
-    return this.#hand() ? atOnce : this.#wait()
+    return this.#hand() ? ready : this.#wait()
   }
 
   #wait(): Promise<void> {

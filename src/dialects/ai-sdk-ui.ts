@@ -1,7 +1,6 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import { differing, type EventRole, type RepetitiveStream, type StreamDialect } from './dialect.js'
-import { jsonOf } from './event-json.js'
+import { differing, type EventRole, jsonOf, type RepetitiveStream, type StreamDialect } from './dialect.js'
 import { openaiErrorBody } from './plain.js'
 
 /**

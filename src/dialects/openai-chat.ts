@@ -1,15 +1,167 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import { chatAnswerForm } from './answer-openai-chat.js'
 import {
+  type AnswerForm,
+  type CollectedAnswer,
   differing,
   type EventRole,
   type FailingOptions,
+  jsonOf,
   type RepetitiveStream,
   type StreamDialect,
 } from './dialect.js'
-import { jsonOf } from './event-json.js'
 import { openaiError, openaiErrorBody } from './plain.js'
+
+interface Message {
+  role?: unknown
+  content?: unknown
+  tool_calls?: unknown
+  [more: string]: unknown
+}
+
+interface Choice {
+  index?: number
+  message?: Message
+  delta?: Message
+  text?: unknown
+  finish_reason?: unknown
+  [more: string]: unknown
+}
+
+interface Completion {
+  object: unknown
+  choices: Choice[]
+  usage: unknown
+  [more: string]: unknown
+}
+
+/**
+ * A `chat.completion` (or `text_completion`) and the chunks that say the same.
+ *
+ * @see https://platform.openai.com/docs/api-reference/chat/object
+ */
+export const chatAnswerForm: AnswerForm = {
+  toEvents(answer) {
+    const { object, choices, usage, ...rest } = jsonOf<Completion>(answer) ?? {}
+    if (!Array.isArray(choices) || choices.length === 0 || !choices.every(isObject)) return undefined
+    const isText = choices.every(({ message }) => message === undefined)
+    const head = { ...rest, object: isText ? 'text_completion' : 'chat.completion.chunk' }
+    const chunk = (choice: Choice): SSEEvent => ({ data: { ...head, choices: [choice] } })
+    const events = choices.flatMap(({ message, text, finish_reason: finishReason, index = 0, ...more }) => {
+      const open = { ...more, index, finish_reason: null }
+      const end = { index, finish_reason: finishReason ?? 'stop' }
+      if (isText) return [chunk({ ...open, text }), chunk({ ...end, text: '' })]
+      const { role = 'assistant', ...said } = message ?? {}
+      const begun = { index, delta: { role, content: '' }, finish_reason: null }
+      return [chunk(begun), chunk({ ...open, delta: numbered(said) }), chunk({ ...end, delta: {} })]
+    })
+    // Beside the last choice, where also those read it that asked for no usage chunk.
+    const last = events.at(-1)
+    if (last && usage) Object.assign(last.data as object, { usage })
+    return [...events, { data: '[DONE]' }]
+  },
+  collect: () => new CollectedCompletion(),
+}
+
+/** In a stream each call of a tool says which one it is. */
+function numbered(message: Message): Message {
+  const { tool_calls: calls } = message
+  if (!Array.isArray(calls)) return message
+  return { ...message, tool_calls: calls.map((call, index) => ({ index, ...call })) }
+}
+
+class CollectedCompletion implements CollectedAnswer {
+  #head: Partial<Completion> | undefined
+  #usage: unknown
+  readonly #choices = new Map<number, CollectedChoice>()
+
+  add({ data }: SSEEvent): void {
+    const chunk = jsonOf<Completion>(data)
+    if (!chunk) return
+    const { choices, usage, ...head } = chunk
+    // Some begin with a chunk that has everything but its id.
+    if (!this.#head?.id) this.#head = head
+    this.#usage = usage ?? this.#usage
+    for (const choice of Array.isArray(choices) ? choices : []) {
+      if (!isObject(choice)) continue
+      const { index = 0 } = choice
+      const collected = this.#choices.get(index) ?? new CollectedChoice(index)
+      this.#choices.set(index, collected)
+      collected.add(choice)
+    }
+  }
+
+  get answer(): unknown {
+    const isText = this.#head?.object === 'text_completion'
+    const choices = [...this.#choices.values()].sort((a, b) => a.index - b.index)
+    return {
+      ...this.#head,
+      object: isText ? 'text_completion' : 'chat.completion',
+      choices: choices.map((choice) => choice.answer),
+      ...(this.#usage ? { usage: this.#usage } : {}),
+    }
+  }
+}
+
+class CollectedChoice {
+  readonly index: number
+  #more: Message = {}
+  #text: string | undefined
+  #finishReason: unknown = null
+  readonly #message: Message = { role: 'assistant', content: null }
+  /** By the number that each says it has, wherever an upstream begins to count. */
+  readonly #calls = new Map<unknown, Message>()
+
+  constructor(index: number) {
+    this.index = index
+  }
+
+  add({ index: _index, delta, text, finish_reason: finishReason, ...more }: Choice): void {
+    merge(this.#more, more)
+    this.#finishReason = finishReason || this.#finishReason
+    if (typeof text === 'string') this.#text = `${this.#text ?? ''}${text}`
+    if (!isObject(delta)) return
+    const { tool_calls: calls, ...said } = delta
+    merge(this.#message, said)
+    for (const call of Array.isArray(calls) ? calls : []) {
+      if (!isObject(call)) continue
+      const { index = this.#calls.size, ...piece } = call
+      const known = this.#calls.get(index) ?? {}
+      this.#calls.set(index, known)
+      merge(known, piece)
+    }
+  }
+
+  get answer(): object {
+    const { index } = this
+    const end = { ...this.#more, finish_reason: this.#finishReason }
+    if (this.#text !== undefined) return { index, text: this.#text, ...end }
+    const calls = this.#calls.size > 0 ? { tool_calls: [...this.#calls.values()] } : {}
+    return { index, message: { ...this.#message, ...calls }, ...end }
+  }
+}
+
+/** Adds a piece to what has been said: text to text, items to items. */
+function merge(said: Message, piece: Message): void {
+  for (const [name, value] of Object.entries(piece)) {
+    const before = said[name]
+    // An empty beginning is no content yet: a message that only calls tools has none.
+    const isNothing = value === undefined || (name === 'content' && value === '')
+    if (isNothing || name === '__proto__' || (value === null && before !== undefined)) continue
+    if (typeof value === 'string' && typeof before === 'string' && !fixed.has(name))
+      said[name] = before + value
+    else if (Array.isArray(value) && Array.isArray(before)) said[name] = [...before, ...value]
+    else if (isObject(value) && isObject(before)) merge(before, value)
+    else said[name] = structuredClone(value)
+  }
+}
+
+/** What is said once, and again perhaps, but never in pieces. */
+const fixed = new Set(['id', 'type', 'role', 'object'])
+
+function isObject(value: unknown): value is Message {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
 
 /**
  * Streams of `/chat/completions` and `/completions`: complete with `[DONE]`, which is added once every choice
@@ -33,7 +185,7 @@ interface Chunk {
   choices?: unknown
 }
 
-interface Choice {
+interface ChunkChoice {
   index?: unknown
   text?: unknown
   delta?: { content?: unknown; [more: string]: unknown }
@@ -73,7 +225,7 @@ class ChatStream implements RepetitiveStream {
     const { id, created, model } = chunk
     this.#first ??= { id, created, model }
     let role: EventRole = 'other'
-    for (const choice of Array.isArray(chunk.choices) ? (chunk.choices as Choice[]) : []) {
+    for (const choice of Array.isArray(chunk.choices) ? (chunk.choices as ChunkChoice[]) : []) {
       if (typeof choice !== 'object' || choice === null) continue
       if (choice.finish_reason === 'error') return 'error'
       const isContent = hasContent(choice)
@@ -113,7 +265,7 @@ class ChatStream implements RepetitiveStream {
     return [{ data: { ...failed, choices } }, ...(doneAfterError ? [{ data: '[DONE]' }] : [])]
   }
 
-  #follow({ index = 0, finish_reason: finishReason }: Choice, isContent: boolean): void {
+  #follow({ index = 0, finish_reason: finishReason }: ChunkChoice, isContent: boolean): void {
     // An upstream that says so and goes on says it with each chunk: then only [DONE] is an end.
     if (isContent && this.#closed?.has(index)) this.#goesOn = true
     if (typeof finishReason === 'string' && finishReason !== '') {
@@ -125,7 +277,7 @@ class ChatStream implements RepetitiveStream {
   }
 }
 
-function hasContent({ delta, text }: Choice): boolean {
+function hasContent({ delta, text }: ChunkChoice): boolean {
   if (typeof text === 'string' && text !== '') return true
   if (typeof delta !== 'object' || delta === null) return false
   return Object.entries(delta).some(

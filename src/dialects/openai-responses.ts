@@ -1,9 +1,90 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import { responseAnswerForm } from './answer-openai-responses.js'
-import type { EventRole, FollowedStream, StreamDialect } from './dialect.js'
-import { jsonOf } from './event-json.js'
+import {
+  type AnswerForm,
+  type CollectedAnswer,
+  type EventRole,
+  type FollowedStream,
+  jsonOf,
+  type StreamDialect,
+} from './dialect.js'
 import { openaiError, openaiErrorBody } from './plain.js'
+
+interface Part {
+  type?: unknown
+  text?: unknown
+}
+
+interface Item {
+  id?: unknown
+  type?: unknown
+  content?: Part[]
+}
+
+/** In this API an event is called what its `type` says. */
+type NamedEvent = { type: string; [more: string]: unknown }
+
+interface ResponseAnswer {
+  object: unknown
+  status: unknown
+  output: Item[]
+}
+
+/**
+ * A response of `/responses` and the events that say the same.
+ *
+ * @see https://platform.openai.com/docs/api-reference/responses-streaming
+ */
+export const responseAnswerForm: AnswerForm = {
+  toEvents(answer) {
+    const response = jsonOf<ResponseAnswer>(answer)
+    if (response?.object !== 'response' || !Array.isArray(response.output)) return undefined
+    if (!response.output.every((item) => typeof item === 'object' && item !== null)) return undefined
+    const begun = { ...response, status: 'in_progress', output: [] }
+    const status =
+      response.status === 'incomplete' || response.status === 'failed' ? response.status : 'completed'
+    return [
+      { type: 'response.created', response: begun },
+      ...response.output.flatMap(itemEvents),
+      { type: `response.${status}`, response },
+    ].map((data, number) => ({ event: data.type, data: { ...data, sequence_number: number } }))
+  },
+  collect: () => new CollectedResponse(),
+}
+
+function itemEvents(item: Item, outputIndex: number): NamedEvent[] {
+  const place = { output_index: outputIndex }
+  const parts = item.type === 'message' && Array.isArray(item.content) ? item.content : undefined
+  const begun = parts ? { ...item, status: 'in_progress', content: [] } : item
+  return [
+    { type: 'response.output_item.added', ...place, item: begun },
+    ...(parts ?? []).flatMap((part, index) =>
+      partEvents(part, { ...place, item_id: item.id, content_index: index }),
+    ),
+    { type: 'response.output_item.done', ...place, item },
+  ]
+}
+
+function partEvents(part: Part, place: object): NamedEvent[] {
+  if (part.type !== 'output_text') return []
+  const { text } = part
+  return [
+    { type: 'response.content_part.added', ...place, part: { ...part, text: '' } },
+    { type: 'response.output_text.delta', ...place, delta: text, logprobs: [] },
+    { type: 'response.output_text.done', ...place, text, logprobs: [] },
+    { type: 'response.content_part.done', ...place, part },
+  ]
+}
+
+/** The last event of a stream carries the whole response. */
+class CollectedResponse implements CollectedAnswer {
+  answer: unknown
+
+  add({ data }: SSEEvent): void {
+    const { response } = jsonOf<{ response: unknown }>(data) ?? {}
+    this.answer = response ?? this.answer
+  }
+}
 
 /**
  * Streams of `/responses`: numbered events, the last of which carries the whole response.

@@ -1,7 +1,6 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { StreamDialect } from './dialect.js'
-import { jsonOf } from './event-json.js'
+import { jsonOf, type StreamDialect } from './dialect.js'
 
 /** The error object of the OpenAI API, which most clients of any API can read. */
 export function openaiError(error: StreamError, message: string) {

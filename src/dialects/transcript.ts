@@ -16,7 +16,7 @@ import {
 const mostUnrecognized = 4
 
 /** What the events of one stream have said so far, to whoever sends or passes them on. */
-export class FollowedEvents {
+export class Transcript {
   dialect: StreamDialect
   /** Whether the stream has said that it is complete, and nothing may follow. */
   sawTerminal = false

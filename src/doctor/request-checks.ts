@@ -1,4 +1,4 @@
-import { jsonOf } from '../dialects/event-json.js'
+import { jsonOf } from '../dialects/dialect.js'
 import { systemClock, within } from '../timeouts/clock.js'
 import { type CheckResult, found, ok, unknown } from './diagnosis.js'
 import { chats, type Endpoint, small } from './endpoint.js'

@@ -1,4 +1,4 @@
-import { jsonOf } from '../dialects/event-json.js'
+import { jsonOf } from '../dialects/dialect.js'
 import { type CheckResult, found, ok, unknown } from './diagnosis.js'
 import type { Answer } from './endpoint.js'
 import { framingFault } from './framing.js'

@@ -1,4 +1,4 @@
-// See byte-text.ts.
+// Imported: as a global, Buffer is an accessor, and this runs for each event.
 import { Buffer } from 'node:buffer'
 import type { ServerResponse } from 'node:http'
 import { requestPath } from '../client/error-response.js'
@@ -6,23 +6,23 @@ import { Heartbeat } from '../client/heartbeat.js'
 import { backlogOf, writable } from '../client/response.js'
 import { checkWriterOptions } from '../client/sse-writer-options.js'
 import { dialectOfHead, recognizeDialect, selectDialect } from '../dialects/index.js'
-import { FollowedEvents } from '../dialects/transcript.js'
+import { Transcript } from '../dialects/transcript.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
-import { asBuffer } from '../framing/sse/byte-text.js'
 import { encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
 import { ObservedBytes } from '../framing/sse/follow.js'
+import { asBuffer } from '../framing/sse/framing.js'
 import type { StreamOptions } from '../stream/settings.js'
 import { systemClock } from '../timeouts/clock.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
-import { ignoreWrite, type OwnMethods } from './intercept.js'
+import { ignoreWrite, type OriginalMethods } from './intercept.js'
 
 /** The event stream that a handler writes to its response by itself, on its way to the client. */
 export class GuardedEvents {
-  readonly followed: FollowedEvents
+  readonly followed: Transcript
   readonly written = { events: 0, bytes: 0, heartbeats: 0 }
   readonly #response: ServerResponse
-  readonly #own: OwnMethods
+  readonly #own: OriginalMethods
   readonly #timeouts: TimeoutCoordinator
   readonly #options: StreamOptions
   readonly #observed: ObservedBytes
@@ -36,7 +36,7 @@ export class GuardedEvents {
 
   constructor(
     response: ServerResponse,
-    own: OwnMethods,
+    own: OriginalMethods,
     timeouts: TimeoutCoordinator,
     options: StreamOptions,
   ) {
@@ -45,7 +45,7 @@ export class GuardedEvents {
     this.#timeouts = timeouts
     this.#options = options
     const dialect = selectDialect(options.dialect ?? dialectOfHead(response), requestPath(response))
-    this.followed = new FollowedEvents(dialect, options.dialect ? undefined : recognizeDialect)
+    this.followed = new Transcript(dialect, options.dialect ? undefined : recognizeDialect)
     this.#observed = new ObservedBytes(this.#observe, this.followed, options.relay?.maxEventBytes)
     const { heartbeatMs, maxBufferedBytes } = checkWriterOptions(options.writer ?? {})
     this.#maxBufferedBytes = maxBufferedBytes

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { clientMessage, requestPath, respondWithError } from '../client/error-response.js'
-import { finishResponse } from '../client/flush.js'
+import { waitUntilFlushed } from '../client/flush.js'
 import {
   completeHead,
   givenRequestId,
@@ -29,23 +29,22 @@ import { recordEnd } from '../stream/record.js'
 import { systemClock, type Timer } from '../timeouts/clock.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { GuardedEvents, looksLikeJson } from './event-output.js'
-import { type GuardedStream, RegisteredGuard } from './handle.js'
+import { type GuardedStream, GuardHandle } from './handle.js'
 import {
   type GivenHead,
   ignoreEnd,
   ignoreWrite,
   interceptResponse,
   isEventStreamHead,
-  type OwnMethods,
+  NoTransformHeader,
+  type OriginalMethods,
   type ResponseMethods,
   readHead,
   refuseWrite,
   silenceHeaders,
   useOwnMethods,
 } from './intercept.js'
-import { KeptUncompressed } from './kept-uncompressed.js'
-import type { Source } from './piped-source.js'
-import { GuardedSources } from './piped-sources.js'
+import { GuardedSources, type Source } from './piped-sources.js'
 import { type GuardOptions, RequestedStream } from './request.js'
 
 type State = 'waiting' | 'streaming' | 'passing' | 'closed'
@@ -62,12 +61,12 @@ const nothingWritten = { events: 0, bytes: 0, heartbeats: 0 }
 class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   readonly timeouts: TimeoutCoordinator
   #requestId: string | undefined
-  readonly #registered = new RegisteredGuard(this)
+  readonly #registered = new GuardHandle(this)
   readonly #response: ServerResponse
   readonly #options: GuardOptions
   readonly #requested: RequestedStream
-  readonly #own: OwnMethods
-  #uncompressed: KeptUncompressed | undefined
+  readonly #own: OriginalMethods
+  #uncompressed: NoTransformHeader | undefined
   #events: GuardedEvents | undefined
   #state: State = 'waiting'
   /** Most responses have none. */
@@ -198,8 +197,8 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
 
   #keepUncompressed(name: string, value: unknown): void {
     if (!this.#uncompressed) {
-      if (this.#options.writer?.headers === false || !KeptUncompressed.concerns(name, value)) return
-      this.#uncompressed = new KeptUncompressed(this.#response, this.#own)
+      if (this.#options.writer?.headers === false || !NoTransformHeader.concerns(name, value)) return
+      this.#uncompressed = new NoTransformHeader(this.#response, this.#own)
     }
     this.#uncompressed.headerSet(name)
   }
@@ -418,7 +417,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     const { drainMs } = this.timeouts.timeouts
     const destroy = (error: Error) => void this.#own.destroy(error)
     const taken = this.#events?.taken ?? (() => 0)
-    const stalled = await finishResponse(this.#response, { drainMs, taken, destroy })
+    const stalled = await waitUntilFlushed(this.#response, { drainMs, taken, destroy })
     if (stalled) this.timeouts.settle(stalled)
     else if (completed) this.timeouts.settle()
     this.#ended(completed && !stalled)

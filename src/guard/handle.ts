@@ -11,9 +11,9 @@ export interface GuardedStream {
   readonly requestId: string
 }
 
-const nothingLeft: LeftOfGuard = { refused: false, requestId: undefined, timeouts: undefined }
+const nothingLeft: GuardOutcome = { refused: false, requestId: undefined, timeouts: undefined }
 
-interface LeftOfGuard {
+interface GuardOutcome {
   readonly refused: boolean
   /** If it has one already. */
   requestId: string | undefined
@@ -25,17 +25,17 @@ interface LeftOfGuard {
  * What the registry holds of a guard: whoever asks must find it also when the response is over, but what a WeakMap
  * holds outlives the young generation, and the guard itself would take the whole exchange along.
  */
-export class RegisteredGuard implements Guarded, GuardedStream {
+export class GuardHandle implements Guarded, GuardedStream {
   /** As long as the response is not over. */
   #guard: (Guarded & GuardedStream) | undefined
-  #left: LeftOfGuard = nothingLeft
+  #left: GuardOutcome = nothingLeft
 
   constructor(guard: Guarded & GuardedStream) {
     this.#guard = guard
   }
 
   /** The response is over. */
-  finish(left: LeftOfGuard): void {
+  finish(left: GuardOutcome): void {
     this.#guard = undefined
     this.#left = left
   }

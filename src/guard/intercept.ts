@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { withNoTransform } from '../client/head.js'
 import { isClosed, whenFlushed } from '../client/response.js'
 
 const headerNames = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 'flushHeaders'] as const
@@ -7,7 +8,7 @@ const headerNames = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 
 export type ResponseMethods = Pick<ServerResponse, 'writeHead' | 'write' | 'end' | 'destroy' | 'setHeader'>
 
 /** A response's own methods as they were found, to be used on it. */
-export class OwnMethods {
+export class OriginalMethods {
   readonly found: ResponseMethods
   readonly #response: ServerResponse
 
@@ -46,8 +47,8 @@ export class OwnMethods {
  * Puts methods in front of a response's own, which are returned. They stay there: taking them away again costs more than
  * all that they do for a response that is none of ours.
  */
-export function interceptResponse(response: ServerResponse, methods: ResponseMethods): OwnMethods {
-  const own = new OwnMethods(response)
+export function interceptResponse(response: ServerResponse, methods: ResponseMethods): OriginalMethods {
+  const own = new OriginalMethods(response)
   // One by one: for every response of an app this is a part of the cost.
   response.writeHead = methods.writeHead
   response.write = methods.write
@@ -58,7 +59,7 @@ export function interceptResponse(response: ServerResponse, methods: ResponseMet
 }
 
 /** Uses a response below whatever has been put in front of it, and safe from what is hooked into it. */
-export function useOwnMethods(response: ServerResponse, own: OwnMethods, use: () => void): void {
+export function useOwnMethods(response: ServerResponse, own: OriginalMethods, use: () => void): void {
   const { writeHead, write, end } = response
   const { found } = own
   Object.assign(response, { writeHead: found.writeHead, write: found.write, end: found.end })
@@ -166,4 +167,55 @@ function listHeaders(headers: unknown): [string, OutgoingHttpHeader][] {
   const pairs: [string, OutgoingHttpHeader][] = []
   for (let at = 0; at + 1 < headers.length; at += 2) pairs.push([String(headers[at]), headers[at + 1]])
   return pairs
+}
+
+/**
+ * Keeps a compressing middleware away from an event stream: it looks at the headers before the guard does, and
+ * leaves alone what is marked `no-transform`.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9111#name-no-transform-2
+ */
+export class NoTransformHeader {
+  readonly #response: ServerResponse
+  readonly #own: OriginalMethods
+  /** What the app had set itself, and what it has been made into. */
+  #marked: { name: string; found: string | string[] | undefined; made: string } | undefined
+
+  constructor(response: ServerResponse, own: OriginalMethods) {
+    this.#response = response
+    this.#own = own
+  }
+
+  /** Whether a header that has been set may be the first that matters: most responses have none. */
+  static concerns(name: string, value: unknown): boolean {
+    return name.length === 'content-type'.length && /event-stream/i.test(String(value))
+  }
+
+  /** The app has set a header. */
+  headerSet(name: string): void {
+    const header = name.toLowerCase()
+    if (header !== 'content-type' && header !== 'cache-control') return
+    if (header === 'cache-control') this.#marked = undefined
+    const isStream = /^\s*text\/event-stream\b/i.test(String(this.#response.getHeader('content-type')))
+    if (!isStream) return this.undo()
+    if (this.#marked) return
+    const found = this.#response.getHeader('cache-control') as string | string[] | undefined
+    const made = withNoTransform(found === undefined ? undefined : String(found))
+    if (made === found) return
+    // In the app's own spelling, which is how it is sent.
+    const names = (this.#response as { getRawHeaderNames?(): string[] }).getRawHeaderNames?.()
+    const spelled = names?.find((raw) => raw.toLowerCase() === 'cache-control')
+    this.#marked = { name: spelled ?? 'cache-control', found, made }
+    this.#own.setHeader(this.#marked.name, made)
+  }
+
+  /** It is no event stream after all. What the app has changed since stays as it is. */
+  undo(): void {
+    const { headersSent } = this.#response
+    const marked = this.#marked
+    this.#marked = undefined
+    if (!marked || headersSent || this.#response.getHeader('cache-control') !== marked.made) return
+    if (marked.found === undefined) this.#response.removeHeader('cache-control')
+    else this.#own.setHeader(marked.name, marked.found)
+  }
 }

@@ -1,5 +1,5 @@
 import type { Server } from 'node:http'
-import { readDuration } from '../timeouts/duration.js'
+import { readDuration } from '../timeouts/options.js'
 
 /** What {@link alignServerTimeouts} has to know. */
 export interface AlignOptions {

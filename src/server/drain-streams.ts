@@ -4,7 +4,7 @@ import { log } from '../diagnostics/channels.js'
 import { StreamError } from '../errors/stream-error.js'
 import { processWide } from '../registry.js'
 import { systemClock, type Timer, within } from '../timeouts/clock.js'
-import { readDuration } from '../timeouts/duration.js'
+import { readDuration } from '../timeouts/options.js'
 import { liveStreams, sessionsOf, startDraining } from './live-streams.js'
 
 /** How long each step of {@link drainStreams} takes, in milliseconds. */

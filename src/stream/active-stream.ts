@@ -1,14 +1,13 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import { atOnce, unlessAtOnce } from '../client/drain.js'
 import { requestPath } from '../client/error-response.js'
 import { clientWaitsMs, isClientRetry, withinClientTimeout } from '../client/request-hints.js'
-import { requestIdOf, serverOf } from '../client/response.js'
+import { ready, requestIdOf, serverOf, unlessReady } from '../client/response.js'
 import { createSSEWriter, type SSEWriter } from '../client/sse-writer.js'
 import { checkWriterOptions, type SSEWriterObserver } from '../client/sse-writer-options.js'
 import { channels, describeError, log } from '../diagnostics/channels.js'
 import type { EventRole } from '../dialects/dialect.js'
 import { recognizeDialect, selectDialect, toAnswerEvents } from '../dialects/index.js'
-import { FollowedEvents } from '../dialects/transcript.js'
+import { Transcript } from '../dialects/transcript.js'
 import { StreamError, StreamTimeoutError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
@@ -18,9 +17,13 @@ import { selectTimeoutProfile } from '../timeouts/profiles.js'
 import { StopSignal } from '../timeouts/stop-signal.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { readFailure } from '../upstream/answer.js'
-import { type OpenAttempt, openUpstream, type RetryOptions } from '../upstream/open-upstream.js'
+import {
+  type OpenAttempt,
+  openUpstream,
+  type RetryOptions,
+  warnOfOwnTimer,
+} from '../upstream/open-upstream.js'
 import { Upstreams } from '../upstream/opened.js'
-import { warnOfOwnTimer } from '../upstream/own-timers.js'
 import { EventReader } from '../upstream/read-event-stream.js'
 import type { UpstreamSource } from '../upstream/source.js'
 import { type EventMap, type RelayResult, relayInto } from './relay.js'
@@ -32,12 +35,12 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   readonly requestId: string
   readonly timeouts: TimeoutCoordinator
   readonly writer: SSEWriter
-  readonly followed: FollowedEvents
+  readonly followed: Transcript
   readonly upstreams: Upstreams
   readonly server: object | undefined
   readonly stopSignal = new StopSignal()
   /** Set once it runs. */
-  ended: Promise<unknown> = atOnce
+  ended: Promise<unknown> = ready
   readonly #request: IncomingMessage | undefined
   readonly #options: HandleStreamOptions
   #relays: Promise<RelayResult>[] = []
@@ -55,7 +58,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
     this.server = serverOf(response)
     this.requestId = options.requestId ?? requestIdOf(response)
     const dialect = selectDialect(options.dialect, requestPath(response))
-    this.followed = new FollowedEvents(dialect, options.dialect ? undefined : recognizeDialect)
+    this.followed = new Transcript(dialect, options.dialect ? undefined : recognizeDialect)
     this.upstreams = new Upstreams(options.cleanup, this.requestId)
     const profile = selectTimeoutProfile({ streaming: true, model }, advancedModels ? { advancedModels } : {})
     this.timeouts = new TimeoutCoordinator(undefined, {
@@ -249,10 +252,10 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
 
   forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
     const before = this.writer.events
-    const ready = this.writer.forward(events, count)
-    if (this.#closing) return unlessAtOnce(ready)
-    if (count > 0 && this.writer.events === before) return this.#refused(ready)
-    if (!this.followed.sawTerminal) return unlessAtOnce(ready)
+    const written = this.writer.forward(events, count)
+    if (this.#closing) return unlessReady(written)
+    if (count > 0 && this.writer.events === before) return this.#refused(written)
+    if (!this.followed.sawTerminal) return unlessReady(written)
     // In the turn of the terminal event, so that the end of the response leaves in one write with it.
     this.close([])
     this.#filled?.()
@@ -260,9 +263,9 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   }
 
   /** The client does not have what came last. The writer says why; if it cannot, somebody else has ended the response. */
-  #refused(ready: Promise<void>): Promise<never> {
+  #refused(written: Promise<void>): Promise<never> {
     this.followed.refused = true
-    const refusal = ready.then(() => {
+    const refusal = written.then(() => {
       throw new StreamError('internal', { message: 'The response was ended elsewhere.' })
     })
     refusal.catch(ignore)
@@ -270,7 +273,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
   }
 
   write(event: SSEEvent): Promise<void> | undefined {
-    return unlessAtOnce(this.writer.write(event))
+    return unlessReady(this.writer.write(event))
   }
 
   // What the writer tells.

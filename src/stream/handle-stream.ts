@@ -1,14 +1,14 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import { atOnce } from '../client/drain.js'
 import { clientMessage, respondWithError } from '../client/error-response.js'
-import { finishResponse } from '../client/flush.js'
+import { waitUntilFlushed } from '../client/flush.js'
 import {
   asServerResponse,
   isEventStream,
   isGone,
   isPlainId,
   liftSocketTimeout,
+  ready,
   type StreamResponse,
 } from '../client/response.js'
 import { channels, describeError, log, type StreamEnd } from '../diagnostics/channels.js'
@@ -65,7 +65,7 @@ async function runStream(
   options: HandleStreamOptions,
 ): Promise<StreamEnd> {
   // The handler runs when its stream is among the live ones.
-  await atOnce
+  await ready
   const { timeouts, upstreams, writer, requestId } = stream
   channels.start.publish({ requestId, model: options.model })
   log.stream('%s: start, model %s', requestId, options.model)
@@ -151,7 +151,7 @@ async function fail(
 function finishStream({ timeouts, writer }: ActiveStream, response: ServerResponse) {
   const { drainMs } = timeouts.timeouts
   const destroy = (error: Error) => response.destroy(error)
-  return finishResponse(response, { drainMs, taken: () => writer.taken, destroy })
+  return waitUntilFlushed(response, { drainMs, taken: () => writer.taken, destroy })
 }
 
 /** Even the telling failed, say in a dialect of the caller's: whatever happens, the client is not kept waiting. */

@@ -1,10 +1,9 @@
-import { asBuffer } from '../framing/sse/byte-text.js'
 import { encodeEvent, type SSEEvent } from '../framing/sse/encode.js'
+import { asBuffer } from '../framing/sse/framing.js'
 import { type EventSourceMessage, EventStreamParser } from '../framing/sse/parse.js'
-import type { TakenChunk } from '../upstream/chunk-sink.js'
-import type { InsteadOfEvents } from '../upstream/take-event-stream.js'
-import { RelayTaker } from './relay-taker.js'
-import type { RelaySink } from './relay-target.js'
+import type { InsteadOfEvents } from '../upstream/answer.js'
+import type { Backpressure } from '../upstream/node-chunks.js'
+import { type RelaySink, RelayTaker } from './relay-target.js'
 
 /** Turns one event of the upstream into what the client gets: one event, several, or none. */
 export type EventMap = (event: EventSourceMessage) => SSEEvent | readonly SSEEvent[] | null | undefined
@@ -13,7 +12,7 @@ export type EventMap = (event: EventSourceMessage) => SSEEvent | readonly SSEEve
 const longestSlice = 8 * 1024
 
 /** Passes the events of an upstream on as `map` makes them: all that come of one chunk in one write, if it is no large one. */
-export class TranslatedEvents extends RelayTaker {
+export class MappedRelay extends RelayTaker {
   readonly #map: EventMap
   readonly #parser: EventStreamParser
   /** What the events that were taken are for the client, and how many those are. */
@@ -26,19 +25,19 @@ export class TranslatedEvents extends RelayTaker {
     this.#parser = new EventStreamParser((event) => this.#take(event), maxEventBytes)
   }
 
-  push(chunk: Uint8Array | string): TakenChunk {
+  push(chunk: Uint8Array | string): Backpressure {
     return this.#pushFrom(asBuffer(chunk), 0)
   }
 
   /** Slice by slice: what is made of a large chunk can be many times as large, and must not all wait for the client. */
-  #pushFrom(chunk: Buffer, start: number): TakenChunk {
+  #pushFrom(chunk: Buffer, start: number): Backpressure {
     for (let at = start; ; ) {
       const end = at + longestSlice
       this.#feed(end < chunk.length || at > 0 ? chunk.subarray(at, end) : chunk)
-      const ready = this.#forward()
-      if (this.sink.sawTerminal) return this.last(ready)
-      if (end >= chunk.length) return ready
-      if (ready) return ready.then(() => this.#pushFrom(chunk, end))
+      const written = this.#forward()
+      if (this.sink.sawTerminal) return this.last(written)
+      if (end >= chunk.length) return written
+      if (written) return written.then(() => this.#pushFrom(chunk, end))
       at = end
     }
   }
@@ -54,7 +53,7 @@ export class TranslatedEvents extends RelayTaker {
 
   finish(): Promise<void> | undefined {
     if (this.sink.sawTerminal) return undefined
-    const instead = this.takeInstead()
+    const instead = this.jsonAnswer()
     return instead ? this.#answer(instead) : this.#takeLast(() => this.#parser.end())
   }
 

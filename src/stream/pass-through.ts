@@ -1,12 +1,12 @@
-// See byte-text.ts.
+// Imported: as a global, Buffer is an accessor, and this runs for each event.
 import { Buffer } from 'node:buffer'
-import { FollowedBytes } from '../framing/sse/followed-bytes.js'
+import { FollowedBytes } from '../framing/sse/follow.js'
 import { EventSplitter, endOfEvent } from '../framing/sse/framing.js'
 import { defaultMaxEventBytes, EventStreamParser } from '../framing/sse/parse.js'
 import { notEvents } from '../upstream/answer.js'
-import type { TakenChunk } from '../upstream/chunk-sink.js'
-import { RelayTaker } from './relay-taker.js'
+import type { Backpressure } from '../upstream/node-chunks.js'
 import type { RelaySink } from './relay-target.js'
+import { RelayTaker } from './relay-target.js'
 
 const mostHeldBytes = 16 * 1024
 
@@ -14,7 +14,7 @@ const mostHeldBytes = 16 * 1024
  * Passes an event stream on, byte for byte, and looks at it beside the copy. Only whole events are passed on:
  * one that never ends is left out, so that an error event can follow.
  */
-export class PassingBytes extends RelayTaker {
+export class PassThroughRelay extends RelayTaker {
   /** Nothing may follow: the terminal event has been passed on. */
   ended = false
   readonly #splitter = new EventSplitter()
@@ -41,16 +41,16 @@ export class PassingBytes extends RelayTaker {
     this.#followed = new FollowedBytes(this.#parser, sink, maxEventBytes)
   }
 
-  push(chunk: Uint8Array | string): TakenChunk {
+  push(chunk: Uint8Array | string): Backpressure {
     if (Buffer.isBuffer(chunk) && this.#isOneMore(chunk)) {
       this.received++
       this.sink.repeated()
       return this.sink.forward(chunk, 1)
     }
     const whole = this.#splitter.push(chunk)
-    const ready = whole.length > 0 ? this.#follow(whole) : undefined
+    const written = whole.length > 0 ? this.#follow(whole) : undefined
     if (this.#splitter.openBytes > 0) this.#parser.checkLength(this.#splitter.openBytes)
-    return this.ended ? this.last(ready) : ready
+    return this.ended ? this.last(written) : written
   }
 
   /** As most chunks are at the pace of tokens. */
@@ -61,7 +61,7 @@ export class PassingBytes extends RelayTaker {
   /** Throws what the upstream reported, once it has been passed on; if it is the first event, instead of that. */
   finish(): Promise<void> | undefined {
     if (this.ended) return undefined
-    const instead = this.takeInstead()
+    const instead = this.jsonAnswer()
     return instead ? this.#answer(instead.json) : this.#end()
   }
 
@@ -113,13 +113,13 @@ export class PassingBytes extends RelayTaker {
       if (tooLong) throw tooLong
       return undefined
     }
-    const ready = bytes.length > 0 ? this.sink.forward(this.#unheld(bytes), this.#events) : undefined
+    const written = bytes.length > 0 ? this.sink.forward(this.#unheld(bytes), this.#events) : undefined
     if (reported) {
       this.sink.reportedToClient()
       throw reported
     }
     if (tooLong) throw tooLong
-    return ready
+    return written
   }
 
   #unheld(bytes: Buffer): Buffer {

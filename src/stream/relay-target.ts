@@ -1,8 +1,39 @@
 import type { EventRole } from '../dialects/dialect.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { LastEvent } from '../framing/sse/followed-bytes.js'
-import type { AbortSignalLike } from '../timeouts/abort-signal-like.js'
+import type { LastEvent } from '../framing/sse/follow.js'
+import type { AbortSignalLike } from '../timeouts/stop-signal.js'
+import { AnswerReader } from '../upstream/answer.js'
+import type { Backpressure } from '../upstream/node-chunks.js'
 import type { UpstreamSource } from '../upstream/source.js'
+
+/** Takes the chunks of an upstream's event stream on their way to a client. */
+export abstract class RelayTaker extends AnswerReader {
+  /** Events that came. */
+  received = 0
+  protected readonly sink: RelaySink
+
+  constructor(sink: RelaySink, maxEventBytes: number | undefined) {
+    super(maxEventBytes)
+    this.sink = sink
+  }
+
+  touch(chunk: Uint8Array | string): void {
+    this.sink.touch(chunk)
+  }
+
+  /** After the last event there is nothing to wait for, unless it was refused. */
+  protected last(written: Promise<void> | undefined): Backpressure {
+    return written ? written.then(() => false) : false
+  }
+
+  /**
+   * Call when all has come.
+   *
+   * @returns what to wait for
+   * @throws what is wrong with the end
+   */
+  abstract finish(): Promise<void> | undefined
+}
 
 /** Where relayed events go. */
 export interface RelaySink extends LastEvent {
@@ -12,7 +43,7 @@ export interface RelaySink extends LastEvent {
   touch(chunk: Uint8Array | string): void
   /** Looks at an event before it is passed on. */
   observe(event: SSEEvent): EventRole | undefined
-  /** See `FollowedEvents.repeats`. */
+  /** See `Transcript.repeats`. */
   repeats(event: SSEEvent): boolean
   /** Pieces of the answer are about to be passed on that need no looking at. */
   repeated(): void

@@ -1,16 +1,15 @@
-import { unlessAtOnce } from '../client/drain.js'
+import { unlessReady } from '../client/response.js'
 import type { SSEWriter } from '../client/sse-writer.js'
 import type { EventRole, StreamDialect } from '../dialects/dialect.js'
-import { FollowedEvents } from '../dialects/transcript.js'
+import { Transcript } from '../dialects/transcript.js'
 import { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { AbortSignalLike } from '../timeouts/abort-signal-like.js'
-import type { ReadEventStreamOptions } from '../upstream/answer.js'
-import { openEventStream } from '../upstream/answer.js'
+import type { AbortSignalLike } from '../timeouts/stop-signal.js'
+import { openEventStream, type ReadEventStreamOptions } from '../upstream/answer.js'
 import { eachChunk } from '../upstream/chunks.js'
 import type { UpstreamSource } from '../upstream/source.js'
-import { type EventMap, TranslatedEvents } from './mapped.js'
-import { PassingBytes } from './pass-through.js'
+import { type EventMap, MappedRelay } from './mapped.js'
+import { PassThroughRelay } from './pass-through.js'
 import type { RelaySink } from './relay-target.js'
 
 export type { EventMap }
@@ -60,7 +59,7 @@ export async function relayInto(
 ): Promise<RelayResult> {
   const { stopSignal: signal } = sink
   const upstream = await sink.open(source)
-  const taker = map ? new TranslatedEvents(sink, map, maxEventBytes) : new PassingBytes(sink, maxEventBytes)
+  const taker = map ? new MappedRelay(sink, map, maxEventBytes) : new PassThroughRelay(sink, maxEventBytes)
   const body = await openEventStream(upstream, { signal, onChunk: (chunk) => taker.touch(chunk) })
   await eachChunk(body, signal, taker).taken
   await taker.finish()
@@ -71,14 +70,14 @@ export async function relayInto(
 
 /** The way to a client whose stream belongs to somebody else. */
 class WriterSink implements RelaySink {
-  readonly followed: FollowedEvents | undefined
+  readonly followed: Transcript | undefined
   readonly #writer: SSEWriter
   readonly #options: RelayOptions
 
   constructor(writer: SSEWriter, options: RelayOptions) {
     this.#writer = writer
     this.#options = options
-    this.followed = options.dialect && new FollowedEvents(options.dialect)
+    this.followed = options.dialect && new Transcript(options.dialect)
   }
 
   get stopSignal(): AbortSignalLike {
@@ -137,13 +136,13 @@ class WriterSink implements RelaySink {
 
   forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
     const before = this.#writer.events
-    const ready = this.#writer.forward(events, count)
-    return this.sawTerminal && this.#writer.events > before ? undefined : unlessAtOnce(ready)
+    const written = this.#writer.forward(events, count)
+    return this.sawTerminal && this.#writer.events > before ? undefined : unlessReady(written)
   }
 
   write(event: SSEEvent): Promise<void> | undefined {
     this.followed?.observe(event)
     if (this.followed?.reported) throw this.followed.reported
-    return unlessAtOnce(this.#writer.write(event))
+    return unlessReady(this.#writer.write(event))
   }
 }

@@ -1,5 +1,4 @@
 import { warnOnce } from '../diagnostics/channels.js'
-import { readDuration } from './duration.js'
 
 /** Timeouts in milliseconds, each a number above 0; `Infinity` or `false` switches one off. */
 export interface StreamTimeouts {
@@ -129,4 +128,17 @@ function keepReachable(
 
 function finite(durationMs: number): number {
   return Number.isFinite(durationMs) ? durationMs : 0
+}
+
+/**
+ * Checks one duration option. 0 is refused: it means "off" to some libraries and "at once" to others.
+ *
+ * @returns milliseconds, `Infinity` for `false`
+ * @throws TypeError that names the option and the value
+ */
+export function readDuration(name: string, value: unknown): number {
+  if (value === false) return Number.POSITIVE_INFINITY
+  if (typeof value === 'number' && value > 0) return value
+  const shown = typeof value === 'string' ? JSON.stringify(value) : String(value)
+  throw new TypeError(`${name} must be a number of milliseconds above 0, or Infinity for never; got ${shown}`)
 }

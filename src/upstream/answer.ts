@@ -1,9 +1,11 @@
 import { toStreamError } from '../errors/classify.js'
 import { StreamError, UpstreamError } from '../errors/stream-error.js'
-import { sentenceOf } from '../errors/upstream-report.js'
-import { decodeByteText, toByteText } from '../framing/sse/byte-text.js'
-import type { AbortSignalLike } from '../timeouts/abort-signal-like.js'
+import { reportedError, sentenceOf } from '../errors/upstream-report.js'
+import { byteOrderMark, decodeByteText, toByteText } from '../framing/sse/framing.js'
+import { defaultMaxEventBytes } from '../framing/sse/parse.js'
+import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import { eachChunk } from './chunks.js'
+import type { Backpressure, ChunkSink } from './node-chunks.js'
 import {
   isNodeReadable,
   openSource,
@@ -99,4 +101,148 @@ async function readAnswerError(
     shouldRetry,
     detail: sentenceOf(decodeByteText(text.slice(0, longestDetail))),
   })
+}
+
+/** A JSON document that came instead of an event stream: told by its first character, and kept. */
+export class JsonAnswer {
+  /** As bytes, one character for each. */
+  #bytes = ''
+  #isJson: boolean | undefined
+  readonly #maxBytes: number
+
+  constructor(maxBytes = defaultMaxEventBytes) {
+    this.#maxBytes = maxBytes
+  }
+
+  /**
+   * Whether a chunk is part of such a document: no line of an event stream begins with a brace or bracket.
+   *
+   * @throws StreamError `upstream_protocol` for a document that is too long
+   */
+  takes(chunk: Uint8Array | string): boolean {
+    if (this.#isJson === false) return false
+    const text = this.#bytes + toByteText(chunk)
+    this.#isJson ??= isJsonStart(text)
+    // Of what is no JSON, or nothing yet, only half a byte order mark has to be remembered.
+    if (this.#isJson) this.#bytes = text
+    else this.#bytes = this.#isJson === undefined && byteOrderMark.startsWith(text) ? text : ''
+    if (!this.#isJson) return false
+    if (this.#bytes.length <= this.#maxBytes) return true
+    throw new StreamError('upstream_protocol', {
+      code: 'upstream_answer_too_large',
+      message: `The upstream sent an answer of more than ${this.#maxBytes} bytes.`,
+    })
+  }
+
+  /** Whether it is known by now what has come. */
+  get isDecided(): boolean {
+    return this.#isJson !== undefined
+  }
+
+  get text(): string {
+    return decodeByteText(withoutMark(this.#bytes))
+  }
+
+  /**
+   * The document, once it is whole; `undefined` if an event stream has come.
+   *
+   * @throws UpstreamError for one that reports an error, with the status it names
+   * @throws StreamError `upstream_protocol` for what is no JSON after all
+   */
+  parse(): object | undefined {
+    if (!this.#isJson) return undefined
+    const json = parse(this.text)
+    if (!json) throw notEvents('something that is no JSON either')
+    // Some send a list of what would have been events.
+    const { error } = Object(Array.isArray(json) ? json[0] : json) as { error?: unknown }
+    if (error) throw reportedError({ error })
+    return json
+  }
+}
+
+function withoutMark(text: string): string {
+  return text.startsWith(byteOrderMark) ? text.slice(byteOrderMark.length) : text
+}
+
+/** @returns `undefined` for nothing but space */
+function isJsonStart(text: string): boolean | undefined {
+  const [first] = byteOrderMark.startsWith(text) ? [] : withoutMark(text).trimStart()
+  return first === undefined ? undefined : first === '{' || first === '['
+}
+
+function parse(text: string): object | undefined {
+  try {
+    return JSON.parse(text) as object
+  } catch {
+    return undefined
+  }
+}
+
+/** A JSON document that came instead of events. */
+export interface InsteadOfEvents {
+  json: object
+  text: string
+}
+
+/** Takes the chunks of an upstream's event stream, and keeps those of a JSON document that comes instead. */
+export abstract class AnswerReader implements ChunkSink {
+  /** Until it is sure that events have come. */
+  #instead: JsonAnswer | undefined
+
+  constructor(maxEventBytes: number | undefined) {
+    this.#instead = new JsonAnswer(maxEventBytes)
+  }
+
+  /** Something has come. */
+  abstract touch(chunk: Uint8Array | string): void
+
+  /** Takes a chunk of events. */
+  abstract push(chunk: Uint8Array | string): Backpressure
+
+  take(chunk: Uint8Array | string): Backpressure {
+    this.touch(chunk)
+    if (this.#instead) {
+      if (this.#instead.takes(chunk)) return undefined
+      if (this.#instead.isDecided) this.#instead = undefined
+    }
+    return this.push(chunk)
+  }
+
+  /**
+   * Call when all has come.
+   *
+   * @returns the document, if it was JSON
+   * @throws UpstreamError | StreamError as `readEventStream`
+   */
+  jsonAnswer(): InsteadOfEvents | undefined {
+    const json = this.#instead?.parse()
+    return json && { json, text: (this.#instead as JsonAnswer).text }
+  }
+}
+
+class FunctionReader extends AnswerReader {
+  readonly touch: (chunk: Uint8Array | string) => void
+  readonly push: (chunk: Uint8Array | string) => Backpressure
+
+  constructor({ maxEventBytes, onChunk }: ReadEventStreamOptions, push: FunctionReader['push']) {
+    super(maxEventBytes)
+    this.touch = onChunk ?? (() => {})
+    this.push = push
+  }
+}
+
+/**
+ * Hands the chunks of an upstream's event stream to `take`.
+ *
+ * @returns the document, if it was JSON that came
+ * @throws UpstreamError | StreamError as `readEventStream`
+ */
+export async function readEvents(
+  source: UpstreamSource,
+  options: ReadEventStreamOptions,
+  take: FunctionReader['push'],
+): Promise<InsteadOfEvents | undefined> {
+  const taker = new FunctionReader(options, take)
+  await eachChunk(await openEventStream(source, options), options.signal, taker).taken
+  return taker.jsonAnswer()
 }

@@ -1,7 +1,6 @@
-import { WholeCharacters } from '../framing/sse/whole-characters.js'
-import type { AbortSignalLike } from '../timeouts/abort-signal-like.js'
-import type { ChunkReading, ChunkTaker } from './chunk-sink.js'
-import { NodeChunks } from './node-chunks.js'
+import { WholeCharacters } from '../framing/sse/utf8.js'
+import type { AbortSignalLike } from '../timeouts/stop-signal.js'
+import { type ChunkReading, type ChunkSink, NodeChunks } from './node-chunks.js'
 import { isNodeReadable, type UpstreamBody } from './source.js'
 import { readChunks } from './web-chunks.js'
 
@@ -15,7 +14,7 @@ import { readChunks } from './web-chunks.js'
 export function eachChunk(
   body: UpstreamBody,
   signal: AbortSignalLike | undefined,
-  taker: ChunkTaker,
+  taker: ChunkSink,
 ): ChunkReading {
   return isNodeReadable(body) ? new NodeChunks(body, signal, taker) : new IteratedChunks(body, signal, taker)
 }
@@ -27,7 +26,7 @@ class IteratedChunks implements ChunkReading {
   /** Set while nobody wants the next one. */
   #resume: (() => void) | undefined
 
-  constructor(body: UpstreamBody, signal: AbortSignalLike | undefined, taker: ChunkTaker) {
+  constructor(body: UpstreamBody, signal: AbortSignalLike | undefined, taker: ChunkSink) {
     this.#chunks = readChunks(body, signal)
     this.taken = this.#takeAll(taker)
   }
@@ -45,7 +44,7 @@ class IteratedChunks implements ChunkReading {
     return isPaused ? stopped : undefined
   }
 
-  async #takeAll(taker: ChunkTaker): Promise<void> {
+  async #takeAll(taker: ChunkSink): Promise<void> {
     for await (const chunk of this.#chunks) {
       const wait = taker.take(typeof chunk === 'string' ? this.#strings.whole(chunk) : chunk)
       if (wait === false) return

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
-import { cancelHeld, heldReader, holdReader, releaseReader } from './web-readers.js'
+import { cancelHeld, heldReader, holdReader, releaseReader } from './web-chunks.js'
 
 /** One thing of an exchange that can be released. */
 export interface CleanupPart {

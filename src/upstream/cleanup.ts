@@ -1,7 +1,7 @@
 import { log } from '../diagnostics/channels.js'
 import { processWide } from '../registry.js'
 import { systemClock, within } from '../timeouts/clock.js'
-import { readDuration } from '../timeouts/duration.js'
+import { readDuration } from '../timeouts/options.js'
 import { type CleanupPart, collectParts } from './cleanup-parts.js'
 
 /** The options of {@link coordinatedSocketCleanup}; times in milliseconds, `Infinity` or `false` for never. */

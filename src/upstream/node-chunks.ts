@@ -1,11 +1,27 @@
-// See byte-text.ts.
+// Imported: as a global, Buffer is an accessor, and this runs for each chunk.
 import { Buffer } from 'node:buffer'
 import type { Readable } from 'node:stream'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
-import { WholeCharacters } from '../framing/sse/whole-characters.js'
-import type { AbortSignalLike } from '../timeouts/abort-signal-like.js'
-import type { ChunkReading, ChunkTaker, TakenChunk } from './chunk-sink.js'
+import { WholeCharacters } from '../framing/sse/utf8.js'
+import type { AbortSignalLike } from '../timeouts/stop-signal.js'
+
+/** What to wait for before the next one, be it for `resume`; `false`, also in the end, for no more. */
+export type Backpressure = Promise<unknown> | undefined | false | 'pause'
+
+/** An object rather than a function: at the pace of tokens each closure of a stream is one more place in memory. */
+export interface ChunkSink {
+  take(chunk: Uint8Array | string): Backpressure
+}
+
+export interface ChunkReading {
+  /** Settles when all chunks have been taken. */
+  readonly taken: Promise<void>
+  /** Goes on after a pause. */
+  resume(): void
+  /** Takes no more. @returns when nothing of it is held any longer, unless a read is under way */
+  stop(): Promise<unknown> | undefined
+}
 
 const longestJoin = 64 * 1024
 
@@ -17,7 +33,7 @@ export class NodeChunks implements ChunkReading {
   readonly taken: Promise<void>
   readonly #stream: Readable
   readonly #signal: AbortSignalLike | undefined
-  readonly #taker: ChunkTaker
+  readonly #taker: ChunkSink
   readonly #strings = new WholeCharacters()
   #failure: { error: unknown } | undefined
   #ended: boolean
@@ -26,7 +42,7 @@ export class NodeChunks implements ChunkReading {
   #resolve: () => void = () => {}
   #reject: (error: unknown) => void = () => {}
 
-  constructor(stream: Readable, signal: AbortSignalLike | undefined, taker: ChunkTaker) {
+  constructor(stream: Readable, signal: AbortSignalLike | undefined, taker: ChunkSink) {
     this.#stream = stream
     this.#signal = signal
     this.#taker = taker
@@ -141,6 +157,6 @@ export class NodeChunks implements ChunkReading {
 }
 
 /** Nobody waits for it any more, and it may be refused. */
-function abandon(wait: TakenChunk): void {
+function abandon(wait: Backpressure): void {
   if (wait instanceof Promise) wait.catch(() => {})
 }

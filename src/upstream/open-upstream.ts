@@ -1,11 +1,12 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import { warnOnce } from '../diagnostics/channels.js'
 import { toStreamError } from '../errors/classify.js'
 import { isUpstreamError, type StreamError } from '../errors/stream-error.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { type ReadEventStreamOptions, readFailure, readUpstreamError } from './answer.js'
 import { coordinatedSocketCleanup } from './cleanup.js'
 import { openSource, type UpstreamSource } from './source.js'
-import { isStaleConnection } from './stale-connection.js'
+import { isStaleConnection } from './watch-connect.js'
 
 /** When an upstream is called again. */
 export interface RetryOptions {
@@ -162,4 +163,21 @@ function readRetryAfter(value: string | undefined): number | undefined {
   if (!/^\s*[A-Z][a-z]+,? /.test(value)) return undefined
   const at = Date.parse(value)
   return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now())
+}
+
+/**
+ * Warns of an HTTP client whose own timer goes on running beside the stream's clock: the smaller one always wins,
+ * and what it does looks like a hang-up.
+ *
+ * @param upstream what the client returned
+ */
+export function warnOfOwnTimer(upstream: unknown): void {
+  const { config } = Object(upstream) as { config?: { timeout?: unknown } }
+  const timeout = Number(config?.timeout)
+  if (timeout > 0) {
+    warnOnce(
+      `axios was called with a timeout of ${timeout} ms, which goes on counting through the stream and cuts it; ` +
+        'hand it timeout: 0 and the stream’s signal instead',
+    )
+  }
 }

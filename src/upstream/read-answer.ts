@@ -1,12 +1,11 @@
 import type { CollectedAnswer, StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, recognizeDialect, selectDialect } from '../dialects/index.js'
-import { FollowedEvents } from '../dialects/transcript.js'
+import { Transcript } from '../dialects/transcript.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { EventStreamParser } from '../framing/sse/parse.js'
-import { notEvents, type ReadEventStreamOptions } from './answer.js'
+import { type InsteadOfEvents, notEvents, type ReadEventStreamOptions, readEvents } from './answer.js'
 import { coordinatedSocketCleanup } from './cleanup.js'
 import type { UpstreamSource } from './source.js'
-import { type InsteadOfEvents, takeEventStream } from './take-event-stream.js'
 
 /** The options of {@link readAnswer}. */
 export interface ReadAnswerOptions extends ReadEventStreamOptions {
@@ -27,7 +26,7 @@ const mostUnread = 8
  */
 export async function readAnswer(source: UpstreamSource, options: ReadAnswerOptions = {}): Promise<unknown> {
   const { maxEventBytes, dialect: choice } = options
-  const followed = new FollowedEvents(selectDialect(choice ?? 'plain'), choice ? undefined : recognizeDialect)
+  const followed = new Transcript(selectDialect(choice ?? 'plain'), choice ? undefined : recognizeDialect)
   let collected: CollectedAnswer | undefined
   let received = 0
   /** What has come while nobody knew the dialect. */
@@ -43,7 +42,7 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
   const parser = new EventStreamParser(add, maxEventBytes)
   let instead: InsteadOfEvents | undefined
   try {
-    instead = await takeEventStream(source, options, (chunk) => {
+    instead = await readEvents(source, options, (chunk) => {
       parser.feed(chunk)
       if (followed.reported) throw followed.reported
       parser.check()

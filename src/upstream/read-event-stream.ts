@@ -1,9 +1,8 @@
 import { type EventSourceMessage, EventStreamParser } from '../framing/sse/parse.js'
-import { notEvents, openEventStream, type ReadEventStreamOptions } from './answer.js'
-import type { ChunkReading, TakenChunk } from './chunk-sink.js'
+import { AnswerReader, notEvents, openEventStream, type ReadEventStreamOptions } from './answer.js'
 import { eachChunk } from './chunks.js'
+import type { Backpressure, ChunkReading } from './node-chunks.js'
 import { isNodeReadable, type UpstreamSource } from './source.js'
-import { EventStreamTaker } from './take-event-stream.js'
 
 export interface EventReaderOptions extends ReadEventStreamOptions {
   onEvent?: () => void
@@ -20,7 +19,7 @@ const done: IteratorResult<never, void> = { done: true, value: undefined }
  * Hands out events as they are asked for, and reads on only then. Written out, since a generator around the
  * generator of its chunks costs a loop at the pace of tokens as much as the rest of it.
  */
-export class EventReader extends EventStreamTaker implements AsyncGenerator<EventSourceMessage, void> {
+export class EventReader extends AnswerReader implements AsyncGenerator<EventSourceMessage, void> {
   readonly #open: () => Promise<UpstreamSource>
   readonly #options: EventReaderOptions
   readonly #parser: EventStreamParser
@@ -108,7 +107,7 @@ export class EventReader extends EventStreamTaker implements AsyncGenerator<Even
     if (this.#isOver) void this.#reading.stop()
     await this.#reading.taken
     if (this.#isOver) return
-    if (this.takeInstead()) throw notEvents('JSON')
+    if (this.jsonAnswer()) throw notEvents('JSON')
     this.#parser.end()
   }
 
@@ -116,7 +115,7 @@ export class EventReader extends EventStreamTaker implements AsyncGenerator<Even
     this.#options.onChunk?.(chunk)
   }
 
-  push(chunk: Uint8Array | string): TakenChunk {
+  push(chunk: Uint8Array | string): Backpressure {
     this.#parser.feed(chunk)
     this.#parser.check()
     return this.#waiting ? undefined : 'pause'
@@ -155,4 +154,22 @@ export class EventReader extends EventStreamTaker implements AsyncGenerator<Even
     this.#failure = undefined
     return this.#reading?.stop()
   }
+}
+
+/**
+ * Reads the events of an upstream's event stream.
+ *
+ * Give it the whole response rather than the body alone: then a status that is not 2xx, and an answer that is
+ * a web page or JSON, are found before the first event.
+ *
+ * @throws UpstreamError when the upstream answered with an error status
+ * @throws StreamError `upstream_hangup` when it breaks, `upstream_protocol` when its answer is no event stream
+ *   or an event is too long; the signal's reason when that aborts
+ * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+ */
+export function readEventStream(
+  source: UpstreamSource,
+  options: ReadEventStreamOptions = {},
+): AsyncGenerator<EventSourceMessage, void> {
+  return new EventReader(async () => source, options)
 }

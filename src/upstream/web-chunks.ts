@@ -1,7 +1,6 @@
 import { toStreamError } from '../errors/classify.js'
-import type { AbortSignalLike } from '../timeouts/abort-signal-like.js'
+import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import type { UpstreamBody } from './source.js'
-import { cancelHeld, holdReader, releaseReader } from './web-readers.js'
 
 /**
  * The chunks of an upstream that is no Node stream, as they come. What had already arrived is handed out before an
@@ -80,4 +79,31 @@ async function* readIterable(
     // Not awaited: a generator that waits for its own upstream settles when it settles.
     if (!exhausted) void Promise.resolve(iterator.return?.()).catch(() => {})
   }
+}
+
+type Reader = ReadableStreamDefaultReader<Uint8Array>
+
+const held = new WeakMap<ReadableStream<Uint8Array>, Reader>()
+
+/** Locks a web stream and remembers by whom: only its reader can end a stream that is being read. */
+export function holdReader(stream: ReadableStream<Uint8Array>): Reader {
+  const reader = stream.getReader()
+  held.set(stream, reader)
+  return reader
+}
+
+export function releaseReader(stream: ReadableStream<Uint8Array>): void {
+  held.get(stream)?.releaseLock()
+  held.delete(stream)
+}
+
+/** The reader of ours that holds a stream, if one does. */
+export function heldReader(stream: ReadableStream<Uint8Array>): Reader | undefined {
+  return held.get(stream)
+}
+
+/** @returns `undefined` when somebody else holds it */
+export function cancelHeld(stream: ReadableStream<Uint8Array>, reason: unknown): Promise<void> | undefined {
+  if (!stream.locked) return stream.cancel(reason)
+  return held.get(stream)?.cancel(reason)
 }

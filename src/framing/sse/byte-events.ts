@@ -1,5 +1,5 @@
-import { carriageReturn, lineFeed, toByteText } from './byte-text.js'
 import { type EventShape, shapeOf } from './event-shape.js'
+import { carriageReturn, lineFeed, toByteText } from './framing.js'
 import { KnownMatchers } from './known-matchers.js'
 import type { EventForm, EventMatcher } from './repeats.js'
 

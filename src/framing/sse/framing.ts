@@ -1,4 +1,31 @@
-import { asBuffer, byteOrderMark, carriageReturn, lineFeed } from './byte-text.js'
+// Buffer and process are imported where each event passes: as globals they are accessors, which V8 does not compile into
+// what uses them.
+import { Buffer } from 'node:buffer'
+
+/**
+ * Bytes as text, one character for each. What frames events and JSON is ASCII, and found as well in this form as
+ * decoded; nothing that is cut can go wrong in it, and no script costs more than another.
+ */
+export function toByteText(bytes: Uint8Array | string): string {
+  return asBuffer(bytes).toString('latin1')
+}
+
+/** As bytes, and as character codes of a text. */
+export const lineFeed = 10
+export const carriageReturn = 13
+
+/** Its bytes, as text. */
+export const byteOrderMark = '\xef\xbb\xbf'
+
+/** What the bytes say, as UTF-8. */
+export function decodeByteText(text: string): string {
+  return Buffer.from(text, 'latin1').toString()
+}
+
+export function asBuffer(bytes: Uint8Array | string): Buffer {
+  if (typeof bytes === 'string') return Buffer.from(bytes)
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
 
 const mark = Buffer.from(byteOrderMark, 'latin1')
 const nothing = Buffer.alloc(0)
@@ -103,5 +130,45 @@ export function endOfEvent(bytes: Buffer, number: number): number {
     if (!match) return bytes.length
     if (dataLine.test(match[0])) events++
     if (events === number) return match.index + match[0].length
+  }
+}
+
+/** Longer than any comment that is worth remembering. */
+const longestOpenText = 1_024
+// Whole comments, and lines that only say when to try again, begin no event.
+const noEvent = /^(?:\n|(?::|retry *:)[^\r\n]*(?:\r\n|\r(?!$)|\n))*$/
+
+/**
+ * Follows the bytes of an event stream that somebody else writes, and knows whether something may be put in
+ * between: only where an event has ended, not merely a line.
+ */
+export class EventBoundary {
+  /** What has come since the last event ended. */
+  #open = ''
+  /** Whether the last event ended in a CR that may yet be the half of a CRLF. */
+  #endedInHalf = false
+
+  observe(bytes: Buffer): void {
+    if (bytes.length === 0) return
+    const all = this.#open === '' ? bytes : Buffer.concat([Buffer.from(this.#open, 'latin1'), bytes])
+    const end = endOfLastEvent(all)
+    this.#open = all.subarray(end).toString('latin1')
+    if (this.#open.length > longestOpenText) this.#open = `x${this.#open.slice(-3)}`
+    const [before, last] = [all[all.length - 2], all[all.length - 1]]
+    this.#endedInHalf = end === all.length && last === carriageReturn && before === lineFeed
+  }
+
+  /** Whether nothing at all has come since the last event ended. */
+  get isClean(): boolean {
+    return this.#open === '' && !this.#endedInHalf
+  }
+
+  get betweenEvents(): boolean {
+    return !this.#endedInHalf && noEvent.test(this.#open)
+  }
+
+  /** What ends the event that has begun, so that another can follow. */
+  get closing(): string {
+    return this.betweenEvents ? '' : '\n\n'
   }
 }

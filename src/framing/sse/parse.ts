@@ -1,6 +1,6 @@
 import { createParser, type EventSourceMessage, type EventSourceParser } from 'eventsource-parser'
 import { StreamError } from '../../errors/stream-error.js'
-import { asBuffer, lineFeed } from './byte-text.js'
+import { asBuffer, lineFeed } from './framing.js'
 import { Utf8Decoder } from './utf8.js'
 
 export type { EventSourceMessage }

@@ -43,7 +43,7 @@ const pieces: Record<string, { delta: string; field: string }> = {
  *
  * @see https://docs.anthropic.com/en/docs/build-with-claude/streaming
  */
-export const messageAnswerForm: AnswerForm = {
+const messageAnswerForm: AnswerForm = {
   toEvents(answer) {
     const message = jsonOf<Message>(answer)
     if (message?.type !== 'message' || !Array.isArray(message.content)) return undefined

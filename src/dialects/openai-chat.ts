@@ -40,7 +40,7 @@ interface Completion {
  *
  * @see https://platform.openai.com/docs/api-reference/chat/object
  */
-export const chatAnswerForm: AnswerForm = {
+const chatAnswerForm: AnswerForm = {
   toEvents(answer) {
     const { object, choices, usage, ...rest } = jsonOf<Completion>(answer) ?? {}
     if (!Array.isArray(choices) || choices.length === 0 || !choices.every(isObject)) return undefined

@@ -35,7 +35,7 @@ interface ResponseAnswer {
  *
  * @see https://platform.openai.com/docs/api-reference/responses-streaming
  */
-export const responseAnswerForm: AnswerForm = {
+const responseAnswerForm: AnswerForm = {
   toEvents(answer) {
     const response = jsonOf<ResponseAnswer>(answer)
     if (response?.object !== 'response' || !Array.isArray(response.output)) return undefined

@@ -158,7 +158,7 @@ export class PipedSource {
 }
 
 /** What is piped into a transform is let go when that is destroyed, and is then nobody's. */
-export function adoptFeeders(source: Source, adopt: (feeder: Source) => void): void {
+function adoptFeeders(source: Source, adopt: (feeder: Source) => void): void {
   if (typeof source.write !== 'function') return
   source.on('unpipe', (feeder: Source) => {
     if (feeder.listenerCount('data') > 0) return

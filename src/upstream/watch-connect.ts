@@ -42,7 +42,7 @@ const longestMs = 1_000
  *
  * @see https://nodejs.org/api/http.html#requestreusedsocket
  */
-export function watchStaleConnection(request: ClientRequest): void {
+function watchStaleConnection(request: ClientRequest): void {
   let sent: { socket: Socket; bytesRead: number; at: number } | undefined
   request.once('socket', (socket) => {
     sent = { socket, bytesRead: socket.bytesRead, at: systemClock.now() }

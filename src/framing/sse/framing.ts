@@ -102,7 +102,7 @@ export function endsInBlankLine(bytes: Buffer): boolean {
 }
 
 /** Where the last blank line ends; 0 without one. */
-export function endOfLastEvent(bytes: Buffer): number {
+function endOfLastEvent(bytes: Buffer): number {
   if (endsInBlankLine(bytes)) return bytes.length
   const plain = bytes.lastIndexOf('\n\n')
   let end = plain === -1 ? 0 : plain + 2

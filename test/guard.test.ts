@@ -18,7 +18,6 @@ import compress from 'koa-compress'
 import { describe, expect, test, vi } from 'vitest'
 import { guardStreams, wrapApp as wrapExpress } from '../src/adapters/express.js'
 import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../src/adapters/koa.js'
-import { EventBoundary } from '../src/framing/sse/framing.js'
 import {
   dialects,
   drainStreams,
@@ -423,35 +422,6 @@ test('FM-36: the keep-alive race: of 300 requests on sockets that are about to c
   }
   expect(failures).toEqual([])
   agent.destroy()
-})
-
-describe('EventBoundary', () => {
-  test.each([
-    ['', true],
-    ['data: a\n\n', true],
-    ['data: a\r\n\r\n', true],
-    ['data: a\r\r', true],
-    ['data: a\n', false],
-    ['data: a', false],
-    ['data: a\r\n', false],
-    ['data: a\r\n\r', false],
-    ['data: a\n\nda', false],
-    [':\n\n', true],
-    [':\n', true],
-    [': ping\r\n', true],
-    ['retry: 1000\n', true],
-    ['data: a\n\n: x\n: y\n', true],
-    [': x', false],
-    [': x\nid: 1\n', false],
-    [`: ${'x'.repeat(2_000)}\n\n`, true],
-  ])('%j', (text, expected) => {
-    for (let cut = 0; cut <= text.length; cut++) {
-      const boundary = new EventBoundary()
-      boundary.observe(Buffer.from(text.slice(0, cut)))
-      boundary.observe(Buffer.from(text.slice(cut)))
-      expect(boundary.betweenEvents).toBe(expected)
-    }
-  })
 })
 
 test('bad options, and no app, are refused when the app is built', () => {

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Transcript } from '../src/dialects/transcript.js'
 import { dialects, type GuardOptions, type StreamEnd, wrapApp } from '../src/index.js'
 import { PassThroughRelay } from '../src/stream/pass-through.js'
-import type { RelaySink } from '../src/stream/relay-target.js'
+import type { RelayTarget } from '../src/stream/relay-target.js'
 import { NodeChunks } from '../src/upstream/node-chunks.js'
 import { chatChunk, failureOf } from './support/chat.js'
 import { listen, startProxy } from './support/proxy.js'
@@ -128,19 +128,19 @@ describe('a relay', () => {
 
   test('ends where somebody else has written the terminal event', () => {
     const forwarded: string[] = []
-    class Sink extends Transcript {
+    class Target extends Transcript {
       readonly committed = true
       forward(bytes: Uint8Array): undefined {
         forwarded.push(String(bytes))
       }
-      repeated() {}
+      skipped() {}
     }
-    const sink = new Sink(dialects.aiSdkUi)
-    const passing = new PassThroughRelay(sink as unknown as RelaySink)
+    const target = new Target(dialects.aiSdkUi)
+    const passing = new PassThroughRelay(target as unknown as RelayTarget)
     const delta = (text: string) => onTheWire({ type: 'text-delta', id: '0', delta: text })
     for (const text of ['a', 'b', 'c']) expect(passing.push(delta(text))).toBeUndefined()
     expect(forwarded).toHaveLength(3)
-    expect(sink.observe({ data: '[DONE]' })).toBe('terminal')
+    expect(target.observe({ data: '[DONE]' })).toBe('terminal')
     expect(passing.push(delta('d'))).toBe(false)
     expect(forwarded).toHaveLength(3)
   })

@@ -1,8 +1,6 @@
 import { PassThrough, Readable } from 'node:stream'
-import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { EventSplitter, endOfEvent } from '../src/framing/sse/framing.js'
 import type { HandleStreamOptions } from '../src/index.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from './support/chat.js'
 import { startProxy } from './support/proxy.js'
@@ -17,15 +15,6 @@ async function passed(chunks: readonly (string | Uint8Array)[], options: HandleS
   await using proxy = await startProxy((stream) => stream.relay(source), options)
   using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
   return { client, body: client.bodyText, end: await proxy.end() }
-}
-
-/** What a client would have read of an upstream it is connected to directly. */
-function direct(bytes: Uint8Array): EventSourceMessage[] {
-  const events: EventSourceMessage[] = []
-  // Its line ends are all the same to a client; a CR at the very end of what has come is one to it, too.
-  const text = new TextDecoder().decode(bytes).replace(/\r\n?/g, '\n')
-  createParser({ onEvent: (event) => events.push(event) }).feed(text)
-  return events
 }
 
 describe('what passes is what came', () => {
@@ -49,60 +38,7 @@ describe('what passes is what came', () => {
     expect(end).toMatchObject({ outcome: 'completed', sawTerminal: true, events: 3 })
   })
 
-  const line = fc.oneof(
-    {
-      weight: 4,
-      arbitrary: fc.string({ unit: 'binary' }).map((text) => `data: ${text.replace(/[\r\n]/g, ' ')}`),
-    },
-    fc.constantFrom(
-      'data',
-      'data:',
-      ':',
-      ': ping',
-      'id: 7',
-      'event: x',
-      'event',
-      'retry: 9',
-      'foo: bar',
-      'x',
-      '',
-    ),
-  )
-  const lineEnd = fc.constantFrom('\n', '\r\n', '\r')
-  const bytes = fc
-    .tuple(fc.boolean(), fc.array(fc.tuple(line, lineEnd), { maxLength: 30 }))
-    .map(([mark, lines]) => Buffer.from(`${mark ? '\ufeff' : ''}${lines.flat().join('')}`))
   const cuts = fc.array(fc.nat(), { maxLength: 20 })
-
-  test('any bytes, cut anywhere: whole events, in order, nothing lost', () => {
-    fc.assert(
-      fc.property(bytes, cuts, (all, at) => {
-        const splitter = new EventSplitter()
-        const places = [...new Set(at.map((place) => place % (all.length + 1)))].sort((a, b) => a - b)
-        const slices = [0, ...places].map((start, index) => all.subarray(start, places[index] ?? all.length))
-        const whole = slices.map((slice) => splitter.push(slice))
-        const mark = all.subarray(0, 3).equals(Buffer.from('\ufeff')) ? 3 : 0
-        const rest = splitter.rest.subarray(whole.some(({ length }) => length > 0) ? 0 : mark)
-        expect(Buffer.concat([...whole, rest])).toEqual(all.subarray(mark))
-        expect(whole.flatMap((piece) => direct(piece).map(({ data }) => data))).toEqual(
-          direct(all.subarray(mark)).map(({ data }) => data),
-        )
-      }),
-      { numRuns: 2_000 },
-    )
-  })
-
-  test('where an event ends, whatever stands between', () => {
-    fc.assert(
-      fc.property(bytes, (all) => {
-        const text = Buffer.from(all.toString().replace('\ufeff', ''))
-        const events = direct(text)
-        for (let number = 1; number <= events.length; number++) {
-          expect(direct(text.subarray(0, endOfEvent(text, number)))).toHaveLength(number)
-        }
-      }),
-    )
-  })
 
   test('through a whole proxy, too', async () => {
     const event = fc.string({ unit: 'grapheme' }).map((content) => chatChunk(content))
@@ -209,15 +145,6 @@ test('a flood of comments before the first event is not remembered', async () =>
   const { client } = await passed([...comments, wire(...chatAnswer('Hi'))])
   expect(textOf(client.data)).toBe('Hi')
   expect(client.bodyText.length).toBeLessThan(64 * 1024)
-})
-
-test('a long event in many pieces is joined once', () => {
-  const splitter = new EventSplitter()
-  const piece = Buffer.alloc(1_024, 'x')
-  splitter.push('data: ')
-  for (let pieces = 0; pieces < 8_000; pieces++) splitter.push(piece)
-  expect(splitter.openBytes).toBe(6 + 8_000 * 1_024)
-  expect(splitter.push('\n\n')).toHaveLength(8 + 8_000 * 1_024)
 })
 
 test('what is forwarded and not waited for has a limit', async () => {

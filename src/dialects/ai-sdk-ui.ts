@@ -1,6 +1,12 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import { differing, type EventRole, jsonOf, type RepetitiveStream, type StreamDialect } from './dialect.js'
+import {
+  type EventRole,
+  type FollowedStream,
+  jsonOf,
+  type SkippedEvents,
+  type StreamDialect,
+} from './dialect.js'
 import { openaiErrorBody } from './plain.js'
 
 /**
@@ -21,17 +27,15 @@ const done: SSEEvent = { data: '[DONE]' }
 const content =
   /-delta$|^(file|source-url|source-document|tool-input-available|tool-output-available)$|^data-/
 
-const mayDiffer = /"(?:delta|inputTextDelta)": *"/g
+/** In a string of JSON a quote has a backslash: these find names, and not what a model wrote. */
+const pieces: SkippedEvents = {
+  content: /"type"\s*:\s*"(?:text|reasoning)-delta"/,
+  unless: /"type"\s*:(?!\s*"(?:text|reasoning)-delta")/,
+}
 
-class UiMessageStream implements RepetitiveStream {
-  // Not as a field: a class with a name that is computed is kept by every bundler.
-  declare readonly [differing]: RegExp
+class UiMessageStream implements FollowedStream {
   #done = false
   #finished = false
-
-  constructor() {
-    this[differing] = mayDiffer
-  }
 
   get complete(): boolean {
     return this.#done || this.#finished
@@ -46,6 +50,10 @@ class UiMessageStream implements RepetitiveStream {
     if (type === 'error') return 'error'
     if (type === 'finish' || type === 'abort') this.#finished = true
     return content.test(type) ? 'content' : 'other'
+  }
+
+  skips(): SkippedEvents | undefined {
+    return this.complete ? undefined : pieces
   }
 
   closing(): SSEEvent[] {

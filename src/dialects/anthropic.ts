@@ -3,10 +3,9 @@ import type { SSEEvent } from '../framing/sse/encode.js'
 import {
   type AnswerForm,
   type CollectedAnswer,
-  differing,
   type EventRole,
+  type FollowedStream,
   jsonOf,
-  type RepetitiveStream,
   type StreamDialect,
 } from './dialect.js'
 
@@ -139,18 +138,10 @@ export const anthropic: StreamDialect = {
   follow: () => new MessageStream(),
 }
 
-const mayDiffer = /"(?:text|thinking|partial_json)": *"/g
-
-class MessageStream implements RepetitiveStream {
-  // Not as a field: a class with a name that is computed is kept by every bundler.
-  declare readonly [differing]: RegExp
+class MessageStream implements FollowedStream {
   #stopped = false
   /** A reason to stop has been given: all that is missing is the event that says so. */
   #hasReason = false
-
-  constructor() {
-    this[differing] = mayDiffer
-  }
 
   get complete(): boolean {
     return this.#stopped || this.#hasReason

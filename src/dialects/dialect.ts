@@ -1,5 +1,8 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
+import type { SkippedEvents } from '../framing/sse/follow.js'
+
+export type { SkippedEvents }
 
 /**
  * How a stream of one kind ends: what says that it is complete, and what tells its clients that it is not.
@@ -54,18 +57,11 @@ export interface FollowedStream {
   failing(error: StreamError, message: string, options?: FailingOptions): SSEEvent[]
   /** An event that says nothing, for clients that take no comments; `undefined` while none would be understood. */
   emptyDelta?(): SSEEvent | undefined
-}
-
-/** Not a name, so that no dialect of an app's own has it by accident. */
-export const differing = Symbol('differing')
-
-/** A stream most of whose events say nothing but a piece of the answer: those need not be looked at one by one. */
-export interface RepetitiveStream extends FollowedStream {
   /**
-   * Finds the start of the values of those JSON members in which an event may differ from the last piece of the
-   * answer and still be nothing but another piece of it (global); `undefined` while that cannot be said.
+   * Which events surely say nothing but another piece of the answer, as long as the stream's state allows it: those are
+   * not parsed. Only events of one `data:` line without other fields are asked about.
    */
-  readonly [differing]: RegExp | undefined
+  skips?(): SkippedEvents | undefined
 }
 
 /**

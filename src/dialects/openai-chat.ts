@@ -3,11 +3,11 @@ import type { SSEEvent } from '../framing/sse/encode.js'
 import {
   type AnswerForm,
   type CollectedAnswer,
-  differing,
   type EventRole,
   type FailingOptions,
+  type FollowedStream,
   jsonOf,
-  type RepetitiveStream,
+  type SkippedEvents,
   type StreamDialect,
 } from './dialect.js'
 import { openaiError, openaiErrorBody } from './plain.js'
@@ -192,13 +192,13 @@ interface ChunkChoice {
   finish_reason?: unknown
 }
 
-// In a string of JSON a quote has a backslash: these find names, not what somebody wrote.
-const content = /"(?:content|text)" *: *"[^"]/
-const moreThanContent = /"(?:error" *:|finish_reason" *: *[^n ]|index" *: *[^0 ])/
-const mayDiffer =
-  /"(?:content|text|reasoning_content|reasoning|arguments|id|model|system_fingerprint|obfuscation)": *"|"created": *(?=\d)/g
+/** In a string of JSON a quote has a backslash: these find names, and not what a model wrote. */
+const pieces: SkippedEvents = {
+  content: /"(?:content|text|reasoning_content|reasoning|arguments)"\s*:\s*"[^"]/,
+  unless: /"(?:error"\s*:|finish_reason"\s*:\s*[^n\s]|index"\s*:\s*[^0\s]|usage"\s*:\s*[^n\s])/,
+}
 
-class ChatStream implements RepetitiveStream {
+class ChatStream implements FollowedStream {
   /** What all chunks have in common. */
   #first: Pick<Chunk, 'id' | 'created' | 'model'> | undefined
   #terminal = false
@@ -237,13 +237,13 @@ class ChatStream implements RepetitiveStream {
 
   /** Most chunks are a piece of the one choice there is, and nothing else: that can be seen without parsing. */
   #isPlainContent(data: unknown): boolean {
-    if (typeof data !== 'string' || !this.#first || this.#closed || !this.#open.has(0)) return false
-    return data.startsWith('{') && content.test(data) && !moreThanContent.test(data)
+    if (typeof data !== 'string' || !this.skips()) return false
+    return data.startsWith('{') && pieces.content.test(data) && !pieces.unless.test(data)
   }
 
   /** Once a choice has ended, each event may say that the stream goes on all the same. */
-  get [differing](): RegExp | undefined {
-    return this.#first && !this.#closed && !this.#terminal ? mayDiffer : undefined
+  skips(): SkippedEvents | undefined {
+    return this.#first && !this.#closed && !this.#terminal && this.#open.has(0) ? pieces : undefined
   }
 
   closing(): SSEEvent[] {

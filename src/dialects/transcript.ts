@@ -1,41 +1,21 @@
-import { StreamError, type UpstreamError } from '../errors/stream-error.js'
-import { reportedError } from '../errors/upstream-report.js'
+import { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import { RepeatedEvent } from '../framing/sse/repeats.js'
-import { textEvents } from '../framing/sse/text-events.js'
-import {
-  differing,
-  type EventRole,
-  type FailingOptions,
-  type FollowedStream,
-  type RepetitiveStream,
-  type StreamDialect,
-} from './dialect.js'
+import type { SkippedEvents } from '../framing/sse/follow.js'
+import type { EventRole, FailingOptions, FollowedStream, StreamDialect } from './dialect.js'
 
 /** Some APIs begin with an event of their own, say of a content filter. */
-const mostUnrecognized = 4
+const maxUnrecognized = 4
 
-/** What the events of one stream have said so far, to whoever sends or passes them on. */
+/** What the events that the client of one stream has been sent say so far. */
 export class Transcript {
   dialect: StreamDialect
   /** Whether the stream has said that it is complete, and nothing may follow. */
   sawTerminal = false
   /** Whether what came last was refused, because the stream stops: then the client does not have it. */
   refused = false
-  /** What the upstream said of its own failure. */
-  reported: UpstreamError | undefined
-  /** Whether the client has read it in the upstream's own words. */
+  /** Whether the client has read of the failure in the upstream's own words. */
   reportedToClient = false
   #followed: FollowedStream
-  /** Whether the last event was a piece of the answer. */
-  isContent = false
-  /**
-   * Finds the JSON members in which another event may differ from the last piece of the answer and still be no
-   * more than that; `undefined` while every event has to be looked at.
-   */
-  differing: RegExp | undefined
-  readonly #repeated = new RepeatedEvent(textEvents)
-  #repeatedName: string | undefined
   #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
   /** What has come while nobody knew the dialect. */
   readonly #unrecognized: SSEEvent[] = []
@@ -50,34 +30,19 @@ export class Transcript {
   /** Looks at an event on its way to the client. */
   observe(event: SSEEvent): EventRole {
     if (this.#recognize) this.#recognizeBy(event)
-    if (this.repeats(event)) return 'content'
-    const { data, event: name } = event
     const role = this.#followed.observe(event)
-    const members = this.#recognize ? undefined : (this.#followed as Partial<RepetitiveStream>)[differing]
-    this.differing = members
-    this.isContent = role === 'content'
     if (role === 'terminal') this.sawTerminal = true
-    if (role === 'error') this.reported = reportedError(data)
-    if (!members) this.#repeated.forget()
-    else if (this.isContent && typeof data === 'string') {
-      this.#repeated.learn(data, members)
-      this.#repeatedName = name
-    }
     return role
   }
 
-  /**
-   * Whether an event is nothing but another piece of the answer, in the form of one before: then its data is known
-   * to be one line without anything in it that would have to be escaped.
-   */
-  repeats({ data, event: name }: SSEEvent): boolean {
-    if (typeof data !== 'string' || data === '' || name !== this.#repeatedName) return false
-    return this.#repeated.endOf(data, 0) === data.length
+  /** Which events need not be observed now; see `FollowedStream.skips`. */
+  readonly skips = (): SkippedEvents | undefined => {
+    return this.#recognize || this.sawTerminal ? undefined : this.#followed.skips?.()
   }
 
   #recognizeBy(event: SSEEvent): void {
     const dialect = this.#recognize?.(event)
-    if (dialect || this.#unrecognized.length >= mostUnrecognized) this.#recognize = undefined
+    if (dialect || this.#unrecognized.length >= maxUnrecognized) this.#recognize = undefined
     if (dialect && dialect !== this.dialect) {
       this.dialect = dialect
       this.#followed = dialect.follow()

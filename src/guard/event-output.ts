@@ -8,10 +8,12 @@ import { checkWriterOptions } from '../client/sse-writer-options.js'
 import { dialectOfHead, recognizeDialect, selectDialect } from '../dialects/index.js'
 import { Transcript } from '../dialects/transcript.js'
 import { toStreamError } from '../errors/classify.js'
-import { StreamError } from '../errors/stream-error.js'
+import { StreamError, type UpstreamError } from '../errors/stream-error.js'
+import { reportedError } from '../errors/upstream-report.js'
+import { asBuffer } from '../framing/bytes.js'
+import type { Follower } from '../framing/framing.js'
 import { encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
-import { ObservedBytes } from '../framing/sse/follow.js'
-import { asBuffer } from '../framing/sse/framing.js'
+import { sse } from '../framing/sse/index.js'
 import type { StreamOptions } from '../stream/settings.js'
 import { systemClock } from '../timeouts/clock.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
@@ -25,7 +27,9 @@ export class GuardedEvents {
   readonly #own: OriginalMethods
   readonly #timeouts: TimeoutCoordinator
   readonly #options: StreamOptions
-  readonly #observed: ObservedBytes
+  readonly #follower: Follower
+  /** What an upstream said of its own failure; the client has read it. */
+  #reported: UpstreamError | undefined
   readonly #heartbeat: Heartbeat
   readonly #maxBufferedBytes: number
   #stopped = false
@@ -46,7 +50,11 @@ export class GuardedEvents {
     this.#options = options
     const dialect = selectDialect(options.dialect ?? dialectOfHead(response), requestPath(response))
     this.followed = new Transcript(dialect, options.dialect ? undefined : recognizeDialect)
-    this.#observed = new ObservedBytes(this.#observe, this.followed, options.relay?.maxEventBytes)
+    this.#follower = sse.follow(this.#observe, {
+      skips: this.followed.skips,
+      onSkipped: this.#skipped,
+      maxEventBytes: options.relay?.maxEventBytes,
+    })
     const { heartbeatMs, maxBufferedBytes } = checkWriterOptions(options.writer ?? {})
     this.#maxBufferedBytes = maxBufferedBytes
     const firstMs = Number.POSITIVE_INFINITY
@@ -80,7 +88,7 @@ export class GuardedEvents {
 
   /** Whether this could be a piece of an event stream; what else a handler ends with, say a proxy, is left out. */
   fits(chunk: unknown): boolean {
-    if (this.#isJson || !this.#observed.betweenEvents) return true
+    if (this.#isJson || this.#follower.gap === 'event') return true
     if (this.written.bytes === 0 && looksLikeJson(chunk)) return true
     const start =
       typeof chunk === 'string' ? chunk : Buffer.from(chunk as Uint8Array).toString('latin1', 0, 16)
@@ -94,7 +102,7 @@ export class GuardedEvents {
    */
   requireComplete(): void {
     if (this.#failure) throw this.#failure
-    this.#observed.end()
+    this.#follower.end()
     const isCutAnyway = this.#options.recovery === false || this.#options.relay?.onTruncated === 'accept'
     if (isCutAnyway || this.#isJson || !this.followed.dialect.needsTerminal) return
     this.followed.requireComplete(this.written.events)
@@ -103,7 +111,7 @@ export class GuardedEvents {
   /** Ends the response with these events, in one write, after the end of the event that has begun. */
   end(events: readonly SSEEvent[]): void {
     const { sawTerminal } = this.followed
-    const closing = sawTerminal ? '' : this.#observed.closing
+    const closing = !sawTerminal && this.#follower.gap === 'event' ? '\n\n' : ''
     const text = this.#isJson || sawTerminal ? '' : closing + events.map(encodeEvent).join('')
     this.written.bytes += Buffer.byteLength(text)
     if (text === '') this.#own.end()
@@ -127,14 +135,6 @@ export class GuardedEvents {
 
   /** @returns what is wrong with the stream from here on */
   #look(chunk: string | Uint8Array, encoding: unknown): StreamError | undefined {
-    // As most are: at the pace of tokens each further object that an event touches would be felt.
-    if (typeof chunk !== 'string' && this.#observed.isOneMore(chunk)) {
-      this.written.events++
-      this.written.bytes += chunk.length
-      this.#timeouts.touch()
-      this.#timeouts.content()
-      return undefined
-    }
     const bytes =
       typeof chunk === 'string'
         ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
@@ -142,11 +142,7 @@ export class GuardedEvents {
     this.written.bytes += bytes.length
     this.#isJson ??= bytes.length > 0 ? looksLikeJson(bytes) : undefined
     try {
-      const repeated = this.#observed.observe(bytes)
-      if (repeated > 0) {
-        this.written.events += repeated
-        this.#timeouts.content()
-      }
+      this.#follower.push(bytes)
     } catch (error) {
       return toStreamError(error)
     } finally {
@@ -154,19 +150,27 @@ export class GuardedEvents {
       if (this.written.events === 0) this.#timeouts.wrote()
       else this.#timeouts.touch()
     }
-    return this.followed.reported
+    return this.#follower.failure ?? this.#reported
   }
 
   readonly #observe = (event: SSEEvent): void => {
-    if (this.followed.sawTerminal || this.followed.reported) return
+    if (this.followed.sawTerminal || this.#reported) return
     this.written.events++
     const role = this.followed.observe(event)
     if (role === 'content') this.#timeouts.content()
-    if (role === 'error') this.followed.reportedToClient = true
+    if (role !== 'error') return
+    this.#reported = reportedError(event.data)
+    this.followed.reportedToClient = true
+  }
+
+  readonly #skipped = (): void => {
+    if (this.followed.sawTerminal || this.#reported) return
+    this.written.events++
+    this.#timeouts.content()
   }
 
   readonly #beat = (): void => {
-    if (this.#stopped || this.#failure || this.#isJson || !this.#observed.betweenEvents) return
+    if (this.#stopped || this.#failure || this.#isJson || this.#follower.gap === 'event') return
     const { heartbeat: form } = this.#options.writer ?? {}
     const event = form === 'empty-delta' ? this.followed.emptyDelta() : undefined
     const text = event ? encodeEvent(event) : heartbeat

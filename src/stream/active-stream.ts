@@ -9,6 +9,7 @@ import type { EventRole } from '../dialects/dialect.js'
 import { recognizeDialect, selectDialect, toAnswerEvents } from '../dialects/index.js'
 import { Transcript } from '../dialects/transcript.js'
 import { StreamError, StreamTimeoutError } from '../errors/stream-error.js'
+import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
 import type { LiveStream } from '../server/live-streams.js'
@@ -27,11 +28,11 @@ import { Upstreams } from '../upstream/opened.js'
 import { EventReader } from '../upstream/read-event-stream.js'
 import type { UpstreamSource } from '../upstream/source.js'
 import { type EventMap, type RelayResult, relayInto } from './relay.js'
-import type { RelaySink } from './relay-target.js'
+import type { RelayTarget } from './relay-target.js'
 import type { HandleStreamOptions, Stream, StreamHandler } from './stream-context.js'
 
 /** One stream with everything it owns: its clock, its writer, its dialect's view of it, and its upstreams. */
-export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveStream {
+export class ActiveStream implements Stream, RelayTarget, SSEWriterObserver, LiveStream {
   readonly requestId: string
   readonly timeouts: TimeoutCoordinator
   readonly writer: SSEWriter
@@ -210,16 +211,8 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
     return this.followed.sawTerminal
   }
 
-  get reported(): Error | undefined {
-    return this.followed.reported
-  }
-
-  get differing(): RegExp | undefined {
-    return this.followed.differing
-  }
-
-  get isContent(): boolean {
-    return this.followed.isContent
+  get skips(): RelayTarget['skips'] {
+    return this.followed.skips
   }
 
   touch(): void {
@@ -234,11 +227,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
     return role
   }
 
-  repeats(event: SSEEvent): boolean {
-    return this.followed.repeats(event)
-  }
-
-  repeated(): void {
+  skipped(): void {
     this.timeouts.content()
   }
 
@@ -284,7 +273,7 @@ export class ActiveStream implements Stream, RelaySink, SSEWriterObserver, LiveS
     if (this.followed.sawTerminal) return false
     this.timeouts.wrote()
     const role = this.followed.observe(event)
-    if (this.followed.reported) throw this.followed.reported
+    if (role === 'error') throw reportedError(event.data)
     if (role === 'content') this.timeouts.content()
     if (role === 'terminal') this.#filled?.()
     return true

@@ -1,9 +1,12 @@
+import { reportedError } from '../errors/upstream-report.js'
+import { asBuffer } from '../framing/bytes.js'
+import type { Follower } from '../framing/framing.js'
 import { encodeEvent, type SSEEvent } from '../framing/sse/encode.js'
-import { asBuffer } from '../framing/sse/framing.js'
-import { type EventSourceMessage, EventStreamParser } from '../framing/sse/parse.js'
+import { sse } from '../framing/sse/index.js'
+import type { EventSourceMessage } from '../framing/sse/parse.js'
 import type { InsteadOfEvents } from '../upstream/answer.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
-import { type RelaySink, RelayTaker } from './relay-target.js'
+import { Relay, type RelayTarget } from './relay-target.js'
 
 /** Turns one event of the upstream into what the client gets: one event, several, or none. */
 export type EventMap = (event: EventSourceMessage) => SSEEvent | readonly SSEEvent[] | null | undefined
@@ -12,17 +15,17 @@ export type EventMap = (event: EventSourceMessage) => SSEEvent | readonly SSEEve
 const longestSlice = 8 * 1024
 
 /** Passes the events of an upstream on as `map` makes them: all that come of one chunk in one write, if it is no large one. */
-export class MappedRelay extends RelayTaker {
+export class MappedRelay extends Relay {
   readonly #map: EventMap
-  readonly #parser: EventStreamParser
+  readonly #follower: Follower
   /** What the events that were taken are for the client, and how many those are. */
   #text = ''
   #events = 0
 
-  constructor(sink: RelaySink, map: EventMap, maxEventBytes: number | undefined) {
-    super(sink, maxEventBytes)
+  constructor(target: RelayTarget, map: EventMap, maxEventBytes: number | undefined) {
+    super(target, maxEventBytes)
     this.#map = map
-    this.#parser = new EventStreamParser((event) => this.#take(event), maxEventBytes)
+    this.#follower = sse.follow((event) => this.#take(event), { maxEventBytes })
   }
 
   push(chunk: Uint8Array | string): Backpressure {
@@ -35,7 +38,7 @@ export class MappedRelay extends RelayTaker {
       const end = at + longestSlice
       this.#feed(end < chunk.length || at > 0 ? chunk.subarray(at, end) : chunk)
       const written = this.#forward()
-      if (this.sink.sawTerminal) return this.last(written)
+      if (this.target.sawTerminal) return this.last(written)
       if (end >= chunk.length) return written
       if (written) return written.then(() => this.#pushFrom(chunk, end))
       at = end
@@ -44,24 +47,24 @@ export class MappedRelay extends RelayTaker {
 
   #feed(bytes: Buffer): void {
     try {
-      this.#parser.feed(bytes)
-      this.#parser.check()
+      this.#follower.push(bytes)
+      if (this.#follower.failure) throw this.#follower.failure
     } catch (failure) {
       this.#fail(failure)
     }
   }
 
   finish(): Promise<void> | undefined {
-    if (this.sink.sawTerminal) return undefined
+    if (this.target.sawTerminal) return undefined
     const instead = this.jsonAnswer()
-    return instead ? this.#answer(instead) : this.#takeLast(() => this.#parser.end())
+    return instead ? this.#answer(instead) : this.#takeLast(() => this.#follower.end())
   }
 
   /** An answer in the client's own format needs no translation; any other is the one event of its stream. */
   async #answer({ json, text }: InsteadOfEvents): Promise<void> {
-    for (const event of this.sink.toEvents(json) ?? []) await this.sink.write(event)
+    for (const event of this.target.toEvents(json) ?? []) await this.target.write(event)
     const event = { data: text, event: undefined, id: undefined }
-    if (!this.sink.sawTerminal) await this.#takeLast(() => this.#take(event))
+    if (!this.target.sawTerminal) await this.#takeLast(() => this.#take(event))
     this.received = Math.max(this.received, 1)
   }
 
@@ -86,11 +89,11 @@ export class MappedRelay extends RelayTaker {
     const events = this.#events
     this.#text = ''
     this.#events = 0
-    return this.sink.forward(text, events)
+    return this.target.forward(text, events)
   }
 
   #take(event: EventSourceMessage): void {
-    if (this.sink.sawTerminal) return
+    if (this.target.sawTerminal) return
     this.received++
     const mapped = this.#map(event)
     if (!mapped) return
@@ -99,24 +102,12 @@ export class MappedRelay extends RelayTaker {
     else this.#add(mapped as SSEEvent)
   }
 
-  #isPlain(event: SSEEvent): boolean {
-    if (event.id !== undefined || event.retry !== undefined || event.event !== undefined) return false
-    if (!this.sink.repeats(event)) return false
-    this.sink.repeated()
-    return true
-  }
-
-  #encode(event: SSEEvent): string {
-    const text = encodeEvent(event)
-    this.sink.observe(event)
-    // The client is told in our own words.
-    if (this.sink.reported) throw this.sink.reported
-    return text
-  }
-
   #add(event: SSEEvent): void {
-    if (this.sink.sawTerminal) return
-    this.#text += this.#isPlain(event) ? `data: ${event.data}\n\n` : this.#encode(event)
+    if (this.target.sawTerminal) return
+    const text = encodeEvent(event)
+    // The client is told in our own words.
+    if (this.target.observe(event) === 'error') throw reportedError(event.data)
+    this.#text += text
     this.#events++
   }
 }

@@ -1,125 +1,152 @@
 // Imported: as a global, Buffer is an accessor, and this runs for each event.
 import { Buffer } from 'node:buffer'
-import { FollowedBytes } from '../framing/sse/follow.js'
-import { EventSplitter, endOfEvent } from '../framing/sse/framing.js'
-import { defaultMaxEventBytes, EventStreamParser } from '../framing/sse/parse.js'
+import { reportedError } from '../errors/upstream-report.js'
+import { asBuffer } from '../framing/bytes.js'
+import type { Follower } from '../framing/framing.js'
+import { sse } from '../framing/sse/index.js'
+import type { EventSourceMessage } from '../framing/sse/parse.js'
 import { notEvents } from '../upstream/answer.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
-import type { RelaySink } from './relay-target.js'
-import { RelayTaker } from './relay-target.js'
+import { Relay, type RelayTarget } from './relay-target.js'
 
-const mostHeldBytes = 16 * 1024
+const maxHeldBytes = 16 * 1024
+const blankLine = Buffer.from('\n\n')
 
 /**
  * Passes an event stream on, byte for byte, and looks at it beside the copy. Only whole events are passed on:
  * one that never ends is left out, so that an error event can follow.
  */
-export class PassThroughRelay extends RelayTaker {
-  /** Nothing may follow: the terminal event has been passed on. */
-  ended = false
-  readonly #splitter = new EventSplitter()
-  readonly #parser: EventStreamParser
-  readonly #followed: FollowedBytes
+export class PassThroughRelay extends Relay {
+  readonly #follower: Follower
+  /** How many bytes of the upstream have been passed on, or left out for good. */
+  #passed = 0
+  /** What has come after them: an event that has begun. */
+  #kept: Buffer[] = []
+  #keptBytes = 0
   /** Comments before the first event: they alone are no reason to send the head. */
   #held: Buffer[] = []
   #heldBytes = 0
-  /** Events in the bytes that are being looked at. */
+  /** Events, and skipped ones among them, in the bytes that are being looked at. */
   #events = 0
-  #isOver = false
+  #skipped = 0
+  /** Where the last event ended. */
+  #lastEnd = 0
+  /** Nothing may be passed on that comes after this. */
+  #cutAt: number | undefined
 
-  constructor(sink: RelaySink, maxEventBytes = defaultMaxEventBytes) {
-    super(sink, maxEventBytes)
-    this.#parser = new EventStreamParser((event) => {
-      if (this.#isOver) return
-      this.ended = this.#isOver = sink.sawTerminal
-      if (this.ended) return
-      this.#events++
-      const role = sink.observe(event)
-      this.ended = role === 'terminal'
-      this.#isOver = this.ended || role === 'error'
-    }, maxEventBytes)
-    this.#followed = new FollowedBytes(this.#parser, sink, maxEventBytes)
+  constructor(target: RelayTarget, maxEventBytes?: number) {
+    super(target, maxEventBytes)
+    this.#follower = sse.follow((event, end) => this.#observe(event, end), {
+      skips: target.skips,
+      onSkipped: (end) => this.#skip(end),
+      maxEventBytes,
+    })
   }
 
   push(chunk: Uint8Array | string): Backpressure {
-    if (Buffer.isBuffer(chunk) && this.#isOneMore(chunk)) {
-      this.received++
-      this.sink.repeated()
-      return this.sink.forward(chunk, 1)
-    }
-    const whole = this.#splitter.push(chunk)
-    const written = whole.length > 0 ? this.#follow(whole) : undefined
-    if (this.#splitter.openBytes > 0) this.#parser.checkLength(this.#splitter.openBytes)
-    return this.ended ? this.last(written) : written
+    if (this.#isOver()) return false
+    const bytes = asBuffer(chunk)
+    const written = this.#pass(bytes, this.#passable(bytes))
+    return this.#cutAt === undefined ? written : this.last(written)
   }
 
-  /** As most chunks are at the pace of tokens. */
-  #isOneMore(chunk: Uint8Array): boolean {
-    return this.#splitter.openBytes === 0 && !this.sink.sawTerminal && this.#followed.isOneMore(chunk)
+  /** How many bytes of the upstream may be passed on by now: whole events, and the comments behind them. */
+  #passable(bytes: Buffer): number {
+    const whole = this.#follower.push(bytes)
+    const all = this.#passed + this.#keptBytes + bytes.length
+    return whole < all && this.#follower.gap === 'comment' ? all : whole
   }
 
   /** Throws what the upstream reported, once it has been passed on; if it is the first event, instead of that. */
   finish(): Promise<void> | undefined {
-    if (this.ended) return undefined
-    const instead = this.jsonAnswer()
-    return instead ? this.#answer(instead.json) : this.#end()
+    if (this.#isOver()) return undefined
+    const answer = this.jsonAnswer()
+    return answer ? this.#answer(answer.json) : this.#end()
+  }
+
+  /** Whether somebody else, or this relay, has passed the terminal event on. */
+  #isOver(): boolean {
+    if (this.#cutAt === undefined && this.target.sawTerminal) this.#cutAt = this.#lastEnd
+    return this.#cutAt !== undefined
   }
 
   /** The client asked for a stream: it gets one. */
   async #answer(answer: object): Promise<void> {
-    const events = this.sink.toEvents(answer)
+    const events = this.target.toEvents(answer)
     if (!events) throw notEvents('JSON')
-    for (const event of events) await this.sink.write(event)
+    for (const event of events) await this.target.write(event)
     this.received = events.length
   }
 
   /** An event that lacks nothing but its blank line is one all the same. */
   #end(): Promise<void> | undefined {
-    const { rest } = this.#splitter
-    this.#events = 0
-    this.#parser.feed(rest)
-    this.#parser.end()
-    return this.#events > 0 ? this.#pass(this.#splitter.closed()) : undefined
+    const whole = this.#follower.end()
+    if (this.#events === 0) return undefined
+    if (this.#cutAt !== undefined) this.#cutAt += blankLine.length
+    return this.#pass(blankLine, whole + blankLine.length)
   }
 
-  #follow(whole: Buffer): Promise<void> | undefined {
-    this.#events = 0
-    if (this.sink.sawTerminal) {
-      this.ended = this.#isOver = true
-      return undefined
-    }
-    const repeated = this.#followed.feed(whole)
-    if (repeated > 0) {
-      this.#events += repeated
-      this.sink.repeated()
-      // The common case, in which nothing can be wrong.
-      if (this.#events === repeated && this.#followed.sawAll) {
-        this.received += repeated
-        return this.sink.forward(whole, repeated)
-      }
-    }
-    return this.#pass(whole)
+  #skip(end: number): void {
+    if (this.#isOver()) return
+    this.#events++
+    this.#skipped++
+    this.#lastEnd = end
   }
 
-  #pass(whole: Buffer): Promise<void> | undefined {
-    const { committed, reported } = this.sink
-    this.received += this.#events
-    if (reported && !committed && this.received === 1) throw reported
-    const tooLong = this.#parser.failure
-    const cut = this.#isOver || tooLong !== undefined
-    const bytes = cut ? whole.subarray(0, endOfEvent(whole, this.#events)) : whole
+  #observe(event: EventSourceMessage, end: number): void {
+    if (this.#isOver()) return
+    this.#events++
+    this.#lastEnd = end
+    const role = this.target.observe(event)
+    if (role === 'error') this.reported = reportedError(event.data)
+    if (role === 'error' || role === 'terminal') this.#cutAt = end
+  }
+
+  /** @param whole how many bytes of the upstream are whole events, up to and with these */
+  #pass(bytes: Buffer, whole: number): Promise<void> | undefined {
+    const { committed } = this.target
+    const events = this.#events
+    if (this.#skipped > 0) this.target.skipped()
+    this.#events = this.#skipped = 0
+    this.received += events
+    if (this.reported && !committed && this.received === 1) throw this.reported
+    const ready = this.#take(bytes, this.#cutAt ?? whole)
+    const { failure } = this.#follower
     if (this.received === 0 && !committed) {
-      this.#hold(bytes)
-      if (tooLong) throw tooLong
+      this.#hold(ready)
+      if (failure) throw failure
       return undefined
     }
-    const written = bytes.length > 0 ? this.sink.forward(this.#unheld(bytes), this.#events) : undefined
-    if (reported) {
-      this.sink.reportedToClient()
-      throw reported
+    const written = ready.length > 0 ? this.target.forward(this.#unheld(ready), events) : undefined
+    if (this.reported) {
+      this.target.reportedToClient()
+      throw this.reported
     }
-    if (tooLong) throw tooLong
+    if (failure) throw failure
     return written
+  }
+
+  /** The bytes up to this offset that have not been passed on; what comes after them is kept. */
+  #take(bytes: Buffer, end: number): Buffer {
+    if (end <= this.#passed) {
+      this.#keep(bytes)
+      return empty
+    }
+    const part = bytes.subarray(0, end - this.#passed - this.#keptBytes)
+    const all = this.#keptBytes > 0 ? Buffer.concat([...this.#kept, part]) : part
+    const mark = this.#passed === 0 ? this.#follower.markBytes : 0
+    this.#passed = end
+    this.#kept = []
+    this.#keptBytes = 0
+    // A copy: a view would hold all of what is being passed on.
+    if (part.length < bytes.length) this.#keep(Buffer.from(bytes.subarray(part.length)))
+    return mark === 0 ? all : all.subarray(mark)
+  }
+
+  #keep(bytes: Buffer): void {
+    if (bytes.length === 0) return
+    this.#kept.push(bytes)
+    this.#keptBytes += bytes.length
   }
 
   #unheld(bytes: Buffer): Buffer {
@@ -131,8 +158,10 @@ export class PassThroughRelay extends RelayTaker {
 
   /** An upstream that sends nothing else is not remembered for ever. */
   #hold(comments: Buffer): void {
-    if (this.#heldBytes + comments.length > mostHeldBytes) return
+    if (comments.length === 0 || this.#heldBytes + comments.length > maxHeldBytes) return
     this.#heldBytes += comments.length
     this.#held.push(comments)
   }
 }
+
+const empty = Buffer.alloc(0)

@@ -1,24 +1,26 @@
-import type { EventRole } from '../dialects/dialect.js'
+import type { EventRole, SkippedEvents } from '../dialects/dialect.js'
+import type { UpstreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { LastEvent } from '../framing/sse/follow.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import { AnswerReader } from '../upstream/answer.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
 import type { UpstreamSource } from '../upstream/source.js'
 
-/** Takes the chunks of an upstream's event stream on their way to a client. */
-export abstract class RelayTaker extends AnswerReader {
+/** Takes the chunks of one upstream's event stream on their way to a client. */
+export abstract class Relay extends AnswerReader {
   /** Events that came. */
   received = 0
-  protected readonly sink: RelaySink
+  /** What this upstream said of its own failure. Another one may yet answer. */
+  protected reported: UpstreamError | undefined
+  protected readonly target: RelayTarget
 
-  constructor(sink: RelaySink, maxEventBytes: number | undefined) {
+  constructor(target: RelayTarget, maxEventBytes: number | undefined) {
     super(maxEventBytes)
-    this.sink = sink
+    this.target = target
   }
 
   touch(chunk: Uint8Array | string): void {
-    this.sink.touch(chunk)
+    this.target.touch(chunk)
   }
 
   /** After the last event there is nothing to wait for, unless it was refused. */
@@ -36,17 +38,17 @@ export abstract class RelayTaker extends AnswerReader {
 }
 
 /** Where relayed events go. */
-export interface RelaySink extends LastEvent {
+export interface RelayTarget {
   /** The upstream, once it has answered: from then on it belongs to the stream. */
   open(source: UpstreamSource | PromiseLike<UpstreamSource>): UpstreamSource | PromiseLike<UpstreamSource>
   /** Something has come of the upstream. */
   touch(chunk: Uint8Array | string): void
   /** Looks at an event before it is passed on. */
   observe(event: SSEEvent): EventRole | undefined
-  /** See `Transcript.repeats`. */
-  repeats(event: SSEEvent): boolean
-  /** Pieces of the answer are about to be passed on that need no looking at. */
-  repeated(): void
+  /** Which events need not be observed now; see `FollowedStream.skips`. */
+  readonly skips: () => SkippedEvents | undefined
+  /** Pieces of the answer are about to be passed on that are not observed. */
+  skipped(): void
   /** Passes whole events on. @returns `undefined` for "the next ones at once", and when the terminal event has been sent */
   forward(events: Uint8Array | string, count: number): Promise<void> | undefined
   /** What the upstream said of its own failure has been passed on. */
@@ -65,8 +67,6 @@ export interface RelaySink extends LastEvent {
   readonly committed: boolean
   /** Nothing may follow: the terminal event has been written, by whomever. */
   readonly sawTerminal: boolean
-  /** What the upstream said of its own failure. */
-  readonly reported: Error | undefined
   /** Aborts when the stream must stop. */
   readonly stopSignal: AbortSignalLike
 }

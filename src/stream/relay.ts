@@ -1,8 +1,9 @@
 import { unlessReady } from '../client/response.js'
 import type { SSEWriter } from '../client/sse-writer.js'
-import type { EventRole, StreamDialect } from '../dialects/dialect.js'
+import type { EventRole, SkippedEvents, StreamDialect } from '../dialects/dialect.js'
 import { Transcript } from '../dialects/transcript.js'
 import { StreamError } from '../errors/stream-error.js'
+import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import { openEventStream, type ReadEventStreamOptions } from '../upstream/answer.js'
@@ -10,7 +11,7 @@ import { eachChunk } from '../upstream/chunks.js'
 import type { UpstreamSource } from '../upstream/source.js'
 import { type EventMap, MappedRelay } from './mapped.js'
 import { PassThroughRelay } from './pass-through.js'
-import type { RelaySink } from './relay-target.js'
+import type { RelayTarget } from './relay-target.js'
 
 export type { EventMap }
 
@@ -48,28 +49,30 @@ export async function relayEventStream(
   writer: SSEWriter,
   options: RelayOptions = {},
 ): Promise<RelayResult> {
-  return relayInto(new WriterSink(writer, options), source, options)
+  return relayInto(new WriterTarget(writer, options), source, options)
 }
 
-/** As `relayEventStream`, to wherever the sink leads. One promise for all of it: a stream waits here for minutes. */
+/** As `relayEventStream`, to wherever the target leads. One promise for all of it: a stream waits here for minutes. */
 export async function relayInto(
-  sink: RelaySink,
+  target: RelayTarget,
   source: UpstreamSource | PromiseLike<UpstreamSource>,
   { map, maxEventBytes }: RelayOptions,
 ): Promise<RelayResult> {
-  const { stopSignal: signal } = sink
-  const upstream = await sink.open(source)
-  const taker = map ? new MappedRelay(sink, map, maxEventBytes) : new PassThroughRelay(sink, maxEventBytes)
-  const body = await openEventStream(upstream, { signal, onChunk: (chunk) => taker.touch(chunk) })
-  await eachChunk(body, signal, taker).taken
-  await taker.finish()
-  const { received } = taker
-  sink.relayed(received)
-  return { received, sawTerminal: sink.sawTerminal }
+  const { stopSignal: signal } = target
+  const upstream = await target.open(source)
+  const relay = map
+    ? new MappedRelay(target, map, maxEventBytes)
+    : new PassThroughRelay(target, maxEventBytes)
+  const body = await openEventStream(upstream, { signal, onChunk: (chunk) => relay.touch(chunk) })
+  await eachChunk(body, signal, relay).taken
+  await relay.finish()
+  const { received } = relay
+  target.relayed(received)
+  return { received, sawTerminal: target.sawTerminal }
 }
 
 /** The way to a client whose stream belongs to somebody else. */
-class WriterSink implements RelaySink {
+class WriterTarget implements RelayTarget {
   readonly followed: Transcript | undefined
   readonly #writer: SSEWriter
   readonly #options: RelayOptions
@@ -92,17 +95,7 @@ class WriterSink implements RelaySink {
     return this.followed?.sawTerminal ?? false
   }
 
-  get reported(): Error | undefined {
-    return this.followed?.reported
-  }
-
-  get differing(): RegExp | undefined {
-    return this.followed?.differing
-  }
-
-  get isContent(): boolean {
-    return this.followed?.isContent ?? false
-  }
+  readonly skips = (): SkippedEvents | undefined => this.followed?.skips()
 
   open(source: UpstreamSource | PromiseLike<UpstreamSource>): UpstreamSource | PromiseLike<UpstreamSource> {
     return source
@@ -122,11 +115,7 @@ class WriterSink implements RelaySink {
     return this.followed?.observe(event)
   }
 
-  repeats(event: SSEEvent): boolean {
-    return this.followed?.repeats(event) ?? false
-  }
-
-  repeated(): void {}
+  skipped(): void {}
 
   reportedToClient(): void {}
 
@@ -141,8 +130,7 @@ class WriterSink implements RelaySink {
   }
 
   write(event: SSEEvent): Promise<void> | undefined {
-    this.followed?.observe(event)
-    if (this.followed?.reported) throw this.followed.reported
+    if (this.followed?.observe(event) === 'error') throw reportedError(event.data)
     return unlessReady(this.#writer.write(event))
   }
 }

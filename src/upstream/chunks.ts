@@ -1,4 +1,4 @@
-import { WholeCharacters } from '../framing/sse/utf8.js'
+import { WholeCharacters } from '../framing/bytes.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import { type ChunkReading, type ChunkSink, NodeChunks } from './node-chunks.js'
 import { isNodeReadable, type UpstreamBody } from './source.js'

@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer'
 import type { Readable } from 'node:stream'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
-import { WholeCharacters } from '../framing/sse/utf8.js'
+import { WholeCharacters } from '../framing/bytes.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 
 /** What to wait for before the next one, be it for `resume`; `false`, also in the end, for no more. */

@@ -1,8 +1,10 @@
 import type { CollectedAnswer, StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, recognizeDialect, selectDialect } from '../dialects/index.js'
 import { Transcript } from '../dialects/transcript.js'
+import type { UpstreamError } from '../errors/stream-error.js'
+import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import { EventStreamParser } from '../framing/sse/parse.js'
+import { sse } from '../framing/sse/index.js'
 import { type InsteadOfEvents, notEvents, type ReadEventStreamOptions, readEvents } from './answer.js'
 import { coordinatedSocketCleanup } from './cleanup.js'
 import type { UpstreamSource } from './source.js'
@@ -29,23 +31,24 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
   const followed = new Transcript(selectDialect(choice ?? 'plain'), choice ? undefined : recognizeDialect)
   let collected: CollectedAnswer | undefined
   let received = 0
+  let reported: UpstreamError | undefined
   /** What has come while nobody knew the dialect. */
   const unread: SSEEvent[] = []
   const add = (event: SSEEvent) => {
     if (followed.sawTerminal) return
     received++
-    followed.observe(event)
+    if (followed.observe(event) === 'error') reported ??= reportedError(event.data)
     unread.push(event)
     collected ??= followed.dialect.answers?.collect()
     if (collected || received > mostUnread) for (const each of unread.splice(0)) collected?.add(each)
   }
-  const parser = new EventStreamParser(add, maxEventBytes)
+  const follower = sse.follow(add, { maxEventBytes })
   let instead: InsteadOfEvents | undefined
   try {
     instead = await readEvents(source, options, (chunk) => {
-      parser.feed(chunk)
-      if (followed.reported) throw followed.reported
-      parser.check()
+      follower.push(chunk)
+      if (reported) throw reported
+      if (follower.failure) throw follower.failure
       return followed.sawTerminal ? false : undefined
     })
   } finally {
@@ -53,8 +56,8 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
     void coordinatedSocketCleanup(source, { lingerMs })
   }
   if (instead) return instead.json
-  parser.end()
-  if (followed.reported) throw followed.reported
+  follower.end()
+  if (reported) throw reported
   followed.requireComplete(received)
   if (!collected) throw notEvents('an event stream of an unknown kind, which is also no JSON')
   return collected.answer

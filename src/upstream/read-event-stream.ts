@@ -1,4 +1,6 @@
-import { type EventSourceMessage, EventStreamParser } from '../framing/sse/parse.js'
+import type { Follower } from '../framing/framing.js'
+import { sse } from '../framing/sse/index.js'
+import type { EventSourceMessage } from '../framing/sse/parse.js'
 import { AnswerReader, notEvents, openEventStream, type ReadEventStreamOptions } from './answer.js'
 import { eachChunk } from './chunks.js'
 import type { Backpressure, ChunkReading } from './node-chunks.js'
@@ -22,7 +24,7 @@ const done: IteratorResult<never, void> = { done: true, value: undefined }
 export class EventReader extends AnswerReader implements AsyncGenerator<EventSourceMessage, void> {
   readonly #open: () => Promise<UpstreamSource>
   readonly #options: EventReaderOptions
-  readonly #parser: EventStreamParser
+  readonly #follower: Follower
   #waiting: Waiting | undefined
   /** Most loops ask for one event at a time. */
   readonly #waitingBehind: Waiting[] = []
@@ -39,7 +41,7 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
     super(options.maxEventBytes)
     this.#open = open
     this.#options = options
-    this.#parser = new EventStreamParser((event) => this.#hand(event), options.maxEventBytes)
+    this.#follower = sse.follow((event) => this.#hand(event), options)
   }
 
   next(): Promise<IteratorResult<EventSourceMessage, void>> {
@@ -108,7 +110,7 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
     await this.#reading.taken
     if (this.#isOver) return
     if (this.jsonAnswer()) throw notEvents('JSON')
-    this.#parser.end()
+    this.#follower.end()
   }
 
   touch(chunk: Uint8Array | string): void {
@@ -116,8 +118,8 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
   }
 
   push(chunk: Uint8Array | string): Backpressure {
-    this.#parser.feed(chunk)
-    this.#parser.check()
+    this.#follower.push(chunk)
+    if (this.#follower.failure) throw this.#follower.failure
     return this.#waiting ? undefined : 'pause'
   }
 

@@ -1,135 +1,221 @@
-import { byteEvents } from './byte-events.js'
-import type { SSEEvent } from './encode.js'
-import { EventBoundary, endsInBlankLine, toByteText } from './framing.js'
-import { defaultMaxEventBytes, EventStreamParser } from './parse.js'
-import { RepeatedEvent } from './repeats.js'
+import { Buffer } from 'node:buffer'
+import { StreamError } from '../../errors/stream-error.js'
+import { asBuffer, byteOrderMark, decodeByteText, toByteText } from '../bytes.js'
+import type { Follower } from '../framing.js'
+import { EventParser, type EventSourceMessage } from './parse.js'
 
-/** The bytes of an event stream that somebody else writes: what they say, and where something fits in between. */
-export class ObservedBytes {
-  readonly #boundary = new EventBoundary()
-  readonly #parser: EventStreamParser
-  readonly #followed: FollowedBytes
+/** The longest event, and the longest answer of any other kind, that is accepted. */
+export const defaultMaxEventBytes = 8 * 1024 * 1024
 
-  constructor(onEvent: (event: SSEEvent) => void, last: LastEvent, maxEventBytes = defaultMaxEventBytes) {
-    this.#parser = new EventStreamParser(onEvent, maxEventBytes)
-    this.#followed = new FollowedBytes(this.#parser, last, maxEventBytes)
-  }
-
-  /**
-   * @returns how many events are known to be pieces of the answer, and were not handed out
-   * @throws StreamError `upstream_protocol` for an event that is too long, after those before it
-   */
-  observe(bytes: Buffer): number {
-    // Whole events after whole events, as most handlers write them.
-    const isWhole = this.#boundary.isClean && endsInBlankLine(bytes)
-    let repeated = 0
-    if (isWhole) repeated = this.#followed.feed(bytes)
-    else {
-      this.#boundary.observe(bytes)
-      this.#parser.feed(bytes)
-    }
-    this.#parser.check()
-    return repeated
-  }
-
-  /** See `FollowedBytes.isOneMore`: such bytes need not be observed. */
-  isOneMore(bytes: Uint8Array): boolean {
-    return this.#boundary.isClean && this.#followed.isOneMore(bytes)
-  }
-
-  /** There will be no more of them. */
-  end(): void {
-    this.#parser.end()
-  }
-
-  get betweenEvents(): boolean {
-    return this.#boundary.betweenEvents
-  }
-
-  /** What ends the event that has begun, so that another can follow. */
-  get closing(): string {
-    return this.#boundary.closing
-  }
+/** Which events surely say nothing but another piece of the answer; both expressions see an event's bytes as text. */
+export interface SkippedEvents {
+  /** What such an event holds. */
+  readonly content: RegExp
+  /** What no such event holds. */
+  readonly unless: RegExp
 }
 
-/** What is known of the stream, and of the event that was parsed last. */
-export interface LastEvent {
-  /** See `Transcript.differing`. */
-  readonly differing: RegExp | undefined
-  /** Whether that event was a piece of the answer. */
-  readonly isContent: boolean
+export interface FollowOptions {
+  /** Asked for each event: which kind need not be parsed now. */
+  skips?: (() => SkippedEvents | undefined) | undefined
+  /** One more piece of the answer has come; it is not parsed. */
+  onSkipped?: ((end: number) => void) | undefined
+  /** The longest event that is accepted. */
+  maxEventBytes?: number | undefined
 }
+
+/** A blank line has begun in these bytes, if what comes next ends it. */
+const overlap = 3
+/** Longer than any comment that is worth a look. */
+const maxCommentBytes = 1_024
+const blankLine = /(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r|\n)/g
+// Whole comments, and lines that only say when to reconnect, begin no event.
+const lineEnd = /[\r\n]/
+const commentsAtStart = /^(?:\n|:[^\r\n]*(?:\r\n|\r(?!$)|\n))+/
+const commentLines = /^(?:\n|(?::|retry *:)[^\r\n]*(?:\r\n|\r(?!$)|\n))*$/
 
 /**
- * Follows whole events: those that repeat the one before but for their text are counted, all others
- * are parsed.
+ * Follows the bytes of one event stream, cut anywhere: hands out its events, each with the offset of its end.
+ *
+ * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
-export class FollowedBytes {
-  /** Whether all that came last was events that need not be parsed. */
-  sawAll = false
-  readonly #parser: EventStreamParser
-  readonly #last: LastEvent
-  readonly #maxLength: number
-  readonly #repeated = new RepeatedEvent(byteEvents)
-  #learnedWith: RegExp | undefined
-  /** How long one piece alone is at most. */
-  #mostLength = 0
+export class EventFollower implements Follower {
+  /** What is wrong with the event after the last one that was handed out; nothing is handed out from then on. */
+  failure: StreamError | undefined
+  /** How many bytes at the start are a byte order mark, which is part of no event. */
+  markBytes = 0
+  readonly #onEvent: (event: EventSourceMessage, end: number) => void
+  readonly #options: FollowOptions
+  readonly #maxEventBytes: number
+  readonly #parser = new EventParser()
+  /** The event that has begun, as a byte text. */
+  #open = ''
+  /** Whether it begins with a comment. To look into the text itself would join its pieces each time. */
+  #isComment = false
+  /** How many of its bytes were comments that are not kept. */
+  #dropped = 0
+  /** Its last bytes. Apart from the rest, so that a long event is joined once and not with each piece. */
+  #tail = ''
+  /** How many bytes so far are whole events. */
+  #whole = 0
+  /** The last two bytes of the last event: a CR may yet be half of a CRLF. */
+  #lastEnd = ''
 
-  constructor(parser: EventStreamParser, last: LastEvent, maxEventBytes: number) {
-    this.#parser = parser
-    this.#last = last
-    this.#maxLength = maxEventBytes
+  constructor(onEvent: (event: EventSourceMessage, end: number) => void, options: FollowOptions = {}) {
+    const { maxEventBytes = defaultMaxEventBytes } = options
+    if (!(maxEventBytes > 0)) {
+      throw new TypeError(`relay.maxEventBytes must be a number above 0, got ${String(maxEventBytes)}`)
+    }
+    this.#onEvent = onEvent
+    this.#options = options
+    this.#maxEventBytes = maxEventBytes
   }
 
-  /** Whether this is one more piece of the answer, in the form of the one before, and nothing else. */
-  isOneMore(bytes: Uint8Array): boolean {
-    const { length } = bytes
-    // In what may well be several the first one would be looked for twice.
-    if (length === 0 || length > this.#mostLength || this.#last.differing !== this.#learnedWith) return false
-    return this.#repeated.endOf(bytes, 0) === length
+  /** @returns how many of all bytes so far are whole events */
+  push(chunk: Uint8Array | string): number {
+    if (this.failure || chunk.length === 0) return this.#whole
+    const bytes = asBuffer(chunk)
+    const text = toByteText(bytes)
+    let at = this.#lastEnd.endsWith('\r') ? this.#skipHalf(text) : 0
+    const before = this.#tail.length
+    const searched = before === 0 ? text : this.#tail + text
+    const find = searched.includes('\r') ? endOfBlock : endOfPlainBlock
+    for (let end = find(searched, at); end > 0; end = find(searched, at + before)) {
+      const next = end - before
+      if (this.#open !== '') this.#block(this.#open + text.slice(0, next), undefined, 0, next - at)
+      else this.#block(text.slice(at, next), bytes, at, next - at)
+      if (this.failure) return this.#whole
+      at = next
+    }
+    this.#keep(at === 0 ? text : text.slice(at))
+    return this.#whole
+  }
+
+  /** The second half of a CRLF belongs to the event before. */
+  #skipHalf(text: string): number {
+    this.#lastEnd = ''
+    if (!text.startsWith('\n')) return 0
+    this.#whole++
+    return 1
+  }
+
+  #keep(text: string): void {
+    if (text === '') return
+    this.#lastEnd = ''
+    if (this.#open === '') this.#isComment = text.startsWith(':')
+    this.#open += text
+    this.#tail = text.length >= overlap ? text.slice(-overlap) : (this.#tail + text).slice(-overlap)
+    if (this.#isComment && this.#open.length > maxCommentBytes && lineEnd.test(text)) this.#dropComments()
+    if (this.#open.length > this.#maxEventBytes) this.failure = this.#tooLong()
+  }
+
+  /** An upstream that sends nothing else is not remembered for ever. */
+  #dropComments(): void {
+    const rest = this.#open.replace(commentsAtStart, '')
+    this.#dropped += this.#open.length - rest.length
+    this.#open = rest
+    this.#isComment = rest.startsWith(':')
+  }
+
+  /** A block of lines with its blank line; its bytes stand in this chunk, if they do not stand in several. */
+  #block(block: string, bytes: Buffer | undefined, start: number, length: number): void {
+    const end = this.#whole + this.#dropped + block.length
+    this.#open = this.#tail = ''
+    this.#dropped = 0
+    if (this.#whole === 0 && block.startsWith(byteOrderMark)) return this.#marked(block)
+    const skips = this.#options.skips?.()
+    if (skips && block.length <= this.#maxEventBytes && isPiece(block, skips)) {
+      this.#ended(block, end)
+      return this.#options.onSkipped?.(end)
+    }
+    this.#read(bytes ? bytes.toString('utf8', start, start + length) : decodeByteText(block), block, end)
+  }
+
+  #marked(block: string): void {
+    this.markBytes = byteOrderMark.length
+    const end = block.length
+    this.#read(decodeByteText(block.slice(byteOrderMark.length)), block, end)
+  }
+
+  #read(text: string, block: string, end: number): void {
+    const event = this.#parser.parse(text)
+    if (event && block.length > this.#maxEventBytes && Buffer.byteLength(event.data) > this.#maxEventBytes) {
+      this.failure = this.#tooLong()
+      return
+    }
+    this.#ended(block, end)
+    if (event) this.#onEvent(event, end)
+  }
+
+  #ended(block: string, end: number): void {
+    this.#whole = end
+    this.#lastEnd = block.slice(-2)
   }
 
   /**
-   * @param bytes whole events
-   * @returns how many of them are known to be pieces of the answer, and were not parsed
+   * The stream has ended. The specification drops a last event that lacks its blank line. Upstreams that forget the
+   * blank line after their `[DONE]` are too common for that, so an event that is evidently whole is handed out.
+   *
+   * @returns how many of all bytes are whole events
    */
-  feed(bytes: Buffer): number {
-    this.sawAll = false
-    // Events that came another way may have changed what the next ones mean.
-    if (this.#last.differing !== this.#learnedWith) this.#repeated.forget()
-    const isLong = bytes.length > this.#maxLength
-    let repeated = 0
-    let at = 0
-    for (
-      let end = isLong ? 0 : this.#repeated.endOf(bytes, 0);
-      end > 0;
-      end = this.#repeated.endOf(bytes, at)
-    ) {
-      at = end
-      repeated++
-    }
-    if (at === bytes.length) {
-      this.sawAll = true
-      return repeated
-    }
-    this.#parser.feed(at === 0 ? bytes : bytes.subarray(at))
-    this.#learn(bytes)
-    return repeated
+  end(): number {
+    if (this.failure || this.#open === '') return this.#whole
+    const open = this.#open
+    const end = this.#whole + this.#dropped + open.length
+    const isMarked = this.#whole === 0 && open.startsWith(byteOrderMark)
+    if (isMarked) this.markBytes = byteOrderMark.length
+    const text = decodeByteText(isMarked ? open.slice(byteOrderMark.length) : open)
+    const event = this.#parser.parse(`${text}\n\n`)
+    const endsInLine = /[\r\n]$/.test(text)
+    if (!event || !(endsInLine || event.data === '[DONE]' || isJson(event.data))) return this.#whole
+    this.#open = this.#tail = ''
+    this.#dropped = 0
+    this.#whole = end
+    this.#onEvent(event, end)
+    return end
   }
 
-  #learn(bytes: Buffer): void {
-    const { differing, isContent } = this.#last
-    if (!differing) return this.#repeated.forget()
-    if (!isContent) return
-    const text = toByteText(bytes)
-    const event = text.slice(text.lastIndexOf('\n\n', text.length - 3) + 1)
-    const [, whole] = simpleEvent.exec(event) ?? []
-    if (!whole) return
-    this.#repeated.learn(bytes.subarray(-whole.length), differing)
-    this.#learnedWith = differing
-    this.#mostLength = Math.min(2 * whole.length, this.#maxLength)
+  /** What stands between the last whole event and now. */
+  get gap(): 'none' | 'comment' | 'event' {
+    if (this.#lastEnd === '\n\r') return 'event'
+    if (this.#open === '') return this.#dropped > 0 ? 'comment' : 'none'
+    return this.#open.length <= maxCommentBytes && commentLines.test(this.#open) ? 'comment' : 'event'
+  }
+
+  #tooLong(): StreamError {
+    return new StreamError('upstream_protocol', {
+      code: 'upstream_event_too_large',
+      message: `The upstream sent an event of more than ${this.#maxEventBytes} bytes.`,
+    })
   }
 }
 
-/** A name, if any, and data, on a line each. */
-const simpleEvent = /^\n?((?:event:[^\r\n]*\n)?data:[^\r\n]*\n\n)$/
+/** Where the first blank line at or after `from` ends; 0 without one. */
+function endOfPlainBlock(text: string, from: number): number {
+  const at = text.indexOf('\n\n', from)
+  return at === -1 ? 0 : at + 2
+}
+
+/** The same in a text that holds a CR. */
+function endOfBlock(text: string, from: number): number {
+  blankLine.lastIndex = from
+  return blankLine.test(text) ? blankLine.lastIndex : 0
+}
+
+/** One line of data without other fields, which holds content and nothing that would change the stream's state. */
+function isPiece(block: string, { content, unless }: SkippedEvents): boolean {
+  if (!block.startsWith('data:')) return false
+  const lineEnd = block.indexOf('\n')
+  const isOneLine =
+    lineEnd === block.length - 2 || (lineEnd === block.length - 3 && block.endsWith('\r\n\r\n'))
+  return isOneLine && content.test(block) && !unless.test(block)
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,28 @@
+import type { StreamError } from '../errors/stream-error.js'
+import type { SSEEvent } from './sse/encode.js'
+import type { FollowOptions } from './sse/follow.js'
+import type { EventSourceMessage } from './sse/parse.js'
+
+/** A wire format of events. Three questions: how is one written, what does one say, and where does each end? */
+export interface Framing {
+  /** One event, as it is written. */
+  encode(event: SSEEvent): string
+  /** What the text of one whole event says; `undefined` for what is no event, such as a comment. */
+  parse(text: string): EventSourceMessage | undefined
+  /** Follows the bytes of one stream, cut anywhere. */
+  follow(onEvent: (event: EventSourceMessage, end: number) => void, options?: FollowOptions): Follower
+}
+
+/** The bytes of one stream, as they come. */
+export interface Follower {
+  /** @returns how many of all bytes so far are whole events */
+  push(bytes: Uint8Array | string): number
+  /** The stream has ended. @returns how many of all bytes are whole events */
+  end(): number
+  /** What stands between the last whole event and now. */
+  readonly gap: 'none' | 'comment' | 'event'
+  /** What is wrong with the event after the last one that was handed out; nothing is handed out from then on. */
+  readonly failure: StreamError | undefined
+  /** How many bytes at the start are a byte order mark, which is part of no event. */
+  readonly markBytes: number
+}

@@ -1,0 +1,11 @@
+import type { Framing } from '../framing.js'
+import { encodeEvent } from './encode.js'
+import { EventFollower } from './follow.js'
+import { EventParser } from './parse.js'
+
+/** Server-sent events. */
+export const sse: Framing = {
+  encode: encodeEvent,
+  parse: (text) => new EventParser().parse(text),
+  follow: (onEvent, options) => new EventFollower(onEvent, options),
+}

@@ -1,0 +1,166 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
+import { snippets } from '../support/guide-programs.js'
+import { rawRequest } from '../support/raw-client.js'
+import { type Script, startUpstream } from '../support/scripted-upstream.js'
+import { workshop } from '../support/workshop.js'
+
+const run = promisify(execFile)
+
+describe('docs/FETCH.md', () => {
+  /** Runs the proxy of the page in front of an upstream. */
+  async function withProxy(script: Script, use: (port: number) => Promise<void>) {
+    await using upstream = await startUpstream(script)
+    await using place = await workshop()
+    const [code = ''] = await snippets('docs/FETCH.md', 'js')
+    await writeFile(join(place.folder, 'proxy.mjs'), code)
+    const env = { ...process.env, UPSTREAM_URL: upstream.url, PORT: '0' }
+    const child = spawn(process.execPath, [join(place.folder, 'proxy.mjs')], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    try {
+      const [text] = await once(child.stdout, 'data')
+      await use(Number(String(text).match(/\d+/)?.[0]))
+    } finally {
+      child.kill('SIGTERM')
+      expect(await once(child, 'exit')).toEqual([0, null])
+    }
+  }
+
+  test('streams, and answers the rest', async () => {
+    const script: Script = (exchange) =>
+      exchange.body.includes('"stream":true')
+        ? exchange
+            .open()
+            .data(...chatAnswer('Hel', 'lo'))
+            .end()
+        : exchange.answer('200 OK', '{"object":"chat.completion"}')
+    await withProxy(script, async (port) => {
+      using client = await rawRequest({ port, body: { stream: true } }).finished()
+      expect(textOf(client.data)).toBe('Hello')
+      using plain = await rawRequest({ port, body: { stream: false } }).finished()
+      expect(plain.bodyText).toBe('{"object":"chat.completion"}')
+    })
+  })
+
+  test('survives its upstream', async () => {
+    await withProxy(
+      (exchange) =>
+        exchange.body.includes('"stream":true')
+          ? exchange.open().data(chatChunk('Hel')).fin()
+          : exchange.fin(),
+      async (port) => {
+        using client = await rawRequest({ port, body: { stream: true } }).finished()
+        expect(textOf(client.data)).toBe('Hel')
+        expect(failureOf(client.data).code).toBe('connection_reset')
+        using plain = await rawRequest({ port, body: { stream: false } }).finished()
+        expect(plain.status).toBe(503)
+      },
+    )
+  })
+})
+
+test('README: every TypeScript snippet compiles', async () => {
+  await using place = await workshop()
+  const codes = await snippets('README.md', 'ts')
+  expect(codes.length).toBeGreaterThan(2)
+  const handler = `import type { Stream } from 'unhang'
+declare const upstream: Response
+declare const stream: Stream
+const { relay, read, writer } = stream
+`
+  for (const [index, code] of codes.entries()) {
+    const framework = code.includes('unhang/koa') ? "import('koa')" : "import('express').Application"
+    const surroundings = [
+      code.includes('import ')
+        ? ''
+        : code.includes('const upstream')
+          ? handler.replace(/.*upstream.*\n/, '').replace(/const .*stream\n/, '')
+          : handler,
+      /\bapp\b/.test(code) && !code.includes('const app') ? `declare const app: ${framework}\n` : '',
+      /\bserver\b/.test(code) && !code.includes('const server')
+        ? "declare const server: import('node:http').Server\n"
+        : '',
+      code.includes('getStream(request)')
+        ? "declare const url: string, body: string, request: import('express').Request\n"
+        : '',
+    ]
+    const text = `${surroundings.join('')}${code}`
+    await writeFile(join(place.folder, `snippet-${index}.ts`), `${text}\nexport {}\n`)
+  }
+  const compiler = { extends: '../../tsconfig.json', include: ['*.ts'] }
+  await writeFile(join(place.folder, 'tsconfig.json'), JSON.stringify(compiler))
+  const result = await run('npx', ['tsc', '-p', place.folder]).catch((error) => error)
+  expect(result.stdout).toBe('')
+}, 60_000)
+
+describe('docs/TESTING.md', () => {
+  test('its TypeScript compiles', async () => {
+    await using place = await workshop()
+    const proxy =
+      'export declare function startProxy(url: string): Promise<{ port: number } & AsyncDisposable>\n'
+    await writeFile(join(place.folder, 'proxy.ts'), proxy)
+    for (const [index, code] of (await snippets('docs/TESTING.md', 'ts')).entries()) {
+      await writeFile(join(place.folder, `snippet-${index}.ts`), `${code}\nexport {}\n`)
+    }
+    const compiler = { extends: '../../tsconfig.json', include: ['*.ts'] }
+    await writeFile(join(place.folder, 'tsconfig.json'), JSON.stringify(compiler))
+    const result = await run('npx', ['tsc', '-p', place.folder]).catch((error) => error)
+    expect(result.stdout).toBe('')
+  }, 60_000)
+
+  test('its vitest passes with its proxy', async () => {
+    await using place = await workshop()
+    const [suite = '', proxy = '', mistake = ''] = await snippets('docs/TESTING.md', 'ts')
+    await writeFile(join(place.folder, 'proxy.ts'), proxy)
+    await writeFile(join(place.folder, 'proxy.test.ts'), suite)
+    await writeFile(join(place.folder, 'mistake.ts'), mistake)
+    await writeFile(join(place.folder, 'vitest.config.js'), 'export default {}')
+    const { stdout } = await run('npx', [
+      'vitest',
+      'run',
+      '--root',
+      place.folder,
+      '--config',
+      'vitest.config.js',
+    ])
+    expect(stdout).toMatch(/\d\d passed/)
+    await run(process.execPath, ['--import', 'tsx', join(place.folder, 'mistake.ts')])
+  }, 60_000)
+
+  test('its node:test passes for a proxy that keeps its promises, and fails for one that does not', async () => {
+    await using place = await workshop()
+    const [code = ''] = await snippets('docs/TESTING.md', 'js')
+    const test = join(place.folder, 'proxy.test.mjs')
+    await writeFile(test, code)
+    const proxy = (handler: string) => `
+      import { once } from 'node:events'
+      import { createServer } from 'node:http'
+      import { handleStream } from 'unhang'
+      const timeouts = { firstByteMs: 200, inactivityMs: 200, totalMs: 600, drainMs: 200 }
+      export async function startProxy(url) {
+        const server = createServer((request, response) => ${handler}).listen(0, '127.0.0.1')
+        await once(server, 'listening')
+        return {
+          port: server.address().port,
+          async [Symbol.asyncDispose]() { server.closeAllConnections(); server.close() },
+        }
+      }`
+    const outcome = () => run(process.execPath, ['--test', test]).catch((error) => error)
+    await writeFile(
+      join(place.folder, 'proxy.mjs'),
+      proxy(
+        'handleStream(response, ({ relay, signal }) => relay(fetch(url, { method: "POST", signal })), { timeouts })',
+      ),
+    )
+    expect((await outcome()).stdout).toMatch(/fail 0\b/)
+    await writeFile(join(place.folder, 'proxy.mjs'), proxy('void request.socket.destroy()'))
+    expect((await outcome()).stdout).toMatch(/pass 0\b/)
+  }, 60_000)
+})

@@ -1,0 +1,349 @@
+import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
+import { describe, expect, test } from 'vitest'
+import { dialects, type HandleStreamOptions, handleStream, readAnswer } from '../../src/index.js'
+import { chatAnswer, chatChunk } from '../support/chat.js'
+import { dialectAnswers } from '../support/dialect-answers.js'
+import { listen, startProxy, upstreamClients } from '../support/proxy.js'
+import { rawRequest } from '../support/raw-client.js'
+import { realClients } from '../support/real-clients.js'
+import { type Script, startUpstream } from '../support/scripted-upstream.js'
+
+const { http } = upstreamClients
+const bytes = (text: string) => Readable.from([Buffer.from(text)])
+
+const call = { id: 'call_1', type: 'function', function: { name: 'f', arguments: '{"a":1}' } }
+const completion = {
+  id: 'chatcmpl-1',
+  object: 'chat.completion',
+  created: 1,
+  model: 'test-model',
+  choices: [
+    { index: 0, message: { role: 'assistant', content: 'Hello' }, finish_reason: 'stop' },
+    {
+      index: 1,
+      message: { role: 'assistant', content: null, tool_calls: [call] },
+      finish_reason: 'tool_calls',
+    },
+  ],
+  usage: { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 },
+}
+const message = {
+  id: 'msg_1',
+  type: 'message',
+  role: 'assistant',
+  model: 'test-model',
+  content: [
+    { type: 'thinking', thinking: 'Hm.', signature: 's1' },
+    { type: 'text', text: 'Hello' },
+    { type: 'tool_use', id: 't1', name: 'f', input: { a: 1 } },
+  ],
+  stop_reason: 'tool_use',
+  stop_sequence: null,
+  usage: { input_tokens: 1, output_tokens: 2 },
+}
+const response = {
+  id: 'resp_1',
+  object: 'response',
+  created_at: 1,
+  status: 'completed',
+  model: 'test-model',
+  output: [
+    {
+      id: 'msg_1',
+      type: 'message',
+      role: 'assistant',
+      status: 'completed',
+      content: [{ type: 'output_text', text: 'Hello', annotations: [] }],
+    },
+  ],
+  usage: null,
+}
+const text = {
+  id: 'cmpl-1',
+  object: 'text_completion',
+  created: 1,
+  model: 'test-model',
+  choices: [{ index: 0, text: 'Hello', logprobs: null, finish_reason: 'stop' }],
+}
+
+const forms = [
+  ['openaiChat', completion],
+  ['openaiChat', text],
+  ['openaiResponses', response],
+  ['anthropic', message],
+] as const
+
+describe.each(forms)('%s', (name, answer) => {
+  test('there and back: the events of an answer say that answer', () => {
+    const { answers, follow } = dialects[name]
+    const events = answers?.toEvents(answer) ?? []
+    const collected = answers?.collect()
+    const stream = follow()
+    for (const event of events) {
+      stream.observe(event)
+      collected?.add(event)
+    }
+    expect(collected?.answer).toEqual(answer)
+    expect(stream.complete).toBe(true)
+    expect(stream.closing()).toEqual([])
+  })
+
+  test('what holds nothing is none', () => {
+    const broken = [
+      { choices: [null] },
+      { type: 'message', content: [null] },
+      { object: 'response', output: [null] },
+    ]
+    for (const other of broken) expect(dialects[name].answers?.toEvents(other)).toBeUndefined()
+  })
+
+  test('what is no answer is none', () => {
+    for (const other of [
+      {},
+      [],
+      'x',
+      { object: 'list' },
+      { choices: [] },
+      { type: 'message' },
+      { object: 'response' },
+    ]) {
+      expect(dialects[name].answers?.toEvents(other)).toBeUndefined()
+    }
+  })
+})
+
+/** What a client of a streaming route gets of an upstream that answers with JSON. */
+async function asked(script: Script, options: HandleStreamOptions = {}) {
+  await using upstream = await startUpstream(script)
+  await using proxy = await startProxy(
+    async (stream) => stream.relay(await http(upstream.url, stream)),
+    options,
+  )
+  using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+  return { client, end: await proxy.end() }
+}
+
+describe('a stream was asked for and JSON comes', () => {
+  test.each([
+    ['openai 6', completion],
+    ['openai 6, .stream()', completion],
+    ['openai 6, responses', response],
+    ['@anthropic-ai/sdk, .stream()', message],
+    ['ai 5 with @ai-sdk/openai-compatible', completion],
+  ])('a whole answer becomes a stream that %s reads', async (name, answer) => {
+    const { dialect, stream } = realClients[name] as (typeof realClients)[string]
+    await using upstream = await startUpstream((exchange) =>
+      exchange.answer('200 OK', JSON.stringify(answer)),
+    )
+    await using proxy = await listen((_request, target) => {
+      void handleStream(target, (active) => active.relay(http(upstream.url, active)), {
+        dialect: dialect as never,
+      })
+    })
+    let said = ''
+    await stream(proxy.url, (piece) => {
+      said += piece
+    })
+    expect(said).toBe('Hello')
+  })
+
+  test.each([
+    ['{"error":{"message":"no such model","type":"not_found_error"}}', 404, 'upstream_error'],
+    ['{"error":{"message":"slow down","code":429}}', 429, 'rate_limit_exceeded'],
+    ['{"error":"overloaded"}', 502, 'upstream_error'],
+    ['[{"error":{"code":429}}]', 429, 'rate_limit_exceeded'],
+    ['{"choices":[],"object":"list"}', 502, 'upstream_protocol_error'],
+    ['{"cut":', 502, 'upstream_protocol_error'],
+  ])('%s has the status %i', async (body, status, code) => {
+    for (const type of ['application/json', 'text/event-stream']) {
+      const { client } = await asked((exchange) => exchange.answer('200 OK', body, `Content-Type: ${type}`))
+      expect(client.status).toBe(status)
+      expect(client.json.error.code).toBe(code)
+    }
+  })
+
+  test('in pieces, after spaces, under any name', async () => {
+    const { client, end } = await asked((exchange) => {
+      exchange.open('Content-Type: text/plain').chunk('\n ')
+      for (const piece of JSON.stringify(completion).match(/.{1,7}/g) ?? []) exchange.chunk(piece)
+      exchange.end()
+    })
+    expect(client.data.at(-1)).toBe('[DONE]')
+    expect(end).toMatchObject({ outcome: 'completed', sawTerminal: true })
+  })
+
+  test('events under the name of JSON are events', async () => {
+    const { client } = await asked((exchange) =>
+      exchange
+        .open('Content-Type: application/json')
+        .data(...chatAnswer('Hi'))
+        .end(),
+    )
+    expect(client.data.at(-1)).toBe('[DONE]')
+  })
+
+  test('one that is too long is refused', async () => {
+    const { client } = await asked((exchange) => exchange.answer('200 OK', `{"a":"${'x'.repeat(2_000)}"}`), {
+      relay: { maxEventBytes: 1_000 },
+    })
+    expect(client.json.error.code).toBe('upstream_answer_too_large')
+  })
+
+  test('with a map, too, an answer in the client’s own format needs no translation', async () => {
+    await using proxy = await startProxy((stream) =>
+      stream.relay(bytes(JSON.stringify(completion)), (event) => event),
+    )
+    using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+    expect(client.data.at(-1)).toBe('[DONE]')
+    expect(JSON.parse(client.data[1] ?? '').choices[0].delta.content).toBe('Hello')
+  })
+
+  test('a translated upstream’s is the one event of its stream', async () => {
+    await using proxy = await startProxy((stream) =>
+      stream.relay(bytes('{"output":"Hi"}'), ({ data }) =>
+        chatAnswer(JSON.parse(data).output).map((chunk) => ({ data: chunk })),
+      ),
+    )
+    using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+    expect(client.data).toHaveLength(3)
+  })
+})
+
+describe('readAnswer: JSON was asked for and a stream comes', () => {
+  test.each(['openaiChat', 'openaiResponses', 'anthropic'] as const)('%s', async (name) => {
+    const { begun, rest } = dialectAnswers[name] as (typeof dialectAnswers)[string]
+    expect(JSON.stringify(await readAnswer(bytes([...begun, ...rest].join(''))))).toContain('Hello')
+  })
+
+  test('the calls of tools are put together by their number', async () => {
+    const delta = (tool_calls: object[]) => ({
+      ...chatChunk(''),
+      choices: [{ index: 0, delta: { tool_calls } }],
+    })
+    const chunks = [
+      delta([{ index: 0, id: 'a', type: 'function', function: { name: 'f', arguments: '' } }]),
+      delta([{ index: 1, id: 'b', type: 'function', function: { name: 'g', arguments: '' } }]),
+      delta([{ index: 0, function: { arguments: '{"x"' } }]),
+      delta([{ index: 1, function: { arguments: '{}' } }]),
+      delta([{ index: 0, function: { arguments: ':1}' } }]),
+      chatChunk('', 'tool_calls'),
+    ]
+    const stream = chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join('')
+    const answer = (await readAnswer(bytes(`${stream}data: [DONE]\n\n`))) as typeof completion
+    expect(answer.choices[0]?.message.tool_calls).toEqual([
+      { id: 'a', type: 'function', function: { name: 'f', arguments: '{"x":1}' } },
+      { id: 'b', type: 'function', function: { name: 'g', arguments: '{}' } },
+    ])
+  })
+
+  test('the calls may be counted from 1, the first event may say nothing, and log probabilities add up', async () => {
+    const filter = { id: '', object: '', created: 0, model: '', choices: [], prompt_filter_results: [] }
+    const token = (content: string, more: object) => ({
+      ...chatChunk(content),
+      choices: [
+        {
+          index: 0,
+          delta: { content, ...more },
+          logprobs: { content: [{ token: content }] },
+          finish_reason: null,
+        },
+      ],
+    })
+    const call = (part: object) => ({ tool_calls: [{ index: 1, ...part }, null] })
+    const chunks = [
+      filter,
+      token('Hel', call({ id: 'a', type: 'function', function: { name: 'f', arguments: '{' } })),
+      token('lo', call({ function: { arguments: '}' } })),
+      { ...chatChunk(''), choices: [{ index: 0, delta: {}, logprobs: null, finish_reason: 'stop' }, null] },
+    ]
+    const stream = chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join('')
+    expect(await readAnswer(bytes(`${stream}data: [DONE]\n\n`))).toMatchObject({
+      id: 'chatcmpl-1',
+      model: 'test-model',
+      choices: [
+        {
+          logprobs: { content: [{ token: 'Hel' }, { token: 'lo' }] },
+          message: { content: 'Hello', tool_calls: [{ id: 'a', function: { name: 'f', arguments: '{}' } }] },
+        },
+      ],
+    })
+  })
+
+  test('what is aborted afterwards, as a clock does that is disposed of, ends no process', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange
+        .open()
+        .data(...chatAnswer('Hi'))
+        .end(),
+    )
+    for (const keepAlive of [true, false]) {
+      for (let calls = 0; calls < 5; calls++) {
+        const agent = new Agent({ keepAlive, timeout: 5_000 })
+        const controller = new AbortController()
+        const source = await new Promise<IncomingMessage>((resolve, reject) => {
+          const { signal } = controller
+          httpRequest(upstream.url, { agent, signal, method: 'POST' }, resolve).on('error', reject).end()
+        })
+        expect(await readAnswer(source, { signal: controller.signal })).toMatchObject({ choices: [{}] })
+        controller.abort(new Error('over'))
+        await new Promise((resolve) => setTimeout(resolve, 10))
+        agent.destroy()
+      }
+    }
+  })
+
+  test('its connection is kept when the upstream ends by itself', async () => {
+    await using upstream = await startUpstream((exchange) => {
+      exchange.open().data(...chatAnswer('Hi'))
+      setTimeout(() => exchange.end(), 20)
+    })
+    const agent = new Agent({ keepAlive: true, timeout: 5_000 })
+    for (let calls = 0; calls < 4; calls++) {
+      const source = await new Promise<IncomingMessage>((resolve) => {
+        httpRequest(upstream.url, { agent, method: 'POST' }, resolve).end()
+      })
+      expect(await readAnswer(source)).toMatchObject({ choices: [{ message: { content: 'Hi' } }] })
+      await new Promise((resolve) => setTimeout(resolve, 60))
+    }
+    expect(upstream.connections).toBe(1)
+    agent.destroy()
+  })
+
+  test('an index of a block is no size', async () => {
+    const events = [
+      { type: 'message_start', message: { ...message, content: [] } },
+      { type: 'content_block_start', index: 4e9, content_block: { type: 'text', text: '' } },
+      { type: 'content_block_start', index: '__proto__', content_block: { type: 'text', text: '' } },
+      { type: 'content_block_delta', index: 4e9, delta: { type: 'text_delta', text: 'Hi' } },
+      { type: 'message_stop' },
+    ]
+    const stream = events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join('')
+    expect(await readAnswer(bytes(stream))).toMatchObject({ content: [{ text: 'Hi' }, { text: '' }] })
+  })
+
+  test('JSON is read as it is', async () => {
+    expect(await readAnswer(bytes('{"a":1}'))).toEqual({ a: 1 })
+  })
+
+  test.each([
+    ['a stream that stops short', `data: ${JSON.stringify(chatChunk('Hi'))}\n\n`, 'upstream_truncated'],
+    ['one that reports an error', 'data: {"error":"no"}\n\n', 'upstream_error'],
+    ['a JSON error', '{"error":{"message":"no"}}', 'upstream_error'],
+    ['nothing', '', 'upstream_truncated'],
+    ['a stream of an unknown kind', 'data: x\n\n', 'upstream_protocol_error'],
+  ])('%s is an error', async (_what, body, code) => {
+    await expect(
+      readAnswer(bytes(body), body.includes('error') ? { dialect: 'openaiChat' } : {}),
+    ).rejects.toMatchObject({
+      code,
+    })
+  })
+
+  test('names that reach for the prototype change nothing', async () => {
+    const chunk =
+      '{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"__proto__":{"bad":1},"content":"x"}}]}'
+    await readAnswer(bytes(`data: ${chunk}\n\ndata: [DONE]\n\n`))
+    expect(({} as { bad?: number }).bad).toBeUndefined()
+  })
+})

@@ -1,0 +1,135 @@
+import { describe, expect, test } from 'vitest'
+import { handleStream, wrapApp } from '../../src/index.js'
+import {
+  assertCleanEnding,
+  type FaultName,
+  faults,
+  rawRequest,
+  startUpstream,
+} from '../../src/testing/index.js'
+import { answerNaively } from '../support/mounts.js'
+import { listen, upstreamClients } from '../support/proxy.js'
+
+const timeouts = { firstByteMs: 300, inactivityMs: 300, totalMs: 900, drainMs: 300 }
+const names = Object.keys(faults) as FaultName[]
+
+const proxies: Record<string, (url: string) => Parameters<typeof listen>[0]> = {
+  'relay, passed through': (url) => (_request, response) => {
+    void handleStream(response, (stream) => stream.relay(upstreamClients.http(url, stream)), { timeouts })
+  },
+  'relay, translated': (url) => (_request, response) => {
+    void handleStream(
+      response,
+      (stream) => stream.relay(upstreamClients.http(url, stream), (event) => event),
+      {
+        timeouts,
+      },
+    )
+  },
+  'relay with fetch': (url) => (_request, response) => {
+    void handleStream(response, (stream) => stream.relay(upstreamClients.fetch(url, stream)), { timeouts })
+  },
+  'a loop over read()': (url) => (_request, response) => {
+    const loop = async (stream: Parameters<Parameters<typeof handleStream>[1]>[0]) => {
+      for await (const { data } of stream.read(upstreamClients.http(url, stream)))
+        await stream.writer.write({ data })
+    }
+    void handleStream(response, loop, { timeouts })
+  },
+}
+
+describe.each(Object.entries(proxies))('%s', (_name, proxy) => {
+  test.each(names)('%s ends cleanly', async (name) => {
+    await using upstream = await startUpstream(faults[name])
+    await using server = await listen(proxy(upstream.url))
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    const error = assertCleanEnding(client)
+    if (name === 'good') expect(error).toBeUndefined()
+    else if (name !== 'splitUtf8') expect(error).toBeDefined()
+    // Tokens that came before the fault arrive.
+    if (['resetMidStream', 'finMidStream', 'truncated', 'stalled'].includes(name)) {
+      expect(client.status).toBe(200)
+      expect(client.bodyText).toContain('"Hel"')
+      expect(client.bodyText).toContain('"lo"')
+    }
+    if (name === 'splitUtf8') expect(client.bodyText).toContain('é😀')
+    if (name === 'rateLimited') expect(client.header('retry-after')).toBe('7')
+  })
+})
+
+describe('the guard around a naive handler', () => {
+  // It answers 200 before it looks at what the upstream said: what is no stream then ends as a truncated one. Half
+  // an event that has been passed on cannot be taken back.
+  test.each(names.filter((name) => name !== 'halfEvent' && name !== 'endlessLine'))(
+    '%s ends cleanly',
+    async (name) => {
+      await using upstream = await startUpstream(faults[name])
+      await using server = await listen(
+        wrapApp((request, response) => answerNaively({ stream: true }, upstream.url, request, response), {
+          timeouts,
+          onEnd() {},
+        }),
+      )
+      using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+      if (name === 'jsonError') expect(client.bodyText).toBe('{"error":{"message":"overloaded"}}')
+      else if (name === 'serverError' || name === 'rateLimited')
+        expect(client.bodyText).toContain('"message"')
+      else assertCleanEnding(client)
+    },
+  )
+})
+
+describe('assertCleanEnding says what is wrong', () => {
+  const event = (json: unknown) => `data: ${JSON.stringify(json)}\n\n`
+  const chunk = event({ choices: [] })
+  const error = event({ error: { message: 'It broke.', code: 'broken' } })
+  const stream = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n'
+  const whole = (body: string, head = stream) =>
+    `${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  const failed = 'HTTP/1.1 502 Bad Gateway\r\nContent-Type: application/json\r\n'
+
+  async function seen(bytes: string) {
+    await using server = await startUpstream((exchange) => exchange.raw(bytes).fin())
+    using client = await rawRequest({ port: server.port, body: {} }).finished()
+    return client
+  }
+
+  test.each([
+    ['', 'no answer came'],
+    [`${stream}Content-Length: 99\r\n\r\n${chunk}`, 'the body was cut'],
+    [`${stream}Transfer-Encoding: chunked\r\n\r\n5\r\ndata`, 'the body was cut'],
+    [whole('<html>', failed), 'an error status without'],
+    [whole('{"error":"text"}', failed), 'an error status without'],
+    [whole('{}', 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n'), 'instead of an event stream'],
+    [whole(''), 'without an event'],
+    [whole(chunk), 'simply ends'],
+    [whole(`${chunk}data: [DONE]\n\ndata: {"half`), 'is not whole'],
+    [`${stream}Transfer-Encoding: chunked\r\n\r\n2\r\n: \r\n0\r\n`, 'the body was cut'],
+    [whole(`${chunk}data: {"half\n\n`), 'no JSON'],
+    [whole(`${error}${error}`), '2 error events'],
+    [whole(`${error}${chunk}`), 'follows the error event'],
+    [whole(`${error}data: [DONE]\n\n`), 'follows the error event'],
+    [whole(`data: [DONE]\n\n${chunk}`), '[DONE] is not the last'],
+  ])('%j: %s', async (bytes, message) => {
+    const client = await seen(bytes)
+    expect(() => assertCleanEnding(client)).toThrow(message)
+  })
+
+  test('and what the client was told', async () => {
+    expect(assertCleanEnding(await seen(whole(`${chunk}data: [DONE]\n\n`)))).toBeUndefined()
+    const told = { message: 'It broke.', code: 'broken' }
+    expect(assertCleanEnding(await seen(whole(error)))).toEqual({ status: 200, ...told })
+    const body = JSON.stringify({ error: told })
+    expect(assertCleanEnding(await seen(whole(body, failed)))).toEqual({ status: 502, ...told })
+  })
+})
+
+test('a script that fails cuts its connection, and says so at the end', async () => {
+  const upstream = await startUpstream(() => {
+    throw new Error('my bug')
+  })
+  using client = await rawRequest({ port: upstream.port, body: {} }).finished()
+  expect(client.status).toBe(0)
+  expect(client.ending).toBeDefined()
+  await expect(upstream[Symbol.asyncDispose]()).rejects.toThrow('my bug')
+})

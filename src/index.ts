@@ -34,6 +34,7 @@ export {
   type UpstreamErrorOptions,
 } from './errors/stream-error.js'
 export type { SSEEvent } from './framing/sse/encode.js'
+export type { SkippedEvents } from './framing/sse/follow.js'
 export type { EventSourceMessage } from './framing/sse/parse.js'
 export { getStream } from './guard/guard.js'
 export type { GuardedStream } from './guard/handle.js'

@@ -1,9 +1,9 @@
 import type { Application, ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
 import { guardResponse } from '../guard/guard.js'
-import type { GuardOptions } from '../guard/request.js'
-import { type AppListener, checkGuardOptions, wrapApp as wrapListener } from '../guard/wrap-app.js'
+import { type GuardOptions, readGuardOptions } from '../guard/request.js'
+import { type AppListener, wrapApp as wrapListener } from '../guard/wrap-app.js'
 import { guards } from '../registry.js'
-import { handleStream } from '../stream/handle-stream.js'
+import { runStream } from '../stream/handle-stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream/middleware-options.js'
 import type { Stream } from '../stream/stream-context.js'
 import { passRejectionsOn } from './express4.js'
@@ -27,10 +27,13 @@ export function createStreamMiddleware(
   handler: (stream: Stream, request: Request, response: Response) => unknown,
   options: StreamMiddlewareOptions = {},
 ): RequestHandler {
-  const { wantsStream, optionsFor } = checkMiddleware(handler, options, (request) => request.body)
+  const { wantsStream, settingsFor, modelOf } = checkMiddleware(handler, options, (request) => request.body)
   return (request, response, next) => {
     if (!wantsStream(request)) return next()
-    handleStream(response, (stream) => handler(stream, request, response), optionsFor(request)).catch(next)
+    const call = { model: modelOf(request) }
+    runStream(response, (stream) => handler(stream, request, response), settingsFor(request), call).catch(
+      next,
+    )
   }
 }
 
@@ -42,9 +45,9 @@ export function createStreamMiddleware(
  * @throws TypeError | RangeError that names the option and the value
  */
 export function guardStreams(options: GuardOptions = {}): RequestHandler {
-  checkGuardOptions(options)
+  const settings = readGuardOptions(options)
   return (request, response, next) => {
-    const guard = guardResponse(request, response, options)
+    const guard = guardResponse(request, response, settings)
     if (guard.refused) return
     catchErrors(request.app)
     next()

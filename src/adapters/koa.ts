@@ -1,10 +1,10 @@
 import type Koa from 'koa'
 import type { Context, Middleware } from 'koa'
 import { guardResponse } from '../guard/guard.js'
-import type { GuardOptions } from '../guard/request.js'
-import { type AppListener, checkGuardOptions, wrapApp as wrapListener } from '../guard/wrap-app.js'
+import { type GuardOptions, readGuardOptions } from '../guard/request.js'
+import { type AppListener, wrapApp as wrapListener } from '../guard/wrap-app.js'
 import { guards } from '../registry.js'
-import { handleStream } from '../stream/handle-stream.js'
+import { runStream } from '../stream/handle-stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream/middleware-options.js'
 import type { Stream } from '../stream/stream-context.js'
 
@@ -28,12 +28,13 @@ export function createStreamMiddleware(
   handler: (stream: Stream, context: Context) => unknown,
   options: StreamMiddlewareOptions = {},
 ): Middleware {
-  const { wantsStream, optionsFor } = checkMiddleware(handler, options, parsedBody)
+  const { wantsStream, settingsFor, modelOf } = checkMiddleware(handler, options, parsedBody)
   return async (context, next) => {
     if (!wantsStream(context)) return next()
-    const streamOptions = optionsFor(context)
+    const settings = settingsFor(context)
+    const model = modelOf(context)
     context.respond = false
-    await handleStream(context.res, (stream) => handler(stream, context), streamOptions)
+    await runStream(context.res, (stream) => handler(stream, context), settings, { model })
   }
 }
 
@@ -50,9 +51,9 @@ function parsedBody({ request }: Context): unknown {
  * @throws TypeError | RangeError that names the option and the value
  */
 export function guardStreams(options: GuardOptions = {}): Middleware {
-  checkGuardOptions(options)
+  const settings = readGuardOptions(options)
   return async (context, next) => {
-    const guard = guardResponse(context.req, context.res, options)
+    const guard = guardResponse(context.req, context.res, settings)
     if (guard.refused) {
       context.respond = false
       return

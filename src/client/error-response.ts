@@ -3,6 +3,7 @@ import { describeError, log } from '../diagnostics/channels.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
 import { toStreamError } from '../errors/classify.js'
+import { clientMessage } from '../errors/client-message.js'
 import { isUpstreamError, type StreamError } from '../errors/stream-error.js'
 import { encodeEvent } from '../framing/sse/encode.js'
 import { writers } from '../registry.js'
@@ -12,6 +13,7 @@ import {
   isEventStream,
   isGone,
   type StreamResponse,
+  setRequestId,
 } from './response.js'
 
 /** The options of {@link respondWithError}. */
@@ -47,7 +49,9 @@ export function respondWithError(
   if (writer && (writer.committed || writer.events > 0)) {
     return writer.close(...dialect.follow().failing(reason, message))
   }
-  if (!target.headersSent) return sendErrorBody(target, reason, message, dialect, options.requestId)
+  const { requestId } = options
+  if (requestId) setRequestId(target, requestId)
+  if (!target.headersSent) return sendErrorBody(target, reason, { message, dialect, requestId })
   if (!isEventStream(target)) {
     target.destroy(reason)
     return
@@ -57,19 +61,18 @@ export function respondWithError(
   target.end(`\n\n${events}`)
 }
 
-/** What a client may read of an error. */
-export function clientMessage(reason: StreamError, exposeDetails = false): string {
-  const detail = isUpstreamError(reason) ? reason.detail : undefined
-  return exposeDetails && detail ? `${reason.message} ${detail}` : reason.message
+/** What an error body is made of. */
+export interface ErrorBodyOptions {
+  readonly message: string
+  readonly dialect: StreamDialect
+  readonly requestId: string | undefined
 }
 
-/** Answers with status and JSON; the head must be unsent. */
-function sendErrorBody(
+/** Responds with status and JSON; the head must be unsent. */
+export function sendErrorBody(
   response: ServerResponse,
   reason: StreamError,
-  message: string,
-  dialect: StreamDialect,
-  requestId?: string,
+  { message, dialect, requestId }: ErrorBodyOptions,
 ): void {
   const body = JSON.stringify(dialect.errorBody(reason, message, requestId))
   // What the app prepared was meant for another answer.
@@ -86,7 +89,6 @@ function sendErrorBody(
   response.setHeader('content-type', 'application/json; charset=utf-8')
   response.setHeader('cache-control', 'no-store')
   response.setHeader('content-length', Buffer.byteLength(body))
-  if (requestId && !response.hasHeader('x-request-id')) response.setHeader('x-request-id', requestId)
   const retryAfter = (isUpstreamError(reason) && reason.retryAfter) || reason.retryAfterSeconds
   if (retryAfter) response.setHeader('retry-after', retryAfter)
   if (isUpstreamError(reason) && reason.retryAfterMs)

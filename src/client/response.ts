@@ -124,6 +124,12 @@ export function requestIdOf(response: ServerResponse): string {
   return givenRequestId(response.req) ?? crypto.randomUUID()
 }
 
+/** Names the request in the response's headers, unless the app has done so. */
+export function setRequestId(response: ServerResponse, requestId: string): void {
+  if (!response.headersSent && !response.hasHeader('x-request-id'))
+    response.setHeader('x-request-id', requestId)
+}
+
 /**
  * A response that waits for others on its connection has no socket yet, and is not told when that is gone.
  *

@@ -50,12 +50,19 @@ export interface SSEWriterOptions extends EventStreamHeadOptions {
   clock?: Clock
 }
 
-const writerDefaults = { heartbeatMs: 15_000, commitAfterMs: 10_000, maxBufferedBytes: 16 * 1024 * 1024 }
+/** What applies where nothing is set. */
+export const writerDefaults = {
+  heartbeatMs: 15_000,
+  commitAfterMs: 10_000,
+  maxBufferedBytes: 16 * 1024 * 1024,
+}
 
-export interface CheckedWriterOptions {
-  heartbeatMs: number
-  commitAfterMs: number
-  maxBufferedBytes: number
+/** The options, read once. */
+export interface WriterSettings extends EventStreamHeadOptions {
+  readonly heartbeatMs: number
+  readonly commitAfterMs: number
+  readonly maxBufferedBytes: number
+  readonly heartbeat: 'comment' | 'empty-delta'
 }
 
 /**
@@ -63,7 +70,7 @@ export interface CheckedWriterOptions {
  *
  * @throws TypeError that names the option and the value
  */
-export function checkWriterOptions(options: SSEWriterOptions): CheckedWriterOptions {
+export function checkWriterOptions(options: SSEWriterOptions): WriterSettings {
   const { headers, cors, maxBufferedBytes = writerDefaults.maxBufferedBytes } = options
   for (const [name, value] of Object.entries(headers || {})) {
     try {
@@ -94,5 +101,8 @@ export function checkWriterOptions(options: SSEWriterOptions): CheckedWriterOpti
       options.commitAfterMs ?? writerDefaults.commitAfterMs,
     ),
     maxBufferedBytes,
+    heartbeat: options.heartbeat ?? 'comment',
+    ...(headers !== undefined && { headers }),
+    ...(cors !== undefined && { cors }),
   }
 }

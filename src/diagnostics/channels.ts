@@ -1,4 +1,4 @@
-import { channel } from 'node:diagnostics_channel'
+import type { Channel } from 'node:diagnostics_channel'
 import type { FailedOutcome, StreamError, StreamOutcome, TimeoutPhase } from '../errors/stream-error.js'
 import { debugLog } from './debug-log.js'
 
@@ -46,6 +46,20 @@ export interface StreamEnd {
   suppressed: readonly FailedOutcome[]
 }
 
+/** Asked for at run time: a fetch handler may run where there is no Node. */
+const diagnosticsChannel = globalThis.process?.getBuiltinModule?.('node:diagnostics_channel')
+
+function channel(name: string): Channel {
+  return diagnosticsChannel?.channel(name) ?? silentChannel(name)
+}
+
+function silentChannel(name: string): Channel {
+  return { name, hasSubscribers: false, publish() {}, subscribe() {}, unsubscribe: () => false } as Pick<
+    Channel,
+    'name' | 'hasSubscribers' | 'publish' | 'subscribe' | 'unsubscribe'
+  > as Channel
+}
+
 /** The `diagnostics_channel` names; each message carries the `requestId`. */
 export const channels = {
   /** A handler is about to run: `{ requestId, model }`. */
@@ -76,5 +90,6 @@ const mostWarnings = 100
 export function warnOnce(message: string): void {
   if (warned.has(message) || warned.size >= mostWarnings) return
   warned.add(message)
-  process.emitWarning(message, 'UnhangWarning')
+  if ('process' in globalThis) process.emitWarning(message, 'UnhangWarning')
+  else console.warn(`UnhangWarning: ${message}`)
 }

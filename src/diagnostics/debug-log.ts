@@ -13,7 +13,7 @@ let debug: Promise<(namespace: string) => Debugger> | undefined
 export function debugLog(namespace: string): Log {
   let show: Log | undefined
   return (format, ...values) => {
-    if (process.env.DEBUG === undefined) return
+    if (globalThis.process?.env?.DEBUG === undefined) return
     if (show) return show(format, ...values)
     debug ??= import('debug').then((module) => module.default)
     debug.then(

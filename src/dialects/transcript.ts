@@ -11,8 +11,8 @@ export class Transcript {
   dialect: StreamDialect
   /** Whether the stream has said that it is complete, and nothing may follow. */
   sawTerminal = false
-  /** Whether what came last was refused, because the stream stops: then the client does not have it. */
-  refused = false
+  /** Whether what came last has not been sent yet: if the stream stops now, the client does not have it. */
+  pending = false
   /** Whether the client has read of the failure in the upstream's own words. */
   reportedToClient = false
   #followed: FollowedStream
@@ -53,7 +53,7 @@ export class Transcript {
 
   /** Whether the client has the whole answer, so that nothing is lost if the upstream breaks now. */
   get complete(): boolean {
-    return !this.refused && (this.sawTerminal || this.#followed.complete)
+    return !this.pending && (this.sawTerminal || this.#followed.complete)
   }
 
   /**
@@ -80,7 +80,7 @@ export class Transcript {
   /** Whether a failure comes too late to be one for the client. */
   survives({ outcome }: StreamError): boolean {
     // After the terminal event nothing may come: whatever goes wrong then goes wrong elsewhere.
-    if (this.sawTerminal) return !this.refused
+    if (this.sawTerminal) return !this.pending
     return this.complete && (outcome === 'timeout' || outcome.startsWith('upstream_'))
   }
 

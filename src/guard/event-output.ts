@@ -1,12 +1,10 @@
 // Imported: as a global, Buffer is an accessor, and this runs for each event.
 import { Buffer } from 'node:buffer'
 import type { ServerResponse } from 'node:http'
-import { requestPath } from '../client/error-response.js'
+import { sendErrorBody } from '../client/error-response.js'
+import { waitUntilFlushed } from '../client/flush.js'
 import { Heartbeat } from '../client/heartbeat.js'
-import { backlogOf, writable } from '../client/response.js'
-import { checkWriterOptions } from '../client/sse-writer-options.js'
-import { dialectOfHead, recognizeDialect, selectDialect } from '../dialects/index.js'
-import { Transcript } from '../dialects/transcript.js'
+import { backlogOf, isClosed, isGone, setRequestId, wasLeft, writable } from '../client/response.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError, type UpstreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
@@ -14,82 +12,118 @@ import { asBuffer } from '../framing/bytes.js'
 import type { Follower } from '../framing/framing.js'
 import { encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
 import { sse } from '../framing/sse/index.js'
-import type { StreamOptions } from '../stream/settings.js'
+import type { EventOutput } from '../stream/event-output.js'
+import type { Exchange, StreamSubject } from '../stream/exchange.js'
 import { systemClock } from '../timeouts/clock.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
-import { ignoreWrite, type OriginalMethods } from './intercept.js'
+import { ignoreWrite, type OriginalMethods, silenceHeaders, useOwnMethods } from './intercept.js'
+import type { GuardSettings } from './request.js'
 
-/** The event stream that a handler writes to its response by itself, on its way to the client. */
-export class GuardedEvents {
-  readonly followed: Transcript
-  readonly written = { events: 0, bytes: 0, heartbeats: 0 }
+/** What the output of a guarded response needs of its guard. */
+export interface GuardParts {
+  readonly own: OriginalMethods
+  readonly settings: GuardSettings
+  readonly timeouts: TimeoutCoordinator
+  readonly subject: StreamSubject
+  /** An ending has been decided: from here on what the handler writes is refused. */
+  closed(reason: StreamError | undefined): void
+  /** All of it has left this process. */
+  over(): void
+}
+
+/** The response that a handler writes its events to by itself, on their way to the client. */
+export class GuardOutput implements EventOutput {
+  events = 0
+  bytes = 0
+  heartbeats = 0
+  /** Whether the handler has begun an event stream. */
+  committed = false
   readonly #response: ServerResponse
-  readonly #own: OriginalMethods
-  readonly #timeouts: TimeoutCoordinator
-  readonly #options: StreamOptions
-  readonly #follower: Follower
-  /** What an upstream said of its own failure; the client has read it. */
-  #reported: UpstreamError | undefined
-  readonly #heartbeat: Heartbeat
-  readonly #maxBufferedBytes: number
+  readonly #parts: GuardParts
+  #exchange: Exchange | undefined
+  #follower: Follower | undefined
+  #heartbeat: Heartbeat | undefined
   #stopped = false
+  #reason: StreamError | undefined
   /** What is wrong, until the stream has been ended for it. */
   #failure: StreamError | undefined
+  /** What an upstream said of its own failure; the client has read it. */
+  #reported: UpstreamError | undefined
   /** A JSON document under the name of an event stream: nothing is put into it. */
   #isJson: boolean | undefined
 
-  constructor(
-    response: ServerResponse,
-    own: OriginalMethods,
-    timeouts: TimeoutCoordinator,
-    options: StreamOptions,
-  ) {
+  constructor(response: ServerResponse, parts: GuardParts) {
     this.#response = response
-    this.#own = own
-    this.#timeouts = timeouts
-    this.#options = options
-    const dialect = selectDialect(options.dialect ?? dialectOfHead(response), requestPath(response))
-    this.followed = new Transcript(dialect, options.dialect ? undefined : recognizeDialect)
+    this.#parts = parts
+  }
+
+  /** The handler has begun an event stream. */
+  begin(exchange: Exchange): void {
+    const { settings } = this.#parts
+    this.committed = true
+    this.#exchange = exchange
     this.#follower = sse.follow(this.#observe, {
-      skips: this.followed.skips,
+      skips: exchange.transcript.skips,
       onSkipped: this.#skipped,
-      maxEventBytes: options.relay?.maxEventBytes,
+      maxEventBytes: settings.maxEventBytes,
     })
-    const { heartbeatMs, maxBufferedBytes } = checkWriterOptions(options.writer ?? {})
-    this.#maxBufferedBytes = maxBufferedBytes
+    const { heartbeatMs } = settings.writer
     const firstMs = Number.POSITIVE_INFINITY
     this.#heartbeat = new Heartbeat(this.#beat, { firstMs, everyMs: heartbeatMs, clock: systemClock })
     this.#heartbeat.committed()
-    response.on('drain', this.#drained)
+    this.#response.on('drain', this.#drained)
   }
 
-  /** Passes on what the handler writes. A failure found in it settles the stream. */
-  write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
-    if (this.followed.sawTerminal || this.#failure) return ignoreWrite([encoding, callback])
+  get gone(): boolean {
+    return isGone(this.#response)
+  }
+
+  get left(): boolean {
+    return isClosed(this.#response) && wasLeft(this.#response)
+  }
+
+  get isForeign(): boolean {
+    return this.#isJson === true
+  }
+
+  get status(): number | undefined {
+    return this.#response.headersSent ? this.#response.statusCode : undefined
+  }
+
+  get sawTerminal(): boolean {
+    return this.#exchange?.transcript.sawTerminal ?? false
+  }
+
+  /** Passes on what the handler writes. A failure found in it ends the stream. */
+  pass(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
+    const { own } = this.#parts
+    if (this.sawTerminal || this.#failure) return ignoreWrite([encoding, callback])
     // Node says best what it does not take.
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
-      return this.#own.write(chunk, encoding, callback)
-    const failure = this.#look(chunk, encoding)
-    this.#heartbeat.postpone()
-    const more = this.#own.write(this.#writable(chunk, encoding), encoding, callback)
+      return own.write(chunk, encoding, callback)
+    const charset = typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8'
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, charset) : asBuffer(chunk)
+    const failure = this.#look(bytes)
+    this.#heartbeat?.postpone()
+    const text = typeof chunk === 'string' ? writable(this.#response, chunk, charset) : chunk
+    const more = own.write(text, encoding, callback)
+    this.#exchange?.sent()
     if (failure) this.#fail(failure)
-    else if (!more && !this.followed.sawTerminal) this.#wait()
+    else if (!more && !this.sawTerminal) this.#wait()
     return more
   }
 
-  #writable(chunk: string | Uint8Array, encoding: unknown): string | Uint8Array {
-    if (typeof chunk !== 'string') return chunk
-    return writable(
-      this.#response,
-      chunk,
-      typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8',
-    )
+  write(bytes: Uint8Array | string, events: number): undefined {
+    this.events += events
+    this.bytes += Buffer.byteLength(bytes)
+    this.#parts.own.write(bytes)
+    return undefined
   }
 
   /** Whether this could be a piece of an event stream; what else a handler ends with, say a proxy, is left out. */
   fits(chunk: unknown): boolean {
-    if (this.#isJson || this.#follower.gap === 'event') return true
-    if (this.written.bytes === 0 && looksLikeJson(chunk)) return true
+    if (this.#isJson || this.#follower?.gap === 'event') return true
+    if (this.bytes === 0 && looksLikeJson(chunk)) return true
     const start =
       typeof chunk === 'string' ? chunk : Buffer.from(chunk as Uint8Array).toString('latin1', 0, 16)
     return /^\ufeff?(?:\s|:|data|event|id|retry|$)/.test(start)
@@ -102,81 +136,111 @@ export class GuardedEvents {
    */
   requireComplete(): void {
     if (this.#failure) throw this.#failure
-    this.#follower.end()
-    const isCutAnyway = this.#options.recovery === false || this.#options.relay?.onTruncated === 'accept'
-    if (isCutAnyway || this.#isJson || !this.followed.dialect.needsTerminal) return
-    this.followed.requireComplete(this.written.events)
+    this.#follower?.end()
+    const { settings } = this.#parts
+    const transcript = this.#exchange?.transcript
+    if (!settings.reportsErrors || settings.acceptsTruncated || this.#isJson) return
+    if (transcript?.dialect.needsTerminal) transcript.requireComplete(this.events)
   }
 
-  /** Ends the response with these events, in one write, after the end of the event that has begun. */
   end(events: readonly SSEEvent[]): void {
-    const { sawTerminal } = this.followed
-    const closing = !sawTerminal && this.#follower.gap === 'event' ? '\n\n' : ''
-    const text = this.#isJson || sawTerminal ? '' : closing + events.map(encodeEvent).join('')
-    this.written.bytes += Buffer.byteLength(text)
-    if (text === '') this.#own.end()
-    else this.#own.end(writable(this.#response, text))
+    const closing = !this.sawTerminal && this.#follower?.gap === 'event' ? '\n\n' : ''
+    const isSilent = this.#isJson || this.sawTerminal
+    const text = isSilent ? '' : closing + events.map(encodeEvent).join('')
+    this.#respondBy(() => {
+      if (text === '') this.#response.end()
+      else this.#response.end(writable(this.#response, text))
+    })
+    this.bytes += Buffer.byteLength(text)
+    if (!isSilent) this.events += events.length
   }
 
-  /** Whether this is no event stream at all, whatever its head says: it can only be cut. */
-  get isJson(): boolean {
-    return this.#isJson === true
+  respond(reason: StreamError, message: string): void {
+    const { subject, settings } = this.#parts
+    const { requestId } = subject
+    this.#respondBy(() => {
+      if (settings.writer.headers !== false) setRequestId(this.#response, requestId)
+      const dialect = settings.dialect ?? subject.dialect
+      sendErrorBody(this.#response, reason, { message, dialect, requestId })
+    })
+  }
+
+  /** Below whatever else stands in front of the response; the handler, which does not know, is kept from harm. */
+  #respondBy(use: () => void): void {
+    useOwnMethods(this.#response, this.#parts.own, use)
+    if (this.#reason) silenceHeaders(this.#response)
+    // A handler that waits for its client waits in vain.
+    setImmediate(() => this.#response.emit('drain'))
+  }
+
+  destroy(reason: Error): void {
+    this.#parts.own.destroy(reason)
+  }
+
+  stop(reason?: StreamError): void {
+    this.#reason = reason
+    this.quiet()
+    this.#parts.closed(reason)
   }
 
   /** Nothing more is looked at or sent in between. */
-  stop(): void {
+  quiet(): void {
     this.#stopped = true
-    this.#heartbeat.stop()
+    this.#heartbeat?.stop()
     this.#response.off('drain', this.#drained)
   }
 
+  async flushed(): Promise<'flushed' | 'stalled'> {
+    const { drainMs } = this.#parts.timeouts.timeouts
+    const destroy = (error: Error) => void this.#parts.own.destroy(error)
+    const stalled = await waitUntilFlushed(this.#response, { drainMs, taken: this.taken, destroy })
+    this.#parts.over()
+    return stalled ? 'stalled' : 'flushed'
+  }
+
   /** How much the client has taken so far. */
-  readonly taken = (): number => this.written.bytes - backlogOf(this.#response)
+  readonly taken = (): number => this.bytes - backlogOf(this.#response)
 
   /** @returns what is wrong with the stream from here on */
-  #look(chunk: string | Uint8Array, encoding: unknown): StreamError | undefined {
-    const bytes =
-      typeof chunk === 'string'
-        ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
-        : asBuffer(chunk)
-    this.written.bytes += bytes.length
+  #look(bytes: Buffer): StreamError | undefined {
+    const { timeouts } = this.#parts
+    this.bytes += bytes.length
     this.#isJson ??= bytes.length > 0 ? looksLikeJson(bytes) : undefined
     try {
-      this.#follower.push(bytes)
+      this.#follower?.push(bytes)
     } catch (error) {
       return toStreamError(error)
     } finally {
       // What comes before the first event is the handler's own: a greeting, not yet the upstream.
-      if (this.written.events === 0) this.#timeouts.wrote()
-      else this.#timeouts.touch()
+      if (this.events === 0) timeouts.wrote()
+      else timeouts.touch()
     }
-    return this.#follower.failure ?? this.#reported
+    return this.#follower?.failure ?? this.#reported
   }
 
   readonly #observe = (event: SSEEvent): void => {
-    if (this.followed.sawTerminal || this.#reported) return
-    this.written.events++
-    const role = this.followed.observe(event)
-    if (role === 'content') this.#timeouts.content()
-    if (role !== 'error') return
+    const exchange = this.#exchange
+    if (!exchange || this.sawTerminal || this.#reported) return
+    this.events++
+    if (exchange.observe(event) !== 'error') return
     this.#reported = reportedError(event.data)
-    this.followed.reportedToClient = true
+    exchange.transcript.reportedToClient = true
   }
 
   readonly #skipped = (): void => {
-    if (this.followed.sawTerminal || this.#reported) return
-    this.written.events++
-    this.#timeouts.content()
+    if (this.sawTerminal || this.#reported) return
+    this.events++
+    this.#exchange?.skipped()
   }
 
   readonly #beat = (): void => {
-    if (this.#stopped || this.#failure || this.#isJson || this.#follower.gap === 'event') return
-    const { heartbeat: form } = this.#options.writer ?? {}
-    const event = form === 'empty-delta' ? this.followed.emptyDelta() : undefined
+    if (this.#stopped || this.#failure || this.#isJson || this.#follower?.gap === 'event') return
+    const isDelta = this.#parts.settings.writer.heartbeat === 'empty-delta'
+    const event = isDelta ? this.#exchange?.transcript.emptyDelta() : undefined
     const text = event ? encodeEvent(event) : heartbeat
-    this.written.heartbeats++
-    this.written.bytes += Buffer.byteLength(text)
-    if (!this.#own.write(writable(this.#response, text))) this.#wait()
+    this.heartbeats++
+    this.bytes += Buffer.byteLength(text)
+    if (!this.#parts.own.write(writable(this.#response, text))) this.#wait()
   }
 
   /**
@@ -185,19 +249,20 @@ export class GuardedEvents {
    */
   #fail(reason: StreamError): void {
     this.#failure ??= reason
-    setImmediate(() => this.#timeouts.settle(this.#failure))
+    setImmediate(() => this.#exchange?.fail(this.#failure))
   }
 
   #wait(): void {
-    this.#heartbeat.hold()
-    const stalled = backlogOf(this.#response) > this.#maxBufferedBytes
-    if (stalled) this.#fail(new StreamError('client_stalled'))
-    else if (this.#timeouts.phase !== 'drain') this.#timeouts.drainStarted(this.taken)
+    const { settings, timeouts } = this.#parts
+    this.#heartbeat?.hold()
+    const isStalled = backlogOf(this.#response) > settings.writer.maxBufferedBytes
+    if (isStalled) this.#fail(new StreamError('client_stalled'))
+    else if (timeouts.phase !== 'drain') timeouts.drainStarted(this.taken)
   }
 
   readonly #drained = (): void => {
-    this.#heartbeat.resume()
-    this.#timeouts.drainEnded()
+    this.#heartbeat?.resume()
+    this.#parts.timeouts.drainEnded()
   }
 }
 

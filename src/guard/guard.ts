@@ -1,94 +1,82 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { clientMessage, requestPath, respondWithError } from '../client/error-response.js'
-import { waitUntilFlushed } from '../client/flush.js'
+import { requestPath } from '../client/error-response.js'
 import {
-  completeHead,
   givenRequestId,
   isClosed,
   isGone,
   liftSocketTimeout,
   requestIdOf,
   serverOf,
+  sessionOf,
   wasLeft,
   watchPipelined,
 } from '../client/response.js'
-import { channels, describeError, log, warnOnce } from '../diagnostics/channels.js'
-import { selectDialect } from '../dialects/index.js'
+import { describeError, log, warnOnce } from '../diagnostics/channels.js'
+import type { StreamDialect } from '../dialects/dialect.js'
+import { dialectOfHead, selectDialect } from '../dialects/index.js'
 import { toStreamError } from '../errors/classify.js'
+import { clientMessage } from '../errors/client-message.js'
 import { type FailedOutcome, StreamError } from '../errors/stream-error.js'
-import type { SSEEvent } from '../framing/sse/encode.js'
 import { type Guarded, guards } from '../registry.js'
-import {
-  addLiveStream,
-  isDraining,
-  type LiveStream,
-  rememberSession,
-  removeLiveStream,
-} from '../server/live-streams.js'
-import { recordEnd } from '../stream/record.js'
+import { isDraining, rememberSession } from '../server/live-streams.js'
+import { Exchange, type StreamSubject } from '../stream/exchange.js'
 import { systemClock, type Timer } from '../timeouts/clock.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
-import { GuardedEvents, looksLikeJson } from './event-output.js'
+import { GuardOutput, type GuardParts, looksLikeJson } from './event-output.js'
+import { type GivenHead, isEventStreamHead, readHead, sendStreamHead, setGivenHeaders } from './given-head.js'
 import { type GuardedStream, GuardHandle } from './handle.js'
 import {
-  type GivenHead,
   ignoreEnd,
   ignoreWrite,
   interceptResponse,
-  isEventStreamHead,
-  NoTransformHeader,
   type OriginalMethods,
   type ResponseMethods,
-  readHead,
   refuseWrite,
-  silenceHeaders,
-  useOwnMethods,
 } from './intercept.js'
-import { GuardedSources, type Source } from './piped-sources.js'
-import { type GuardOptions, RequestedStream } from './request.js'
+import { NoTransformHeader } from './no-transform-header.js'
+import { PipedSources, type Source } from './piped-sources.js'
+import { type GuardSettings, RequestedStream } from './request.js'
 
 type State = 'waiting' | 'streaming' | 'passing' | 'closed'
 
 /** How long a handler that has heard of its source's end may take to find another. */
 const fallbackMs = 1_000
 
-const nothingWritten = { events: 0, bytes: 0, heartbeats: 0 }
-
 /**
  * The promises of `handleStream` for a handler that writes to the response itself. Until the head is written
  * it only waits; a response that is no event stream is then left alone, byte for byte.
  */
-class ResponseGuard implements Guarded, GuardedStream, LiveStream {
+class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts {
   readonly timeouts: TimeoutCoordinator
+  readonly settings: GuardSettings
+  readonly subject = this
+  readonly own: OriginalMethods
   #requestId: string | undefined
   readonly #registered = new GuardHandle(this)
   readonly #response: ServerResponse
-  readonly #options: GuardOptions
   readonly #requested: RequestedStream
-  readonly #own: OriginalMethods
   #uncompressed: NoTransformHeader | undefined
-  #events: GuardedEvents | undefined
+  #exchange: Exchange | undefined
+  #output: GuardOutput | undefined
   #state: State = 'waiting'
   /** Most responses have none. */
-  #piping: GuardedSources | undefined
+  #piping: PipedSources | undefined
   /** Whether its server was shutting down when the request came: what began before may finish. */
   readonly #cameWhileDraining: boolean
   #lingering: Timer | undefined
-  #isEnlisted = false
-  #whenEnded: Promise<void> | undefined
-  #resolveEnded: () => void = ignore
 
-  constructor(request: IncomingMessage, response: ServerResponse, options: GuardOptions) {
+  constructor(request: IncomingMessage, response: ServerResponse, settings: GuardSettings) {
     this.#response = response
-    this.#options = options
-    this.#requested = new RequestedStream(request, options)
-    this.#cameWhileDraining = isDraining(response)
-    rememberSession(response)
+    this.settings = settings
+    this.#requested = new RequestedStream(request, settings)
+    const server = serverOf(response)
+    this.#cameWhileDraining = isDraining(server)
+    rememberSession(sessionOf(response), server)
     this.timeouts = new TimeoutCoordinator(undefined, {
       defaults: this.#requested.timeouts,
       beforeTimeout: this.#reconsider,
     })
-    this.timeouts.onSettled((reason) => reason && this.#stop(reason))
+    this.timeouts.onSettled((reason) => reason && this.#settled(reason))
     const methods: ResponseMethods = {
       writeHead: this.#writeHead as ServerResponse['writeHead'],
       write: this.#write as ServerResponse['write'],
@@ -96,7 +84,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
       destroy: this.#destroy,
       setHeader: this.#setHeader as ServerResponse['setHeader'],
     }
-    this.#own = interceptResponse(response, methods)
+    this.own = interceptResponse(response, methods)
     guards().set(request, this.#registered)
     guards().set(response, this.#registered)
     // Another middleware may have said already that it will be a stream.
@@ -107,13 +95,25 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     if (isClosed(response)) this.#closed()
     else if (this.#requested.isWanted) {
       if (this.#cameWhileDraining) this.timeouts.settle(new StreamError('shutdown'))
-      else this.#enlist()
+      else this.#open().enlist()
     }
   }
 
   get requestId(): string {
     this.#requestId ??= requestIdOf(this.#response)
     return this.#requestId
+  }
+
+  get model(): string | undefined {
+    return this.#requested.model
+  }
+
+  get server(): object | undefined {
+    return serverOf(this.#response)
+  }
+
+  get dialect(): StreamDialect {
+    return dialectOfHead(this.#response) ?? selectDialect(undefined, requestPath(this.#response))
   }
 
   get signal(): AbortSignal {
@@ -135,50 +135,28 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   answer(error: unknown): boolean {
     // A page or a text is no answer to a client that asked for a stream; to any other the framework's is.
     const isAsked = this.#state === 'waiting' && this.#requested.isWanted && !this.#response.headersSent
-    const mayTell = this.#options.recovery !== false
-    if (this.#state === 'streaming' || (isAsked && mayTell)) this.#fail(error)
+    if (this.#state === 'streaming' || (isAsked && this.settings.reportsErrors)) this.#fail(error)
     return this.refused
   }
 
   answerAtLast(error: unknown): void {
     if (this.#state !== 'passing') this.#fail(error)
-    else if (!this.#response.writableEnded) this.#own.destroy(toStreamError(error))
+    else if (!this.#response.writableEnded) this.own.destroy(toStreamError(error))
   }
 
-  /** What fails on a connection that is gone fails because it is gone. */
+  /** The stream's life, from when it is known that there is one. */
+  #open(): Exchange {
+    if (!this.#exchange) {
+      this.#output = new GuardOutput(this.#response, this)
+      const upstreams = { release: (reason?: StreamError) => this.#sources.release(reason) }
+      const { timeouts } = this
+      this.#exchange = new Exchange(this, this.settings, { output: this.#output, timeouts, upstreams })
+    }
+    return this.#exchange
+  }
+
   #fail(error: unknown, fallback: FailedOutcome = 'internal'): void {
-    const gone = isClosed(this.#response) && wasLeft(this.#response)
-    this.timeouts.settle(
-      gone ? new StreamError('client_gone', { cause: error }) : toStreamError(error, fallback),
-    )
-  }
-
-  /** Among the live streams, so that a server that shuts down waits for it. */
-  #enlist(): void {
-    if (this.#isEnlisted) return
-    this.#isEnlisted = true
-    addLiveStream(this, this.#response)
-  }
-
-  get server(): object | undefined {
-    return serverOf(this.#response)
-  }
-
-  stop(reason: StreamError): void {
-    this.timeouts.settle(reason)
-  }
-
-  /** Asked for by a server that shuts down, and by nobody else. */
-  get ended(): Promise<void> {
-    this.#whenEnded ??= new Promise((resolve) => {
-      this.#resolveEnded = resolve
-    })
-    return this.#whenEnded
-  }
-
-  #leave(): void {
-    this.#resolveEnded()
-    if (this.#isEnlisted) removeLiveStream(this)
+    this.#open().fail(error, fallback)
   }
 
   /** By now the body may have been parsed: it says which model was asked for, and whether for a stream. */
@@ -186,19 +164,19 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     // A head that went past us, as HTTP/2 allows, is none of ours.
     if (this.#state === 'waiting' && this.#response.headersSent) return this.#pass()
     if (this.#state === 'waiting' && !this.#requested.isWanted) return this.timeouts.finished()
-    if (this.#options.timeouts !== false) this.timeouts.retime(this.#requested.timeouts)
+    if (this.settings.timeouts !== false) this.timeouts.retime(this.#requested.timeouts)
   }
 
   readonly #setHeader = (name: string, value: unknown): ServerResponse => {
-    this.#own.setHeader(name, value)
+    this.own.setHeader(name, value)
     if (this.#state === 'waiting') this.#keepUncompressed(name, value)
     return this.#response
   }
 
   #keepUncompressed(name: string, value: unknown): void {
     if (!this.#uncompressed) {
-      if (this.#options.writer?.headers === false || !NoTransformHeader.concerns(name, value)) return
-      this.#uncompressed = new NoTransformHeader(this.#response, this.#own)
+      if (this.settings.writer.headers === false || !NoTransformHeader.concerns(name, value)) return
+      this.#uncompressed = new NoTransformHeader(this.#response, this.own)
     }
     this.#uncompressed.headerSet(name)
   }
@@ -210,7 +188,7 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
       if (this.#opensStream(head.status, head.headers)) return this.#begin(head)
       this.#pass()
     }
-    return this.#own.writeHead(...(args as [number]))
+    return this.own.writeHead(...(args as [number]))
   }
 
   #opensStream(status: number, headers?: GivenHead['headers']): boolean {
@@ -218,48 +196,36 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     return status === 200 && request.method !== 'HEAD' && isEventStreamHead(this.#response, headers)
   }
 
-  #begin({ status, message, headers }: GivenHead): ServerResponse {
-    const response = this.#response
-    if (!this.#isEnlisted && this.#cameWhileDraining) {
+  #begin(head: GivenHead): ServerResponse {
+    if (!this.#exchange && this.#cameWhileDraining) {
       this.timeouts.settle(new StreamError('shutdown'))
-      return response
+      return this.#response
     }
-    for (const [name] of headers) response.removeHeader(name)
-    for (const [name, value] of headers) {
-      // As the first one it would be set, which is ours to look at while the head is open.
-      if (response.hasHeader(name)) response.appendHeader(name, value as string)
-      else this.#own.setHeader(name, value)
-    }
-    const { writer = {} } = this.#options
-    completeHead(response, writer)
-    if (writer.headers !== false && !response.hasHeader('x-request-id')) {
-      this.#own.setHeader('x-request-id', this.requestId)
-    }
+    setGivenHeaders(this.#response, this.own, head.headers)
     this.#state = 'streaming'
-    this.#events = new GuardedEvents(response, this.#own, this.timeouts, this.#options)
+    const exchange = this.#open()
+    this.#output?.begin(exchange)
     this.#reconsider()
     const { subscriptionTimeouts } = this.#requested
-    const isUnknown = this.#events.followed.dialect.name === 'plain' && this.#options.dialect === undefined
+    const isUnknown = exchange.transcript.dialect.name === 'plain' && this.settings.dialect === undefined
     if (isUnknown && subscriptionTimeouts) this.timeouts.retime(subscriptionTimeouts)
-    this.#enlist()
-    liftSocketTimeout(response)
-    channels.start.publish({ requestId: this.requestId, model: this.#requested.model })
-    channels.head.publish({ requestId: this.requestId })
-    this.#own.writeHead(...((message === undefined ? [status] : [status, message]) as [number]))
-    return response
+    liftSocketTimeout(this.#response)
+    exchange.begin()
+    exchange.headSent()
+    sendStreamHead(this.#response, this.own, head, this.settings, this.requestId)
+    return this.#response
   }
 
   readonly #write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
     if (this.#state === 'closed') {
       const rest = [encoding, callback]
-      return this.#events?.followed.sawTerminal ? ignoreWrite(rest) : refuseWrite(this.#response, rest)
+      return this.#output?.sawTerminal ? ignoreWrite(rest) : refuseWrite(this.#response, rest)
     }
     if (this.#state === 'waiting') this.#writeImplicitHead(chunk)
-    if (this.#state !== 'streaming' || !this.#events) return this.#own.write(chunk, encoding, callback)
-    const { followed } = this.#events
-    const wasComplete = followed.sawTerminal
-    const more = this.#events.write(chunk, encoding, callback)
-    if (!wasComplete && followed.sawTerminal) this.#finishAtTerminal()
+    if (this.#state !== 'streaming' || !this.#output) return this.own.write(chunk, encoding, callback)
+    const wasComplete = this.#output.sawTerminal
+    const more = this.#output.pass(chunk, encoding, callback)
+    if (!wasComplete && this.#output.sawTerminal) this.#finishAtTerminal()
     return more
   }
 
@@ -272,43 +238,42 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   readonly #end = (chunk?: unknown, ...rest: unknown[]): ServerResponse => {
     if (this.#state === 'closed') return ignoreEnd(this.#response, [chunk, ...rest])
     if (this.#state === 'waiting') this.#writeImplicitHead(chunk)
-    if (this.#state !== 'streaming') return this.#own.end(chunk as string, ...(rest as []))
+    if (this.#state !== 'streaming') return this.own.end(chunk as string, ...(rest as []))
     const encoding = typeof rest[0] === 'string' ? [rest[0]] : []
     const isLast = chunk !== undefined && chunk !== null && typeof chunk !== 'function'
-    if (isLast && this.#events?.fits(chunk)) this.#write(chunk, ...encoding)
+    if (isLast && this.#output?.fits(chunk)) this.#write(chunk, ...encoding)
     this.#conclude()
     return ignoreEnd(this.#response, [chunk, ...rest])
   }
 
   /** The handler says that this was all: was it? */
   #conclude(): void {
-    if (this.#state !== 'streaming' || !this.#events) return
+    if (this.#state !== 'streaming') return
     try {
-      this.#events.requireComplete()
+      this.#output?.requireComplete()
     } catch (error) {
       // Ended over the head of a source that is still being piped: it is the source that has broken.
       const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
-      const hungUp = isTruncated && this.#piping?.arePiping ? new StreamError('upstream_hangup') : error
-      this.timeouts.settle(toStreamError(hungUp))
-      return
+      const hasHungUp = isTruncated && this.#piping?.arePiping
+      return this.#fail(hasHungUp ? new StreamError('upstream_hangup') : error)
     }
-    this.#finish(this.#events.followed.closing())
+    this.#exchange?.complete()
   }
 
   readonly #destroy = (error?: Error): ServerResponse => {
     // A client that has left, or an ending that is on its way: the one needs nothing, the other must not be cut.
-    if (this.#state === 'closed') return isClosed(this.#response) ? this.#own.destroy(error) : this.#response
+    if (this.#state === 'closed') return isClosed(this.#response) ? this.own.destroy(error) : this.#response
     const wasAsked = this.#state === 'streaming' || (error !== undefined && this.#requested.isWanted)
-    if (this.#state === 'passing' || isGone(this.#response) || !wasAsked) return this.#own.destroy(error)
+    if (this.#state === 'passing' || isGone(this.#response) || !wasAsked) return this.own.destroy(error)
     this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
     return this.#response
   }
 
-  get #sources(): GuardedSources {
-    this.#piping ??= new GuardedSources(
+  get #sources(): PipedSources {
+    this.#piping ??= new PipedSources(
       this.#response,
       () => this.requestId,
-      this.#options.cleanup,
+      this.settings.cleanup,
       (error, isHeard) => this.#sourceBroke(error, isHeard),
     )
     return this.#piping
@@ -322,72 +287,59 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
     if (isGone(this.#response)) return
     if (this.#state === 'passing') {
       // A body that is no event stream can only be cut: it must not look complete.
-      if (error !== undefined && !isHeard) this.#own.destroy(toStreamError(error, 'upstream_hangup'))
+      if (error !== undefined && !isHeard) this.own.destroy(toStreamError(error, 'upstream_hangup'))
       return
     }
-    if (this.#events?.followed.sawTerminal) return this.#finish([])
+    if (this.#output?.sawTerminal) return this.#exchange?.complete()
     const fail = () => this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
     if (!isHeard) return fail()
     // An app that listens to its source's errors may have another source, or an answer of its own.
     if (this.#state === 'waiting') return
-    const before = this.#events?.written.bytes
+    const before = this.#output?.bytes
     const judge = () => {
-      if (this.#state === 'streaming' && !this.#piping?.arePiping && this.#events?.written.bytes === before)
-        fail()
+      if (this.#state === 'streaming' && !this.#piping?.arePiping && this.#output?.bytes === before) fail()
     }
     systemClock.setTimeout(judge, fallbackMs)
   }
 
-  /** A handler that waits for its client waits in vain. */
-  #releaseWaiting(): void {
-    setImmediate(() => this.#response.emit('drain'))
+  #settled(reason: StreamError): void {
+    if (this.#state === 'closed' || this.#state === 'passing') return
+    if (this.#state === 'streaming' || this.#requested.isWanted) this.#open().settled(reason)
+    else this.#failOtherwise(reason)
   }
 
-  /** The one place where a stream of a guarded handler goes wrong. */
-  #stop(reason: StreamError): void {
+  /** A request that wants no stream, whose handler has failed: there is nobody else to respond. */
+  #failOtherwise(reason: StreamError): void {
+    this.#open()
+    const output = this.#output as GuardOutput
     const { requestId } = this
-    const before = this.#state
-    if (before === 'closed' || before === 'passing') return
-    this.#close(reason)
-    reason.committed = before === 'streaming'
-    const { outcome, code, committed } = reason
-    log.stream('%s: %s, %s: %s', requestId, outcome, code, describeError(reason.cause ?? reason))
-    if (outcome === 'client_gone' || isClosed(this.#response)) return this.#ended(false)
-    if (outcome === 'client_stalled' || this.#options.recovery === false || this.#events?.isJson) {
-      this.#own.destroy(reason)
-      return this.#ended(false)
+    log.stream(
+      '%s: %s, %s: %s',
+      requestId,
+      reason.outcome,
+      reason.code,
+      describeError(reason.cause ?? reason),
+    )
+    output.stop(reason)
+    this.#sources.release(reason)
+    if (!output.gone && !this.settings.reportsErrors) output.destroy(reason)
+    else if (!output.gone) {
+      try {
+        output.respond(reason, clientMessage(reason, this.settings.exposeDetails))
+      } catch (failure) {
+        output.destroy(toStreamError(failure))
+      }
     }
-    this.#tell(() => this.#tellOf(reason))
-    silenceHeaders(this.#response)
-    channels.recovery.publish({ requestId, outcome, code, committed })
-    this.#releaseWaiting()
-    void this.#flushed(this.#events?.followed.survives(reason) ?? false)
+    // Without us this would have ended the process, with a trace: it must not go unseen.
+    if (reason.outcome === 'internal') {
+      console.error('unhang: %s: the handler failed:', requestId, reason.cause ?? reason)
+    }
+    void output.flushed()
   }
 
-  #close(reason?: StreamError): void {
+  closed(): void {
     this.#state = 'closed'
     systemClock.clearTimeout(this.#lingering)
-    this.#events?.stop()
-    this.#sources.release(reason)
-  }
-
-  #tell(use: () => void): void {
-    try {
-      useOwnMethods(this.#response, this.#own, use)
-    } catch (failure) {
-      log.stream('%s: the error could not be told: %s', this.requestId, describeError(failure))
-      this.#own.destroy(toStreamError(failure))
-    }
-  }
-
-  #tellOf(reason: StreamError): void {
-    const { exposeDetails, dialect: choice } = this.#options
-    if (this.#events) {
-      const { followed } = this.#events
-      return this.#events.end(followed.ending(reason, clientMessage(reason, exposeDetails), this.#options))
-    }
-    const dialect = selectDialect(choice, requestPath(this.#response))
-    respondWithError(reason, this.#response, { dialect, requestId: this.requestId, exposeDetails })
   }
 
   /**
@@ -397,83 +349,33 @@ class ResponseGuard implements Guarded, GuardedStream, LiveStream {
   #finishAtTerminal(): void {
     if (this.#state !== 'streaming') return
     this.timeouts.finished()
-    const { lingerMs = 1_000 } = this.#options.cleanup || {}
-    if (!this.#piping?.arePiping || lingerMs === false) return this.#finish([])
-    this.#events?.stop()
-    this.#lingering = systemClock.setTimeout(() => {
-      if (this.#state === 'streaming') this.#finish([])
-    }, lingerMs)
-  }
-
-  #finish(last: readonly SSEEvent[]): void {
-    this.#close()
-    this.timeouts.finished()
-    this.#tell(() => this.#events?.end(last))
-    this.#releaseWaiting()
-    void this.#flushed(true)
-  }
-
-  async #flushed(completed: boolean): Promise<void> {
-    const { drainMs } = this.timeouts.timeouts
-    const destroy = (error: Error) => void this.#own.destroy(error)
-    const taken = this.#events?.taken ?? (() => 0)
-    const stalled = await waitUntilFlushed(this.#response, { drainMs, taken, destroy })
-    if (stalled) this.timeouts.settle(stalled)
-    else if (completed) this.timeouts.settle()
-    this.#ended(completed && !stalled)
+    const { lingerMs = 1_000 } = this.settings.cleanup || {}
+    if (!this.#piping?.arePiping || lingerMs === false) return this.#exchange?.complete()
+    this.#output?.quiet()
+    this.#lingering = systemClock.setTimeout(() => this.#exchange?.complete(), lingerMs)
   }
 
   readonly #closed = (): void => {
     if (this.#state === 'closed') return
-    if (this.#events?.followed.sawTerminal) {
-      // It has all of it, and need not wait for the upstream to end.
-      this.#close()
-      this.timeouts.settle()
-      return this.#ended(true)
-    }
+    // It has all of it, and need not wait for the upstream to end.
+    if (this.#output?.sawTerminal) return this.#exchange?.complete()
     if (wasLeft(this.#response)) this.timeouts.settle(new StreamError('client_gone'))
-    if (this.#state === 'passing') this.#release()
+    if (this.#state === 'passing') this.over()
   }
 
   /** No event stream, and so none of ours. */
   #pass(): void {
     this.#state = 'passing'
-    this.#leave()
+    this.#exchange?.abandon()
     this.#uncompressed?.undo()
     this.timeouts.finished()
   }
 
-  #ended(completed: boolean): void {
-    const { timeouts, requestId } = this
-    const wasStream = this.#events !== undefined || this.#requested.isWanted
-    this.#release()
-    if (!wasStream) {
-      // Without us this would have ended the process, with a trace: it must not go unseen.
-      if (timeouts.reason?.outcome === 'internal') {
-        console.error('unhang: %s: the handler failed:', requestId, timeouts.reason.cause ?? timeouts.reason)
-      }
-      return
+  over(): void {
+    if (this.#state === 'passing') {
+      this.timeouts.settle()
+      this.#piping?.forget()
     }
-    recordEnd(
-      {
-        timeouts,
-        response: this.#response,
-        requestId,
-        model: this.#requested.model,
-        sawTerminal: this.#events?.followed.complete ?? false,
-        written: this.#events?.written ?? nothingWritten,
-        completed,
-      },
-      this.#options.onEnd,
-    )
-  }
-
-  #release(): void {
-    this.#events?.stop()
-    this.timeouts.settle()
-    if (this.#state === 'passing') this.#piping?.forget()
-    else this.#sources.release()
-    this.#leave()
     const { refused } = this
     const timeouts = refused || this.timeouts.reason ? this.timeouts : undefined
     const requestId = this.#requestId ?? givenRequestId(this.#response.req)
@@ -487,11 +389,11 @@ function ignore(): void {}
 export function guardResponse(
   request: IncomingMessage,
   response: ServerResponse,
-  options: GuardOptions,
+  settings: GuardSettings,
 ): Guarded {
   const known = guards().get(response)
-  if (!known) return new ResponseGuard(request, response, options)
-  if (Object.keys(options).length > 0) {
+  if (!known) return new ResponseGuard(request, response, settings)
+  if (!settings.areDefaults) {
     warnOnce('a response is guarded twice: the options of the inner guard are not used')
   }
   return known

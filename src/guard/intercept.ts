@@ -1,5 +1,4 @@
-import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import { withNoTransform } from '../client/head.js'
+import type { ServerResponse } from 'node:http'
 import { isClosed, whenFlushed } from '../client/response.js'
 
 const headerNames = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 'flushHeaders'] as const
@@ -120,102 +119,5 @@ function once(callback: () => void): () => void {
   return () => {
     if (!called) callback()
     called = true
-  }
-}
-
-/** What `writeHead` was given. */
-export interface GivenHead {
-  status: number
-  message: string | undefined
-  headers: [string, OutgoingHttpHeader][]
-}
-
-/** The arguments of `writeHead`, in whichever of its forms. */
-export function readHead(args: readonly unknown[]): GivenHead {
-  const [status, second, third] = args
-  const message = typeof second === 'string' ? second : undefined
-  return {
-    status: Number(status),
-    message,
-    headers: listHeaders(message === undefined ? (third ?? second) : third),
-  }
-}
-
-/** Whether this would be the head of an event stream, and not of one that is compressed: nothing fits into that. */
-export function isEventStreamHead(response: ServerResponse, given?: GivenHead['headers']): boolean {
-  if (!/^\s*text\/event-stream\b/i.test(String(headerOf('content-type', response, given)))) return false
-  const encoding = headerOf('content-encoding', response, given)
-  return encoding === undefined || encoding === 'identity'
-}
-
-function headerOf(
-  wanted: string,
-  response: ServerResponse,
-  given?: GivenHead['headers'],
-): OutgoingHttpHeader | undefined {
-  return given?.findLast(([name]) => name.toLowerCase() === wanted)?.[1] ?? response.getHeader(wanted)
-}
-
-function listHeaders(headers: unknown): [string, OutgoingHttpHeader][] {
-  if (typeof headers !== 'object' || headers === null) return []
-  if (!Array.isArray(headers)) {
-    return Object.entries(headers as OutgoingHttpHeaders).flatMap(([name, value]) =>
-      value === undefined ? [] : [[name, value]],
-    )
-  }
-  if (headers.every(Array.isArray)) return headers as [string, OutgoingHttpHeader][]
-  const pairs: [string, OutgoingHttpHeader][] = []
-  for (let at = 0; at + 1 < headers.length; at += 2) pairs.push([String(headers[at]), headers[at + 1]])
-  return pairs
-}
-
-/**
- * Keeps a compressing middleware away from an event stream: it looks at the headers before the guard does, and
- * leaves alone what is marked `no-transform`.
- *
- * @see https://www.rfc-editor.org/rfc/rfc9111#name-no-transform-2
- */
-export class NoTransformHeader {
-  readonly #response: ServerResponse
-  readonly #own: OriginalMethods
-  /** What the app had set itself, and what it has been made into. */
-  #marked: { name: string; found: string | string[] | undefined; made: string } | undefined
-
-  constructor(response: ServerResponse, own: OriginalMethods) {
-    this.#response = response
-    this.#own = own
-  }
-
-  /** Whether a header that has been set may be the first that matters: most responses have none. */
-  static concerns(name: string, value: unknown): boolean {
-    return name.length === 'content-type'.length && /event-stream/i.test(String(value))
-  }
-
-  /** The app has set a header. */
-  headerSet(name: string): void {
-    const header = name.toLowerCase()
-    if (header !== 'content-type' && header !== 'cache-control') return
-    if (header === 'cache-control') this.#marked = undefined
-    const isStream = /^\s*text\/event-stream\b/i.test(String(this.#response.getHeader('content-type')))
-    if (!isStream) return this.undo()
-    if (this.#marked) return
-    const found = this.#response.getHeader('cache-control') as string | string[] | undefined
-    const made = withNoTransform(found === undefined ? undefined : String(found))
-    if (made === found) return
-    // In the app's own spelling, which is how it is sent.
-    const names = (this.#response as { getRawHeaderNames?(): string[] }).getRawHeaderNames?.()
-    const spelled = names?.find((raw) => raw.toLowerCase() === 'cache-control')
-    this.#marked = { name: spelled ?? 'cache-control', found, made }
-    this.#own.setHeader(this.#marked.name, made)
-  }
-
-  /** It is no event stream after all. What the app has changed since stays as it is. */
-  undo(): void {
-    const { headersSent } = this.#response
-    const marked = this.#marked
-    this.#marked = undefined
-    if (!marked || headersSent || this.#response.getHeader('cache-control') !== marked.made) return
-    if (marked.found === undefined) this.#response.removeHeader('cache-control')
-    else this.#own.setHeader(marked.name, marked.found)
   }
 }

@@ -4,7 +4,7 @@ import type { StreamOptions } from '../stream/settings.js'
 import { Upstreams } from '../upstream/opened.js'
 
 /** What a handler pipes into its response: watched while the response lives, and let go with it. */
-export class GuardedSources {
+export class PipedSources {
   readonly #response: ServerResponse
   readonly #requestId: () => string
   readonly #cleanup: StreamOptions['cleanup']

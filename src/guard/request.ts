@@ -1,24 +1,44 @@
 import type { IncomingMessage } from 'node:http'
 import { detectStreamingRequest, type StreamingHints } from '../client/detect-streaming-request.js'
 import { modelOf, withinClientTimeout } from '../client/request-hints.js'
-import type { StreamOptions } from '../stream/settings.js'
+import { checkDetection } from '../stream/middleware-options.js'
+import {
+  readStreamOptions,
+  type StreamOptions,
+  type StreamSettings,
+  timeoutsFor,
+} from '../stream/settings.js'
 import { type ResolvedTimeouts, resolveTimeouts } from '../timeouts/options.js'
-import { selectTimeoutProfile, timeoutProfiles } from '../timeouts/profiles.js'
+import { timeoutProfiles } from '../timeouts/profiles.js'
 
 export interface GuardOptions extends StreamOptions {
   /** What counts as a streaming request while the body is unread; `false`: only what is answered with one. */
   detect?: StreamingHints | false | undefined
 }
 
+/** The options of a guard, read once. */
+export interface GuardSettings extends StreamSettings {
+  readonly detect: StreamingHints | false | undefined
+  /** Whether nothing was set. */
+  readonly areDefaults: boolean
+}
+
+/** @throws TypeError | RangeError that names the option and the value */
+export function readGuardOptions(options: GuardOptions): GuardSettings {
+  const settings = readStreamOptions(options, ['detect'])
+  checkDetection(options.detect)
+  return { ...settings, detect: options.detect, areDefaults: Object.keys(options).length === 0 }
+}
+
 /** What a request asks for, as far as it is known by now: its body may be parsed later, or never. */
 export class RequestedStream {
   #parsedBody: (() => unknown) | undefined
   readonly #request: IncomingMessage & { body?: unknown }
-  readonly #options: GuardOptions
+  readonly #settings: GuardSettings
 
-  constructor(request: IncomingMessage, options: GuardOptions) {
+  constructor(request: IncomingMessage, settings: GuardSettings) {
     this.#request = request
-    this.#options = options
+    this.#settings = settings
   }
 
   /** Tells where the framework keeps the parsed body; `request.body`, unless it says otherwise. */
@@ -31,7 +51,7 @@ export class RequestedStream {
   }
 
   get isWanted(): boolean {
-    const { detect } = this.#options
+    const { detect } = this.#settings
     if (detect === false) return false
     const { method, url, headers } = this.#request
     return detectStreamingRequest({ method, url, headers, body: this.#body }, detect)
@@ -41,22 +61,16 @@ export class RequestedStream {
     return modelOf(this.#body)
   }
 
-  /** The timeouts that fit it. */
+  /** The timeouts that fit it. Of an unread body nobody knows the model: it may be one that thinks long. */
   get timeouts(): ResolvedTimeouts {
-    return withinClientTimeout(resolveTimeouts(this.#options.timeouts, this.#profile), this.#request.headers)
+    const { headers } = this.#request
+    if (this.#body !== undefined) return timeoutsFor(this.#settings, { model: this.model, headers })
+    return withinClientTimeout(resolveTimeouts(this.#settings.timeouts, timeoutProfiles.advanced), headers)
   }
 
   /** Once its answer has begun as a stream of an unknown kind, a page that subscribed may wait for days. */
   get subscriptionTimeouts(): ResolvedTimeouts | undefined {
-    if (this.#request.method !== 'GET' || this.#options.timeouts !== undefined) return undefined
-    return { ...resolveTimeouts(false, this.#profile), drainMs: this.#profile.drainMs }
-  }
-
-  get #profile(): ResolvedTimeouts {
-    const { advancedModels } = this.#options
-    // Of an unread body nobody knows the model: it may be one that thinks long.
-    if (this.#body === undefined) return timeoutProfiles.advanced
-    const { model } = this
-    return selectTimeoutProfile({ streaming: true, model }, advancedModels ? { advancedModels } : {})
+    if (this.#request.method !== 'GET' || this.#settings.timeouts !== undefined) return undefined
+    return { ...resolveTimeouts(false, timeoutProfiles.streaming), drainMs: this.timeouts.drainMs }
   }
 }

@@ -1,9 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asServerResponse, type StreamResponse } from '../client/response.js'
-import { checkDetection } from '../stream/middleware-options.js'
-import { checkStreamOptions } from '../stream/settings.js'
 import { guardResponse } from './guard.js'
-import type { GuardOptions } from './request.js'
+import { type GuardOptions, readGuardOptions } from './request.js'
 
 /** What `http.createServer`, `https.createServer` and `http2.createServer` take. */
 // biome-ignore lint/suspicious/noExplicitAny: the listeners of three modules have nothing else in common
@@ -22,10 +20,10 @@ export function wrapApp(
   options: GuardOptions = {},
 ): AppListener {
   if (typeof listener !== 'function') throw new TypeError(`app must be a function, got ${String(listener)}`)
-  checkGuardOptions(options)
+  const settings = readGuardOptions(options)
   return (request: IncomingMessage, response: StreamResponse) => {
     const target = asServerResponse(response)
-    const guard = guardResponse(request, target, options)
+    const guard = guardResponse(request, target, settings)
     if (guard.refused) return
     try {
       const answered = listener(request, target)
@@ -35,10 +33,4 @@ export function wrapApp(
       guard.answerAtLast(error)
     }
   }
-}
-
-/** @throws TypeError | RangeError that names the option and the value */
-export function checkGuardOptions(options: GuardOptions): void {
-  checkStreamOptions(options, ['detect'])
-  checkDetection(options.detect)
 }

@@ -93,7 +93,7 @@ async function drain(
 }
 
 /** HTTP/2 servers do not know their sessions; those that are open already have been seen by their requests. */
-function watchSessions(server: DrainableServer): Set<ServerHttp2Session> {
+function watchSessions(server: DrainableServer): ReturnType<typeof sessionsOf> {
   const sessions = new Set(sessionsOf(server))
   server.on('session', (session: ServerHttp2Session) => sessions.add(session))
   return sessions
@@ -116,7 +116,7 @@ function sweep(server: DrainableServer): () => void {
   return () => systemClock.clearTimeout(timer)
 }
 
-function closeAll(server: DrainableServer, sessions: Set<ServerHttp2Session>): void {
+function closeAll(server: DrainableServer, sessions: ReturnType<typeof sessionsOf>): void {
   if ('closeAllConnections' in server) server.closeAllConnections()
   for (const session of sessions) session.destroy()
 }

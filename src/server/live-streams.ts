@@ -1,6 +1,3 @@
-import type { ServerResponse } from 'node:http'
-import type { ServerHttp2Session } from 'node:http2'
-import { serverOf, sessionOf } from '../client/response.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { processWide } from '../registry.js'
 
@@ -46,7 +43,15 @@ interface Registry {
   streams: Pick<StreamSet, 'size' | 'add' | 'delete' | typeof Symbol.iterator>
   draining: WeakSet<object>
   /** The HTTP/2 sessions that have been seen, by their server, which does not know them. */
-  sessions: WeakMap<object, Set<ServerHttp2Session>>
+  sessions: WeakMap<object, Set<ClosableSession>>
+}
+
+/** As much of an HTTP/2 session as is asked of one here. */
+interface ClosableSession {
+  readonly closed: boolean
+  close(): void
+  destroy(): void
+  once(event: 'close', listener: () => void): unknown
 }
 
 const registry = processWide<Registry>('liveStreams', () => ({
@@ -55,10 +60,8 @@ const registry = processWide<Registry>('liveStreams', () => ({
   sessions: new WeakMap(),
 }))
 
-/** An HTTP/2 session that has a stream is known from then on. */
-export function addLiveStream(stream: LiveStream, response: ServerResponse): void {
+export function addLiveStream(stream: LiveStream): void {
   registry().streams.add(stream)
-  rememberSession(response)
 }
 
 export function removeLiveStream(stream: LiveStream): void {
@@ -66,10 +69,8 @@ export function removeLiveStream(stream: LiveStream): void {
 }
 
 /** An HTTP/2 session is told to end when its server shuts down, whether or not it has a stream then. */
-export function rememberSession(response: ServerResponse): void {
-  const session = sessionOf(response)
-  const server = session && serverOf(response)
-  if (!server || session.closed) return
+export function rememberSession(session: ClosableSession | undefined, server: object | undefined): void {
+  if (!session || !server || session.closed) return
   const sessions = registry().sessions.get(server) ?? new Set()
   registry().sessions.set(server, sessions)
   if (sessions.has(session)) return
@@ -78,13 +79,12 @@ export function rememberSession(response: ServerResponse): void {
 }
 
 /** The HTTP/2 sessions of a server, as far as it has answered anything. */
-export function sessionsOf(server: object): Set<ServerHttp2Session> {
+export function sessionsOf(server: object): Set<ClosableSession> {
   return registry().sessions.get(server) ?? new Set()
 }
 
-/** Whether new streams of a response's server are being refused. */
-export function isDraining(response: ServerResponse): boolean {
-  const server = serverOf(response)
+/** Whether new streams of a server are being refused. */
+export function isDraining(server: object | undefined): boolean {
   return server !== undefined && registry().draining.has(server)
 }
 

@@ -5,8 +5,7 @@ import {
 } from '../client/detect-streaming-request.js'
 import { modelOf } from '../client/request-hints.js'
 import type { StreamTimeouts } from '../timeouts/options.js'
-import { checkStreamOptions, type StreamOptions } from './settings.js'
-import type { HandleStreamOptions } from './stream-context.js'
+import { readStreamOptions, type StreamOptions, type StreamSettings } from './settings.js'
 
 /** The options of `createStreamMiddleware`, whichever the framework; `Context` is what its handlers get. */
 export interface MiddlewareOptions<Context> extends Omit<StreamOptions, 'timeouts'> {
@@ -21,7 +20,9 @@ export interface MiddlewareOptions<Context> extends Omit<StreamOptions, 'timeout
 /** The options, checked once and ready to be asked for every request. */
 export interface CheckedMiddleware<Context> {
   wantsStream(context: Context): boolean
-  optionsFor(context: Context): HandleStreamOptions
+  /** @throws TypeError | RangeError for timeouts that a function of the app gives */
+  settingsFor(context: Context): StreamSettings
+  modelOf(context: Context): string | undefined
 }
 
 /** @throws TypeError | RangeError that names the option and the value */
@@ -35,16 +36,14 @@ export function checkMiddleware<Context extends StreamingRequestLike>(
     throw new TypeError(`options must be an object, got ${String(options)}`)
   }
   const { timeouts, detect, model = (context) => modelOf(bodyOf(context)), ...rest } = options
-  checkStreamOptions(typeof timeouts === 'function' ? rest : { ...rest, timeouts }, ['detect', 'model'])
+  const isPicked = typeof timeouts === 'function'
+  const settings = readStreamOptions(isPicked ? rest : { ...rest, timeouts }, ['detect', 'model'])
   checkDetection(detect)
   if (typeof model !== 'function') throw new TypeError(`model must be a function, got ${String(model)}`)
   return {
     wantsStream: (context) => detect === false || detectStreamingRequest(context, detect),
-    optionsFor: (context) => ({
-      ...rest,
-      model: model(context),
-      timeouts: typeof timeouts === 'function' ? timeouts(context) : timeouts,
-    }),
+    settingsFor: (context) => (isPicked ? { ...settings, timeouts: timeouts(context) } : settings),
+    modelOf: model,
   }
 }
 

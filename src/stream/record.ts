@@ -1,11 +1,11 @@
-import type { ServerResponse } from 'node:http'
 import { channels, log, type StreamEnd, warnOnce } from '../diagnostics/channels.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 
 /** What a record is made from. */
 export interface EndedStream {
   timeouts: TimeoutCoordinator
-  response: ServerResponse
+  /** Of the response, if one was sent. */
+  status: number | undefined
   requestId: string
   model: string | undefined
   sawTerminal: boolean
@@ -16,7 +16,7 @@ export interface EndedStream {
 
 /** Writes the record of a stream that has ended, and tells everybody who wants to know. */
 export function recordEnd(stream: EndedStream, onEnd: ((end: StreamEnd) => void) | undefined): StreamEnd {
-  const { timeouts, response, requestId, model, sawTerminal, written, completed } = stream
+  const { timeouts, status, requestId, model, sawTerminal, written, completed } = stream
   const reason = completed ? undefined : timeouts.reason
   const late = timeouts.suppressed.map((error) => error.outcome)
   const end: StreamEnd = {
@@ -25,7 +25,7 @@ export function recordEnd(stream: EndedStream, onEnd: ((end: StreamEnd) => void)
     phase: reason?.phase,
     requestId,
     model,
-    status: response.headersSent ? response.statusCode : undefined,
+    status,
     ttfbMs: timeouts.ttfbMs,
     durationMs: timeouts.elapsedMs,
     longestGapMs: timeouts.longestGapMs,
@@ -41,7 +41,7 @@ export function recordEnd(stream: EndedStream, onEnd: ((end: StreamEnd) => void)
 
 function announce(end: StreamEnd, onEnd: ((end: StreamEnd) => void) | undefined): void {
   const { requestId, outcome, reason, events, bytes, durationMs } = end
-  log.stream('%s: %s, %d events, %d bytes, %d ms', requestId, outcome, events, bytes, durationMs)
+  log.stream('%s: %s, %d events, %d bytes, %d ms', requestId, outcome, events, bytes, Math.round(durationMs))
   if (outcome === 'internal' && !onEnd && !channels.end.hasSubscribers) {
     // A bug in a handler that nobody is told of would never be found: the client sees "internal error" only.
     console.error('unhang: %s: the handler failed:', requestId, reason?.cause ?? reason)

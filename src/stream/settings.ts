@@ -1,13 +1,22 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { withinClientTimeout } from '../client/request-hints.js'
 import {
-  type CheckedWriterOptions,
   checkWriterOptions,
   type SSEWriterOptions,
+  type WriterSettings,
+  writerDefaults,
 } from '../client/sse-writer-options.js'
 import { type StreamEnd, warnOnce } from '../diagnostics/channels.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
-import { readDuration, resolveTimeouts, type StreamTimeouts } from '../timeouts/options.js'
-import { timeoutProfiles } from '../timeouts/profiles.js'
+import {
+  type ResolvedTimeouts,
+  readDuration,
+  resolveTimeouts,
+  type StreamTimeouts,
+  timeoutNames,
+} from '../timeouts/options.js'
+import { selectTimeoutProfile, timeoutProfiles } from '../timeouts/profiles.js'
 import type { SocketCleanupOptions } from '../upstream/cleanup.js'
 import type { RelayOptions } from './relay.js'
 
@@ -40,42 +49,55 @@ export interface StreamOptions {
   onEnd?: ((end: StreamEnd) => unknown) | undefined
 }
 
-const names: readonly (keyof StreamOptions)[] = [
-  'timeouts',
-  'writer',
-  'relay',
-  'cleanup',
-  'dialect',
-  'doneAfterError',
-  'recovery',
-  'exposeDetails',
-  'advancedModels',
-  'onEnd',
-]
+/** The options, read once and handed on. */
+export interface StreamSettings {
+  readonly timeouts: StreamTimeouts | false | undefined
+  readonly writer: WriterSettings
+  readonly maxEventBytes: number | undefined
+  /** Whether an upstream that ends without saying that its answer is complete is good enough. */
+  readonly acceptsTruncated: boolean
+  readonly cleanup: SocketCleanupOptions | false
+  /** `undefined`: by the request. */
+  readonly dialect: StreamDialect | undefined
+  readonly doneAfterError: boolean
+  readonly reportsErrors: boolean
+  readonly exposeDetails: boolean
+  readonly advancedModels: readonly (string | RegExp)[] | undefined
+  readonly onEnd: ((end: StreamEnd) => unknown) | undefined
+}
+
+const owners: Record<string, readonly string[]> = {
+  timeouts: timeoutNames,
+  writer: [...Object.keys(writerDefaults), 'heartbeat', 'headers', 'cors'],
+  relay: ['maxEventBytes', 'onTruncated'],
+  cleanup: ['lingerMs', 'graceMs'],
+}
+
+const flags = ['doneAfterError', 'exposeDetails', 'recovery'] as const
+const names = [...Object.keys(owners), 'dialect', ...flags, 'advancedModels', 'onEnd']
 
 /**
- * Checks what can be checked before there is a request.
+ * Reads what can be read before there is a request.
  *
  * @param more names of options that the caller reads itself
  * @throws TypeError | RangeError that names the option and the value
  */
-export function checkStreamOptions(options: StreamOptions, more: readonly string[] = []): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`options must be an object, got ${String(options)}`)
-  }
+export function readStreamOptions(options: StreamOptions, more: readonly string[] = []): StreamSettings {
+  checkObject('options', options)
   for (const name of Object.keys(options)) {
-    if ((names as readonly string[]).includes(name) || more.includes(name)) continue
+    if (names.includes(name) || more.includes(name)) continue
     const hint = ownerOf(name)
     const help = hint ? `did you mean ${hint}?` : `there are ${[...names, ...more].join(', ')}`
     throw new TypeError(`options.${name} is not an option; ${help}`)
   }
-  const { timeouts, writer = {}, relay = {}, cleanup, dialect, advancedModels, onEnd } = options
-  if (typeof timeouts !== 'function') resolveTimeouts(timeouts, timeoutProfiles.streaming)
-  checkNames('writer', writer, writerNames)
-  checkNames('relay', relay, ['maxEventBytes', 'onTruncated'])
-  if (cleanup !== undefined && cleanup !== false) checkNames('cleanup', cleanup, ['graceMs', 'lingerMs'])
-  checkCommitWindow(checkWriterOptions(writer), writer, timeouts)
-  for (const name of ['doneAfterError', 'exposeDetails', 'recovery'] as const) {
+  const { timeouts, writer = {}, relay = {}, cleanup = {}, advancedModels, onEnd } = options
+  resolveTimeouts(timeouts, timeoutProfiles.streaming)
+  checkNames('writer', writer)
+  checkNames('relay', relay)
+  if (cleanup !== false) checkNames('cleanup', cleanup)
+  const settings = checkWriterOptions(writer)
+  checkCommitWindow(settings, writer, timeouts)
+  for (const name of flags) {
     const value: unknown = options[name]
     if (value !== undefined && typeof value !== 'boolean') {
       throw new TypeError(`${name} must be true or false, got ${JSON.stringify(value)}`)
@@ -84,10 +106,8 @@ export function checkStreamOptions(options: StreamOptions, more: readonly string
   if (advancedModels !== undefined && !isModelList(advancedModels)) {
     throw new TypeError(`advancedModels must be a list of names and patterns, got ${String(advancedModels)}`)
   }
-  if (cleanup) {
-    for (const name of ['graceMs', 'lingerMs'] as const) {
-      if (cleanup[name] !== undefined) readDuration(`cleanup.${name}`, cleanup[name])
-    }
+  for (const name of ['graceMs', 'lingerMs'] as const) {
+    if (cleanup && cleanup[name] !== undefined) readDuration(`cleanup.${name}`, cleanup[name])
   }
   if (relay.onTruncated !== undefined && !['error', 'accept'].includes(relay.onTruncated)) {
     throw new TypeError(`relay.onTruncated must be 'error' or 'accept', got ${String(relay.onTruncated)}`)
@@ -98,16 +118,36 @@ export function checkStreamOptions(options: StreamOptions, more: readonly string
   if (onEnd !== undefined && typeof onEnd !== 'function') {
     throw new TypeError(`onEnd must be a function, got ${String(onEnd)}`)
   }
-  selectDialect(dialect)
+  const dialect = selectDialect(options.dialect)
+  return {
+    timeouts,
+    writer: settings,
+    maxEventBytes: relay.maxEventBytes,
+    acceptsTruncated: relay.onTruncated === 'accept',
+    cleanup,
+    dialect: options.dialect === undefined ? undefined : dialect,
+    doneAfterError: options.doneAfterError ?? false,
+    reportsErrors: options.recovery ?? true,
+    exposeDetails: options.exposeDetails ?? false,
+    advancedModels,
+    onEnd,
+  }
+}
+
+/** The timeouts of one request: by its model, and never longer than its client waits. */
+export function timeoutsFor(
+  { timeouts, advancedModels }: StreamSettings,
+  request: { model: string | undefined; headers: IncomingHttpHeaders },
+): ResolvedTimeouts {
+  const choice = { streaming: true, model: request.model }
+  const profile = selectTimeoutProfile(choice, advancedModels ? { advancedModels } : {})
+  return withinClientTimeout(resolveTimeouts(timeouts, profile), request.headers)
 }
 
 /** Where an option belongs that was put at the top. */
 function ownerOf(name: string): string | undefined {
-  if (/^(connect|firstByte|firstEvent|inactivity|stall|drain|total)Ms$/.test(name)) return `timeouts.${name}`
-  if (/^(heartbeatMs|heartbeat|commitAfterMs|headers|cors|maxBufferedBytes)$/.test(name))
-    return `writer.${name}`
-  if (/^(maxEventBytes|onTruncated)$/.test(name)) return `relay.${name}`
-  if (/^(lingerMs|graceMs)$/.test(name)) return `cleanup.${name}`
+  const owner = Object.keys(owners).find((each) => owners[each]?.includes(name))
+  if (owner) return `${owner}.${name}`
   return name === 'timeout' ? 'timeouts' : undefined
 }
 
@@ -115,14 +155,15 @@ function isModelList(value: unknown): boolean {
   return Array.isArray(value) && value.every((model) => typeof model === 'string' || model instanceof RegExp)
 }
 
-const writerNames = ['heartbeatMs', 'heartbeat', 'commitAfterMs', 'headers', 'cors', 'maxBufferedBytes']
+function checkObject(owner: string, options: unknown): void {
+  if (typeof options === 'object' && options !== null) return
+  const expected = owner === 'cleanup' ? 'an object or false' : 'an object'
+  throw new TypeError(`${owner} must be ${expected}, got ${String(options)}`)
+}
 
-function checkNames(owner: string, options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(
-      `${owner} must be an object${owner === 'cleanup' ? ' or false' : ''}, got ${String(options)}`,
-    )
-  }
+function checkNames(owner: string, options: object): void {
+  checkObject(owner, options)
+  const known = owners[owner] ?? []
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) {
       throw new TypeError(`${owner}.${name} is not an option; there are ${known.join(', ')}`)
@@ -132,7 +173,7 @@ function checkNames(owner: string, options: object, known: readonly string[]): v
 
 /** A head that is sent no earlier than the deadline it waits for comes too late for anything. */
 function checkCommitWindow(
-  { heartbeatMs, commitAfterMs }: CheckedWriterOptions,
+  { heartbeatMs, commitAfterMs }: WriterSettings,
   writer: NonNullable<StreamOptions['writer']>,
   timeouts: StreamOptions['timeouts'],
 ): void {

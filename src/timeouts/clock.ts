@@ -30,12 +30,13 @@ export const systemClock: Clock = {
   setTimeout(callback, delayMs) {
     const timer = setTimeout(callback, Math.min(Math.max(delayMs, 1), longestDelayMs))
     // Sockets keep the process alive; a deadline alone must not.
-    timer.unref()
+    timer.unref?.()
     return timer
   },
   clearTimeout: (timer) => clearTimeout(timer),
   setImmediate: (callback) => {
-    setImmediate(callback)
+    if (typeof setImmediate === 'function') setImmediate(callback)
+    else setTimeout(callback, 0)
   },
 }
 

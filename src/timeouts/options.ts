@@ -23,7 +23,8 @@ export type ResolvedTimeouts = { readonly [Name in keyof StreamTimeouts]-?: numb
 
 type TimeoutName = keyof StreamTimeouts
 
-const names: readonly TimeoutName[] = [
+/** The names of all timeouts. */
+export const timeoutNames: readonly TimeoutName[] = [
   'connectMs',
   'firstByteMs',
   'firstEventMs',
@@ -99,10 +100,10 @@ export function resolveTimeouts(
 function readTimeouts(timeouts: StreamTimeouts): Partial<Record<TimeoutName, number>> {
   const set: Partial<Record<TimeoutName, number>> = {}
   for (const [name, value] of Object.entries(timeouts)) {
-    if (!names.includes(name as TimeoutName)) {
+    if (!timeoutNames.includes(name as TimeoutName)) {
       const hint = Object.hasOwn(renamed, name)
         ? `did you mean ${renamed[name]}?`
-        : `there are ${names.join(', ')}`
+        : `there are ${timeoutNames.join(', ')}`
       throw new TypeError(`timeouts.${name} is not a timeout; ${hint}`)
     }
     if (value !== undefined) set[name as TimeoutName] = readDuration(`timeouts.${name}`, value)

@@ -47,7 +47,8 @@ export class StopSignal implements AbortSignalLike {
     }
   }
 
-  abort(reason: unknown): void {
+  /** @param between called when all parts have been told, before anybody else hears of it */
+  abort(reason: unknown, between?: () => void): void {
     if (this.aborted) return
     this.aborted = true
     this.reason = reason
@@ -57,6 +58,7 @@ export class StopSignal implements AbortSignalLike {
       if (typeof listener === 'function') listener()
       else listener.handleEvent()
     }
+    between?.()
     this.#controller?.abort(reason)
   }
 }

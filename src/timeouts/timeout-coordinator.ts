@@ -4,6 +4,7 @@ import { type Clock, systemClock, type Timer } from './clock.js'
 import { Deadlines } from './deadlines.js'
 import { type ResolvedTimeouts, resolveTimeouts, type StreamTimeouts } from './options.js'
 import { timeoutProfiles } from './profiles.js'
+import { StopSignal } from './stop-signal.js'
 
 /** The options of {@link TimeoutCoordinator}. */
 export interface TimeoutCoordinatorOptions {
@@ -42,7 +43,7 @@ export class TimeoutCoordinator implements Disposable {
   readonly #startedAt: number
   readonly #deadlines: Deadlines
   #unfollow: (() => void) | undefined
-  #controller: AbortController | undefined
+  #stopSignal: StopSignal | undefined
   #timer: Timer | undefined
   #timerAt = never
   #rechecking = false
@@ -64,11 +65,16 @@ export class TimeoutCoordinator implements Disposable {
 
   /** Aborts when the stream must stop; its reason is a {@link StreamError}. Stays quiet when it completes. */
   get signal(): AbortSignal {
-    if (!this.#controller) {
-      this.#controller = new AbortController()
-      if (this.#reason) this.#controller.abort(this.#reason)
+    return this.stopSignal.abortSignal
+  }
+
+  /** The same for the parts of the stream, which hear of it first. */
+  get stopSignal(): StopSignal {
+    if (!this.#stopSignal) {
+      this.#stopSignal = new StopSignal()
+      if (this.#reason) this.#stopSignal.abort(this.#reason)
     }
-    return this.#controller.signal
+    return this.#stopSignal
   }
 
   /** The timeouts in force. */
@@ -220,8 +226,9 @@ export class TimeoutCoordinator implements Disposable {
     this.#clock.clearTimeout(this.#timer)
     this.#timer = undefined
     this.#unfollow?.()
-    if (reason) this.#controller?.abort(reason)
-    this.#onSettled?.(reason)
+    const tell = () => this.#onSettled?.(reason)
+    if (reason && this.#stopSignal) this.#stopSignal.abort(reason, tell)
+    else tell()
     // It may be kept for its outcome, and must not keep the rest of the stream for that.
     this.#onSettled = this.#beforeTimeout = undefined
     return true

@@ -1,0 +1,326 @@
+import type { ServerResponse } from 'node:http'
+import process from 'node:process'
+import { toStreamError } from '../errors/classify.js'
+import { StreamError } from '../errors/stream-error.js'
+import { encodeComment, encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
+import { writers } from '../registry.js'
+import { nextTurn, systemClock } from '../timeouts/clock.js'
+import { Heartbeat } from './heartbeat.js'
+import { OutgoingText } from './outgoing-text.js'
+import {
+  backlogOf,
+  type Drain,
+  discardUnreadBody,
+  isEventStream,
+  isGone,
+  ready,
+  startDrain,
+  wasLeft,
+  watchPipelined,
+  writeEventStreamHead,
+} from './response.js'
+import type { SSEWriter } from './sse-writer.js'
+import type { SSEWriterObserver, SSEWriterOptions, WriterSettings } from './sse-writer-options.js'
+
+const flushAtLength = 16 * 1024
+
+/** What a writer is given beside its settings. */
+export type WriterParts = Pick<SSEWriterOptions, 'signal' | 'clock'> & {
+  observer?: SSEWriterObserver | undefined
+}
+
+/** Writes the events of one response, as the app sees it: `SSEWriter`. */
+export class ResponseWriter implements SSEWriter {
+  events = 0
+  heartbeats = 0
+  committed = false
+  readonly #response: ServerResponse
+  readonly #settings: WriterSettings
+  readonly #parts: WriterParts
+  readonly #observer: SSEWriterObserver
+  readonly #heartbeat: Heartbeat
+  readonly #text: OutgoingText
+  #controller: AbortController | undefined
+  /** Made when it is asked for: most writers stop because all is done. */
+  #stopReason: () => unknown = ignore
+  #stopped = false
+  #closed = false
+  #flushScheduled = false
+  #draining: Drain | undefined
+
+  constructor(response: ServerResponse, settings: WriterSettings, parts: WriterParts = {}) {
+    this.#response = response
+    this.#settings = settings
+    this.#parts = parts
+    this.#observer = parts.observer ?? {}
+    this.#text = new OutgoingText(response)
+    this.#heartbeat = new Heartbeat(this.#beat, {
+      firstMs: settings.commitAfterMs,
+      everyMs: settings.heartbeatMs,
+      clock: parts.clock ?? systemClock,
+    })
+    response.on('close', this.#responseClosed)
+    response.on('drain', this.#drained)
+    writers().set(response, this)
+    watchPipelined(response, this.#responseClosed)
+    // A late error of a response that is gone must not end the process.
+    response.on('error', ignore)
+    parts.signal?.addEventListener('abort', this)
+    if (isGone(response)) this.#responseClosed()
+    else if (parts.signal?.aborted) this.handleEvent()
+    else this.#heartbeat.start()
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#stopped) this.#controller.abort(this.#stopReason())
+    }
+    return this.#controller.signal
+  }
+
+  get bytes(): number {
+    return this.#text.bytes
+  }
+
+  get taken(): number {
+    return this.#text.bytes - backlogOf(this.#response)
+  }
+
+  open(): void {
+    if (this.#stopped || this.#closed) return
+    if (!this.#isAnswered() && this.#commit()) this.#response.flushHeaders?.()
+  }
+
+  write(event: SSEEvent): Promise<void> {
+    const text = encodeEvent(event)
+    if (this.#stopped || this.#closed) return this.#refuse()
+    if (this.#observer.onEvent?.(event) === false) return ready
+    this.events++
+    return this.#push(text)
+  }
+
+  forward(events: Uint8Array | string, count = 1): Promise<void> {
+    if (this.#stopped || this.#closed) return this.#refuse()
+    const response = this.#response
+    if (isGone(response)) return this.#gone()
+    if (!this.committed && (this.#isAnswered() || !this.#commit())) return this.#refuse()
+    if (
+      this.#draining &&
+      backlogOf(response) + this.#text.pending + events.length > this.#settings.maxBufferedBytes
+    ) {
+      this.#overflow()
+      return this.#refuse()
+    }
+    if (this.events === 0) discardUnreadBody(response)
+    this.events += count
+    this.#heartbeat.postpone()
+    const more = typeof events === 'string' ? this.#sendText(events) : this.#text.sendBytes(events)
+    if (this.#draining) return this.#draining.promise
+    return more ? ready : this.#wait()
+  }
+
+  #sendText(text: string): boolean {
+    this.#text.add(text)
+    return this.#draining ? false : this.#hand()
+  }
+
+  comment(text: string): Promise<void> {
+    if (this.#stopped || this.#closed) return this.#refuse()
+    return this.#push(encodeComment(text))
+  }
+
+  close(...last: SSEEvent[]): void {
+    if (this.#closed) return
+    const text = last.map(encodeEvent).join('')
+    const events = last.filter((event) => this.#observer.onEvent?.(event) !== false).length
+    this.#heartbeat.stop()
+    if (this.#isAnswered() || (!isGone(this.#response) && !this.#commit())) return
+    this.#closed = true
+    this.events += events
+    if (events > 0 || last.length === 0) this.#text.add(text)
+    this.#hand()
+    this.#endDrain()
+  }
+
+  [Symbol.dispose](): void {
+    this.#heartbeat.stop()
+    this.#response.off('close', this.#responseClosed)
+    this.#response.off('drain', this.#drained)
+    this.#stop(() => new StreamError('aborted', { message: 'The writer was disposed.' }))
+    if (isGone(this.#response)) this.#leave()
+  }
+
+  /** Nobody asks for it any more, and what a WeakMap holds outlives the young generation. */
+  #leave(): void {
+    writers().delete(this.#response)
+  }
+
+  #push(text: string): Promise<void> {
+    this.#text.add(text)
+    if (this.#draining) {
+      if (this.#text.pending <= this.#settings.maxBufferedBytes) return this.#draining.promise
+      this.#overflow()
+      return this.#refuse()
+    }
+    if (this.#text.pending >= flushAtLength) return this.#flush()
+    if (!this.#flushScheduled) {
+      this.#flushScheduled = true
+      process.nextTick(ResponseWriter.#flushLater, this)
+    }
+    return ready
+  }
+
+  static #flushLater(writer: ResponseWriter): void {
+    writer.#flushScheduled = false
+    writer.#flush()
+  }
+
+  /** @returns what a write has to wait for */
+  #flush(): Promise<void> {
+    if (this.#text.pending === 0 || this.#draining || this.#closed) return ready
+    if (isGone(this.#response)) return this.#gone()
+    if (this.#isAnswered() || !this.#commit()) return this.#refuse()
+    this.#heartbeat.postpone()
+    if (this.events > 0) discardUnreadBody(this.#response)
+    return this.#hand() ? ready : this.#wait()
+  }
+
+  #wait(): Promise<void> {
+    if (isGone(this.#response)) return this.#gone()
+    const draining = startDrain()
+    this.#draining = draining
+    this.#heartbeat.hold()
+    this.#observer.onDrainStart?.()
+    return draining.promise
+  }
+
+  /** @returns whether the client keeps up */
+  #hand(): boolean {
+    return isGone(this.#response) || this.#text.send(this.#closed)
+  }
+
+  /** Somebody has begun to answer with something else: an event would only spoil it. */
+  #isAnswered(): boolean {
+    if (this.committed || !this.#response.headersSent || isEventStream(this.#response)) return false
+    this.#stop(() => new StreamError('internal', { message: 'The response is being answered otherwise.' }))
+    return true
+  }
+
+  /** @returns whether the head could be sent: what the app has hooked into it may fail */
+  #commit(): boolean {
+    if (this.committed) return true
+    try {
+      if (!this.#response.headersSent) writeEventStreamHead(this.#response, this.#settings)
+    } catch (error) {
+      const reason = toStreamError(error)
+      this.#stop(() => reason)
+      this.#observer.onDisconnect?.(reason)
+      return false
+    }
+    this.committed = true
+    this.#heartbeat.committed()
+    this.#observer.onHead?.()
+    return true
+  }
+
+  readonly #beat = (): void => {
+    if (this.#settings.heartbeatMs === Number.POSITIVE_INFINITY) return this.open()
+    if (this.#isAnswered()) return
+    this.heartbeats++
+    const event = this.#settings.heartbeat === 'empty-delta' ? this.#observer.emptyDelta?.() : undefined
+    this.#text.add(event ? encodeEvent(event) : heartbeat)
+    this.#flush()
+  }
+
+  readonly #drained = (): void => {
+    if (this.#closed) {
+      this.#hand()
+      return
+    }
+    const draining = this.#draining
+    if (!draining) return
+    // Each piece that has left is a sign of life of the client.
+    this.#observer.onDrainEnd?.()
+    this.#draining = undefined
+    this.#heartbeat.resume()
+    if (this.#text.pending === 0 || this.#hand()) draining.resolve()
+    else {
+      this.#draining = draining
+      this.#heartbeat.hold()
+      this.#observer.onDrainStart?.()
+    }
+  }
+
+  #endDrain(): void {
+    const draining = this.#draining
+    if (!draining) return
+    this.#draining = undefined
+    this.#observer.onDrainEnd?.()
+    draining.resolve()
+  }
+
+  #overflow(): void {
+    const message = `The client did not read: more than ${this.#settings.maxBufferedBytes} bytes were waiting for it.`
+    const reason = new StreamError('client_stalled', { message })
+    this.#stop(() => reason)
+    // Not in the turn of whoever writes: see GuardedEvents.
+    setImmediate(() => this.#observer.onDisconnect?.(reason))
+  }
+
+  readonly #responseClosed = (): void => {
+    this.#leave()
+    // Once end() was called the response is complete as far as we are concerned, whoever closes first.
+    if (this.#closed || this.#stopped) return this.#stop(() => new StreamError('client_gone'))
+    if (!wasLeft(this.#response)) {
+      return this.#stop(() => new StreamError('internal', { message: 'The response was ended elsewhere.' }))
+    }
+    const reason = new StreamError('client_gone')
+    this.#stop(() => reason)
+    this.#observer.onDisconnect?.(reason)
+  }
+
+  /** `options.signal` has aborted. */
+  handleEvent(): void {
+    this.#stop(() => this.#parts.signal?.reason)
+  }
+
+  #stop(reason: () => unknown): void {
+    if (this.#stopped) return
+    this.#stopped = true
+    this.#stopReason = once(reason)
+    this.#heartbeat.stop()
+    this.#parts.signal?.removeEventListener('abort', this)
+    const draining = this.#draining
+    this.#draining = undefined
+    draining?.reject(this.#stopReason())
+    this.#controller?.abort(this.#stopReason())
+  }
+
+  /** Who writes in a loop would never let the event come that says so. */
+  #gone(): Promise<void> {
+    this.#text.drop()
+    if (wasLeft(this.#response)) this.#responseClosed()
+    return this.#stopped ? this.#refuse() : nextTurn()
+  }
+
+  /** Handled already, so that a write nobody awaits cannot end the process. */
+  #refuse(): Promise<never> {
+    const reason = this.#stopped
+      ? this.#stopReason()
+      : new StreamError('internal', { message: 'The stream has been closed.' })
+    const refusal = Promise.reject(reason)
+    refusal.catch(ignore)
+    return refusal
+  }
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,77 @@
+import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { completeHead, setRequestId } from '../client/response.js'
+import type { OriginalMethods } from './intercept.js'
+import type { GuardSettings } from './request.js'
+
+/** What `writeHead` was given. */
+export interface GivenHead {
+  status: number
+  message: string | undefined
+  headers: [string, OutgoingHttpHeader][]
+}
+
+/** The arguments of `writeHead`, in whichever of its forms. */
+export function readHead(args: readonly unknown[]): GivenHead {
+  const [status, second, third] = args
+  const message = typeof second === 'string' ? second : undefined
+  return {
+    status: Number(status),
+    message,
+    headers: listHeaders(message === undefined ? (third ?? second) : third),
+  }
+}
+
+/** Whether this would be the head of an event stream, and not of one that is compressed: nothing fits into that. */
+export function isEventStreamHead(response: ServerResponse, given?: GivenHead['headers']): boolean {
+  if (!/^\s*text\/event-stream\b/i.test(String(headerOf('content-type', response, given)))) return false
+  const encoding = headerOf('content-encoding', response, given)
+  return encoding === undefined || encoding === 'identity'
+}
+
+function headerOf(
+  wanted: string,
+  response: ServerResponse,
+  given?: GivenHead['headers'],
+): OutgoingHttpHeader | undefined {
+  return given?.findLast(([name]) => name.toLowerCase() === wanted)?.[1] ?? response.getHeader(wanted)
+}
+
+function listHeaders(headers: unknown): [string, OutgoingHttpHeader][] {
+  if (typeof headers !== 'object' || headers === null) return []
+  if (!Array.isArray(headers)) {
+    return Object.entries(headers as OutgoingHttpHeaders).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, value]],
+    )
+  }
+  if (headers.every(Array.isArray)) return headers as [string, OutgoingHttpHeader][]
+  const pairs: [string, OutgoingHttpHeader][] = []
+  for (let at = 0; at + 1 < headers.length; at += 2) pairs.push([String(headers[at]), headers[at + 1]])
+  return pairs
+}
+
+/** Sets the headers that `writeHead` was given, beside those that the app has set. */
+export function setGivenHeaders(
+  response: ServerResponse,
+  own: OriginalMethods,
+  headers: GivenHead['headers'],
+): void {
+  for (const [name] of headers) response.removeHeader(name)
+  for (const [name, value] of headers) {
+    // As the first one it would be set, which is looked at while the head is open.
+    if (response.hasHeader(name)) response.appendHeader(name, value as string)
+    else own.setHeader(name, value)
+  }
+}
+
+/** Completes the headers of an event stream, and sends them. */
+export function sendStreamHead(
+  response: ServerResponse,
+  own: OriginalMethods,
+  { status, message }: GivenHead,
+  { writer }: GuardSettings,
+  requestId: string,
+): void {
+  completeHead(response, writer)
+  if (writer.headers !== false) setRequestId(response, requestId)
+  own.writeHead(...((message === undefined ? [status] : [status, message]) as [number]))
+}

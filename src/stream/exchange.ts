@@ -1,0 +1,285 @@
+import { channels, describeError, log, type StreamEnd } from '../diagnostics/channels.js'
+import type { EventRole, StreamDialect } from '../dialects/dialect.js'
+import { recognizeDialect } from '../dialects/index.js'
+import { Transcript } from '../dialects/transcript.js'
+import { toStreamError } from '../errors/classify.js'
+import { clientMessage } from '../errors/client-message.js'
+import { type FailedOutcome, StreamError, StreamTimeoutError } from '../errors/stream-error.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
+import { addLiveStream, type LiveStream, removeLiveStream } from '../server/live-streams.js'
+import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import type { EventOutput } from './event-output.js'
+import { recordEnd } from './record.js'
+import type { StreamSettings } from './settings.js'
+
+/** What is known of the stream; asked when it is needed, since some of it is known late. */
+export interface StreamSubject {
+  readonly requestId: string
+  readonly model: string | undefined
+  readonly server: object | undefined
+  /** How the client's stream ends, as far as nothing was set. */
+  readonly dialect: StreamDialect
+}
+
+/** What a stream holds of its upstreams. */
+interface HeldUpstreams {
+  /** Lets them go; see `Upstreams.release`. */
+  release(reason?: StreamError): void
+}
+
+/**
+ * One stream's life, from its first deadline to its record: open, ending, ended, each once, whoever asks. The only place
+ * that decides an ending.
+ */
+export class Exchange implements LiveStream {
+  readonly timeouts: TimeoutCoordinator
+  readonly #subject: StreamSubject
+  readonly #settings: StreamSettings
+  readonly #output: EventOutput
+  readonly #upstreams: HeldUpstreams
+  #transcript: Transcript | undefined
+  #state: 'open' | 'ending' | 'ended' = 'open'
+  #enlisted = false
+  #begun = false
+  #record: StreamEnd | undefined
+  #whenEnded: Promise<StreamEnd | undefined> | undefined
+  #resolveEnded: ((record: StreamEnd | undefined) => void) | undefined
+
+  constructor(
+    subject: StreamSubject,
+    settings: StreamSettings,
+    parts: { output: EventOutput; timeouts: TimeoutCoordinator; upstreams: HeldUpstreams },
+  ) {
+    this.#subject = subject
+    this.#settings = settings
+    this.#output = parts.output
+    this.timeouts = parts.timeouts
+    this.#upstreams = parts.upstreams
+  }
+
+  get requestId(): string {
+    return this.#subject.requestId
+  }
+
+  get server(): object | undefined {
+    return this.#subject.server
+  }
+
+  /** Whether no ending has been decided yet. */
+  get isOpen(): boolean {
+    return this.#state === 'open'
+  }
+
+  /** What the client's events have said so far. */
+  get transcript(): Transcript {
+    if (!this.#transcript) {
+      const { dialect } = this.#settings
+      this.#transcript = new Transcript(
+        dialect ?? this.#subject.dialect,
+        dialect ? undefined : recognizeDialect,
+      )
+    }
+    return this.#transcript
+  }
+
+  /** The record, once the client has its ending; nothing of a response that was no stream after all. */
+  get ended(): Promise<StreamEnd | undefined> {
+    this.#whenEnded ??= new Promise((resolve) => {
+      // Itself, and not in a closure: what such a one holds was seen to outlive the young generation.
+      this.#resolveEnded = resolve
+      if (this.#state === 'ended') resolve(this.#record)
+    })
+    return this.#whenEnded
+  }
+
+  /** Joins the live streams, so that a server that shuts down waits for it. */
+  enlist(): void {
+    if (this.#enlisted) return
+    this.#enlisted = true
+    addLiveStream(this)
+  }
+
+  /** From here on it is announced, and will be recorded. */
+  begin(): void {
+    if (this.#begun) return
+    this.#begun = true
+    this.enlist()
+    const { requestId, model } = this.#subject
+    channels.start.publish({ requestId, model })
+    log.stream('%s: start, model %s', requestId, model)
+  }
+
+  /** The headers of an event stream have been sent. */
+  headSent(): void {
+    channels.head.publish({ requestId: this.requestId })
+  }
+
+  /** Passes whole events on that have been observed. @returns what to wait for before the next ones */
+  accept(bytes: Uint8Array | string, events: number): Promise<void> | undefined {
+    const before = this.#output.events
+    const written = this.#output.write(bytes, events)
+    if (this.#state !== 'open') return written
+    if (events > 0 && this.#output.events === before) return this.#refused(written)
+    this.sent()
+    if (!this.transcript.sawTerminal) return written
+    // In the turn of the terminal event, so that the end of the response leaves in one write with it.
+    this.#end()
+    return undefined
+  }
+
+  /** The client does not have what came last. If the output cannot say why, somebody else has ended the response. */
+  #refused(written: Promise<void> | undefined): Promise<never> {
+    const refusal = Promise.resolve(written).then(() => {
+      throw new StreamError('internal', { message: 'The response was ended elsewhere.' })
+    })
+    refusal.catch(ignore)
+    return refusal
+  }
+
+  /** Looks at an event on its way to the client. What comes after the ending changes nothing any more. */
+  observe(event: SSEEvent): EventRole | undefined {
+    if (this.#state !== 'open') return undefined
+    const role = this.transcript.observe(event)
+    this.transcript.pending = true
+    if (role === 'content') this.timeouts.content()
+    return role
+  }
+
+  /** What has been observed so far is on its way to the client. */
+  sent(): void {
+    this.transcript.pending = false
+  }
+
+  /** Pieces of the answer are on their way to the client that need not be looked at. */
+  skipped(): void {
+    this.timeouts.content()
+  }
+
+  /**
+   * The handler says that this was all.
+   *
+   * @param received how many events came, if they must say that they are complete
+   */
+  complete(received?: number): void {
+    if (this.#state !== 'open') return
+    try {
+      if (received !== undefined && !this.#settings.acceptsTruncated)
+        this.transcript.requireComplete(received)
+    } catch (error) {
+      return this.fail(error)
+    }
+    this.#end()
+  }
+
+  /** What fails on a connection that is gone fails because it is gone. */
+  fail(error: unknown, fallback: FailedOutcome = 'internal'): void {
+    const reason = toStreamError(error, fallback)
+    const isLeft = this.#output.left && reason.outcome !== 'client_gone'
+    this.timeouts.settle(isLeft ? new StreamError('client_gone', { cause: error }) : reason)
+  }
+
+  stop(reason: StreamError): void {
+    this.timeouts.settle(reason)
+  }
+
+  /** The outcome has been fixed. */
+  settled(reason: StreamError | undefined): void {
+    if (reason) this.#end(reason)
+  }
+
+  /** The response is no stream after all: nothing is recorded. */
+  abandon(): void {
+    if (this.#state !== 'open') return
+    this.#leave()
+  }
+
+  #end(reason?: StreamError): void {
+    if (this.#state !== 'open') return
+    this.#state = 'ending'
+    this.begin()
+    this.timeouts.finished()
+    this.#output.stop(reason)
+    this.#upstreams.release(reason)
+    const failure = reason ?? this.#close()
+    if (failure) this.#report(failure)
+    void this.#finish(failure === undefined || this.transcript.survives(failure))
+  }
+
+  /** @returns what went wrong with it */
+  #close(): StreamError | undefined {
+    try {
+      if (!this.#output.gone) this.#output.end(this.transcript.closing())
+      return undefined
+    } catch (error) {
+      this.timeouts.settle(toStreamError(error))
+      return this.timeouts.reason
+    }
+  }
+
+  #report(reason: StreamError): void {
+    const { requestId } = this
+    const output = this.#output
+    reason.committed = output.status !== undefined
+    const { outcome, code, committed } = reason
+    this.#log(reason)
+    if (outcome === 'client_gone' || output.gone) return
+    if (outcome === 'client_stalled' || !this.#settings.reportsErrors || output.isForeign) {
+      output.destroy(reason)
+      return
+    }
+    try {
+      const message = clientMessage(reason, this.#settings.exposeDetails)
+      if (output.committed) output.end(this.transcript.ending(reason, message, this.#settings))
+      else output.respond(reason, message)
+    } catch (failure) {
+      log.stream('%s: the error could not be sent to the client: %s', requestId, describeError(failure))
+      output.destroy(reason)
+      return
+    }
+    channels.recovery.publish({ requestId, outcome, code, committed })
+  }
+
+  #log(reason: StreamError): void {
+    const { requestId } = this
+    const { outcome, code } = reason
+    log.stream('%s: %s, %s: %s', requestId, outcome, code, describeError(reason.cause ?? reason))
+    if (!(reason instanceof StreamTimeoutError)) return
+    const { phase, timeoutMs } = reason
+    log.timeout('%s: %s after %d ms', requestId, phase, timeoutMs)
+    channels.timeout.publish({ requestId, phase, timeoutMs })
+  }
+
+  /** @param completed whether the client has the whole answer, whatever happened after it */
+  async #finish(completed: boolean): Promise<void> {
+    const { timeouts } = this
+    const isStalled = (await this.#output.flushed()) === 'stalled'
+    if (!isStalled) timeouts.settle()
+    else if (timeouts.settle(new StreamTimeoutError('drain', timeouts.timeouts.drainMs))) {
+      this.#log(timeouts.reason as StreamError)
+    }
+    const { requestId, model } = this.#subject
+    const { status } = this.#output
+    const sawTerminal = this.transcript.complete
+    this.#record = recordEnd(
+      {
+        timeouts,
+        status,
+        requestId,
+        model,
+        sawTerminal,
+        written: this.#output,
+        completed: completed && !isStalled,
+      },
+      this.#settings.onEnd,
+    )
+    this.#leave()
+  }
+
+  #leave(): void {
+    this.#state = 'ended'
+    removeLiveStream(this)
+    this.#resolveEnded?.(this.#record)
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,93 @@
+import type { ServerResponse } from 'node:http'
+import { sendErrorBody } from '../client/error-response.js'
+import { waitUntilFlushed } from '../client/flush.js'
+import { isClosed, isEventStream, isGone, unlessReady, wasLeft } from '../client/response.js'
+import type { SSEWriter } from '../client/sse-writer.js'
+import type { StreamDialect } from '../dialects/dialect.js'
+import type { StreamError } from '../errors/stream-error.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
+import type { EventOutput } from './event-output.js'
+
+/** What a route's output needs beside its writer. */
+export interface RouteOutputOptions {
+  readonly dialect: StreamDialect
+  readonly requestId: string
+  /** How long the client may take without reading anything. */
+  readonly drainMs: number
+}
+
+/** The response of a streaming route, written by a writer of ours. */
+export class RouteOutput implements EventOutput {
+  readonly #response: ServerResponse
+  readonly #writer: SSEWriter
+  readonly #options: RouteOutputOptions
+
+  constructor(response: ServerResponse, writer: SSEWriter, options: RouteOutputOptions) {
+    this.#response = response
+    this.#writer = writer
+    this.#options = options
+  }
+
+  get committed(): boolean {
+    return this.#writer.committed || this.#writer.events > 0
+  }
+
+  get gone(): boolean {
+    return isGone(this.#response)
+  }
+
+  get left(): boolean {
+    return isClosed(this.#response) && wasLeft(this.#response)
+  }
+
+  get isForeign(): boolean {
+    return this.#response.headersSent && !this.#writer.committed && !isEventStream(this.#response)
+  }
+
+  get status(): number | undefined {
+    return this.#response.headersSent ? this.#response.statusCode : undefined
+  }
+
+  get events(): number {
+    return this.#writer.events
+  }
+
+  get bytes(): number {
+    return this.#writer.bytes
+  }
+
+  get heartbeats(): number {
+    return this.#writer.heartbeats
+  }
+
+  write(bytes: Uint8Array | string, events: number): Promise<void> | undefined {
+    return unlessReady(this.#writer.forward(bytes, events))
+  }
+
+  end(events: readonly SSEEvent[]): void {
+    this.#writer.close(...events)
+    // What the app has hooked into the headers may fail each time.
+    if (!this.#response.headersSent && !this.gone) throw new Error('the headers could not be sent')
+  }
+
+  respond(reason: StreamError, message: string): void {
+    const { dialect, requestId } = this.#options
+    sendErrorBody(this.#response, reason, { message, dialect, requestId })
+  }
+
+  destroy(reason: Error): void {
+    this.#response.destroy(reason)
+  }
+
+  stop(): void {}
+
+  async flushed(): Promise<'flushed' | 'stalled'> {
+    const stalled = await waitUntilFlushed(this.#response, {
+      drainMs: this.#options.drainMs,
+      taken: () => this.#writer.taken,
+      destroy: (error) => this.#response.destroy(error),
+    })
+    this.#writer[Symbol.dispose]()
+    return stalled ? 'stalled' : 'flushed'
+  }
+}

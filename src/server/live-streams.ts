@@ -10,28 +10,37 @@ export interface LiveStream {
   readonly ended: Promise<unknown>
 }
 
+/** Where a stream stands among the live ones. */
+const place = Symbol('place')
+
+type Placed = LiveStream & { [place]?: number }
+
 /**
  * As much of a `Set` as is needed here, also by other versions of unhang in this process. Each time a real one grows or
  * shrinks it leaves its old table behind, and what an old table holds outlives the young generation, the streams of the
  * next one with it.
  */
 class StreamSet implements Iterable<LiveStream> {
-  readonly #streams: LiveStream[] = []
+  readonly #streams: Placed[] = []
 
   get size(): number {
     return this.#streams.length
   }
 
-  add(stream: LiveStream): void {
-    this.#streams.push(stream)
+  add(stream: Placed): void {
+    if (this.#streams[stream[place] ?? -1] === stream) return
+    stream[place] = this.#streams.push(stream) - 1
   }
 
-  delete(stream: LiveStream): void {
-    const at = this.#streams.indexOf(stream)
-    if (at === -1) return
+  delete(stream: Placed): void {
+    const at = stream[place] ?? -1
+    if (this.#streams[at] !== stream) return
     const last = this.#streams.pop()
     // Their order says nothing: the last one takes the place.
-    if (last && last !== stream) this.#streams[at] = last
+    if (last && last !== stream) {
+      this.#streams[at] = last
+      last[place] = at
+    }
   }
 
   [Symbol.iterator](): Iterator<LiveStream> {

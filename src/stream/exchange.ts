@@ -39,7 +39,6 @@ export class Exchange implements LiveStream {
   readonly #upstreams: HeldUpstreams
   #transcript: Transcript | undefined
   #state: 'open' | 'ending' | 'ended' = 'open'
-  #enlisted = false
   #begun = false
   #record: StreamEnd | undefined
   #whenEnded: Promise<StreamEnd | undefined> | undefined
@@ -94,8 +93,6 @@ export class Exchange implements LiveStream {
 
   /** Joins the live streams, so that a server that shuts down waits for it. */
   enlist(): void {
-    if (this.#enlisted) return
-    this.#enlisted = true
     addLiveStream(this)
   }
 

@@ -36,7 +36,7 @@ export {
 export type { SSEEvent } from './framing/sse/encode.js'
 export type { SkippedEvents } from './framing/sse/follow.js'
 export type { EventSourceMessage } from './framing/sse/parse.js'
-export { getStream } from './guard/guard.js'
+export { getStream } from './guard/guard-response.js'
 export type { GuardedStream } from './guard/handle.js'
 export type { GuardOptions } from './guard/request.js'
 export { type AppListener, wrapApp } from './guard/wrap-app.js'

@@ -1,5 +1,5 @@
 import type { Application, ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
-import { guardResponse } from '../guard/guard.js'
+import { guardResponse } from '../guard/guard-response.js'
 import { type GuardOptions, readGuardOptions } from '../guard/request.js'
 import { type AppListener, wrapApp as wrapListener } from '../guard/wrap-app.js'
 import { guards } from '../registry.js'

@@ -1,6 +1,6 @@
 import type Koa from 'koa'
 import type { Context, Middleware } from 'koa'
-import { guardResponse } from '../guard/guard.js'
+import { guardResponse } from '../guard/guard-response.js'
 import { type GuardOptions, readGuardOptions } from '../guard/request.js'
 import { type AppListener, wrapApp as wrapListener } from '../guard/wrap-app.js'
 import { guards } from '../registry.js'

@@ -5,16 +5,15 @@ import { StreamError } from '../errors/stream-error.js'
 import { encodeComment, encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
 import { writers } from '../registry.js'
 import { nextTurn, systemClock } from '../timeouts/clock.js'
+import { StopSignal } from '../timeouts/stop-signal.js'
+import { CatchingUp, ready } from './catching-up.js'
 import { Heartbeat } from './heartbeat.js'
 import { OutgoingText } from './outgoing-text.js'
 import {
   backlogOf,
-  type Drain,
   discardUnreadBody,
   isEventStream,
   isGone,
-  ready,
-  startDrain,
   wasLeft,
   watchPipelined,
   writeEventStreamHead,
@@ -40,13 +39,10 @@ export class ResponseWriter implements SSEWriter {
   readonly #observer: SSEWriterObserver
   readonly #heartbeat: Heartbeat
   readonly #text: OutgoingText
-  #controller: AbortController | undefined
-  /** Made when it is asked for: most writers stop because all is done. */
-  #stopReason: () => unknown = ignore
-  #stopped = false
+  readonly #stopped = new StopSignal()
   #closed = false
   #flushScheduled = false
-  #draining: Drain | undefined
+  readonly #catchingUp = new CatchingUp()
 
   constructor(response: ServerResponse, settings: WriterSettings, parts: WriterParts = {}) {
     this.#response = response
@@ -72,11 +68,7 @@ export class ResponseWriter implements SSEWriter {
   }
 
   get signal(): AbortSignal {
-    if (!this.#controller) {
-      this.#controller = new AbortController()
-      if (this.#stopped) this.#controller.abort(this.#stopReason())
-    }
-    return this.#controller.signal
+    return this.#stopped.abortSignal
   }
 
   get bytes(): number {
@@ -88,66 +80,64 @@ export class ResponseWriter implements SSEWriter {
   }
 
   open(): void {
-    if (this.#stopped || this.#closed) return
+    if (this.#stopped.aborted || this.#closed) return
     if (!this.#isAnswered() && this.#commit()) this.#response.flushHeaders?.()
   }
 
   write(event: SSEEvent): Promise<void> {
     const text = encodeEvent(event)
-    if (this.#stopped || this.#closed) return this.#refuse()
+    if (this.#stopped.aborted || this.#closed) return this.#refuse()
     if (this.#observer.onEvent?.(event) === false) return ready
     this.events++
     return this.#push(text)
   }
 
   forward(events: Uint8Array | string, count = 1): Promise<void> {
-    if (this.#stopped || this.#closed) return this.#refuse()
+    if (this.#stopped.aborted || this.#closed) return this.#refuse()
     const response = this.#response
     if (isGone(response)) return this.#gone()
     if (!this.committed && (this.#isAnswered() || !this.#commit())) return this.#refuse()
-    if (
-      this.#draining &&
-      backlogOf(response) + this.#text.pending + events.length > this.#settings.maxBufferedBytes
-    ) {
-      this.#overflow()
-      return this.#refuse()
+    if (this.#catchingUp.promise) {
+      const waiting = backlogOf(response) + this.#text.pending
+      if (waiting + events.length > this.#settings.maxBufferedBytes) return this.#overflow()
     }
     if (this.events === 0) discardUnreadBody(response)
     this.events += count
     this.#heartbeat.postpone()
     const more = typeof events === 'string' ? this.#sendText(events) : this.#text.sendBytes(events)
-    if (this.#draining) return this.#draining.promise
-    return more ? ready : this.#wait()
+    return this.#catchingUp.promise ?? (more ? ready : this.#wait())
   }
 
   #sendText(text: string): boolean {
     this.#text.add(text)
-    return this.#draining ? false : this.#hand()
+    return this.#catchingUp.promise ? false : this.#hand()
   }
 
   comment(text: string): Promise<void> {
-    if (this.#stopped || this.#closed) return this.#refuse()
+    if (this.#stopped.aborted || this.#closed) return this.#refuse()
     return this.#push(encodeComment(text))
   }
 
   close(...last: SSEEvent[]): void {
     if (this.#closed) return
-    const text = last.map(encodeEvent).join('')
-    const events = last.filter((event) => this.#observer.onEvent?.(event) !== false).length
+    const texts = last.map(encodeEvent)
+    const sent = texts.filter((_, at) => this.#observer.onEvent?.(last[at] as SSEEvent) !== false)
     this.#heartbeat.stop()
     if (this.#isAnswered() || (!isGone(this.#response) && !this.#commit())) return
     this.#closed = true
-    this.events += events
-    if (events > 0 || last.length === 0) this.#text.add(text)
+    this.events += sent.length
+    this.#text.add(sent.join(''))
     this.#hand()
-    this.#endDrain()
+    if (!this.#catchingUp.promise) return
+    this.#observer.onDrainEnd?.()
+    this.#catchingUp.end()
   }
 
   [Symbol.dispose](): void {
     this.#heartbeat.stop()
     this.#response.off('close', this.#responseClosed)
     this.#response.off('drain', this.#drained)
-    this.#stop(() => new StreamError('aborted', { message: 'The writer was disposed.' }))
+    this.#stop(new StreamError('aborted', { message: 'The writer was disposed.' }))
     if (isGone(this.#response)) this.#leave()
   }
 
@@ -158,11 +148,8 @@ export class ResponseWriter implements SSEWriter {
 
   #push(text: string): Promise<void> {
     this.#text.add(text)
-    if (this.#draining) {
-      if (this.#text.pending <= this.#settings.maxBufferedBytes) return this.#draining.promise
-      this.#overflow()
-      return this.#refuse()
-    }
+    const { promise } = this.#catchingUp
+    if (promise) return this.#text.pending > this.#settings.maxBufferedBytes ? this.#overflow() : promise
     if (this.#text.pending >= flushAtLength) return this.#flush()
     if (!this.#flushScheduled) {
       this.#flushScheduled = true
@@ -178,7 +165,7 @@ export class ResponseWriter implements SSEWriter {
 
   /** @returns what a write has to wait for */
   #flush(): Promise<void> {
-    if (this.#text.pending === 0 || this.#draining || this.#closed) return ready
+    if (this.#text.pending === 0 || this.#catchingUp.promise || this.#closed) return ready
     if (isGone(this.#response)) return this.#gone()
     if (this.#isAnswered() || !this.#commit()) return this.#refuse()
     this.#heartbeat.postpone()
@@ -188,11 +175,9 @@ export class ResponseWriter implements SSEWriter {
 
   #wait(): Promise<void> {
     if (isGone(this.#response)) return this.#gone()
-    const draining = startDrain()
-    this.#draining = draining
     this.#heartbeat.hold()
     this.#observer.onDrainStart?.()
-    return draining.promise
+    return this.#catchingUp.start()
   }
 
   /** @returns whether the client keeps up */
@@ -203,7 +188,7 @@ export class ResponseWriter implements SSEWriter {
   /** Somebody has begun to answer with something else: an event would only spoil it. */
   #isAnswered(): boolean {
     if (this.committed || !this.#response.headersSent || isEventStream(this.#response)) return false
-    this.#stop(() => new StreamError('internal', { message: 'The response is being answered otherwise.' }))
+    this.#stop(new StreamError('internal', { message: 'The response is being answered otherwise.' }))
     return true
   }
 
@@ -213,9 +198,7 @@ export class ResponseWriter implements SSEWriter {
     try {
       if (!this.#response.headersSent) writeEventStreamHead(this.#response, this.#settings)
     } catch (error) {
-      const reason = toStreamError(error)
-      this.#stop(() => reason)
-      this.#observer.onDisconnect?.(reason)
+      this.#lost(toStreamError(error))
       return false
     }
     this.committed = true
@@ -238,88 +221,68 @@ export class ResponseWriter implements SSEWriter {
       this.#hand()
       return
     }
-    const draining = this.#draining
-    if (!draining) return
+    if (!this.#catchingUp.promise) return
     // Each piece that has left is a sign of life of the client.
     this.#observer.onDrainEnd?.()
-    this.#draining = undefined
     this.#heartbeat.resume()
-    if (this.#text.pending === 0 || this.#hand()) draining.resolve()
-    else {
-      this.#draining = draining
-      this.#heartbeat.hold()
-      this.#observer.onDrainStart?.()
-    }
+    if (this.#text.pending === 0 || this.#hand()) return this.#catchingUp.end()
+    this.#heartbeat.hold()
+    this.#observer.onDrainStart?.()
   }
 
-  #endDrain(): void {
-    const draining = this.#draining
-    if (!draining) return
-    this.#draining = undefined
-    this.#observer.onDrainEnd?.()
-    draining.resolve()
-  }
-
-  #overflow(): void {
+  #overflow(): Promise<never> {
     const message = `The client did not read: more than ${this.#settings.maxBufferedBytes} bytes were waiting for it.`
     const reason = new StreamError('client_stalled', { message })
-    this.#stop(() => reason)
-    // Not in the turn of whoever writes: see GuardedEvents.
+    this.#stop(reason)
+    // Not in the turn of whoever writes: see GuardOutput.
     setImmediate(() => this.#observer.onDisconnect?.(reason))
+    return this.#refuse()
   }
 
   readonly #responseClosed = (): void => {
     this.#leave()
     // Once end() was called the response is complete as far as we are concerned, whoever closes first.
-    if (this.#closed || this.#stopped) return this.#stop(() => new StreamError('client_gone'))
+    if (this.#closed || this.#stopped.aborted) return this.#stop(new StreamError('client_gone'))
     if (!wasLeft(this.#response)) {
-      return this.#stop(() => new StreamError('internal', { message: 'The response was ended elsewhere.' }))
+      return this.#stop(new StreamError('internal', { message: 'The response was ended elsewhere.' }))
     }
-    const reason = new StreamError('client_gone')
-    this.#stop(() => reason)
+    this.#lost(new StreamError('client_gone'))
+  }
+
+  /** The client cannot be reached any more. */
+  #lost(reason: StreamError): void {
+    this.#stop(reason)
     this.#observer.onDisconnect?.(reason)
   }
 
   /** `options.signal` has aborted. */
   handleEvent(): void {
-    this.#stop(() => this.#parts.signal?.reason)
+    this.#stop(this.#parts.signal?.reason)
   }
 
-  #stop(reason: () => unknown): void {
-    if (this.#stopped) return
-    this.#stopped = true
-    this.#stopReason = once(reason)
+  #stop(reason: unknown): void {
+    if (this.#stopped.aborted) return
     this.#heartbeat.stop()
     this.#parts.signal?.removeEventListener('abort', this)
-    const draining = this.#draining
-    this.#draining = undefined
-    draining?.reject(this.#stopReason())
-    this.#controller?.abort(this.#stopReason())
+    this.#catchingUp.giveUp(reason)
+    this.#stopped.abort(reason)
   }
 
   /** Who writes in a loop would never let the event come that says so. */
   #gone(): Promise<void> {
     this.#text.drop()
     if (wasLeft(this.#response)) this.#responseClosed()
-    return this.#stopped ? this.#refuse() : nextTurn()
+    return this.#stopped.aborted ? this.#refuse() : nextTurn()
   }
 
   /** Handled already, so that a write nobody awaits cannot end the process. */
   #refuse(): Promise<never> {
-    const reason = this.#stopped
-      ? this.#stopReason()
+    const reason = this.#stopped.aborted
+      ? this.#stopped.reason
       : new StreamError('internal', { message: 'The stream has been closed.' })
     const refusal = Promise.reject(reason)
     refusal.catch(ignore)
     return refusal
-  }
-}
-
-function once<T>(make: () => T): () => T {
-  let made: { value: T } | undefined
-  return () => {
-    made ??= { value: make() }
-    return made.value
   }
 }
 

@@ -154,29 +154,3 @@ export async function whenItsTurn(response: ServerResponse): Promise<void> {
   if (http2Stream(response) || response.socket !== null) return
   await new Promise<void>((resolve) => response.once('socket', () => resolve()))
 }
-
-/** Waiting for the client to catch up. */
-export interface Drain {
-  promise: Promise<void>
-  resolve(): void
-  reject(reason: unknown): void
-}
-
-/** Nothing to wait for. */
-export const ready = Promise.resolve()
-
-/** What is worth waiting for. */
-export function unlessReady(written: Promise<void>): Promise<void> | undefined {
-  return written === ready ? undefined : written
-}
-
-export function startDrain(): Drain {
-  const drain = {} as Drain
-  drain.promise = new Promise<void>((resolve, reject) => {
-    drain.resolve = resolve
-    drain.reject = reject
-  })
-  // Nobody has to wait for it.
-  drain.promise.catch(() => {})
-  return drain
-}

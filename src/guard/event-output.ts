@@ -14,7 +14,7 @@ import { encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
 import { sse } from '../framing/sse/index.js'
 import type { EventOutput } from '../stream/event-output.js'
 import type { Exchange, StreamSubject } from '../stream/exchange.js'
-import { systemClock } from '../timeouts/clock.js'
+import { systemClock, type Timer } from '../timeouts/clock.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { ignoreWrite, type OriginalMethods, silenceHeaders, useOwnMethods } from './intercept.js'
 import type { GuardSettings } from './request.js'
@@ -44,6 +44,7 @@ export class GuardOutput implements EventOutput {
   #follower: Follower | undefined
   #heartbeat: Heartbeat | undefined
   #stopped = false
+  #lingering: Timer | undefined
   #reason: StreamError | undefined
   /** What is wrong, until the stream has been ended for it. */
   #failure: StreamError | undefined
@@ -132,15 +133,21 @@ export class GuardOutput implements EventOutput {
   /**
    * The handler says that this was all: was it?
    *
+   * @param isPiping whether it has been ended over the head of a source, which then is what has broken
    * @throws StreamError for an answer that is not complete
    */
-  requireComplete(): void {
+  requireComplete(isPiping: boolean): void {
     if (this.#failure) throw this.#failure
-    this.#follower?.end()
     const { settings } = this.#parts
     const transcript = this.#exchange?.transcript
-    if (!settings.reportsErrors || settings.acceptsTruncated || this.#isJson) return
-    if (transcript?.dialect.needsTerminal) transcript.requireComplete(this.events)
+    try {
+      this.#follower?.end()
+      if (!settings.reportsErrors || settings.acceptsTruncated || this.#isJson) return
+      if (transcript?.dialect.needsTerminal) transcript.requireComplete(this.events)
+    } catch (error) {
+      const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
+      throw isPiping && isTruncated ? new StreamError('upstream_hangup') : error
+    }
   }
 
   end(events: readonly SSEEvent[]): void {
@@ -179,12 +186,19 @@ export class GuardOutput implements EventOutput {
 
   stop(reason?: StreamError): void {
     this.#reason = reason
-    this.quiet()
+    this.#quiet()
+    systemClock.clearTimeout(this.#lingering)
     this.#parts.closed(reason)
   }
 
+  /** The client has all of it, but its source may still end by itself within `lingerMs`. */
+  linger(lingerMs: number, callback: () => void): void {
+    this.#quiet()
+    this.#lingering = systemClock.setTimeout(callback, lingerMs)
+  }
+
   /** Nothing more is looked at or sent in between. */
-  quiet(): void {
+  #quiet(): void {
     this.#stopped = true
     this.#heartbeat?.stop()
     this.#response.off('drain', this.#drained)

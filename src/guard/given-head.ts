@@ -22,7 +22,12 @@ export function readHead(args: readonly unknown[]): GivenHead {
 }
 
 /** Whether this would be the head of an event stream, and not of one that is compressed: nothing fits into that. */
-export function isEventStreamHead(response: ServerResponse, given?: GivenHead['headers']): boolean {
+export function opensEventStream(
+  response: ServerResponse,
+  status: number,
+  given?: GivenHead['headers'],
+): boolean {
+  if (status !== 200 || response.req.method === 'HEAD') return false
   if (!/^\s*text\/event-stream\b/i.test(String(headerOf('content-type', response, given)))) return false
   const encoding = headerOf('content-encoding', response, given)
   return encoding === undefined || encoding === 'identity'

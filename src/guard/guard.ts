@@ -1,61 +1,42 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { requestPath } from '../client/error-response.js'
 import {
-  givenRequestId,
   isClosed,
   isGone,
   liftSocketTimeout,
-  requestIdOf,
-  serverOf,
   sessionOf,
   wasLeft,
   watchPipelined,
 } from '../client/response.js'
-import { describeError, log, warnOnce } from '../diagnostics/channels.js'
-import type { StreamDialect } from '../dialects/dialect.js'
-import { dialectOfHead, selectDialect } from '../dialects/index.js'
 import { toStreamError } from '../errors/classify.js'
-import { clientMessage } from '../errors/client-message.js'
 import { type FailedOutcome, StreamError } from '../errors/stream-error.js'
-import { type Guarded, guards } from '../registry.js'
+import { guards } from '../registry.js'
 import { isDraining, rememberSession } from '../server/live-streams.js'
-import { Exchange, type StreamSubject } from '../stream/exchange.js'
-import { systemClock, type Timer } from '../timeouts/clock.js'
+import { Exchange } from '../stream/exchange.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { GuardOutput, type GuardParts, looksLikeJson } from './event-output.js'
-import { type GivenHead, isEventStreamHead, readHead, sendStreamHead, setGivenHeaders } from './given-head.js'
-import { type GuardedStream, GuardHandle } from './handle.js'
-import {
-  ignoreEnd,
-  ignoreWrite,
-  interceptResponse,
-  type OriginalMethods,
-  type ResponseMethods,
-  refuseWrite,
-} from './intercept.js'
+import { failResponse } from './fail-response.js'
+import { type GivenHead, opensEventStream, readHead, sendStreamHead, setGivenHeaders } from './given-head.js'
+import { GuardHandle, type WatchedResponse } from './handle.js'
+import { ignoreEnd, ignoreWrite, interceptResponse, type OriginalMethods, refuseWrite } from './intercept.js'
 import { NoTransformHeader } from './no-transform-header.js'
 import { PipedSources, type Source } from './piped-sources.js'
 import { type GuardSettings, RequestedStream } from './request.js'
 
 type State = 'waiting' | 'streaming' | 'passing' | 'closed'
 
-/** How long a handler that has heard of its source's end may take to find another. */
-const fallbackMs = 1_000
-
 /**
  * The promises of `handleStream` for a handler that writes to the response itself. Until the head is written
  * it only waits; a response that is no event stream is then left alone, byte for byte.
  */
-class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts {
+export class ResponseGuard implements WatchedResponse, GuardParts {
   readonly timeouts: TimeoutCoordinator
   readonly settings: GuardSettings
-  readonly subject = this
+  readonly subject: RequestedStream
   readonly own: OriginalMethods
-  #requestId: string | undefined
-  readonly #registered = new GuardHandle(this)
+  /** What everybody else knows it by. */
+  readonly handle = new GuardHandle(this)
   readonly #response: ServerResponse
-  readonly #requested: RequestedStream
-  #uncompressed: NoTransformHeader | undefined
+  readonly #uncompressed: NoTransformHeader | undefined
   #exchange: Exchange | undefined
   #output: GuardOutput | undefined
   #state: State = 'waiting'
@@ -63,61 +44,38 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
   #piping: PipedSources | undefined
   /** Whether its server was shutting down when the request came: what began before may finish. */
   readonly #cameWhileDraining: boolean
-  #lingering: Timer | undefined
 
   constructor(request: IncomingMessage, response: ServerResponse, settings: GuardSettings) {
     this.#response = response
     this.settings = settings
-    this.#requested = new RequestedStream(request, settings)
-    const server = serverOf(response)
-    this.#cameWhileDraining = isDraining(server)
-    rememberSession(sessionOf(response), server)
+    this.subject = new RequestedStream(request, response, settings)
+    this.#cameWhileDraining = isDraining(this.subject.server)
+    rememberSession(sessionOf(response), this.subject.server)
     this.timeouts = new TimeoutCoordinator(undefined, {
-      defaults: this.#requested.timeouts,
+      defaults: this.subject.timeouts,
       beforeTimeout: this.#reconsider,
     })
     this.timeouts.onSettled((reason) => reason && this.#settled(reason))
-    const methods: ResponseMethods = {
+    this.own = interceptResponse(response, {
       writeHead: this.#writeHead as ServerResponse['writeHead'],
       write: this.#write as ServerResponse['write'],
       end: this.#end as ServerResponse['end'],
       destroy: this.#destroy,
       setHeader: this.#setHeader as ServerResponse['setHeader'],
-    }
-    this.own = interceptResponse(response, methods)
-    guards().set(request, this.#registered)
-    guards().set(response, this.#registered)
+    })
+    if (settings.writer.headers !== false) this.#uncompressed = new NoTransformHeader(response, this.own)
+    guards().set(request, this.handle)
+    guards().set(response, this.handle)
     // Another middleware may have said already that it will be a stream.
     const type = response.getHeader('content-type')
-    if (type !== undefined) this.#keepUncompressed('content-type', type)
+    if (type !== undefined) this.#uncompressed?.headerSet('content-type', type)
     response.on('pipe', this.#piped).on('close', this.#closed).on('error', ignore)
     watchPipelined(response, this.#closed)
     if (isClosed(response)) this.#closed()
-    else if (this.#requested.isWanted) {
+    else if (this.subject.isWanted) {
       if (this.#cameWhileDraining) this.timeouts.settle(new StreamError('shutdown'))
       else this.#open().enlist()
     }
-  }
-
-  get requestId(): string {
-    this.#requestId ??= requestIdOf(this.#response)
-    return this.#requestId
-  }
-
-  get model(): string | undefined {
-    return this.#requested.model
-  }
-
-  get server(): object | undefined {
-    return serverOf(this.#response)
-  }
-
-  get dialect(): StreamDialect {
-    return dialectOfHead(this.#response) ?? selectDialect(undefined, requestPath(this.#response))
-  }
-
-  get signal(): AbortSignal {
-    return this.timeouts.signal
   }
 
   get refused(): boolean {
@@ -129,12 +87,12 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
   }
 
   readBodyFrom(parsed: () => unknown): void {
-    this.#requested.readBodyFrom(parsed)
+    this.subject.readBodyFrom(parsed)
   }
 
   answer(error: unknown): boolean {
     // A page or a text is no answer to a client that asked for a stream; to any other the framework's is.
-    const isAsked = this.#state === 'waiting' && this.#requested.isWanted && !this.#response.headersSent
+    const isAsked = this.#state === 'waiting' && this.subject.isWanted && !this.#response.headersSent
     if (this.#state === 'streaming' || (isAsked && this.settings.reportsErrors)) this.#fail(error)
     return this.refused
   }
@@ -148,9 +106,9 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
   #open(): Exchange {
     if (!this.#exchange) {
       this.#output = new GuardOutput(this.#response, this)
+      const { subject, settings, timeouts } = this
       const upstreams = { release: (reason?: StreamError) => this.#sources.release(reason) }
-      const { timeouts } = this
-      this.#exchange = new Exchange(this, this.settings, { output: this.#output, timeouts, upstreams })
+      this.#exchange = new Exchange(subject, settings, { output: this.#output, timeouts, upstreams })
     }
     return this.#exchange
   }
@@ -163,37 +121,24 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
   readonly #reconsider = (): void => {
     // A head that went past us, as HTTP/2 allows, is none of ours.
     if (this.#state === 'waiting' && this.#response.headersSent) return this.#pass()
-    if (this.#state === 'waiting' && !this.#requested.isWanted) return this.timeouts.finished()
-    if (this.settings.timeouts !== false) this.timeouts.retime(this.#requested.timeouts)
+    if (this.#state === 'waiting' && !this.subject.isWanted) return this.timeouts.finished()
+    if (this.settings.timeouts !== false) this.timeouts.retime(this.subject.timeouts)
   }
 
   readonly #setHeader = (name: string, value: unknown): ServerResponse => {
     this.own.setHeader(name, value)
-    if (this.#state === 'waiting') this.#keepUncompressed(name, value)
+    if (this.#state === 'waiting') this.#uncompressed?.headerSet(name, value)
     return this.#response
-  }
-
-  #keepUncompressed(name: string, value: unknown): void {
-    if (!this.#uncompressed) {
-      if (this.settings.writer.headers === false || !NoTransformHeader.concerns(name, value)) return
-      this.#uncompressed = new NoTransformHeader(this.#response, this.own)
-    }
-    this.#uncompressed.headerSet(name)
   }
 
   readonly #writeHead = (...args: unknown[]): ServerResponse => {
     if (this.#state === 'closed') return this.#response
     if (this.#state === 'waiting') {
       const head = readHead(args)
-      if (this.#opensStream(head.status, head.headers)) return this.#begin(head)
+      if (opensEventStream(this.#response, head.status, head.headers)) return this.#begin(head)
       this.#pass()
     }
     return this.own.writeHead(...(args as [number]))
-  }
-
-  #opensStream(status: number, headers?: GivenHead['headers']): boolean {
-    const { req: request } = this.#response
-    return status === 200 && request.method !== 'HEAD' && isEventStreamHead(this.#response, headers)
   }
 
   #begin(head: GivenHead): ServerResponse {
@@ -206,13 +151,12 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
     const exchange = this.#open()
     this.#output?.begin(exchange)
     this.#reconsider()
-    const { subscriptionTimeouts } = this.#requested
-    const isUnknown = exchange.transcript.dialect.name === 'plain' && this.settings.dialect === undefined
-    if (isUnknown && subscriptionTimeouts) this.timeouts.retime(subscriptionTimeouts)
+    const { subscriptionTimeouts } = this.subject
+    if (subscriptionTimeouts) this.timeouts.retime(subscriptionTimeouts)
     liftSocketTimeout(this.#response)
     exchange.begin()
     exchange.headSent()
-    sendStreamHead(this.#response, this.own, head, this.settings, this.requestId)
+    sendStreamHead(this.#response, this.own, head, this.settings, this.subject.requestId)
     return this.#response
   }
 
@@ -231,7 +175,7 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
 
   #writeImplicitHead(chunk: unknown): void {
     const { statusCode: status } = this.#response
-    if (this.#opensStream(status) && !looksLikeJson(chunk)) this.#response.writeHead(status)
+    if (opensEventStream(this.#response, status) && !looksLikeJson(chunk)) this.#response.writeHead(status)
     if (this.#state === 'waiting') this.#pass()
   }
 
@@ -250,20 +194,17 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
   #conclude(): void {
     if (this.#state !== 'streaming') return
     try {
-      this.#output?.requireComplete()
+      this.#output?.requireComplete(this.#piping?.arePiping ?? false)
+      this.#exchange?.complete()
     } catch (error) {
-      // Ended over the head of a source that is still being piped: it is the source that has broken.
-      const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
-      const hasHungUp = isTruncated && this.#piping?.arePiping
-      return this.#fail(hasHungUp ? new StreamError('upstream_hangup') : error)
+      this.#fail(error)
     }
-    this.#exchange?.complete()
   }
 
   readonly #destroy = (error?: Error): ServerResponse => {
     // A client that has left, or an ending that is on its way: the one needs nothing, the other must not be cut.
     if (this.#state === 'closed') return isClosed(this.#response) ? this.own.destroy(error) : this.#response
-    const wasAsked = this.#state === 'streaming' || (error !== undefined && this.#requested.isWanted)
+    const wasAsked = this.#state === 'streaming' || (error !== undefined && this.subject.isWanted)
     if (this.#state === 'passing' || isGone(this.#response) || !wasAsked) return this.own.destroy(error)
     this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
     return this.#response
@@ -272,7 +213,7 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
   get #sources(): PipedSources {
     this.#piping ??= new PipedSources(
       this.#response,
-      () => this.requestId,
+      () => this.subject.requestId,
       this.settings.cleanup,
       (error, isHeard) => this.#sourceBroke(error, isHeard),
     )
@@ -280,7 +221,7 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
   }
 
   readonly #piped = (source: Source): void => {
-    if (this.#state !== 'passing' || !this.#registered.isOver) this.#sources.add(source)
+    if (this.#state !== 'passing' || !this.handle.isOver) this.#sources.add(source)
   }
 
   #sourceBroke(error: unknown, isHeard: boolean): void {
@@ -293,53 +234,22 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
     if (this.#output?.sawTerminal) return this.#exchange?.complete()
     const fail = () => this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
     if (!isHeard) return fail()
-    // An app that listens to its source's errors may have another source, or an answer of its own.
     if (this.#state === 'waiting') return
-    const before = this.#output?.bytes
-    const judge = () => {
-      if (this.#state === 'streaming' && !this.#piping?.arePiping && this.#output?.bytes === before) fail()
-    }
-    systemClock.setTimeout(judge, fallbackMs)
+    this.#sources.unlessReplaced(
+      () => this.#output?.bytes,
+      () => this.#state === 'streaming' && fail(),
+    )
   }
 
   #settled(reason: StreamError): void {
     if (this.#state === 'closed' || this.#state === 'passing') return
-    if (this.#state === 'streaming' || this.#requested.isWanted) this.#open().settled(reason)
-    else this.#failOtherwise(reason)
-  }
-
-  /** A request that wants no stream, whose handler has failed: there is nobody else to respond. */
-  #failOtherwise(reason: StreamError): void {
-    this.#open()
-    const output = this.#output as GuardOutput
-    const { requestId } = this
-    log.stream(
-      '%s: %s, %s: %s',
-      requestId,
-      reason.outcome,
-      reason.code,
-      describeError(reason.cause ?? reason),
-    )
-    output.stop(reason)
-    this.#sources.release(reason)
-    if (!output.gone && !this.settings.reportsErrors) output.destroy(reason)
-    else if (!output.gone) {
-      try {
-        output.respond(reason, clientMessage(reason, this.settings.exposeDetails))
-      } catch (failure) {
-        output.destroy(toStreamError(failure))
-      }
-    }
-    // Without us this would have ended the process, with a trace: it must not go unseen.
-    if (reason.outcome === 'internal') {
-      console.error('unhang: %s: the handler failed:', requestId, reason.cause ?? reason)
-    }
-    void output.flushed()
+    const exchange = this.#open()
+    if (this.#state === 'streaming' || this.subject.isWanted) exchange.settled(reason)
+    else failResponse(this.#output as GuardOutput, this, this.#sources, reason)
   }
 
   closed(): void {
     this.#state = 'closed'
-    systemClock.clearTimeout(this.#lingering)
   }
 
   /**
@@ -351,8 +261,7 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
     this.timeouts.finished()
     const { lingerMs = 1_000 } = this.settings.cleanup || {}
     if (!this.#piping?.arePiping || lingerMs === false) return this.#exchange?.complete()
-    this.#output?.quiet()
-    this.#lingering = systemClock.setTimeout(() => this.#exchange?.complete(), lingerMs)
+    this.#output?.linger(lingerMs, () => this.#exchange?.complete())
   }
 
   readonly #closed = (): void => {
@@ -376,36 +285,9 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
       this.timeouts.settle()
       this.#piping?.forget()
     }
-    const { refused } = this
-    const timeouts = refused || this.timeouts.reason ? this.timeouts : undefined
-    const requestId = this.#requestId ?? givenRequestId(this.#response.req)
-    this.#registered.finish({ refused, requestId, timeouts })
+    const timeouts = this.refused || this.timeouts.reason ? this.timeouts : undefined
+    this.handle.finish({ refused: this.refused, requestId: this.subject.knownRequestId, timeouts })
   }
 }
 
 function ignore(): void {}
-
-/** The guard around a response: there is only ever one, of whichever copy of the library. */
-export function guardResponse(
-  request: IncomingMessage,
-  response: ServerResponse,
-  settings: GuardSettings,
-): Guarded {
-  const known = guards().get(response)
-  if (!known) return new ResponseGuard(request, response, settings)
-  if (!settings.areDefaults) {
-    warnOnce('a response is guarded twice: the options of the inner guard are not used')
-  }
-  return known
-}
-
-/**
- * The stream of a request that the guard watches: its `signal` aborts when the client leaves or a deadline
- * passes.
- *
- * @param request the request of `node:http`, also as Express hands it on; in Koa the context or its request
- */
-export function getStream(request: object): GuardedStream | undefined {
-  const { req = request } = request as { req?: object }
-  return guards().get(req) as (Guarded & GuardedStream) | undefined
-}

@@ -11,6 +11,17 @@ export interface GuardedStream {
   readonly requestId: string
 }
 
+/** What stands in front of a response while it lasts. */
+export interface WatchedResponse {
+  readonly refused: boolean
+  readonly timeouts: TimeoutCoordinator
+  readonly subject: { readonly requestId: string }
+  readBodyFrom(parsed: () => unknown): void
+  stepAside(): void
+  answer(error: unknown): boolean
+  answerAtLast(error: unknown): void
+}
+
 const nothingLeft: GuardOutcome = { refused: false, requestId: undefined, timeouts: undefined }
 
 interface GuardOutcome {
@@ -27,10 +38,10 @@ interface GuardOutcome {
  */
 export class GuardHandle implements Guarded, GuardedStream {
   /** As long as the response is not over. */
-  #guard: (Guarded & GuardedStream) | undefined
+  #guard: WatchedResponse | undefined
   #left: GuardOutcome = nothingLeft
 
-  constructor(guard: Guarded & GuardedStream) {
+  constructor(guard: WatchedResponse) {
     this.#guard = guard
   }
 
@@ -49,7 +60,7 @@ export class GuardHandle implements Guarded, GuardedStream {
   }
 
   get requestId(): string {
-    if (this.#guard) return this.#guard.requestId
+    if (this.#guard) return this.#guard.subject.requestId
     this.#left.requestId ??= crypto.randomUUID()
     return this.#left.requestId
   }

@@ -11,6 +11,8 @@ import type { OriginalMethods } from './intercept.js'
 export class NoTransformHeader {
   readonly #response: ServerResponse
   readonly #own: OriginalMethods
+  /** Whether it may be an event stream: most responses never name one. */
+  #isNeeded = false
   /** What the app had set itself, and what it has been made into. */
   #marked: { name: string; found: string | string[] | undefined; made: string } | undefined
 
@@ -19,13 +21,10 @@ export class NoTransformHeader {
     this.#own = own
   }
 
-  /** Whether a header that has been set may be the first that matters: most responses have none. */
-  static concerns(name: string, value: unknown): boolean {
-    return name.length === 'content-type'.length && /event-stream/i.test(String(value))
-  }
-
   /** The app has set a header. */
-  headerSet(name: string): void {
+  headerSet(name: string, value: unknown): void {
+    this.#isNeeded ||= name.length === 'content-type'.length && /event-stream/i.test(String(value))
+    if (!this.#isNeeded) return
     const header = name.toLowerCase()
     if (header !== 'content-type' && header !== 'cache-control') return
     if (header === 'cache-control') this.#marked = undefined

@@ -1,7 +1,11 @@
 import type { ServerResponse } from 'node:http'
 import type { StreamError } from '../errors/stream-error.js'
 import type { StreamOptions } from '../stream/settings.js'
+import { systemClock } from '../timeouts/clock.js'
 import { Upstreams } from '../upstream/opened.js'
+
+/** How long a handler that has heard of its source's end may take to find another. */
+const fallbackMs = 1_000
 
 /** What a handler pipes into its response: watched while the response lives, and let go with it. */
 export class PipedSources {
@@ -29,6 +33,19 @@ export class PipedSources {
   /** Whether one is being piped that has not ended. */
   get arePiping(): boolean {
     return [...(this.#sources ?? [])].some(({ isOver }) => !isOver)
+  }
+
+  /**
+   * An app that listens to its source's errors may have another source, or a response of its own: calls back if by then
+   * it has neither.
+   *
+   * @param progress how much the handler has written so far
+   */
+  unlessReplaced(progress: () => number | undefined, callback: () => void): void {
+    const before = progress()
+    systemClock.setTimeout(() => {
+      if (!this.arePiping && progress() === before) callback()
+    }, fallbackMs)
   }
 
   /** Lets them go with the response, for `reason`, unless they are there for others as well. */

@@ -1,6 +1,11 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { detectStreamingRequest, type StreamingHints } from '../client/detect-streaming-request.js'
+import { requestPath } from '../client/error-response.js'
 import { modelOf, withinClientTimeout } from '../client/request-hints.js'
+import { givenRequestId, requestIdOf, serverOf } from '../client/response.js'
+import type { StreamDialect } from '../dialects/dialect.js'
+import { dialectOfHead, selectDialect } from '../dialects/index.js'
+import type { StreamSubject } from '../stream/exchange.js'
 import { checkDetection } from '../stream/middleware-options.js'
 import {
   readStreamOptions,
@@ -31,14 +36,35 @@ export function readGuardOptions(options: GuardOptions): GuardSettings {
 }
 
 /** What a request asks for, as far as it is known by now: its body may be parsed later, or never. */
-export class RequestedStream {
+export class RequestedStream implements StreamSubject {
+  #requestId: string | undefined
   #parsedBody: (() => unknown) | undefined
   readonly #request: IncomingMessage & { body?: unknown }
+  readonly #response: ServerResponse
   readonly #settings: GuardSettings
 
-  constructor(request: IncomingMessage, settings: GuardSettings) {
+  constructor(request: IncomingMessage, response: ServerResponse, settings: GuardSettings) {
     this.#request = request
+    this.#response = response
     this.#settings = settings
+  }
+
+  get requestId(): string {
+    this.#requestId ??= requestIdOf(this.#response)
+    return this.#requestId
+  }
+
+  /** The id, if it has one already: most requests are never asked for it. */
+  get knownRequestId(): string | undefined {
+    return this.#requestId ?? givenRequestId(this.#request)
+  }
+
+  get server(): object | undefined {
+    return serverOf(this.#response)
+  }
+
+  get dialect(): StreamDialect {
+    return dialectOfHead(this.#response) ?? selectDialect(undefined, requestPath(this.#response))
   }
 
   /** Tells where the framework keeps the parsed body; `request.body`, unless it says otherwise. */
@@ -70,7 +96,9 @@ export class RequestedStream {
 
   /** Once its answer has begun as a stream of an unknown kind, a page that subscribed may wait for days. */
   get subscriptionTimeouts(): ResolvedTimeouts | undefined {
-    if (this.#request.method !== 'GET' || this.#settings.timeouts !== undefined) return undefined
+    const { timeouts, dialect } = this.#settings
+    const isUnknown = dialect === undefined && this.dialect.name === 'plain'
+    if (!isUnknown || this.#request.method !== 'GET' || timeouts !== undefined) return undefined
     return { ...resolveTimeouts(false, timeoutProfiles.streaming), drainMs: this.timeouts.drainMs }
   }
 }

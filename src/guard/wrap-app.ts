@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asServerResponse, type StreamResponse } from '../client/response.js'
-import { guardResponse } from './guard.js'
+import { guardResponse } from './guard-response.js'
 import { type GuardOptions, readGuardOptions } from './request.js'
 
 /** What `http.createServer`, `https.createServer` and `http2.createServer` take. */

@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http'
+import { ready } from '../client/catching-up.js'
 import {
   asServerResponse,
   isGone,
   isPlainId,
   liftSocketTimeout,
-  ready,
   requestIdOf,
   type StreamResponse,
   serverOf,

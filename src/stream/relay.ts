@@ -1,4 +1,4 @@
-import { unlessReady } from '../client/response.js'
+import { unlessReady } from '../client/catching-up.js'
 import type { SSEWriter } from '../client/sse-writer.js'
 import type { EventRole, SkippedEvents, StreamDialect } from '../dialects/dialect.js'
 import { Transcript } from '../dialects/transcript.js'

@@ -1,0 +1,33 @@
+import { describeError, log } from '../diagnostics/channels.js'
+import { toStreamError } from '../errors/classify.js'
+import { clientMessage } from '../errors/client-message.js'
+import type { StreamError } from '../errors/stream-error.js'
+import type { GuardOutput, GuardParts } from './event-output.js'
+import type { PipedSources } from './piped-sources.js'
+
+/** Ends a response that was to be no stream, whose handler has failed: there is nobody else to respond. */
+export function failResponse(
+  output: GuardOutput,
+  { subject, settings }: GuardParts,
+  sources: PipedSources,
+  reason: StreamError,
+): void {
+  const { requestId } = subject
+  const { outcome, code } = reason
+  log.stream('%s: %s, %s: %s', requestId, outcome, code, describeError(reason.cause ?? reason))
+  output.stop(reason)
+  sources.release(reason)
+  if (!output.gone && !settings.reportsErrors) output.destroy(reason)
+  else if (!output.gone) {
+    try {
+      output.respond(reason, clientMessage(reason, settings.exposeDetails))
+    } catch (failure) {
+      output.destroy(toStreamError(failure))
+    }
+  }
+  // Without us this would have ended the process, with a trace: it must not go unseen.
+  if (outcome === 'internal') {
+    console.error('unhang: %s: the handler failed:', requestId, reason.cause ?? reason)
+  }
+  void output.flushed()
+}

@@ -1,0 +1,31 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { warnOnce } from '../diagnostics/channels.js'
+import { type Guarded, guards } from '../registry.js'
+import { ResponseGuard } from './guard.js'
+import type { GuardedStream } from './handle.js'
+import type { GuardSettings } from './request.js'
+
+/** The guard around a response: there is only ever one, of whichever copy of the library. */
+export function guardResponse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  settings: GuardSettings,
+): Guarded {
+  const known = guards().get(response)
+  if (!known) return new ResponseGuard(request, response, settings).handle
+  if (!settings.areDefaults) {
+    warnOnce('a response is guarded twice: the options of the inner guard are not used')
+  }
+  return known
+}
+
+/**
+ * The stream of a request that the guard watches: its `signal` aborts when the client leaves or a deadline
+ * passes.
+ *
+ * @param request the request of `node:http`, also as Express hands it on; in Koa the context or its request
+ */
+export function getStream(request: object): GuardedStream | undefined {
+  const { req = request } = request as { req?: object }
+  return guards().get(req) as (Guarded & GuardedStream) | undefined
+}

@@ -90,6 +90,7 @@ const mostWarnings = 100
 export function warnOnce(message: string): void {
   if (warned.has(message) || warned.size >= mostWarnings) return
   warned.add(message)
-  if ('process' in globalThis) process.emitWarning(message, 'UnhangWarning')
+  const { process } = globalThis as { process?: Partial<NodeJS.Process> }
+  if (process?.emitWarning) process.emitWarning(message, 'UnhangWarning')
   else console.warn(`UnhangWarning: ${message}`)
 }

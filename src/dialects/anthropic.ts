@@ -7,6 +7,7 @@ import {
   type FollowedStream,
   jsonOf,
   type StreamDialect,
+  setOwn,
 } from './dialect.js'
 
 interface Block {
@@ -90,7 +91,7 @@ class CollectedMessage implements CollectedAnswer {
     else if (type === 'content_block_start' && block) this.#blocks.set(Number(index), { ...block })
     else if (type === 'content_block_delta' && delta) this.#addDelta(index, delta)
     else if (type === 'message_delta') {
-      Object.assign(this.#message, delta, { usage: { ...this.#message.usage, ...usage } })
+      this.#message = { ...this.#message, ...delta, usage: { ...this.#message.usage, ...usage } }
     }
   }
 
@@ -115,8 +116,8 @@ class CollectedMessage implements CollectedAnswer {
       return
     }
     for (const [field, value] of Object.entries(delta)) {
-      const before = block[field]
-      block[field] = typeof before === 'string' && typeof value === 'string' ? before + value : value
+      const before = Object.hasOwn(block, field) ? block[field] : undefined
+      setOwn(block, field, typeof before === 'string' && typeof value === 'string' ? before + value : value)
     }
   }
 }

@@ -80,3 +80,8 @@ export function jsonOf<Shape extends object>(data: unknown): Partial<Shape> | un
     return undefined
   }
 }
+
+/** Sets a property under any name, as `JSON.parse` does: an assignment takes `__proto__` for the prototype. */
+export function setOwn(target: object, name: string, value: unknown): void {
+  Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true })
+}

@@ -9,6 +9,7 @@ import {
   jsonOf,
   type SkippedEvents,
   type StreamDialect,
+  setOwn,
 } from './dialect.js'
 import { openaiError, openaiErrorBody } from './plain.js'
 
@@ -144,15 +145,15 @@ class CollectedChoice {
 /** Adds a piece to what has been said: text to text, items to items. */
 function merge(said: Message, piece: Message): void {
   for (const [name, value] of Object.entries(piece)) {
-    const before = said[name]
+    const before = Object.hasOwn(said, name) ? said[name] : undefined
     // An empty beginning is no content yet: a message that only calls tools has none.
     const isNothing = value === undefined || (name === 'content' && value === '')
-    if (isNothing || name === '__proto__' || (value === null && before !== undefined)) continue
+    if (isNothing || (value === null && before !== undefined)) continue
     if (typeof value === 'string' && typeof before === 'string' && !fixed.has(name))
-      said[name] = before + value
-    else if (Array.isArray(value) && Array.isArray(before)) said[name] = [...before, ...value]
+      setOwn(said, name, before + value)
+    else if (Array.isArray(value) && Array.isArray(before)) setOwn(said, name, [...before, ...value])
     else if (isObject(value) && isObject(before)) merge(before, value)
-    else said[name] = structuredClone(value)
+    else setOwn(said, name, structuredClone(value))
   }
 }
 

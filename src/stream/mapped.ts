@@ -9,7 +9,9 @@ import type { Backpressure } from '../upstream/node-chunks.js'
 import { Relay, type RelayTarget } from './relay-target.js'
 
 /** Turns one event of the upstream into what the client gets: one event, several, or none. */
-export type EventMap = (event: EventSourceMessage) => SSEEvent | readonly SSEEvent[] | null | undefined
+export type EventMap = (
+  event: EventSourceMessage,
+) => SSEEvent | readonly (SSEEvent | null | undefined)[] | null | undefined
 
 /** In bytes of the upstream. */
 const longestSlice = 8 * 1024
@@ -102,8 +104,8 @@ export class MappedRelay extends Relay {
     else this.#add(mapped as SSEEvent)
   }
 
-  #add(event: SSEEvent): void {
-    if (this.target.sawTerminal) return
+  #add(event: SSEEvent | null | undefined): void {
+    if (!event || this.target.sawTerminal) return
     const text = encodeEvent(event)
     // The client is told in our own words.
     if (this.target.observe(event) === 'error') throw reportedError(event.data)

@@ -24,7 +24,7 @@ function _types(
   expectTypeOf<unhang.Stream['relay']>().returns.resolves.toEqualTypeOf<unhang.RelayResult>()
   expectTypeOf<unhang.Stream['read']>().returns.toExtend<AsyncIterable<{ data: string }>>()
   expectTypeOf<ReturnType<unhang.EventMap>>().toEqualTypeOf<
-    unhang.SSEEvent | readonly unhang.SSEEvent[] | null | undefined
+    unhang.SSEEvent | readonly (unhang.SSEEvent | null | undefined)[] | null | undefined
   >()
 
   expectTypeOf(library.createSSEWriter(response)).toEqualTypeOf<unhang.SSEWriter>()

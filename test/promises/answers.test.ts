@@ -343,7 +343,26 @@ describe('readAnswer: JSON was asked for and a stream comes', () => {
   test('names that reach for the prototype change nothing', async () => {
     const chunk =
       '{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"__proto__":{"bad":1},"content":"x"}}]}'
-    await readAnswer(bytes(`data: ${chunk}\n\ndata: [DONE]\n\n`))
+    const answer = await readAnswer(bytes(`data: ${chunk}\n\ndata: [DONE]\n\n`))
     expect(({} as { bad?: number }).bad).toBeUndefined()
+    // They are data like any other.
+    expect(JSON.stringify(answer)).toContain('"__proto__":{"bad":1}')
+  })
+
+  test('names that reach for the prototype are data, in an Anthropic message too', async () => {
+    const events = [
+      { type: 'message_start', message: { ...message, content: [] } },
+      { type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } },
+      '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi","__proto__":{"bad":1}}}',
+      '{"type":"message_delta","delta":{"stop_reason":"end_turn","__proto__":{"worse":1}},"usage":{}}',
+      { type: 'message_stop' },
+    ]
+    const stream = events
+      .map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`)
+      .join('')
+    const answer = await readAnswer(bytes(stream), { dialect: 'anthropic' })
+    expect(JSON.stringify(answer)).toContain('"__proto__":{"bad":1}')
+    expect(JSON.stringify(answer)).toContain('"__proto__":{"worse":1}')
+    expect(answer).toMatchObject({ content: [{ text: 'Hi' }], stop_reason: 'end_turn' })
   })
 })

@@ -150,7 +150,7 @@ export class RouteStream implements Stream, StreamSubject, RelayTarget, SSEWrite
     } else log.stream('%s: the handler failed after the end: %s', this.requestId, describeError(error))
   }
 
-  #openUpstream<T extends UpstreamSource>(open: OpenAttempt<T>, retry?: RetryOptions): Promise<T> {
+  async #openUpstream<T extends UpstreamSource>(open: OpenAttempt<T>, retry?: RetryOptions): Promise<T> {
     const context = {
       timeouts: this.timeouts,
       isClientRetry: isClientRetry(this.#requestHeaders),
@@ -158,7 +158,10 @@ export class RouteStream implements Stream, StreamSubject, RelayTarget, SSEWrite
       commitAfterMs: this.#settings.writer.commitAfterMs,
       committed: () => this.committed,
     }
-    return openUpstream(open, context, retry)
+    const upstream = await openUpstream(open, context, retry)
+    // Also one that is never read belongs to the stream.
+    this.upstreams.adopt(upstream)
+    return upstream
   }
 
   #read(source: UpstreamSource | PromiseLike<UpstreamSource>): AsyncGenerator<EventSourceMessage, void> {

@@ -126,12 +126,19 @@ async function tryOnce<T extends UpstreamSource>(
       if (typeof held === 'object' && held !== null) void coordinatedSocketCleanup(held, { lingerMs })
     }
   }
+  let isOver = false
   try {
-    const upstream = await timeouts.run(Promise.race([open(attempt, controller.signal), expired]))
+    const opening = Promise.resolve(open(attempt, controller.signal))
+    // One that comes when nobody waits for it any more is let go at once.
+    opening.then((late) => {
+      if (isOver) void coordinatedSocketCleanup(late)
+    }, ignore)
+    const upstream = await timeouts.run(Promise.race([opening, expired]))
     const { status } = openSource(upstream)
     if (status === undefined || (status >= 200 && status <= 299)) return { upstream }
     return { failure: await readError(readUpstreamError, upstream), stale: false }
   } catch (error) {
+    isOver = true
     const { response } = Object(error) as { response?: unknown }
     const failure = await readError(readFailure, error, response ?? error)
     return { failure, stale: isStaleConnection(error) }
@@ -181,3 +188,5 @@ export function warnOfOwnTimer(upstream: unknown): void {
     )
   }
 }
+
+function ignore(): void {}

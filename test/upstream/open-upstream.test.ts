@@ -405,3 +405,37 @@ test('bad options are named', async () => {
   const { end } = await attempts([good], { attempts: 0 })
   expect(end.reason?.cause).toMatchObject({ message: 'retry.attempts must be a whole number from 1, got 0' })
 })
+
+describe('what the handler does not read is let go', () => {
+  const ask = (url: string) =>
+    new Promise<IncomingMessage>((resolve, reject) => {
+      httpRequest(url, { method: 'POST', agent: false }, resolve).on('error', reject).end()
+    })
+
+  test('an upstream that is never read ends with its stream', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hi')))
+    await using proxy = await startProxy(
+      async (stream) => {
+        await stream.openUpstream(() => ask(upstream.url))
+        throw new Error('no use for it')
+      },
+      { onEnd() {} },
+    )
+    using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+    expect(client.status).toBe(500)
+    await (await upstream.exchange(0)).closed
+  })
+
+  test('one that answers when its client has left, to a call that knows nothing of the signal', async () => {
+    await using upstream = await startUpstream(() => {})
+    await using proxy = await startProxy(async (stream) => {
+      await stream.relay(stream.openUpstream(() => ask(upstream.url)))
+    })
+    const client = rawRequest({ port: proxy.port, body: { stream: true } })
+    const exchange = await upstream.exchange(0)
+    client.socket.destroy()
+    await proxy.end()
+    exchange.open().data(chatChunk('late'))
+    await exchange.closed
+  })
+})

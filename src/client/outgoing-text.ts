@@ -1,6 +1,7 @@
 // Imported: as a global, Buffer is an accessor, and this runs for each event.
 import { Buffer } from 'node:buffer'
 import type { ServerResponse } from 'node:http'
+import process from 'node:process'
 import { writable } from './response.js'
 
 const maxPiece = 64 * 1024
@@ -14,9 +15,13 @@ export class OutgoingText {
   bytes = 0
   #pending = ''
   readonly #response: ServerResponse
+  readonly #turnEnded: () => void
+  #isScheduled = false
 
-  constructor(response: ServerResponse) {
+  /** @param turnEnded called when all that was added `inTurn` is together */
+  constructor(response: ServerResponse, turnEnded: () => void) {
     this.#response = response
+    this.#turnEnded = turnEnded
   }
 
   /** How much waits, in characters. */
@@ -26,6 +31,19 @@ export class OutgoingText {
 
   add(text: string): void {
     this.#pending += text
+  }
+
+  /** The texts of one turn are sent together. */
+  addInTurn(text: string): void {
+    this.#pending += text
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    process.nextTick(OutgoingText.#turnOver, this)
+  }
+
+  static #turnOver(text: OutgoingText): void {
+    text.#isScheduled = false
+    text.#turnEnded()
   }
 
   drop(): void {

@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http'
-import process from 'node:process'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
 import { encodeComment, encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
@@ -41,7 +40,6 @@ export class ResponseWriter implements SSEWriter {
   readonly #text: OutgoingText
   readonly #stopped = new StopSignal()
   #closed = false
-  #flushScheduled = false
   readonly #catchingUp = new CatchingUp()
 
   constructor(response: ServerResponse, settings: WriterSettings, parts: WriterParts = {}) {
@@ -49,7 +47,7 @@ export class ResponseWriter implements SSEWriter {
     this.#settings = settings
     this.#parts = parts
     this.#observer = parts.observer ?? {}
-    this.#text = new OutgoingText(response)
+    this.#text = new OutgoingText(response, () => void this.#flush())
     this.#heartbeat = new Heartbeat(this.#beat, {
       firstMs: settings.commitAfterMs,
       everyMs: settings.heartbeatMs,
@@ -94,23 +92,39 @@ export class ResponseWriter implements SSEWriter {
 
   forward(events: Uint8Array | string, count = 1): Promise<void> {
     if (this.#stopped.aborted || this.#closed) return this.#refuse()
+    if (isGone(this.#response)) return this.#gone()
+    try {
+      return this.pass(events, count) ?? ready
+    } catch {
+      return this.#refuse()
+    }
+  }
+
+  /**
+   * As `forward`, for who reads what it passes on chunk by chunk, so that it hears of what happens in between.
+   *
+   * @returns what to wait for
+   * @throws why they are refused
+   */
+  pass(events: Uint8Array | string, count: number): Promise<void> | undefined {
     const response = this.#response
-    if (isGone(response)) return this.#gone()
-    if (!this.committed && (this.#isAnswered() || !this.#commit())) return this.#refuse()
-    if (this.#catchingUp.promise) {
-      const waiting = backlogOf(response) + this.#text.pending
-      if (waiting + events.length > this.#settings.maxBufferedBytes) return this.#overflow()
+    if (this.#stopped.aborted || this.#closed) throw this.#refusal
+    if (response.writableEnded) throw endedElsewhere()
+    if (!this.committed && (this.#isAnswered() || !this.#commit())) throw this.#refusal
+    const { promise } = this.#catchingUp
+    if (
+      promise &&
+      backlogOf(response) + this.#text.pending + events.length > this.#settings.maxBufferedBytes
+    ) {
+      this.#overflow()
+      throw this.#refusal
     }
     if (this.events === 0) discardUnreadBody(response)
     this.events += count
     this.#heartbeat.postpone()
-    const more = typeof events === 'string' ? this.#sendText(events) : this.#text.sendBytes(events)
-    return this.#catchingUp.promise ?? (more ? ready : this.#wait())
-  }
-
-  #sendText(text: string): boolean {
-    this.#text.add(text)
-    return this.#catchingUp.promise ? false : this.#hand()
+    if (typeof events === 'string') this.#text.add(events)
+    const more = typeof events === 'string' ? !promise && this.#hand() : this.#text.sendBytes(events)
+    return promise ?? (more ? undefined : this.#wait())
   }
 
   comment(text: string): Promise<void> {
@@ -138,29 +152,14 @@ export class ResponseWriter implements SSEWriter {
     this.#response.off('close', this.#responseClosed)
     this.#response.off('drain', this.#drained)
     this.#stop(new StreamError('aborted', { message: 'The writer was disposed.' }))
-    if (isGone(this.#response)) this.#leave()
-  }
-
-  /** Nobody asks for it any more, and what a WeakMap holds outlives the young generation. */
-  #leave(): void {
-    writers().delete(this.#response)
+    if (isGone(this.#response)) writers().delete(this.#response)
   }
 
   #push(text: string): Promise<void> {
-    this.#text.add(text)
+    this.#text.addInTurn(text)
     const { promise } = this.#catchingUp
     if (promise) return this.#text.pending > this.#settings.maxBufferedBytes ? this.#overflow() : promise
-    if (this.#text.pending >= flushAtLength) return this.#flush()
-    if (!this.#flushScheduled) {
-      this.#flushScheduled = true
-      process.nextTick(ResponseWriter.#flushLater, this)
-    }
-    return ready
-  }
-
-  static #flushLater(writer: ResponseWriter): void {
-    writer.#flushScheduled = false
-    writer.#flush()
+    return this.#text.pending >= flushAtLength ? this.#flush() : ready
   }
 
   /** @returns what a write has to wait for */
@@ -240,11 +239,12 @@ export class ResponseWriter implements SSEWriter {
   }
 
   readonly #responseClosed = (): void => {
-    this.#leave()
+    // Nobody asks for it any more, and what a WeakMap holds outlives the young generation.
+    writers().delete(this.#response)
     // Once end() was called the response is complete as far as we are concerned, whoever closes first.
     if (this.#closed || this.#stopped.aborted) return this.#stop(new StreamError('client_gone'))
     if (!wasLeft(this.#response)) {
-      return this.#stop(new StreamError('internal', { message: 'The response was ended elsewhere.' }))
+      return this.#stop(endedElsewhere())
     }
     this.#lost(new StreamError('client_gone'))
   }
@@ -275,15 +275,21 @@ export class ResponseWriter implements SSEWriter {
     return this.#stopped.aborted ? this.#refuse() : nextTurn()
   }
 
+  get #refusal(): unknown {
+    if (this.#stopped.aborted) return this.#stopped.reason
+    return new StreamError('internal', { message: 'The stream has been closed.' })
+  }
+
   /** Handled already, so that a write nobody awaits cannot end the process. */
   #refuse(): Promise<never> {
-    const reason = this.#stopped.aborted
-      ? this.#stopped.reason
-      : new StreamError('internal', { message: 'The stream has been closed.' })
-    const refusal = Promise.reject(reason)
+    const refusal = Promise.reject(this.#refusal)
     refusal.catch(ignore)
     return refusal
   }
+}
+
+function endedElsewhere(): StreamError {
+  return new StreamError('internal', { message: 'The response was ended elsewhere.' })
 }
 
 function ignore(): void {}

@@ -16,6 +16,7 @@ export class Transcript {
   /** Whether the client has read of the failure in the upstream's own words. */
   reportedToClient = false
   #followed: FollowedStream
+  #skips: SkippedEvents | undefined
   #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
   /** What has come while nobody knew the dialect. */
   readonly #unrecognized: SSEEvent[] = []
@@ -25,6 +26,7 @@ export class Transcript {
     this.dialect = dialect
     this.#followed = dialect.follow()
     this.#recognize = recognize
+    if (!recognize) this.#skips = this.#followed.skips?.()
   }
 
   /** Looks at an event on its way to the client. */
@@ -32,13 +34,12 @@ export class Transcript {
     if (this.#recognize) this.#recognizeBy(event)
     const role = this.#followed.observe(event)
     if (role === 'terminal') this.sawTerminal = true
+    this.#skips = this.#recognize || this.sawTerminal ? undefined : this.#followed.skips?.()
     return role
   }
 
   /** Which events need not be observed now; see `FollowedStream.skips`. */
-  readonly skips = (): SkippedEvents | undefined => {
-    return this.#recognize || this.sawTerminal ? undefined : this.#followed.skips?.()
-  }
+  readonly skips = (): SkippedEvents | undefined => this.#skips
 
   #recognizeBy(event: SSEEvent): void {
     const dialect = this.#recognize?.(event)

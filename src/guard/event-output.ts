@@ -244,7 +244,7 @@ export class GuardOutput implements EventOutput {
   readonly #skipped = (): void => {
     if (this.sawTerminal || this.#reported) return
     this.events++
-    this.#exchange?.skipped()
+    this.#parts.timeouts.content()
   }
 
   readonly #beat = (): void => {

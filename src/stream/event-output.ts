@@ -17,7 +17,12 @@ export interface EventOutput {
   readonly events: number
   readonly bytes: number
   readonly heartbeats: number
-  /** Writes whole events. @returns what to wait for before the next ones */
+  /**
+   * Writes whole events.
+   *
+   * @returns what to wait for before the next ones
+   * @throws why they are refused
+   */
   write(bytes: Uint8Array | string, events: number): Promise<void> | undefined
   /**
    * Ends the stream with these events, in one write, and counts them.

@@ -10,6 +10,7 @@ import { addLiveStream, type LiveStream, removeLiveStream } from '../server/live
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import type { EventOutput } from './event-output.js'
 import { recordEnd } from './record.js'
+import type { EventSink } from './relay-target.js'
 import type { StreamSettings } from './settings.js'
 
 /** What is known of the stream; asked when it is needed, since some of it is known late. */
@@ -31,7 +32,7 @@ interface HeldUpstreams {
  * One stream's life, from its first deadline to its record: open, ending, ended, each once, whoever asks. The only place
  * that decides an ending.
  */
-export class Exchange implements LiveStream {
+export class Exchange implements LiveStream, EventSink {
   readonly timeouts: TimeoutCoordinator
   readonly #subject: StreamSubject
   readonly #settings: StreamSettings
@@ -111,26 +112,26 @@ export class Exchange implements LiveStream {
     channels.head.publish({ requestId: this.requestId })
   }
 
-  /** Passes whole events on that have been observed. @returns what to wait for before the next ones */
+  /** Whether the client has had a byte, or will have: then an error has no status of its own. */
+  get committed(): boolean {
+    return this.#output.committed
+  }
+
+  /**
+   * Passes whole events on that have been observed.
+   *
+   * @returns what to wait for before the next ones; nothing when the terminal event has been sent
+   * @throws why they are refused
+   */
   accept(bytes: Uint8Array | string, events: number): Promise<void> | undefined {
-    const before = this.#output.events
     const written = this.#output.write(bytes, events)
-    if (this.#state !== 'open') return written
-    if (events > 0 && this.#output.events === before) return this.#refused(written)
-    this.sent()
-    if (!this.transcript.sawTerminal) return written
+    const transcript = this.#transcript
+    if (this.#state !== 'open' || !transcript) return written
+    transcript.pending = false
+    if (!transcript.sawTerminal) return written
     // In the turn of the terminal event, so that the end of the response leaves in one write with it.
     this.#end()
     return undefined
-  }
-
-  /** The client does not have what came last. If the output cannot say why, somebody else has ended the response. */
-  #refused(written: Promise<void> | undefined): Promise<never> {
-    const refusal = Promise.resolve(written).then(() => {
-      throw new StreamError('internal', { message: 'The response was ended elsewhere.' })
-    })
-    refusal.catch(ignore)
-    return refusal
   }
 
   /** Looks at an event on its way to the client. What comes after the ending changes nothing any more. */
@@ -145,11 +146,6 @@ export class Exchange implements LiveStream {
   /** What has been observed so far is on its way to the client. */
   sent(): void {
     this.transcript.pending = false
-  }
-
-  /** Pieces of the answer are on their way to the client that need not be looked at. */
-  skipped(): void {
-    this.timeouts.content()
   }
 
   /**
@@ -278,5 +274,3 @@ export class Exchange implements LiveStream {
     this.#resolveEnded?.(this.#record)
   }
 }
-
-function ignore(): void {}

@@ -1,3 +1,4 @@
+import { toAnswerEvents } from '../dialects/index.js'
 import { reportedError } from '../errors/upstream-report.js'
 import { asBuffer } from '../framing/bytes.js'
 import type { Follower } from '../framing/framing.js'
@@ -40,7 +41,7 @@ export class MappedRelay extends Relay {
       const end = at + longestSlice
       this.#feed(end < chunk.length || at > 0 ? chunk.subarray(at, end) : chunk)
       const written = this.#forward()
-      if (this.target.sawTerminal) return this.last(written)
+      if (this.transcript?.sawTerminal) return this.last(written)
       if (end >= chunk.length) return written
       if (written) return written.then(() => this.#pushFrom(chunk, end))
       at = end
@@ -57,16 +58,18 @@ export class MappedRelay extends Relay {
   }
 
   finish(): Promise<void> | undefined {
-    if (this.target.sawTerminal) return undefined
+    if (this.transcript?.sawTerminal) return undefined
     const instead = this.jsonAnswer()
     return instead ? this.#answer(instead) : this.#takeLast(() => this.#follower.end())
   }
 
   /** An answer in the client's own format needs no translation; any other is the one event of its stream. */
   async #answer({ json, text }: InsteadOfEvents): Promise<void> {
-    for (const event of this.target.toEvents(json) ?? []) await this.target.write(event)
+    const { dialect } = this.target
+    const events = dialect && toAnswerEvents(json, dialect)
+    for (const event of events ?? []) await this.target.write(event)
     const event = { data: text, event: undefined, id: undefined }
-    if (!this.target.sawTerminal) await this.#takeLast(() => this.#take(event))
+    if (!this.transcript?.sawTerminal) await this.#takeLast(() => this.#take(event))
     this.received = Math.max(this.received, 1)
   }
 
@@ -91,11 +94,11 @@ export class MappedRelay extends Relay {
     const events = this.#events
     this.#text = ''
     this.#events = 0
-    return this.target.forward(text, events)
+    return this.sink.accept(text, events)
   }
 
   #take(event: EventSourceMessage): void {
-    if (this.target.sawTerminal) return
+    if (this.transcript?.sawTerminal) return
     this.received++
     const mapped = this.#map(event)
     if (!mapped) return
@@ -105,10 +108,10 @@ export class MappedRelay extends Relay {
   }
 
   #add(event: SSEEvent | null | undefined): void {
-    if (!event || this.target.sawTerminal) return
+    if (!event || this.transcript?.sawTerminal) return
     const text = encodeEvent(event)
     // The client is told in our own words.
-    if (this.target.observe(event) === 'error') throw reportedError(event.data)
+    if (this.sink.observe(event) === 'error') throw reportedError(event.data)
     this.#text += text
     this.#events++
   }

@@ -1,5 +1,6 @@
 // Imported: as a global, Buffer is an accessor, and this runs for each event.
 import { Buffer } from 'node:buffer'
+import { toAnswerEvents } from '../dialects/index.js'
 import { reportedError } from '../errors/upstream-report.js'
 import { asBuffer } from '../framing/bytes.js'
 import type { Follower } from '../framing/framing.js'
@@ -36,9 +37,9 @@ export class PassThroughRelay extends Relay {
 
   constructor(target: RelayTarget, maxEventBytes?: number) {
     super(target, maxEventBytes)
-    this.#follower = sse.follow((event, end) => this.#observe(event, end), {
-      skips: target.skips,
-      onSkipped: (end) => this.#skip(end),
+    this.#follower = sse.follow(this.#observe, {
+      skips: this.transcript?.skips,
+      onSkipped: this.#skip,
       maxEventBytes,
     })
   }
@@ -46,15 +47,12 @@ export class PassThroughRelay extends Relay {
   push(chunk: Uint8Array | string): Backpressure {
     if (this.#isOver()) return false
     const bytes = asBuffer(chunk)
-    const written = this.#pass(bytes, this.#passable(bytes))
-    return this.#cutAt === undefined ? written : this.last(written)
-  }
-
-  /** How many bytes of the upstream may be passed on by now: whole events, and the comments behind them. */
-  #passable(bytes: Buffer): number {
     const whole = this.#follower.push(bytes)
     const all = this.#passed + this.#keptBytes + bytes.length
-    return whole < all && this.#follower.gap === 'comment' ? all : whole
+    // Whole events, and the comments behind them.
+    const passable = whole < all && this.#follower.gap === 'comment' ? all : whole
+    const written = this.#pass(bytes, passable)
+    return this.#cutAt === undefined ? written : this.last(written)
   }
 
   /** Throws what the upstream reported, once it has been passed on; if it is the first event, instead of that. */
@@ -66,13 +64,14 @@ export class PassThroughRelay extends Relay {
 
   /** Whether somebody else, or this relay, has passed the terminal event on. */
   #isOver(): boolean {
-    if (this.#cutAt === undefined && this.target.sawTerminal) this.#cutAt = this.#lastEnd
+    if (this.#cutAt === undefined && this.transcript?.sawTerminal) this.#cutAt = this.#lastEnd
     return this.#cutAt !== undefined
   }
 
   /** The client asked for a stream: it gets one. */
   async #answer(answer: object): Promise<void> {
-    const events = this.target.toEvents(answer)
+    const { dialect } = this.target
+    const events = dialect && toAnswerEvents(answer, dialect)
     if (!events) throw notEvents('JSON')
     for (const event of events) await this.target.write(event)
     this.received = events.length
@@ -86,40 +85,40 @@ export class PassThroughRelay extends Relay {
     return this.#pass(blankLine, whole + blankLine.length)
   }
 
-  #skip(end: number): void {
-    if (this.#isOver()) return
+  readonly #skip = (end: number): void => {
+    if (this.#cutAt !== undefined) return
     this.#events++
     this.#skipped++
     this.#lastEnd = end
   }
 
-  #observe(event: EventSourceMessage, end: number): void {
+  readonly #observe = (event: EventSourceMessage, end: number): void => {
     if (this.#isOver()) return
     this.#events++
     this.#lastEnd = end
-    const role = this.target.observe(event)
+    const role = this.sink.observe(event)
     if (role === 'error') this.reported = reportedError(event.data)
     if (role === 'error' || role === 'terminal') this.#cutAt = end
   }
 
   /** @param whole how many bytes of the upstream are whole events, up to and with these */
   #pass(bytes: Buffer, whole: number): Promise<void> | undefined {
-    const { committed } = this.target
     const events = this.#events
-    if (this.#skipped > 0) this.target.skipped()
+    if (this.#skipped > 0) this.target.clock.content()
     this.#events = this.#skipped = 0
     this.received += events
-    if (this.reported && !committed && this.received === 1) throw this.reported
+    if (this.reported && this.received === 1 && !this.sink.committed) throw this.reported
     const ready = this.#take(bytes, this.#cutAt ?? whole)
     const { failure } = this.#follower
-    if (this.received === 0 && !committed) {
+    if (this.received === 0 && !this.sink.committed) {
       this.#hold(ready)
       if (failure) throw failure
       return undefined
     }
-    const written = ready.length > 0 ? this.target.forward(this.#unheld(ready), events) : undefined
+    const text = this.#held.length === 0 ? ready : this.#unheld(ready)
+    const written = ready.length > 0 ? this.sink.accept(text, events) : undefined
     if (this.reported) {
-      this.target.reportedToClient()
+      if (this.transcript) this.transcript.reportedToClient = true
       throw this.reported
     }
     if (failure) throw failure
@@ -150,7 +149,6 @@ export class PassThroughRelay extends Relay {
   }
 
   #unheld(bytes: Buffer): Buffer {
-    if (this.#held.length === 0) return bytes
     const all = Buffer.concat([...this.#held, bytes])
     this.#held = []
     return all

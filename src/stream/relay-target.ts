@@ -1,8 +1,9 @@
-import type { EventRole, SkippedEvents } from '../dialects/dialect.js'
+import type { EventRole, StreamDialect } from '../dialects/dialect.js'
+import type { Transcript } from '../dialects/transcript.js'
 import type { UpstreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
-import { AnswerReader } from '../upstream/answer.js'
+import { AnswerReader, type ChunkObserver } from '../upstream/answer.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
 import type { UpstreamSource } from '../upstream/source.js'
 
@@ -13,14 +14,14 @@ export abstract class Relay extends AnswerReader {
   /** What this upstream said of its own failure. Another one may yet answer. */
   protected reported: UpstreamError | undefined
   protected readonly target: RelayTarget
+  protected readonly sink: EventSink
+  protected readonly transcript: Transcript | undefined
 
   constructor(target: RelayTarget, maxEventBytes: number | undefined) {
-    super(maxEventBytes)
+    super(maxEventBytes, target.clock)
     this.target = target
-  }
-
-  touch(chunk: Uint8Array | string): void {
-    this.target.touch(chunk)
+    this.sink = target.sink
+    this.transcript = target.transcript
   }
 
   /** After the last event there is nothing to wait for, unless it was refused. */
@@ -37,25 +38,40 @@ export abstract class Relay extends AnswerReader {
   abstract finish(): Promise<void> | undefined
 }
 
-/** Where relayed events go. */
-export interface RelayTarget {
-  /** The upstream, once it has answered: from then on it belongs to the stream. */
-  open(source: UpstreamSource | PromiseLike<UpstreamSource>): UpstreamSource | PromiseLike<UpstreamSource>
-  /** Something has come of the upstream. */
-  touch(chunk: Uint8Array | string): void
+/** Where the events of a client's stream go. */
+export interface EventSink {
+  /** Whether the client has had a byte: from then on an error has no status of its own. */
+  readonly committed: boolean
   /** Looks at an event before it is passed on. */
   observe(event: SSEEvent): EventRole | undefined
-  /** Which events need not be observed now; see `FollowedStream.skips`. */
-  readonly skips: () => SkippedEvents | undefined
-  /** Pieces of the answer are about to be passed on that are not observed. */
-  skipped(): void
-  /** Passes whole events on. @returns `undefined` for "the next ones at once", and when the terminal event has been sent */
-  forward(events: Uint8Array | string, count: number): Promise<void> | undefined
-  /** What the upstream said of its own failure has been passed on. */
-  reportedToClient(): void
-  /** A complete answer that came as JSON, as the events that say the same; `undefined` if nobody knows how. */
-  toEvents(answer: object): readonly SSEEvent[] | undefined
+  /**
+   * Passes whole events on that have been looked at.
+   *
+   * @returns what to wait for before the next ones; nothing when the terminal event has been sent
+   * @throws why they are refused
+   */
+  accept(events: Uint8Array | string, count: number): Promise<void> | undefined
+}
+
+/** Who wants to know when something has come, and that it was a piece of the answer. */
+export interface RelayClock extends ChunkObserver {
+  content(): void
+}
+
+/** What a relay is given of the stream that it fills. */
+export interface RelayTarget {
+  readonly sink: EventSink
+  readonly clock: RelayClock
+  /** What the client's events have said so far; `undefined` if nobody knows their dialect. */
+  readonly transcript: Transcript | undefined
+  /** Aborts when the stream must stop. */
+  readonly stopSignal: AbortSignalLike
+  /** The upstream, once it has answered: from then on it belongs to the stream. */
+  open(source: UpstreamSource | PromiseLike<UpstreamSource>): UpstreamSource | PromiseLike<UpstreamSource>
+  /** Observes and writes one event. */
   write(event: SSEEvent): Promise<void> | undefined
+  /** How a complete answer that came as JSON becomes events. */
+  readonly dialect: StreamDialect | undefined
   /**
    * Nothing more will come of the upstream.
    *
@@ -63,10 +79,4 @@ export interface RelayTarget {
    * @throws StreamError `upstream_truncated` when the client would miss the end
    */
   relayed(received: number): void
-  /** Whether the client has had a byte: from then on an error has no status of its own. */
-  readonly committed: boolean
-  /** Nothing may follow: the terminal event has been written, by whomever. */
-  readonly sawTerminal: boolean
-  /** Aborts when the stream must stop. */
-  readonly stopSignal: AbortSignalLike
 }

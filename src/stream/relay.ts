@@ -1,6 +1,6 @@
 import { unlessReady } from '../client/catching-up.js'
 import type { SSEWriter } from '../client/sse-writer.js'
-import type { EventRole, SkippedEvents, StreamDialect } from '../dialects/dialect.js'
+import type { EventRole, StreamDialect } from '../dialects/dialect.js'
 import { Transcript } from '../dialects/transcript.js'
 import { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
@@ -11,7 +11,7 @@ import { eachChunk } from '../upstream/chunks.js'
 import type { UpstreamSource } from '../upstream/source.js'
 import { type EventMap, MappedRelay } from './mapped.js'
 import { PassThroughRelay } from './pass-through.js'
-import type { RelayTarget } from './relay-target.js'
+import type { EventSink, RelayClock, RelayTarget } from './relay-target.js'
 
 export type { EventMap }
 
@@ -63,24 +63,30 @@ export async function relayInto(
   const relay = map
     ? new MappedRelay(target, map, maxEventBytes)
     : new PassThroughRelay(target, maxEventBytes)
-  const body = await openEventStream(upstream, { signal, onChunk: (chunk) => relay.touch(chunk) })
+  const body = await openEventStream(upstream, { signal, onChunk: (chunk) => target.clock.touch(chunk) })
   await eachChunk(body, signal, relay).taken
   await relay.finish()
   const { received } = relay
   target.relayed(received)
-  return { received, sawTerminal: target.sawTerminal }
+  return { received, sawTerminal: target.transcript?.sawTerminal ?? false }
 }
 
 /** The way to a client whose stream belongs to somebody else. */
-class WriterTarget implements RelayTarget {
-  readonly followed: Transcript | undefined
+class WriterTarget implements RelayTarget, EventSink {
+  readonly sink = this
+  readonly clock: RelayClock
+  readonly transcript: Transcript | undefined
+  readonly dialect: StreamDialect | undefined
   readonly #writer: SSEWriter
   readonly #options: RelayOptions
 
   constructor(writer: SSEWriter, options: RelayOptions) {
+    const { dialect, onChunk } = options
     this.#writer = writer
     this.#options = options
-    this.followed = options.dialect && new Transcript(options.dialect)
+    this.clock = { touch: (chunk) => onChunk?.(chunk), content() {} }
+    this.dialect = dialect
+    this.transcript = dialect && new Transcript(dialect)
   }
 
   get stopSignal(): AbortSignalLike {
@@ -91,46 +97,28 @@ class WriterTarget implements RelayTarget {
     return this.#writer.committed
   }
 
-  get sawTerminal(): boolean {
-    return this.followed?.sawTerminal ?? false
-  }
-
-  readonly skips = (): SkippedEvents | undefined => this.followed?.skips()
-
   open(source: UpstreamSource | PromiseLike<UpstreamSource>): UpstreamSource | PromiseLike<UpstreamSource> {
     return source
   }
 
   relayed(received: number): void {
     if (this.#options.onTruncated === 'accept') return
-    if (this.followed) this.followed.requireComplete(received)
+    if (this.transcript) this.transcript.requireComplete(received)
     else if (received === 0) throw new StreamError('upstream_truncated')
   }
 
-  touch(chunk: Uint8Array | string): void {
-    this.#options.onChunk?.(chunk)
-  }
-
   observe(event: SSEEvent): EventRole | undefined {
-    return this.followed?.observe(event)
+    return this.transcript?.observe(event)
   }
 
-  skipped(): void {}
-
-  reportedToClient(): void {}
-
-  toEvents(answer: object): readonly SSEEvent[] | undefined {
-    return this.#options.dialect?.answers?.toEvents(answer)
-  }
-
-  forward(events: Uint8Array | string, count: number): Promise<void> | undefined {
+  accept(events: Uint8Array | string, count: number): Promise<void> | undefined {
     const before = this.#writer.events
     const written = this.#writer.forward(events, count)
-    return this.sawTerminal && this.#writer.events > before ? undefined : unlessReady(written)
+    return this.transcript?.sawTerminal && this.#writer.events > before ? undefined : unlessReady(written)
   }
 
   write(event: SSEEvent): Promise<void> | undefined {
-    if (this.followed?.observe(event) === 'error') throw reportedError(event.data)
+    if (this.observe(event) === 'error') throw reportedError(event.data)
     return unlessReady(this.#writer.write(event))
   }
 }

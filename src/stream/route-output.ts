@@ -1,9 +1,8 @@
 import type { ServerResponse } from 'node:http'
-import { unlessReady } from '../client/catching-up.js'
 import { sendErrorBody } from '../client/error-response.js'
 import { waitUntilFlushed } from '../client/flush.js'
 import { isClosed, isEventStream, isGone, wasLeft } from '../client/response.js'
-import type { SSEWriter } from '../client/sse-writer.js'
+import type { ResponseWriter } from '../client/response-writer.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
@@ -20,10 +19,10 @@ export interface RouteOutputOptions {
 /** The response of a streaming route, written by a writer of ours. */
 export class RouteOutput implements EventOutput {
   readonly #response: ServerResponse
-  readonly #writer: SSEWriter
+  readonly #writer: ResponseWriter
   readonly #options: RouteOutputOptions
 
-  constructor(response: ServerResponse, writer: SSEWriter, options: RouteOutputOptions) {
+  constructor(response: ServerResponse, writer: ResponseWriter, options: RouteOutputOptions) {
     this.#response = response
     this.#writer = writer
     this.#options = options
@@ -62,7 +61,7 @@ export class RouteOutput implements EventOutput {
   }
 
   write(bytes: Uint8Array | string, events: number): Promise<void> | undefined {
-    return unlessReady(this.#writer.forward(bytes, events))
+    return this.#writer.pass(bytes, events)
   }
 
   end(events: readonly SSEEvent[]): void {

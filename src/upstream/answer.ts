@@ -184,23 +184,27 @@ export interface InsteadOfEvents {
   text: string
 }
 
+/** Who is told of each chunk as it comes. */
+export interface ChunkObserver {
+  touch(chunk: Uint8Array | string): void
+}
+
 /** Takes the chunks of an upstream's event stream, and keeps those of a JSON document that comes instead. */
 export abstract class AnswerReader implements ChunkSink {
   /** Until it is sure that events have come. */
   #instead: JsonAnswer | undefined
+  readonly #observer: ChunkObserver
 
-  constructor(maxEventBytes: number | undefined) {
+  constructor(maxEventBytes: number | undefined, observer: ChunkObserver) {
     this.#instead = new JsonAnswer(maxEventBytes)
+    this.#observer = observer
   }
-
-  /** Something has come. */
-  abstract touch(chunk: Uint8Array | string): void
 
   /** Takes a chunk of events. */
   abstract push(chunk: Uint8Array | string): Backpressure
 
   take(chunk: Uint8Array | string): Backpressure {
-    this.touch(chunk)
+    this.#observer.touch(chunk)
     if (this.#instead) {
       if (this.#instead.takes(chunk)) return undefined
       if (this.#instead.isDecided) this.#instead = undefined
@@ -221,12 +225,10 @@ export abstract class AnswerReader implements ChunkSink {
 }
 
 class FunctionReader extends AnswerReader {
-  readonly touch: (chunk: Uint8Array | string) => void
   readonly push: (chunk: Uint8Array | string) => Backpressure
 
-  constructor({ maxEventBytes, onChunk }: ReadEventStreamOptions, push: FunctionReader['push']) {
-    super(maxEventBytes)
-    this.touch = onChunk ?? (() => {})
+  constructor(options: ReadEventStreamOptions, push: FunctionReader['push']) {
+    super(options.maxEventBytes, { touch: (chunk) => options.onChunk?.(chunk) })
     this.push = push
   }
 }

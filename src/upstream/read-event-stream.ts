@@ -38,7 +38,7 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
 
   /** @param open called with the first event that is asked for */
   constructor(open: () => Promise<UpstreamSource>, options: EventReaderOptions) {
-    super(options.maxEventBytes)
+    super(options.maxEventBytes, { touch: (chunk) => options.onChunk?.(chunk) })
     this.#open = open
     this.#options = options
     this.#follower = sse.follow((event) => this.#hand(event), options)
@@ -111,10 +111,6 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
     if (this.#isOver) return
     if (this.jsonAnswer()) throw notEvents('JSON')
     this.#follower.end()
-  }
-
-  touch(chunk: Uint8Array | string): void {
-    this.#options.onChunk?.(chunk)
   }
 
   push(chunk: Uint8Array | string): Backpressure {

@@ -5,7 +5,7 @@ import { Transcript } from '../../src/dialects/transcript.js'
 import type { HandleStreamOptions } from '../../src/index.js'
 import { dialects } from '../../src/index.js'
 import { PassThroughRelay } from '../../src/stream/pass-through.js'
-import type { RelayTarget } from '../../src/stream/relay-target.js'
+import type { EventSink, RelayTarget } from '../../src/stream/relay-target.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { startProxy } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
@@ -200,19 +200,21 @@ describe('PassThroughRelay', () => {
 
   test('ends where somebody else has written the terminal event', () => {
     const forwarded: string[] = []
-    class Target extends Transcript {
-      readonly committed = true
-      forward(bytes: Uint8Array): undefined {
+    const transcript = new Transcript(dialects.aiSdkUi)
+    const sink: EventSink = {
+      committed: true,
+      observe: (event) => transcript.observe(event),
+      accept(bytes) {
         forwarded.push(String(bytes))
-      }
-      skipped() {}
+        return undefined
+      },
     }
-    const target = new Target(dialects.aiSdkUi)
+    const target = { sink, transcript, clock: { touch() {}, content() {} } }
     const passing = new PassThroughRelay(target as unknown as RelayTarget)
     const delta = (text: string) => onTheWire({ type: 'text-delta', id: '0', delta: text })
     for (const text of ['a', 'b', 'c']) expect(passing.push(delta(text))).toBeUndefined()
     expect(forwarded).toHaveLength(3)
-    expect(target.observe({ data: '[DONE]' })).toBe('terminal')
+    expect(transcript.observe({ data: '[DONE]' })).toBe('terminal')
     expect(passing.push(delta('d'))).toBe(false)
     expect(forwarded).toHaveLength(3)
   })

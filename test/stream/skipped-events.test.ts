@@ -5,7 +5,7 @@ import { Transcript } from '../../src/dialects/transcript.js'
 import { encodeEvent } from '../../src/framing/sse/encode.js'
 import { dialects, type SSEEvent, type Stream, wrapApp } from '../../src/index.js'
 import { relayInto } from '../../src/stream/relay.js'
-import type { RelayTarget } from '../../src/stream/relay-target.js'
+import type { EventSink, RelayTarget } from '../../src/stream/relay-target.js'
 import type { UpstreamSource } from '../../src/upstream/source.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { chatEvent } from '../support/dialect-events.js'
@@ -14,39 +14,39 @@ import { rawRequest } from '../support/raw-client.js'
 
 describe('what is written of a mapped event is what the encoder makes of it', () => {
   /** A place to translate into that keeps the texts. */
-  class KeptText extends Transcript {
+  class KeptText implements RelayTarget, EventSink {
     text = ''
     readonly committed = true
-    readonly signal = new AbortController().signal
-    open(source: UpstreamSource | PromiseLike<UpstreamSource>) {
-      return source
-    }
-    relayed() {}
-    forward(events: Uint8Array | string) {
-      this.text += String(events)
-      return undefined
-    }
-    touch() {}
-    skipped() {}
+    readonly sink = this
+    readonly clock = { touch() {}, content() {} }
+    readonly dialect = undefined
+    readonly transcript = new Transcript(dialects.openaiChat)
     readonly stopSignal = {
       aborted: false,
       reason: undefined,
       addEventListener() {},
       removeEventListener() {},
     }
+    open(source: UpstreamSource | PromiseLike<UpstreamSource>) {
+      return source
+    }
+    observe(event: SSEEvent) {
+      return this.transcript.observe(event)
+    }
+    accept(events: Uint8Array | string) {
+      this.text += String(events)
+      return undefined
+    }
     write() {
       return undefined
     }
-    toEvents() {
-      return undefined
-    }
+    relayed() {}
   }
 
   async function translated(events: readonly SSEEvent[]): Promise<string> {
-    const kept = new KeptText(dialects.openaiChat)
+    const kept = new KeptText()
     const source = Readable.from(events.map((_event, index) => Buffer.from(`data: ${index}\n\n`)))
-    const target = kept as unknown as RelayTarget
-    await relayInto(target, source, { map: ({ data }) => events[Number(data)] })
+    await relayInto(kept, source, { map: ({ data }) => events[Number(data)] })
     return kept.text
   }
 

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { StreamError } from '../../errors/stream-error.js'
-import { asBuffer, byteOrderMark, decodeByteText, toByteText } from '../bytes.js'
+import { asBuffer, byteOrderMark, decodeByteText } from '../bytes.js'
 import type { Follower } from '../framing.js'
 import { EventParser, type EventSourceMessage } from './parse.js'
 
@@ -75,7 +75,7 @@ export class EventFollower implements Follower {
   push(chunk: Uint8Array | string): number {
     if (this.failure || chunk.length === 0) return this.#whole
     const bytes = asBuffer(chunk)
-    const text = toByteText(bytes)
+    const text = bytes.toString('latin1')
     let at = this.#lastEnd.endsWith('\r') ? this.#skipHalf(text) : 0
     const before = this.#tail.length
     const searched = before === 0 ? text : this.#tail + text
@@ -87,7 +87,7 @@ export class EventFollower implements Follower {
       if (this.failure) return this.#whole
       at = next
     }
-    this.#keep(at === 0 ? text : text.slice(at))
+    if (at < text.length) this.#keep(text.slice(at))
     return this.#whole
   }
 
@@ -100,7 +100,6 @@ export class EventFollower implements Follower {
   }
 
   #keep(text: string): void {
-    if (text === '') return
     this.#lastEnd = ''
     if (this.#open === '') this.#isComment = text.startsWith(':')
     this.#open += text

@@ -1,0 +1,163 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { unlessReady } from '../client/catching-up.js'
+import { clientWaitsMs, isClientRetry } from '../client/request-hints.js'
+import type { SSEWriter } from '../client/sse-writer.js'
+import type { StreamDialect } from '../dialects/dialect.js'
+import type { Transcript } from '../dialects/transcript.js'
+import { StreamError } from '../errors/stream-error.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
+import type { EventSourceMessage } from '../framing/sse/parse.js'
+import type { AbortSignalLike } from '../timeouts/stop-signal.js'
+import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import { readFailure } from '../upstream/answer.js'
+import {
+  type OpenAttempt,
+  openUpstream,
+  type RetryOptions,
+  warnOfOwnTimer,
+} from '../upstream/open-upstream.js'
+import type { Upstreams } from '../upstream/opened.js'
+import { EventReader } from '../upstream/read-event-stream.js'
+import type { UpstreamSource } from '../upstream/source.js'
+import type { Exchange } from './exchange.js'
+import { type EventMap, type RelayResult, relayInto } from './relay.js'
+import type { RelayTarget } from './relay-target.js'
+import type { StreamSettings } from './settings.js'
+
+/** What the upstreams of a route's handler need of its stream. */
+export interface RouteParts {
+  readonly exchange: Exchange
+  readonly timeouts: TimeoutCoordinator
+  readonly writer: SSEWriter
+  readonly upstreams: Upstreams
+  readonly requestHeaders: IncomingHttpHeaders
+}
+
+/** A relay of the handler's that failed, and how many events its client had by then. */
+interface FailedRelay {
+  readonly error: unknown
+  readonly events: number
+}
+
+/** The upstreams of a route's handler: how it calls, reads and relays them, and what came of them. */
+export class RouteUpstreams implements RelayTarget {
+  readonly sink: Exchange
+  readonly clock: TimeoutCoordinator
+  readonly #parts: RouteParts
+  readonly #settings: StreamSettings
+  #relays: Promise<RelayResult>[] = []
+  #failedRelays: FailedRelay[] = []
+  /** Events that came. */
+  #received = 0
+  #hasUpstream = false
+
+  constructor(parts: RouteParts, settings: StreamSettings) {
+    this.#parts = parts
+    this.#settings = settings
+    this.sink = parts.exchange
+    this.clock = parts.timeouts
+  }
+
+  get transcript(): Transcript {
+    return this.sink.transcript
+  }
+
+  get dialect(): StreamDialect {
+    return this.sink.transcript.dialect
+  }
+
+  get stopSignal(): AbortSignalLike {
+    return this.clock.stopSignal
+  }
+
+  /** When all relays have come to an end. */
+  get settled(): Promise<unknown> {
+    return Promise.allSettled(this.#relays)
+  }
+
+  /**
+   * The handler has said nothing of a failure. One that falls back to another upstream has the last word: what decides is
+   * the end.
+   *
+   * @returns how many events came, for an exchange to judge whether that was all
+   * @throws what kept the client from having an answer
+   */
+  received(): number {
+    const { writer } = this.#parts
+    const failed = this.#failedRelays.find(({ events }) => events === writer.events)
+    if (failed && !this.transcript.complete) throw failed.error
+    if (!this.#hasUpstream && !this.sink.committed) {
+      throw new StreamError('internal', { code: 'no_answer', message: 'The server had no answer.' })
+    }
+    return this.#hasUpstream ? this.#received : 1
+  }
+
+  async openUpstream<T extends UpstreamSource>(open: OpenAttempt<T>, retry?: RetryOptions): Promise<T> {
+    const { requestHeaders, upstreams } = this.#parts
+    const context = {
+      timeouts: this.clock,
+      isClientRetry: isClientRetry(requestHeaders),
+      clientWaitsMs: clientWaitsMs(requestHeaders),
+      commitAfterMs: this.#settings.writer.commitAfterMs,
+      committed: () => this.sink.committed,
+    }
+    const upstream = await openUpstream(open, context, retry)
+    // Also one that is never read belongs to the stream.
+    upstreams.adopt(upstream)
+    return upstream
+  }
+
+  read(source: UpstreamSource | PromiseLike<UpstreamSource>): AsyncGenerator<EventSourceMessage, void> {
+    const { maxEventBytes } = this.#settings
+    return new EventReader(() => this.open(source), {
+      maxEventBytes,
+      signal: this.stopSignal,
+      onChunk: () => this.clock.touch(),
+      onEvent: () => {
+        this.#received++
+      },
+    })
+  }
+
+  relay(source: UpstreamSource | PromiseLike<UpstreamSource>, map?: EventMap): Promise<RelayResult> {
+    this.#hasUpstream = true
+    const { maxEventBytes } = this.#settings
+    const relay = relayInto(this, source, { maxEventBytes, map })
+    // A handler may forget to wait for it: the stream must not end before it, and nothing may go unhandled.
+    // Not by push(): see StopSignal.
+    this.#relays = this.#relays.concat([relay])
+    relay.catch((error) => {
+      this.#failedRelays = this.#failedRelays.concat([{ error, events: this.#parts.writer.events }])
+    })
+    return relay
+  }
+
+  async open(source: UpstreamSource | PromiseLike<UpstreamSource>): Promise<UpstreamSource> {
+    const coming = Promise.resolve(source)
+    // One that comes when the stream has stopped is let go at once; one that fails then is looked at by nobody.
+    coming.then((upstream) => this.#parts.upstreams.adopt(upstream), ignore)
+    const upstream = await this.clock.stopSignal.run(coming).catch((error) => this.#failed(error))
+    this.#hasUpstream = true
+    warnOfOwnTimer(upstream)
+    return upstream
+  }
+
+  /** A client that throws for a status has left the answer to somebody. */
+  async #failed(error: unknown): Promise<never> {
+    const { response } = Object(error) as { response?: unknown }
+    if (typeof response !== 'object' || response === null) throw error
+    this.#parts.upstreams.adopt(response)
+    throw await readFailure(error, { signal: this.stopSignal, onChunk: () => this.clock.touch() })
+  }
+
+  write(event: SSEEvent): Promise<void> | undefined {
+    return unlessReady(this.#parts.writer.write(event))
+  }
+
+  relayed(received: number): void {
+    this.#received += received
+    if (!this.#settings.acceptsTruncated) this.transcript.requireComplete(received)
+  }
+}
+
+function ignore(): void {}

@@ -7,13 +7,13 @@ import { clientMessage } from '../errors/client-message.js'
 import { isUpstreamError, type StreamError } from '../errors/stream-error.js'
 import { encodeEvent } from '../framing/sse/encode.js'
 import { writers } from '../registry.js'
+import { setRequestId } from './request-id.js'
 import {
   asServerResponse,
   discardUnreadBody,
   isEventStream,
   isGone,
   type StreamResponse,
-  setRequestId,
 } from './response.js'
 
 /** The options of {@link respondWithError}. */

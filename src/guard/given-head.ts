@@ -1,5 +1,6 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import { completeHead, setRequestId } from '../client/response.js'
+import { setRequestId } from '../client/request-id.js'
+import { completeHead } from '../client/response.js'
 import type { OriginalMethods } from './intercept.js'
 import type { GuardSettings } from './request.js'
 

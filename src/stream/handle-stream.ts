@@ -1,15 +1,13 @@
 import type { ServerResponse } from 'node:http'
 import { ready } from '../client/catching-up.js'
+import { isPlainId, requestIdOf, setRequestId } from '../client/request-id.js'
 import {
   asServerResponse,
   isGone,
-  isPlainId,
   liftSocketTimeout,
-  requestIdOf,
   type StreamResponse,
   serverOf,
   sessionOf,
-  setRequestId,
 } from '../client/response.js'
 import type { StreamEnd } from '../diagnostics/channels.js'
 import { StreamError } from '../errors/stream-error.js'

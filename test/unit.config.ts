@@ -7,6 +7,7 @@ const rooms = readdirSync('src', { withFileTypes: true }).filter((entry) => entr
 export default defineConfig({
   test: {
     include: rooms.map(({ name }) => `test/${name}/**/*.test.ts`),
+    setupFiles: ['test/support/warnings.ts'],
     maxWorkers: 2,
     testTimeout: 20_000,
   },

@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // These need programs that not every machine has: `npm run test:installed`, `npm run test:sillytavern`.
     exclude: ['test/installed/**', 'test/sillytavern/**'],
+    setupFiles: ['test/support/warnings.ts'],
     reporters: ['default', ['json', { outputFile: '.test-report.json' }]],
     // Two cores: more workers would only make the deadlines in the tests compete for them.
     maxWorkers: 2,

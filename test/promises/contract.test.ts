@@ -1,6 +1,7 @@
 import Koa3 from 'koa'
 import koaBodyParser from 'koa-bodyparser'
 import Koa2 from 'koa2'
+import { expect } from 'vitest'
 import {
   createStreamMiddleware as expressStream,
   guardStreams as guardExpress,
@@ -59,14 +60,24 @@ for (const [name, Koa] of [
 ] as const) {
   describeContract({
     name,
-    serve: (url, settings) => {
+    serve: async (url, settings) => {
       const app = new Koa().use(koaBodyParser())
+      const reported: Error[] = []
+      app.on('error', (error) => reported.push(error))
       app.use(koaStream((stream) => relayChat(stream, url), options(settings)))
       app.use((context) => {
         context.type = 'json'
         context.body = jsonAnswer
       })
-      return serveHttp1(app.callback())
+      const server = await serveHttp1(app.callback())
+      return {
+        ...server,
+        async [Symbol.asyncDispose]() {
+          await server[Symbol.asyncDispose]()
+          // Koa itself reports a connection that its client reset. What the handler did is no concern of Koa's.
+          for (const error of reported) expect(error).toMatchObject({ code: 'ECONNRESET' })
+        },
+      }
     },
   })
 

@@ -8,7 +8,7 @@ import { PassThrough, Readable } from 'node:stream'
 import type { ErrorRequestHandler } from 'express'
 import Koa from 'koa'
 import koaBodyParser from 'koa-bodyparser'
-import { describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { createStreamMiddleware, guardStreams, wrapApp as wrapExpress } from '../../src/adapters/express.js'
 import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../../src/adapters/koa.js'
 import type { GuardHandle } from '../../src/guard/handle.js'
@@ -33,6 +33,21 @@ const wire = (...events: unknown[]) =>
   events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
 const later = (durationMs: number) => new Promise((resolve) => setTimeout(resolve, durationMs))
 const [, express] = expressVersions[0] as (typeof expressVersions)[0]
+
+afterEach(() => vi.restoreAllMocks())
+
+/** What unhang prints of a failed handler whose stream has no `onEnd`. */
+function printedFailure() {
+  const print = vi.spyOn(console, 'error').mockImplementation(() => {})
+  return async (message: string) => {
+    await vi.waitUntil(() => print.mock.calls.length > 0)
+    expect(print).toHaveBeenCalledExactlyOnceWith(
+      'unhang: %s: the handler failed:',
+      expect.any(String),
+      expect.objectContaining({ message }),
+    )
+  }
+}
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => unknown
 
@@ -80,6 +95,7 @@ describe('a response is guarded, whatever its request', () => {
   }
 
   test('an app that replaces the request of its response', async () => {
+    const expectPrinted = printedFailure()
     const app = express().post('/v1/chat/completions', (_request, response) => fails(response))
     const guarded = wrapExpress(app)
     await using server = await listen((request: IncomingMessage, response: ServerResponse) => {
@@ -90,6 +106,7 @@ describe('a response is guarded, whatever its request', () => {
     await client.finished()
     expect(textOf(client.data)).toBe('Hi')
     expect(failureOf(client.data).code).toBe('internal_error')
+    await expectPrinted('boom')
   })
 
   test('an app that makes another response of the same request', async () => {
@@ -163,7 +180,6 @@ describe('sources', () => {
     await last.received(': hi')
     hub.write(wire('hello'))
     await last.received('hello')
-    warn.mockRestore()
   })
 
   test('what feeds a transform is let go with it', async () => {
@@ -273,14 +289,12 @@ describe('what is no event stream', () => {
 
   test('an answer that was ended before its handler failed arrives whole', async () => {
     const big = 'x'.repeat(8_000_000)
-    vi.spyOn(console, 'error').mockImplementation(() => {})
     await using server = await guard(async (_request, response) => {
       response.end(big)
       throw new Error('log failure')
     })
     const answer = await fetch(`${server.url}/big`)
     expect(await answer.text()).toHaveLength(big.length)
-    vi.restoreAllMocks()
   })
 
   test('headers are sent as the app spelled them', async () => {
@@ -405,7 +419,6 @@ describe('streams', () => {
     using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
     expect(failureOf(client.data).code).toBe('upstream_truncated')
     expect(String(warn.mock.calls[0]?.[0])).toContain('guarded twice')
-    warn.mockRestore()
   })
 
   test('a route written the unhang way is left to it', async () => {
@@ -435,7 +448,7 @@ describe('a failure before the head', () => {
   }
 
   test.each(Object.entries(apps))('%s: a client that asked for a stream gets JSON', async (_name, app) => {
-    vi.spyOn(console, 'error').mockImplementation(() => {})
+    const expectPrinted = printedFailure()
     await using server = await listen(
       app(() => {
         throw new Error('secret')
@@ -445,10 +458,11 @@ describe('a failure before the head', () => {
     expect(client.status).toBe(500)
     expect(client.json.error.code).toBe('internal_error')
     expect(client.text).not.toContain('secret')
-    vi.restoreAllMocks()
+    await expectPrinted('secret')
   })
 
   test('a route that came after the first request is guarded, too', async () => {
+    const expectPrinted = printedFailure()
     const app = express().use(guardStreams())
     await using server = await listen(app)
     using first = await rawRequest({ port: server.port, path: '/none' }).finished()
@@ -459,6 +473,7 @@ describe('a failure before the head', () => {
     })
     using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
     expect(failureOf(client.data).code).toBe('internal_error')
+    await expectPrinted('bug')
   })
 })
 
@@ -486,6 +501,7 @@ describe('Express 4', () => {
   })
 
   test('an error handler that rejects, too, is answered', async () => {
+    const expectPrinted = printedFailure()
     const app = express4().use(guardStreams())
     app.post('/v1/chat/completions', () => {
       throw new Error('bug')
@@ -496,6 +512,7 @@ describe('Express 4', () => {
     await using server = await listen(app)
     using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
     expect(client.json.error.code).toBe('internal_error')
+    await expectPrinted('worse')
   })
 })
 

@@ -365,6 +365,8 @@ describe('what handlers do with streams', () => {
 
   test('koa-compress after the guard holds nothing back', async () => {
     const app = new Koa().use(guardKoa()).use(compress({ threshold: 0 }))
+    const codes: string[] = []
+    app.on('error', ({ code }) => codes.push(code))
     app.use((context) => {
       context.type = 'text/event-stream'
       const body = new PassThrough()
@@ -374,6 +376,10 @@ describe('what handlers do with streams', () => {
     await using server = await listen(app.callback())
     using client = rawRequest({ port: server.port, headers: { 'Accept-Encoding': 'gzip' } })
     await client.received('Hi')
+    client.reset()
+    // Koa reports the client that left: of the connection, and of the compressed body.
+    await vi.waitUntil(() => codes.includes('ERR_STREAM_PREMATURE_CLOSE'))
+    expect(['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']).toEqual(expect.arrayContaining(codes))
   })
 
   test('FM-39: HTTP/2, a body that is no event stream ends with an error, not as if it were whole', async () => {

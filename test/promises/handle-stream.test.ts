@@ -21,6 +21,7 @@ import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { listen, startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
+import { expectWarning } from '../support/warnings.js'
 import { withResolvers } from '../support/with-resolvers.js'
 
 const { http } = upstreamClients
@@ -119,27 +120,30 @@ describe('the record', () => {
     [
       'throws',
       () => {
-        throw new Error('bug')
+        throw new Error('it throws')
       },
     ],
-    ['rejects', () => Promise.reject(new Error('bug'))],
-  ])('an onEnd that %s changes nothing', async (_how, onEnd) => {
+    ['rejects', () => Promise.reject(new Error('it rejects'))],
+  ])('an onEnd that %s changes nothing', async (how, onEnd) => {
+    const warning = expectWarning(new RegExp(`^UnhangWarning: onEnd failed: Error: it ${how}$`))
     await using server = await listen((_request, response) => {
       void handleStream(response, ({ writer }) => writer.write({ data: '[DONE]' }), { onEnd })
     })
     using client = await ask(server.port).finished()
     expect(client.data).toEqual(['[DONE]'])
-    await new Promise(setImmediate)
+    await warning
   })
 
   test('an onEnd that throws, with others listening, changes nothing', async () => {
+    const warning = expectWarning(/^UnhangWarning: onEnd failed: Error: it throws too$/)
     await using proxy = await startProxy(({ writer }) => writer.write({ data: '[DONE]' }), {
       onEnd: () => {
-        throw new Error('bug')
+        throw new Error('it throws too')
       },
     })
     using client = await ask(proxy.port).finished()
     expect(client.data).toEqual(['[DONE]'])
+    await warning
   })
 
   test('a failed handler that nobody listens to is printed; one that is heard is not', async () => {

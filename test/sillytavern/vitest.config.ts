@@ -2,5 +2,10 @@ import { defineConfig } from 'vitest/config'
 
 /** Tests with SillyTavern itself, which is large: `npm run test:sillytavern`. */
 export default defineConfig({
-  test: { include: ['test/sillytavern/*.test.ts'], testTimeout: 60_000, hookTimeout: 180_000 },
+  test: {
+    include: ['test/sillytavern/*.test.ts'],
+    setupFiles: ['test/support/warnings.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 180_000,
+  },
 })

@@ -12,6 +12,9 @@ import { listen, upstreamClients } from '../support/proxy.js'
 
 const timeouts = { firstByteMs: 300, inactivityMs: 300, totalMs: 900, drainMs: 300 }
 const names = Object.keys(faults) as FaultName[]
+/** A deadline ends these, and the process is idle until then: several can wait side by side. */
+const waiting: FaultName[] = ['silent', 'slowHead', 'headOnly', 'stalled', 'onlyComments', 'drip']
+const busy = names.filter((name) => !waiting.includes(name))
 
 const proxies: Record<string, (url: string) => Parameters<typeof listen>[0]> = {
   'relay, passed through': (url) => (_request, response) => {
@@ -39,7 +42,7 @@ const proxies: Record<string, (url: string) => Parameters<typeof listen>[0]> = {
 }
 
 describe.each(Object.entries(proxies))('%s', (_name, proxy) => {
-  test.each(names)('%s ends cleanly', async (name) => {
+  async function endsCleanly(name: FaultName): Promise<void> {
     await using upstream = await startUpstream(faults[name])
     await using server = await listen(proxy(upstream.url))
     using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
@@ -54,29 +57,33 @@ describe.each(Object.entries(proxies))('%s', (_name, proxy) => {
     }
     if (name === 'splitUtf8') expect(client.bodyText).toContain('é😀')
     if (name === 'rateLimited') expect(client.header('retry-after')).toBe('7')
-  })
+  }
+
+  test.concurrent.each(waiting)('%s ends cleanly', endsCleanly)
+  test.each(busy)('%s ends cleanly', endsCleanly)
 })
 
 describe('the guard around a naive handler', () => {
   // It answers 200 before it looks at what the upstream said: what is no stream then ends as a truncated one. Half
   // an event that has been passed on cannot be taken back.
-  test.each(names.filter((name) => name !== 'halfEvent' && name !== 'endlessLine'))(
-    '%s ends cleanly',
-    async (name) => {
-      await using upstream = await startUpstream(faults[name])
-      await using server = await listen(
-        wrapApp((request, response) => answerNaively({ stream: true }, upstream.url, request, response), {
-          timeouts,
-          onEnd() {},
-        }),
-      )
-      using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
-      if (name === 'jsonError') expect(client.bodyText).toBe('{"error":{"message":"overloaded"}}')
-      else if (name === 'serverError' || name === 'rateLimited')
-        expect(client.bodyText).toContain('"message"')
-      else assertCleanEnding(client)
-    },
-  )
+  const busyHere = busy.filter((name) => name !== 'halfEvent' && name !== 'endlessLine')
+
+  async function endsCleanly(name: FaultName): Promise<void> {
+    await using upstream = await startUpstream(faults[name])
+    await using server = await listen(
+      wrapApp((request, response) => answerNaively({ stream: true }, upstream.url, request, response), {
+        timeouts,
+        onEnd() {},
+      }),
+    )
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    if (name === 'jsonError') expect(client.bodyText).toBe('{"error":{"message":"overloaded"}}')
+    else if (name === 'serverError' || name === 'rateLimited') expect(client.bodyText).toContain('"message"')
+    else assertCleanEnding(client)
+  }
+
+  test.concurrent.each(waiting)('%s ends cleanly', endsCleanly)
+  test.each(busyHere)('%s ends cleanly', endsCleanly)
 })
 
 describe('assertCleanEnding says what is wrong', () => {

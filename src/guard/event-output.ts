@@ -145,6 +145,8 @@ export class GuardOutput implements EventOutput {
 
   end(events: readonly SSEEvent[]): void {
     const closing = !this.sawTerminal && this.#follower?.gap === 'event' ? '\n\n' : ''
+    // What had begun is an event from here on, and counts.
+    if (closing) this.#follower?.push(Buffer.from(closing))
     const isSilent = this.#isJson || this.sawTerminal
     const text = isSilent ? '' : closing + events.map(encodeEvent).join('')
     this.#respondBy(() => {

@@ -16,7 +16,7 @@ import type { StreamDialect } from '../dialects/dialect.js'
 import { dialectOfHead, selectDialect } from '../dialects/index.js'
 import { toStreamError } from '../errors/classify.js'
 import { clientMessage } from '../errors/client-message.js'
-import { type FailedOutcome, StreamError } from '../errors/stream-error.js'
+import { StreamError } from '../errors/stream-error.js'
 import { type Guarded, guards } from '../registry.js'
 import { isDraining, rememberSession } from '../server/live-streams.js'
 import { Exchange, type StreamSubject } from '../stream/exchange.js'
@@ -135,7 +135,8 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
   answer(error: unknown): boolean {
     // A page or a text is no answer to a client that asked for a stream; to any other the framework's is.
     const isAsked = this.#state === 'waiting' && this.#requested.isWanted && !this.#response.headersSent
-    if (this.#state === 'streaming' || (isAsked && this.settings.reportsErrors)) this.#fail(error)
+    const isOurs = this.#state === 'streaming' || this.#state === 'closed'
+    if (isOurs || (isAsked && this.settings.reportsErrors)) this.#fail(error)
     return this.refused
   }
 
@@ -155,8 +156,8 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
     return this.#exchange
   }
 
-  #fail(error: unknown, fallback: FailedOutcome = 'internal'): void {
-    this.#open().fail(error, fallback)
+  #fail(error: unknown): void {
+    this.#open().fail(error)
   }
 
   /** By now the body may have been parsed: it says which model was asked for, and whether for a stream. */
@@ -265,7 +266,7 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
     if (this.#state === 'closed') return isClosed(this.#response) ? this.own.destroy(error) : this.#response
     const wasAsked = this.#state === 'streaming' || (error !== undefined && this.#requested.isWanted)
     if (this.#state === 'passing' || isGone(this.#response) || !wasAsked) return this.own.destroy(error)
-    this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
+    this.#fail(error ?? new StreamError('upstream_hangup'))
     return this.#response
   }
 
@@ -291,7 +292,7 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
       return
     }
     if (this.#output?.sawTerminal) return this.#exchange?.complete()
-    const fail = () => this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
+    const fail = () => this.#fail(error ?? new StreamError('upstream_hangup'))
     if (!isHeard) return fail()
     // An app that listens to its source's errors may have another source, or an answer of its own.
     if (this.#state === 'waiting') return

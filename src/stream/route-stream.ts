@@ -6,7 +6,6 @@ import { serverOf, unlessReady } from '../client/response.js'
 import { ResponseWriter } from '../client/response-writer.js'
 import type { SSEWriter } from '../client/sse-writer.js'
 import type { SSEWriterObserver } from '../client/sse-writer-options.js'
-import { describeError, log } from '../diagnostics/channels.js'
 import type { EventRole, StreamDialect } from '../dialects/dialect.js'
 import { selectDialect, toAnswerEvents } from '../dialects/index.js'
 import { StreamError } from '../errors/stream-error.js'
@@ -122,8 +121,7 @@ export class RouteStream implements Stream, StreamSubject, RelayTarget, SSEWrite
       if (this.#output.isForeign && !this.#output.gone) await this.timeouts.run(once(this.#response, 'close'))
       if (this.exchange.isOpen) this.#complete()
     } catch (error) {
-      if (this.exchange.isOpen) this.exchange.fail(error)
-      else this.#logLate(error)
+      this.exchange.fail(error)
     }
   }
 
@@ -138,15 +136,6 @@ export class RouteStream implements Stream, StreamSubject, RelayTarget, SSEWrite
       throw new StreamError('internal', { code: 'no_answer', message: 'The server had no answer.' })
     }
     this.exchange.complete(this.#hasUpstream ? this.#received : 1)
-  }
-
-  /** What a handler fails with because its stream has stopped says nothing new. */
-  #logLate(error: unknown): void {
-    const { reason } = this.timeouts
-    if (error === reason) return
-    if (reason?.outcome === 'client_gone') {
-      log.stream('%s: the handler stopped after the client had left', this.requestId)
-    } else log.stream('%s: the handler failed after the end: %s', this.requestId, describeError(error))
   }
 
   #openUpstream<T extends UpstreamSource>(open: OpenAttempt<T>, retry?: RetryOptions): Promise<T> {

@@ -2,11 +2,13 @@ import { describe } from 'vitest'
 import { testAccounts } from './contract/accounts.js'
 import { testEndings } from './contract/endings.js'
 import type { Mount } from './contract/mount.js'
+import { testRequestId } from './contract/request-id.js'
 
 /** The sentences every adapter and the guard must keep. */
 export function describeContract(mount: Mount): void {
   describe(mount.name, () => {
     testEndings(mount)
     testAccounts(mount)
+    testRequestId(mount)
   })
 }

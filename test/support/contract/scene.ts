@@ -7,6 +7,8 @@ import type { ChatRequest, ContractClient, Mount, MountSettings } from './mount.
 export interface Scene extends AsyncDisposable {
   /** Asks for a stream, under a request id that is known. */
   ask(body?: ChatRequest): Promise<NamedClient>
+  /** Asks for a stream, and gives no request id. */
+  askUnnamed(body?: ChatRequest): Promise<ContractClient>
   /** The record of the first stream that has ended, or of the one with this id. */
   end(requestId?: string): Promise<StreamEnd>
   /** The exchange with this number, from 0, or with this path. */
@@ -41,6 +43,7 @@ export async function startScene(
       const client = await server.ask({ stream: true, ...body }, { 'x-request-id': requestId })
       return { ...client, requestId }
     },
+    askUnnamed: (body = {}) => server.ask({ stream: true, ...body }),
     async end(requestId) {
       for (;;) {
         const end = ends.find((each) => requestId === undefined || each.requestId === requestId)

@@ -14,12 +14,12 @@ export interface Seen {
 }
 
 /** The data lines. */
-export function dataOf({ text }: Seen): string[] {
+function dataOf({ text }: Seen): string[] {
   return [...text.matchAll(/^data: (.*)$/gm)].map(([, value]) => value ?? '')
 }
 
 /** The answer of the model. */
-export function saidIn(result: Seen): string {
+function saidIn(result: Seen): string {
   return dataOf(result)
     .filter((json) => json !== '[DONE]')
     .map((json) => JSON.parse(json).choices?.[0]?.delta?.content ?? '')

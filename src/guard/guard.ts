@@ -203,8 +203,8 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
       return this.#response
     }
     setGivenHeaders(this.#response, this.own, head.headers)
-    this.#state = 'streaming'
     const exchange = this.#open()
+    this.#sendHead(head)
     this.#output?.begin(exchange)
     this.#reconsider()
     const { subscriptionTimeouts } = this.#requested
@@ -213,8 +213,18 @@ class ResponseGuard implements Guarded, GuardedStream, StreamSubject, GuardParts
     liftSocketTimeout(this.#response)
     exchange.begin()
     exchange.headSent()
-    sendStreamHead(this.#response, this.own, head, this.settings, this.requestId)
     return this.#response
+  }
+
+  /** What the app has hooked into the headers may throw: then there is no stream yet. */
+  #sendHead(head: GivenHead): void {
+    this.#state = 'streaming'
+    try {
+      sendStreamHead(this.#response, this.own, head, this.settings, this.requestId)
+    } catch (error) {
+      this.#state = 'waiting'
+      throw error
+    }
   }
 
   readonly #write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {

@@ -93,7 +93,9 @@ for (const [name, Koa] of [
     ...route,
     name,
     serve: (url, settings) => {
-      const app = new Koa().use(koaBodyParser())
+      const app = new Koa()
+      app.silent = true
+      app.use(koaBodyParser())
       app.use(
         koaStream(
           (stream, { request, res }) =>

@@ -1,6 +1,7 @@
 import { describe } from 'vitest'
 import { testAccounts } from './contract/accounts.js'
 import { testEndings } from './contract/endings.js'
+import { testHeadHooks } from './contract/head-hooks.js'
 import type { Mount } from './contract/mount.js'
 import { testRequestId } from './contract/request-id.js'
 
@@ -10,5 +11,6 @@ export function describeContract(mount: Mount): void {
     testEndings(mount)
     testAccounts(mount)
     testRequestId(mount)
+    testHeadHooks(mount)
   })
 }

@@ -4,6 +4,7 @@ import { testEndings } from './contract/endings.js'
 import { testHeadHooks } from './contract/head-hooks.js'
 import type { Mount } from './contract/mount.js'
 import { testRequestId } from './contract/request-id.js'
+import { testWire } from './contract/wire.js'
 
 /** The sentences every adapter and the guard must keep. */
 export function describeContract(mount: Mount): void {
@@ -11,6 +12,7 @@ export function describeContract(mount: Mount): void {
     testEndings(mount)
     testAccounts(mount)
     testRequestId(mount)
+    testWire(mount)
     testHeadHooks(mount)
   })
 }

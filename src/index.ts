@@ -30,9 +30,8 @@ export {
   type StreamOutcome,
   StreamTimeoutError,
   type TimeoutPhase,
-  UpstreamError,
-  type UpstreamErrorOptions,
 } from './errors/stream-error.js'
+export { UpstreamError, type UpstreamErrorOptions } from './errors/upstream-error.js'
 export type { SSEEvent } from './framing/sse/encode.js'
 export type { SkippedEvents } from './framing/sse/follow.js'
 export type { EventSourceMessage } from './framing/sse/parse.js'

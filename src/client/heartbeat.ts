@@ -1,5 +1,8 @@
 import type { Clock, Timer } from '../timeouts/clock.js'
 
+/** How long a stream may be silent before a sign of life is sent, if nothing is set. */
+export const defaultHeartbeatMs = 15_000
+
 export interface HeartbeatOptions {
   /** When the first beat comes, if nothing was committed by then. */
   firstMs: number

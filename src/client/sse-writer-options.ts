@@ -5,6 +5,7 @@ import type { Clock } from '../timeouts/clock.js'
 import { readDuration } from '../timeouts/options.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import type { EventStreamHeadOptions } from './head.js'
+import { defaultHeartbeatMs } from './heartbeat.js'
 
 /** Told what happens to the response. */
 export interface SSEWriterObserver {
@@ -52,7 +53,7 @@ export interface SSEWriterOptions extends EventStreamHeadOptions {
 
 /** What applies where nothing is set. */
 export const writerDefaults = {
-  heartbeatMs: 15_000,
+  heartbeatMs: defaultHeartbeatMs,
   commitAfterMs: 10_000,
   maxBufferedBytes: 16 * 1024 * 1024,
 }

@@ -4,8 +4,8 @@ import {
   StreamError,
   StreamTimeoutError,
   type TimeoutPhase,
-  UpstreamError,
 } from './stream-error.js'
+import { UpstreamError } from './upstream-error.js'
 
 /** What the clients of Node say of themselves when something breaks, as far as we read it. */
 interface Cause {

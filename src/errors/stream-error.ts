@@ -181,55 +181,6 @@ export class StreamTimeoutError extends StreamError {
   }
 }
 
-/** What is known of the answer of an upstream that failed. */
-export interface UpstreamErrorOptions {
-  /** The upstream's HTTP status. A 4xx or 5xx is passed on, anything else becomes 502. */
-  status?: number | undefined
-  /** The upstream's `Retry-After`, passed on as it is. */
-  retryAfter?: string | undefined
-  /** The upstream's `retry-after-ms`, passed on as it is. */
-  retryAfterMs?: string | undefined
-  /** The upstream's `x-should-retry`, passed on as it is. */
-  shouldRetry?: string | undefined
-  /** What the upstream said. For logs only: it is shown to the client by `exposeDetails` alone. */
-  detail?: string | undefined
-  /** What was thrown, by an HTTP client that throws for a status. */
-  cause?: unknown
-}
-
-/** The upstream answered, with an error. */
-export class UpstreamError extends StreamError {
-  /** The name of its class. */
-  override readonly name = 'UpstreamError'
-  /** The upstream's HTTP status; `undefined` for an error inside a stream. */
-  readonly upstreamStatus: number | undefined
-  /** The upstream's `Retry-After`, as it was. */
-  readonly retryAfter: string | undefined
-  /** The upstream's `retry-after-ms`, as it was. */
-  readonly retryAfterMs: string | undefined
-  /** What the upstream said; not enumerable, so that it is in no log by accident. */
-  declare readonly detail: string | undefined
-
-  constructor({ status, retryAfter, retryAfterMs, shouldRetry, detail, cause }: UpstreamErrorOptions = {}) {
-    const passedOn = status !== undefined && status >= 400 && status <= 599
-    super('upstream_error', {
-      ...(passedOn ? { status, message: `The upstream answered with status ${status}.` } : {}),
-      ...(status === 429 ? { code: 'rate_limit_exceeded' } : {}),
-      ...(shouldRetry === 'true' || shouldRetry === 'false' ? { retryable: shouldRetry === 'true' } : {}),
-      ...(cause ? { cause } : {}),
-    })
-    this.upstreamStatus = status
-    this.retryAfter = retryAfter
-    this.retryAfterMs = retryAfterMs
-    Object.defineProperty(this, 'detail', { value: detail })
-  }
-}
-
-/** Whether `error` is an {@link UpstreamError}, also one made by another copy of unhang. */
-export function isUpstreamError(error: unknown): error is UpstreamError {
-  return isStreamError(error) && 'upstreamStatus' in error
-}
-
 /** Whether `error` is a {@link StreamError}, also one made by another copy of unhang in this process. */
 export function isStreamError(error: unknown): error is StreamError {
   return typeof error === 'object' && error !== null && brand in error

@@ -1,4 +1,4 @@
-import { UpstreamError } from './stream-error.js'
+import { UpstreamError } from './upstream-error.js'
 
 /** What the names in error objects of the usual APIs say in terms of HTTP. */
 const statusByName: readonly [RegExp, number][] = [

@@ -2,14 +2,15 @@
 import { Buffer } from 'node:buffer'
 import type { ServerResponse } from 'node:http'
 import { sendErrorBody } from '../client/error-response.js'
-import { waitUntilFlushed } from '../client/flush.js'
 import { Heartbeat } from '../client/heartbeat.js'
 import { setRequestId } from '../client/request-id.js'
 import { backlogOf, isClosed, isGone, wasLeft, writable } from '../client/response.js'
+import { waitUntilFlushed } from '../client/stalled-client.js'
 import { toStreamError } from '../errors/classify.js'
-import { StreamError, type UpstreamError } from '../errors/stream-error.js'
+import { StreamError } from '../errors/stream-error.js'
+import type { UpstreamError } from '../errors/upstream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
-import { asBuffer } from '../framing/bytes.js'
+import { asBuffer, byteOrderMark } from '../framing/bytes.js'
 import type { Follower } from '../framing/framing.js'
 import { encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
 import { sse } from '../framing/sse/index.js'
@@ -104,11 +105,12 @@ export class GuardOutput implements EventOutput {
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
       return own.write(chunk, encoding, callback)
     const charset = typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8'
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, charset) : asBuffer(chunk)
+    const given = typeof chunk === 'string' ? Buffer.from(chunk, charset) : asBuffer(chunk)
+    const bytes = this.#isJson === undefined ? withoutMark(given) : given
     const failure = this.#look(bytes)
     this.#heartbeat?.postpone()
-    const text = typeof chunk === 'string' ? writable(this.#response, chunk, charset) : chunk
-    const more = own.write(text, encoding, callback)
+    const asGiven = typeof chunk === 'string' ? writable(this.#response, chunk, charset) : chunk
+    const more = own.write(bytes === given ? asGiven : bytes, encoding, callback)
     this.#exchange?.sent()
     if (failure) this.#fail(failure)
     else if (!more && !this.sawTerminal) this.#wait()
@@ -153,6 +155,8 @@ export class GuardOutput implements EventOutput {
 
   end(events: readonly SSEEvent[]): void {
     const closing = !this.sawTerminal && this.#follower?.gap === 'event' ? '\n\n' : ''
+    // What had begun is an event from here on, and counts.
+    if (closing) this.#follower?.push(Buffer.from(closing))
     const isSilent = this.#isJson || this.sawTerminal
     const text = isSilent ? '' : closing + events.map(encodeEvent).join('')
     this.#respondBy(() => {
@@ -279,6 +283,12 @@ export class GuardOutput implements EventOutput {
     this.#heartbeat?.resume()
     this.#parts.timeouts.drainEnded()
   }
+}
+
+/** Nobody needs it, and readers of lines take it for a part of the first one. */
+function withoutMark(bytes: Buffer): Buffer {
+  const isMarked = bytes.toString('latin1', 0, byteOrderMark.length) === byteOrderMark
+  return isMarked ? bytes.subarray(byteOrderMark.length) : bytes
 }
 
 /** No line of an event stream begins with a brace. */

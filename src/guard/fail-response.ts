@@ -1,7 +1,7 @@
 import { describeError, log } from '../diagnostics/channels.js'
 import { toStreamError } from '../errors/classify.js'
-import { clientMessage } from '../errors/client-message.js'
 import type { StreamError } from '../errors/stream-error.js'
+import { clientMessage } from '../errors/upstream-error.js'
 import type { GuardOutput, GuardParts } from './event-output.js'
 import type { PipedSources } from './piped-sources.js'
 

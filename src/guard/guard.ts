@@ -8,7 +8,7 @@ import {
   watchPipelined,
 } from '../client/response.js'
 import { toStreamError } from '../errors/classify.js'
-import { type FailedOutcome, StreamError } from '../errors/stream-error.js'
+import { StreamError } from '../errors/stream-error.js'
 import { guards } from '../registry.js'
 import { isDraining, rememberSession } from '../server/live-streams.js'
 import { Exchange } from '../stream/exchange.js'
@@ -93,7 +93,8 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
   answer(error: unknown): boolean {
     // A page or a text is no answer to a client that asked for a stream; to any other the framework's is.
     const isAsked = this.#state === 'waiting' && this.subject.isWanted && !this.#response.headersSent
-    if (this.#state === 'streaming' || (isAsked && this.settings.reportsErrors)) this.#fail(error)
+    const isOurs = this.#state === 'streaming' || this.#state === 'closed'
+    if (isOurs || (isAsked && this.settings.reportsErrors)) this.#fail(error)
     return this.refused
   }
 
@@ -113,8 +114,8 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
     return this.#exchange
   }
 
-  #fail(error: unknown, fallback: FailedOutcome = 'internal'): void {
-    this.#open().fail(error, fallback)
+  #fail(error: unknown): void {
+    this.#open().fail(error)
   }
 
   /** By now the body may have been parsed: it says which model was asked for, and whether for a stream. */
@@ -147,8 +148,8 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
       return this.#response
     }
     setGivenHeaders(this.#response, this.own, head.headers)
-    this.#state = 'streaming'
     const exchange = this.#open()
+    this.#sendHead(head)
     this.#output?.begin(exchange)
     this.#reconsider()
     const { subscriptionTimeouts } = this.subject
@@ -156,8 +157,18 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
     liftSocketTimeout(this.#response)
     exchange.begin()
     exchange.headSent()
-    sendStreamHead(this.#response, this.own, head, this.settings, this.subject.requestId)
     return this.#response
+  }
+
+  /** What the app has hooked into the headers may throw: then there is no stream yet. */
+  #sendHead(head: GivenHead): void {
+    this.#state = 'streaming'
+    try {
+      sendStreamHead(this.#response, this.own, head, this.settings, this.subject.requestId)
+    } catch (error) {
+      this.#state = 'waiting'
+      throw error
+    }
   }
 
   readonly #write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
@@ -206,7 +217,7 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
     if (this.#state === 'closed') return isClosed(this.#response) ? this.own.destroy(error) : this.#response
     const wasAsked = this.#state === 'streaming' || (error !== undefined && this.subject.isWanted)
     if (this.#state === 'passing' || isGone(this.#response) || !wasAsked) return this.own.destroy(error)
-    this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
+    this.#fail(error ?? new StreamError('upstream_hangup'))
     return this.#response
   }
 
@@ -232,7 +243,7 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
       return
     }
     if (this.#output?.sawTerminal) return this.#exchange?.complete()
-    const fail = () => this.#fail(error ?? new StreamError('upstream_hangup'), 'upstream_hangup')
+    const fail = () => this.#fail(error ?? new StreamError('upstream_hangup'))
     if (!isHeard) return fail()
     if (this.#state === 'waiting') return
     this.#sources.unlessReplaced(

@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import { defaultHeartbeatMs } from '../client/heartbeat.js'
 import { readDuration } from '../timeouts/options.js'
 
 /** What {@link alignServerTimeouts} has to know. */
@@ -41,7 +42,7 @@ const marginMs = 5_000
  */
 export function alignServerTimeouts(server: Server, options: AlignOptions = {}): TimeoutFinding[] {
   const idleMs = readDuration('idleMs', options.idleMs ?? 60_000)
-  const heartbeatMs = readDuration('heartbeatMs', options.heartbeatMs ?? 15_000)
+  const heartbeatMs = readDuration('heartbeatMs', options.heartbeatMs ?? defaultHeartbeatMs)
   const { apply = true } = options
   const findings: TimeoutFinding[] = []
   const find = (setting: TimeoutFinding['setting'], valueMs: number, message: string, setToMs?: number) => {

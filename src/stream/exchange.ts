@@ -3,8 +3,8 @@ import type { EventRole, StreamDialect } from '../dialects/dialect.js'
 import { recognizeDialect } from '../dialects/index.js'
 import { Transcript } from '../dialects/transcript.js'
 import { toStreamError } from '../errors/classify.js'
-import { clientMessage } from '../errors/client-message.js'
-import { type FailedOutcome, StreamError, StreamTimeoutError } from '../errors/stream-error.js'
+import { StreamError, StreamTimeoutError } from '../errors/stream-error.js'
+import { clientMessage } from '../errors/upstream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { addLiveStream, type LiveStream, removeLiveStream } from '../server/live-streams.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
@@ -165,10 +165,20 @@ export class Exchange implements LiveStream, EventSink {
   }
 
   /** What fails on a connection that is gone fails because it is gone. */
-  fail(error: unknown, fallback: FailedOutcome = 'internal'): void {
-    const reason = toStreamError(error, fallback)
+  fail(error: unknown): void {
+    if (this.#state !== 'open') return this.#failedLate(error)
+    const reason = toStreamError(error)
     const isLeft = this.#output.left && reason.outcome !== 'client_gone'
     this.timeouts.settle(isLeft ? new StreamError('client_gone', { cause: error }) : reason)
+  }
+
+  /** What fails because its stream has stopped says nothing new. */
+  #failedLate(error: unknown): void {
+    const { reason } = this.timeouts
+    if (reason && (error === reason.cause || toStreamError(error).outcome !== 'internal')) return
+    if (reason?.outcome === 'client_gone') {
+      log.stream('%s: the handler stopped after the client had left', this.requestId)
+    } else log.stream('%s: the handler failed after the end: %s', this.requestId, describeError(error))
   }
 
   stop(reason: StreamError): void {

@@ -1,6 +1,6 @@
 import type { EventRole, StreamDialect } from '../dialects/dialect.js'
 import type { Transcript } from '../dialects/transcript.js'
-import type { UpstreamError } from '../errors/stream-error.js'
+import type { UpstreamError } from '../errors/upstream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import { AnswerReader, type ChunkObserver } from '../upstream/answer.js'

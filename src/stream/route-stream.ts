@@ -5,7 +5,6 @@ import { clientWaitsMs } from '../client/request-hints.js'
 import { serverOf } from '../client/response.js'
 import { ResponseWriter } from '../client/response-writer.js'
 import type { SSEWriterObserver } from '../client/sse-writer-options.js'
-import { describeError, log } from '../diagnostics/channels.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { selectDialect } from '../dialects/index.js'
 import type { StreamError } from '../errors/stream-error.js'
@@ -100,18 +99,8 @@ export class RouteStream implements Stream, StreamSubject, SSEWriterObserver {
       if (isForeign) exchange.complete()
       else exchange.complete(this.#handled.received())
     } catch (error) {
-      if (exchange.isOpen) exchange.fail(error)
-      else this.#logLate(error)
+      exchange.fail(error)
     }
-  }
-
-  /** What a handler fails with because its stream has stopped says nothing new. */
-  #logLate(error: unknown): void {
-    const { reason } = this.timeouts
-    if (error === reason) return
-    if (reason?.outcome === 'client_gone') {
-      log.stream('%s: the handler stopped after the client had left', this.requestId)
-    } else log.stream('%s: the handler failed after the end: %s', this.requestId, describeError(error))
   }
 
   // What the writer reports.

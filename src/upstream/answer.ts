@@ -1,5 +1,6 @@
 import { toStreamError } from '../errors/classify.js'
-import { StreamError, UpstreamError } from '../errors/stream-error.js'
+import { StreamError } from '../errors/stream-error.js'
+import { UpstreamError } from '../errors/upstream-error.js'
 import { reportedError, sentenceOf } from '../errors/upstream-report.js'
 import { byteOrderMark, decodeByteText, toByteText } from '../framing/bytes.js'
 import { defaultMaxEventBytes } from '../framing/sse/follow.js'

@@ -1,4 +1,3 @@
-import { log } from '../diagnostics/channels.js'
 import { processWide } from '../registry.js'
 import { systemClock, within } from '../timeouts/clock.js'
 import { readDuration } from '../timeouts/options.js'
@@ -82,9 +81,7 @@ async function release(
   const startedAt = systemClock.now()
   const errors: Error[] = []
   const report = (via: SocketCleanupReport['via'], closed: boolean, forced = false): SocketCleanupReport => {
-    const durationMs = systemClock.now() - startedAt
-    log.cleanup('%s, closed %s, forced %s, %d ms: %s', via, closed, forced, durationMs, reason?.message ?? '')
-    return { via, closed, forced, durationMs, errors }
+    return { via, closed, forced, durationMs: systemClock.now() - startedAt, errors }
   }
   part.absorbErrors(reason !== undefined || lingerMs === 0)
   if (part.closed) return report('ended', true)

@@ -40,9 +40,16 @@ export class Upstreams {
   }
 
   #cleanUp(upstream: unknown, options: SocketCleanupOptions): void {
+    const requestId = this.#requestId
     const cleanup = coordinatedSocketCleanup(upstream, options).then((report) => {
-      channels.cleanup.publish({ requestId: this.#requestId, report })
+      const { via, closed, forced, durationMs } = report
+      const why = options.reason?.message ?? 'the stream is complete'
+      const spent = Math.round(durationMs)
+      log.cleanup('%s: %s, closed %s, forced %s, %d ms: %s', requestId, via, closed, forced, spent, why)
+      channels.cleanup.publish({ requestId, report })
     })
-    this.#cleanups.push(cleanup.catch((error) => log.cleanup('a subscriber failed: %s', error)))
+    this.#cleanups.push(
+      cleanup.catch((error) => log.cleanup('%s: a subscriber failed: %s', requestId, error)),
+    )
   }
 }

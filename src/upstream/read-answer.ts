@@ -1,7 +1,7 @@
 import type { CollectedAnswer, StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, recognizeDialect, selectDialect } from '../dialects/index.js'
 import { Transcript } from '../dialects/transcript.js'
-import type { UpstreamError } from '../errors/stream-error.js'
+import type { UpstreamError } from '../errors/upstream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { sse } from '../framing/sse/index.js'

@@ -12,45 +12,77 @@ import {
   createStreamMiddleware as koaStream,
   wrapApp as wrapKoa,
 } from '../../src/adapters/koa.js'
-import { handleStream, wrapApp } from '../../src/index.js'
-import { describeContract, jsonAnswer, type MountSettings } from '../support/adapter-contract.js'
+import { handleStream, type StreamOptions, wrapApp } from '../../src/index.js'
+import { describeContract } from '../support/adapter-contract.js'
+import { jsonAnswer, type MountSettings } from '../support/contract/mount.js'
 import { expressVersions } from '../support/express-versions.js'
-import { answerNaively, readBody, relayChat, serveHttp1, serveHttp2 } from '../support/mounts.js'
+import {
+  answerBy,
+  answerNaively,
+  chatUrl,
+  pipe,
+  pipeThrough,
+  readBody,
+  relayChat,
+  serveHttp1,
+  serveHttp2,
+  writeByHand,
+} from '../support/mounts.js'
 
 const path = '/v1/chat/completions'
 
-function options({ onEnd, timeouts, heartbeatMs }: MountSettings) {
-  return { onEnd, timeouts, writer: heartbeatMs === undefined ? {} : { heartbeatMs } }
+function options({ onEnd, options }: MountSettings): StreamOptions {
+  return { ...options, onEnd }
 }
+
+/** Of mounts that look for themselves which requests want a stream. */
+function detecting(settings: MountSettings): StreamOptions & { detect?: false } {
+  return { ...options(settings), ...(settings.detect === false && { detect: false as const }) }
+}
+
+const route = { kind: 'route', releases: 'the upstream', detects: true } as const
+/** The handler's own loop holds its upstream. */
+const guard = { kind: 'guard', releases: 'nothing', detects: true } as const
+const piping = { ...guard, releases: 'the upstream' } as const
+const pipeline = { ...guard, releases: 'each step' } as const
 
 for (const [name, express] of expressVersions) {
   describeContract({
+    ...route,
     name,
     serve: (url, settings) =>
       serveHttp1(
         express().post(
           path,
           express.json(),
-          expressStream((stream) => relayChat(stream, url), options(settings)),
+          expressStream(
+            (stream, { body }, response) => relayChat(stream, chatUrl(url, body), response, settings),
+            detecting(settings),
+          ),
           (_request, response) => void response.type('json').send(jsonAnswer),
         ),
+        settings,
       ),
   })
 
   /** An app nobody edits: its handler rejects when its upstream breaks, which Express 4 does not notice. */
-  const app = (url: string) =>
+  const app = (url: string, { hookInside }: MountSettings) =>
     express().post(path, express.json(), async (request, response) => {
-      await answerNaively(request.body, url, request, response)
+      hookInside?.(response)
+      await answerNaively(request.body, chatUrl(url, request.body), request, response)
     })
 
   describeContract({
+    ...guard,
     name: `${name}, guardStreams`,
-    serve: (url, settings) => serveHttp1(express().use(guardExpress(options(settings)), app(url))),
+    serve: (url, settings) =>
+      serveHttp1(express().use(guardExpress(detecting(settings)), app(url, settings)), settings),
   })
 
   describeContract({
+    ...guard,
     name: `${name}, wrapApp: the guard`,
-    serve: (url, settings) => serveHttp1(wrapExpress(app(url), options(settings))),
+    serve: (url, settings) => serveHttp1(wrapExpress(app(url, settings), detecting(settings)), settings),
   })
 }
 
@@ -59,47 +91,64 @@ for (const [name, Koa] of [
   ['Koa 2', Koa2],
 ] as const) {
   describeContract({
+    ...route,
     name,
     serve: async (url, settings) => {
-      const app = new Koa().use(koaBodyParser())
+      const app = new Koa()
       const reported: Error[] = []
       app.on('error', (error) => reported.push(error))
-      app.use(koaStream((stream) => relayChat(stream, url), options(settings)))
+      app.use(koaBodyParser())
+      app.use(
+        koaStream(
+          (stream, { request, res }) =>
+            relayChat(stream, chatUrl(url, request.body as object), res, settings),
+          detecting(settings),
+        ),
+      )
       app.use((context) => {
         context.type = 'json'
         context.body = jsonAnswer
       })
-      const server = await serveHttp1(app.callback())
+      const server = await serveHttp1(app.callback(), settings)
       return {
         ...server,
         async [Symbol.asyncDispose]() {
           await server[Symbol.asyncDispose]()
-          // Koa itself reports a connection that its client reset. What the handler did is no concern of Koa's.
-          for (const error of reported) expect(error).toMatchObject({ code: 'ECONNRESET' })
+          // Koa itself reports a connection that is cut, by its client, or by unhang where a hook lets nothing be sent. What
+          // the handler did is no concern of Koa's.
+          const { hookInside, hookOutside } = settings
+          const codes = ['ECONNRESET', ...(hookInside || hookOutside ? ['internal_error'] : [])]
+          for (const error of reported) expect(codes).toContain((error as { code?: string }).code)
         },
       }
     },
   })
 
   /** An app nobody edits: it takes the response from Koa, and throws. */
-  const naive = (url: string, ...first: Parameters<Koa3['use']>[0][]) => {
+  const naive = (url: string, { hookInside }: MountSettings, ...first: Parameters<Koa3['use']>[0][]) => {
     const app = new Koa()
     app.silent = true
     for (const middleware of first) app.use(middleware)
     return app.use(koaBodyParser()).use(async (context) => {
+      const { req, res } = context
+      const body = context.request.body as object
+      hookInside?.(res)
       context.respond = false
-      await answerNaively(context.request.body as object, url, context.req, context.res)
+      await answerNaively(body, chatUrl(url, body), req, res)
     })
   }
 
   describeContract({
+    ...guard,
     name: `${name}, guardStreams`,
-    serve: (url, settings) => serveHttp1(naive(url, guardKoa(options(settings))).callback()),
+    serve: (url, settings) =>
+      serveHttp1(naive(url, settings, guardKoa(detecting(settings))).callback(), settings),
   })
 
   describeContract({
+    ...guard,
     name: `${name}, wrapApp: the guard`,
-    serve: (url, settings) => serveHttp1(wrapKoa(naive(url), options(settings))),
+    serve: (url, settings) => serveHttp1(wrapKoa(naive(url, settings), detecting(settings)), settings),
   })
 }
 
@@ -108,25 +157,39 @@ for (const [name, serve] of [
   ['node:http2', serveHttp2],
 ] as const) {
   describeContract({
+    ...route,
+    detects: false,
     name,
     serve: (url, settings) =>
       serve(async (request, response) => {
-        if ((await readBody(request)).stream !== true) {
+        const body = await readBody(request)
+        if (body.stream !== true) {
           response.writeHead(200, { 'content-type': 'application/json' }).end(jsonAnswer)
           return
         }
-        await handleStream(response, (stream) => relayChat(stream, url), options(settings))
-      }),
+        const handler = (stream: Parameters<typeof relayChat>[0]) =>
+          relayChat(stream, chatUrl(url, body), response, settings)
+        await handleStream(response, handler, options(settings))
+      }, settings),
   })
 
-  describeContract({
-    name: `${name}, wrapApp: the guard`,
-    serve: (url, settings) =>
-      serve(
-        wrapApp(
-          async (request, response) => answerNaively(await readBody(request), url, request, response),
-          options(settings),
+  for (const [how, relay, kind] of [
+    ['', writeByHand, guard],
+    [', pipe', pipe, piping],
+    [', pipeline', pipeThrough, pipeline],
+  ] as const) {
+    describeContract({
+      ...kind,
+      name: `${name}, wrapApp: the guard${how}`,
+      serve: (url, settings) =>
+        serve(
+          wrapApp(async (request, response) => {
+            const body = await readBody(request)
+            settings.hookInside?.(response)
+            await answerBy(relay, body, chatUrl(url, body), request, response)
+          }, detecting(settings)),
+          settings,
         ),
-      ),
-  })
+    })
+  }
 }

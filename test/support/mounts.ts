@@ -1,32 +1,48 @@
 import { once } from 'node:events'
-import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import type { Readable } from 'node:stream'
+import { pipeline, Readable, Transform } from 'node:stream'
 import { expect } from 'vitest'
-import { getStream, type Stream } from '../../src/index.js'
+import { drainStreams, getStream, type Stream } from '../../src/index.js'
 import {
   bugTrigger,
+  type ChatRequest,
   type ContractClient,
   jsonAnswer,
+  type Listener,
   type MountedServer,
-  type Seen,
-} from './adapter-contract.js'
-import { listen, upstreamClients } from './proxy.js'
+  type MountSettings,
+} from './contract/mount.js'
+import type { Seen } from './contract/seen.js'
+import { upstreamClients } from './proxy.js'
 import { rawRequest } from './raw-client.js'
 
 const path = '/v1/chat/completions'
 
 /** The chat asked for, without a body parser: the mounts differ in those. */
-export async function readBody(request: IncomingMessage): Promise<{ stream?: boolean }> {
+export async function readBody(request: IncomingMessage): Promise<ChatRequest> {
   let text = ''
   for await (const chunk of request) text += chunk
   return JSON.parse(text)
 }
 
-/** A handler written the unhang way; it has a bug that some event of the upstream sets off. */
-export async function relayChat(stream: Stream, upstreamUrl: string): Promise<void> {
-  await stream.relay(upstreamClients.http(upstreamUrl, stream), (event) => {
+/** What the upstream is asked for. */
+export function chatUrl(upstreamUrl: string, { upstreamPath = '' }: ChatRequest): string {
+  return `${upstreamUrl}/${upstreamPath}`
+}
+
+/** A handler written the unhang way. Mapped, it has a bug that some event of the upstream sets off. */
+export async function relayChat(
+  stream: Stream,
+  upstreamUrl: string,
+  response: ServerResponse,
+  { mapped = false, hookInside }: MountSettings,
+): Promise<void> {
+  hookInside?.(response)
+  const upstream = upstreamClients.http(upstreamUrl, stream)
+  if (!mapped) return void (await stream.relay(upstream))
+  await stream.relay(upstream, (event) => {
     if (event.data === bugTrigger) throw new Error('password=hunter2')
     return event
   })
@@ -41,8 +57,21 @@ function openNaively(upstreamUrl: string, signal?: AbortSignal): Promise<Incomin
 }
 
 /** What a naive handler does: no headers but the type, no error handling, no backpressure. */
-export async function answerNaively(
-  body: { stream?: boolean },
+export function answerNaively(
+  body: ChatRequest,
+  upstreamUrl: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  return answerBy(writeByHand, body, upstreamUrl, request, response)
+}
+
+/** How a handler that knows nothing of unhang gets an upstream's answer into its response. */
+export type NaiveRelay = (upstream: IncomingMessage, response: ServerResponse) => unknown
+
+export async function answerBy(
+  relay: NaiveRelay,
+  body: ChatRequest,
   upstreamUrl: string,
   request: IncomingMessage,
   response: ServerResponse,
@@ -52,9 +81,27 @@ export async function answerNaively(
     return
   }
   const upstream = await openNaively(upstreamUrl, getStream(request)?.signal)
-  response.writeHead(200, { 'Content-Type': 'text/event-stream' })
+  await relay(upstream, response.writeHead(200, { 'Content-Type': 'text/event-stream' }))
+}
+
+export const writeByHand: NaiveRelay = async (upstream, response) => {
   for await (const chunk of withBug(upstream)) response.write(chunk)
   response.end()
+}
+
+/** The bug is one of the source. */
+export const pipe: NaiveRelay = (upstream, response) => void Readable.from(withBug(upstream)).pipe(response)
+
+/** The bug is one of a step in between, and `pipeline` destroys the response with it. */
+export const pipeThrough: NaiveRelay = (upstream, response) => {
+  const step = new Transform({
+    transform(chunk, _encoding, done) {
+      const [before, ...after] = String(chunk).split(`data: ${bugTrigger}`)
+      if (before) this.push(before)
+      done(after.length > 0 ? new Error('password=hunter2') : undefined)
+    },
+  })
+  pipeline(upstream, step, response, () => {})
 }
 
 /** The chunks of an upstream, up to the event that sets the bug off. */
@@ -67,16 +114,27 @@ async function* withBug(upstream: Readable): AsyncGenerator<string> {
 }
 
 export async function serveHttp1(
-  listener: (request: IncomingMessage, response: ServerResponse) => unknown,
+  listener: Listener,
+  { hookOutside }: Pick<MountSettings, 'hookOutside'> = {},
 ): Promise<MountedServer> {
-  const server = await listen((request, response) => void listener(request, response))
+  const server = createServer((request, response) => {
+    hookOutside?.(response)
+    void listener(request, response)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
   return {
-    async ask(body): Promise<ContractClient> {
-      const client = rawRequest({ port: server.port, path, body })
+    async ask(body, headers = {}): Promise<ContractClient> {
+      const client = rawRequest({ port, path, body, headers })
       return {
         received: async (text) => void (await client.until(() => client.bodyText.includes(text))),
         leave: () => client.reset(),
         async finished(): Promise<Seen> {
+          let lastPiece = ''
+          client.socket.on('data', (piece) => {
+            lastPiece = piece.toString()
+          })
           await client.finished()
           const headers = Object.fromEntries(
             client.head
@@ -88,25 +146,39 @@ export async function serveHttp1(
           // Node's own framing is left to Node: an app that writes it costs its clients the hint.
           if (client.ending === undefined) expect(headers['keep-alive']).toMatch(/^timeout=\d+$/)
           const ending = client.body.complete ? 'complete' : 'cut'
-          return { status: client.status, headers, text: client.bodyText, ending }
+          return { status: client.status, headers, text: client.bodyText, ending, lastPiece }
         },
       }
     },
-    [Symbol.asyncDispose]: server[Symbol.asyncDispose],
+    drain: () => drainStreams(server, { graceMs: 10, forceMs: 1_000 }),
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      if (server.listening) await new Promise((resolve) => server.close(resolve))
+    },
   }
 }
 
 export async function serveHttp2(
-  listener: (request: IncomingMessage, response: ServerResponse) => unknown,
+  listener: Listener,
+  { hookOutside }: Pick<MountSettings, 'hookOutside'> = {},
 ): Promise<MountedServer> {
-  const server = createHttp2Server((request, response) => void listener(request as never, response as never))
+  const server = createHttp2Server((request, response) => {
+    hookOutside?.(response as never)
+    void listener(request as never, response as never)
+  })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
   return {
-    async ask(body): Promise<ContractClient> {
-      const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/json' })
+    async ask(body, headers = {}): Promise<ContractClient> {
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': path,
+        'content-type': 'application/json',
+        ...headers,
+      })
       let text = ''
+      let lastPiece = ''
       let head: Record<string, unknown> = {}
       let wake: () => void = () => {}
       stream.setEncoding('utf8').on('response', (headers) => {
@@ -114,6 +186,7 @@ export async function serveHttp2(
       })
       stream.on('data', (chunk) => {
         text += chunk
+        lastPiece = chunk
         wake()
       })
       stream.on('error', () => {})
@@ -142,15 +215,16 @@ export async function serveHttp2(
             status: Number(head[':status']),
             headers,
             text,
+            lastPiece,
             ending: stream.rstCode === 0 ? 'complete' : 'cut',
           }
         },
       }
     },
+    drain: () => drainStreams(server, { graceMs: 10, forceMs: 1_000 }),
     async [Symbol.asyncDispose]() {
       session.destroy()
-      server.close()
-      await once(server, 'close')
+      if (server.listening) await new Promise<void>((resolve) => server.close(() => resolve()))
     },
   }
 }

@@ -1,0 +1,67 @@
+import { createParser } from 'eventsource-parser'
+import { expect } from 'vitest'
+import type { StreamEnd } from '../../../src/index.js'
+
+/** What a client saw of one exchange, whatever the protocol. */
+export interface Seen {
+  status: number
+  headers: Record<string, string>
+  text: string
+  /** How the body ended: as HTTP ends one, or by a cut. */
+  ending: 'complete' | 'cut'
+  /** The last piece that came, as the protocol frames it. */
+  lastPiece: string
+}
+
+/** The data lines. */
+function dataOf({ text }: Seen): string[] {
+  return [...text.matchAll(/^data: (.*)$/gm)].map(([, value]) => value ?? '')
+}
+
+/** The answer of the model. */
+function saidIn(result: Seen): string {
+  return dataOf(result)
+    .filter((json) => json !== '[DONE]')
+    .map((json) => JSON.parse(json).choices?.[0]?.delta?.content ?? '')
+    .join('')
+}
+
+export function errorsIn(result: Seen): string[] {
+  return dataOf(result).filter((json) => json.startsWith('{"error"'))
+}
+
+/** A stream that was complete. */
+export function expectAnswer(result: Seen, text: string): void {
+  expect(result).toMatchObject({ status: 200, ending: 'complete' })
+  expect(saidIn(result)).toBe(text)
+  expect(dataOf(result).filter((json) => json === '[DONE]')).toHaveLength(1)
+  expect(dataOf(result).at(-1)).toBe('[DONE]')
+}
+
+/** A stream that has failed: what had come, one error event, and a clean end. */
+export function expectFailure(result: Seen, text: string, code: string): void {
+  expect(result.status).toBe(200)
+  expect(result.ending).toBe('complete')
+  expect(saidIn(result)).toBe(text)
+  const errors = errorsIn(result)
+  expect(errors).toHaveLength(1)
+  expect(dataOf(result).at(-1)).toBe(errors[0])
+  expect(JSON.parse(errors[0] ?? '').error.code).toBe(code)
+}
+
+/** The record counts what the client has: each event, the error event among them, and each byte. */
+export function expectCounts({ events, bytes, heartbeats }: StreamEnd, { status, text }: Seen): void {
+  const received = { events: 0, comments: 0 }
+  const parser = createParser({
+    onEvent: () => received.events++,
+    onComment: () => received.comments++,
+  })
+  // Of an error body there is nothing to count.
+  const stream = status === 200 ? text : ''
+  parser.feed(stream)
+  expect({ events, bytes, heartbeats }).toEqual({
+    events: received.events,
+    bytes: Buffer.byteLength(stream),
+    heartbeats: received.comments,
+  })
+}

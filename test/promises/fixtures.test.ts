@@ -12,6 +12,7 @@ import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { listen } from '../support/proxy.js'
 import { type RawClient, rawRequest } from '../support/raw-client.js'
 import { type Script, startUpstream } from '../support/scripted-upstream.js'
+import { expectWarning } from '../support/warnings.js'
 
 const path = '/v1/chat/completions'
 
@@ -103,6 +104,11 @@ async function settled(client: RawClient): Promise<void> {
   const enough = setTimeout(() => client.socket.destroy(), 2_500)
   await client.finished()
   clearTimeout(enough)
+}
+
+// http-proxy, which http-proxy-middleware is built on, calls util._extend. Node warns of that from version 22 on.
+if (Number.parseInt(process.versions.node, 10) >= 22) {
+  void expectWarning(/^DeprecationWarning: The `util\._extend` API is deprecated/)
 }
 
 describe.each(Object.entries(fixtures))('%s', (_name, { app, guarded }) => {

@@ -140,7 +140,7 @@ export class GuardOutput implements EventOutput {
     this.#follower?.end()
     const { settings } = this.#parts
     const transcript = this.#exchange?.transcript
-    if (!settings.reportsErrors || settings.acceptsTruncated || this.#isJson) return
+    if (settings.acceptsTruncated || this.#isJson) return
     if (transcript?.dialect.needsTerminal) transcript.requireComplete(this.events)
   }
 

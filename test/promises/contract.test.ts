@@ -55,7 +55,7 @@ for (const [name, express] of expressVersions) {
           path,
           express.json(),
           expressStream(
-            (stream, { body }, response) => relayChat(stream, chatUrl(url, body), response, settings),
+            (stream, { body }, response) => relayChat(stream, { upstreamUrl: url, body, response, settings }),
             detecting(settings),
           ),
           (_request, response) => void response.type('json').send(jsonAnswer),
@@ -98,8 +98,8 @@ for (const [name, Koa] of [
       app.use(koaBodyParser())
       app.use(
         koaStream(
-          (stream, { request, res }) =>
-            relayChat(stream, chatUrl(url, request.body as object), res, settings),
+          (stream, { request, res: response }) =>
+            relayChat(stream, { upstreamUrl: url, body: request.body as object, response, settings }),
           detecting(settings),
         ),
       )
@@ -155,7 +155,7 @@ for (const [name, serve] of [
           return
         }
         const handler = (stream: Parameters<typeof relayChat>[0]) =>
-          relayChat(stream, chatUrl(url, body), response, settings)
+          relayChat(stream, { upstreamUrl: url, body, response, settings })
         await handleStream(response, handler, options(settings))
       }, settings),
   })

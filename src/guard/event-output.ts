@@ -145,7 +145,7 @@ export class GuardOutput implements EventOutput {
     const transcript = this.#exchange?.transcript
     try {
       this.#follower?.end()
-      if (!settings.reportsErrors || settings.acceptsTruncated || this.#isJson) return
+      if (settings.acceptsTruncated || this.#isJson) return
       if (transcript?.dialect.needsTerminal) transcript.requireComplete(this.events)
     } catch (error) {
       const isTruncated = toStreamError(error).outcome === 'upstream_truncated'

@@ -7,6 +7,7 @@ import { StreamError, StreamTimeoutError } from '../errors/stream-error.js'
 import { clientMessage } from '../errors/upstream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { addLiveStream, type LiveStream, removeLiveStream } from '../server/live-streams.js'
+import { systemClock } from '../timeouts/clock.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import type { EventOutput } from './event-output.js'
 import { recordEnd } from './record.js'
@@ -227,7 +228,8 @@ export class Exchange implements LiveStream, EventSink {
     this.#log(reason)
     if (outcome === 'client_gone' || output.gone) return
     if (outcome === 'client_stalled' || !this.#settings.reportsErrors || output.isForeign) {
-      output.destroy(reason)
+      // A turn later: what has been written by now is on its way then.
+      systemClock.setImmediate(() => output.destroy(reason))
       return
     }
     try {

@@ -4,6 +4,7 @@ import { testEndings } from './contract/endings.js'
 import { testHeadHooks } from './contract/head-hooks.js'
 import type { Mount } from './contract/mount.js'
 import { testRequestId } from './contract/request-id.js'
+import { testSwitches } from './contract/switches.js'
 import { testWire } from './contract/wire.js'
 
 /** The sentences every adapter and the guard must keep. */
@@ -14,5 +15,6 @@ export function describeContract(mount: Mount): void {
     testRequestId(mount)
     testWire(mount)
     testHeadHooks(mount)
+    testSwitches(mount)
   })
 }

@@ -32,16 +32,21 @@ export function chatUrl(upstreamUrl: string, { upstreamPath = '' }: ChatRequest)
   return `${upstreamUrl}/${upstreamPath}`
 }
 
+interface ChatCall {
+  upstreamUrl: string
+  body: ChatRequest
+  response: ServerResponse
+  settings: MountSettings
+}
+
 /** A handler written the unhang way. Mapped, it has a bug that some event of the upstream sets off. */
 export async function relayChat(
   stream: Stream,
-  upstreamUrl: string,
-  response: ServerResponse,
-  { mapped = false, hookInside }: MountSettings,
+  { upstreamUrl, body, response, settings }: ChatCall,
 ): Promise<void> {
-  hookInside?.(response)
-  const upstream = upstreamClients.http(upstreamUrl, stream)
-  if (!mapped) return void (await stream.relay(upstream))
+  settings.hookInside?.(response)
+  const upstream = upstreamClients.http(chatUrl(upstreamUrl, body), stream)
+  if (!body.mapped) return void (await stream.relay(upstream))
   await stream.relay(upstream, (event) => {
     if (event.data === bugTrigger) throw new Error('password=hunter2')
     return event

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import type { StreamEnd } from '../../../src/index.js'
 import { chatAnswer, chatChunk } from '../chat.js'
 import type { Script } from '../scripted-upstream.js'
-import { bugTrigger, type Mount, type MountSettings } from './mount.js'
+import { bugTrigger, type ChatRequest, type Mount, type MountSettings } from './mount.js'
 import { observeStreams } from './observe.js'
 import { type NamedClient, type Scene, startScene } from './scene.js'
 import { expectCounts, type Seen } from './seen.js'
@@ -22,6 +22,7 @@ interface Case {
   /** What the client does, if it does not simply read. */
   client?: (client: NamedClient, scene: Scene) => Promise<Seen | undefined>
   settings?: Omit<MountSettings, 'onEnd'>
+  request?: ChatRequest
   channels: string[]
   /** Without the id before them, and without those of cleanups. */
   lines: RegExp[]
@@ -96,7 +97,7 @@ const cases: Record<string, Case> = {
   },
   'a handler that throws': {
     upstream: (exchange) => exchange.open().data(chatChunk('Hello'), bugTrigger),
-    settings: { mapped: true },
+    request: { mapped: true },
     channels: ['start', 'head', 'recovery', 'end'],
     lines: [started, /^internal, internal_error: ./, counts('internal', '2')],
   },
@@ -152,10 +153,10 @@ const isReleased = ({ releases }: Mount, seen: Seen | undefined) =>
 
 const isCleanup = (line: string) => /, closed (true|false), forced /.test(line)
 
-async function observe(mount: Mount, { upstream, client: act, settings }: Case): Promise<Account> {
+async function observe(mount: Mount, { upstream, client: act, request, settings }: Case): Promise<Account> {
   using observation = observeStreams()
   await using scene = await startScene(mount, upstream, settings)
-  const client = await scene.ask()
+  const client = await scene.ask(request)
   const { requestId } = client
   const seen = act ? await act(client, scene) : await client.finished()
   const end = await scene.end(requestId)

@@ -8,12 +8,12 @@ import { errorsIn, expectAnswer, expectFailure, type Seen } from './seen.js'
 /** What a client gets, however its stream ends. */
 export function testEndings(mount: Mount): void {
   const scene = (script: Script, options: MountSettings['options'] = {}) =>
-    startScene(mount, script, { options, mapped: true })
+    startScene(mount, script, { options })
 
   /** One streaming request to its end. */
   async function seen(script: Script, options: MountSettings['options'] = {}): Promise<Seen> {
     await using s = await scene(script, options)
-    const client = await s.ask()
+    const client = await s.ask({ mapped: true })
     return await client.finished()
   }
 
@@ -24,7 +24,7 @@ export function testEndings(mount: Mount): void {
         .data(...chatAnswer('Hel', 'lo'))
         .end(),
     )
-    const result = await (await s.ask()).finished()
+    const result = await (await s.ask({ mapped: true })).finished()
     expectAnswer(result, 'Hello')
     expect(result.headers).toMatchObject({ 'x-accel-buffering': 'no', 'x-content-type-options': 'nosniff' })
     expect(result.headers['content-type']).toMatch(/^text\/event-stream/)
@@ -39,7 +39,7 @@ export function testEndings(mount: Mount): void {
 
   test('one that resets mid-stream, too', async () => {
     await using s = await scene((exchange) => exchange.open().data(chatChunk('Hello')))
-    const client = await s.ask()
+    const client = await s.ask({ mapped: true })
     await client.received('Hello')
     await (await s.exchange(0)).reset()
     expectFailure(await client.finished(), 'Hello', 'connection_reset')
@@ -64,7 +64,7 @@ export function testEndings(mount: Mount): void {
     await using s = await scene((exchange) => exchange.open().data(chatChunk('Hello')), {
       timeouts: { inactivityMs: 100 },
     })
-    const result = await (await s.ask()).finished()
+    const result = await (await s.ask({ mapped: true })).finished()
     expectFailure(result, 'Hello', 'upstream_inactivity_timeout')
     await (await s.exchange(0)).closed
     expect(await s.end()).toMatchObject({ outcome: 'timeout', phase: 'inactivity' })
@@ -83,7 +83,7 @@ export function testEndings(mount: Mount): void {
     await using s = await scene((exchange) => exchange.open().data(chatChunk('Hello')).chunk('data: {"ha'), {
       writer: { heartbeatMs: 20 },
     })
-    const client = await s.ask()
+    const client = await s.ask({ mapped: true })
     await client.received('Hello')
     await new Promise((resolve) => setTimeout(resolve, 100))
     ;(await s.exchange(0)).chunk('lf":1}\n\n')
@@ -96,7 +96,7 @@ export function testEndings(mount: Mount): void {
 
   test('a handler that fails mid-stream is told as an internal error', async () => {
     await using s = await scene((exchange) => exchange.open().data(chatChunk('Hello'), bugTrigger))
-    const result = await (await s.ask()).finished()
+    const result = await (await s.ask({ mapped: true })).finished()
     expectFailure(result, 'Hello', 'internal_error')
     expect(result.text).not.toContain('hunter2')
     expect(await s.end()).toMatchObject({ outcome: 'internal' })
@@ -104,7 +104,7 @@ export function testEndings(mount: Mount): void {
 
   test('a client that leaves cancels the upstream', async () => {
     await using s = await scene((exchange) => exchange.open().data(chatChunk('Hello')))
-    const client = await s.ask()
+    const client = await s.ask({ mapped: true })
     await client.received('Hello')
     client.leave()
     await (await s.exchange(0)).closed
@@ -113,7 +113,7 @@ export function testEndings(mount: Mount): void {
 
   test('a client that leaves before the head does, too', async () => {
     await using s = await scene(() => {})
-    const client = await s.ask()
+    const client = await s.ask({ mapped: true })
     const upstream = await s.exchange(0)
     client.leave()
     await upstream.closed

@@ -66,5 +66,18 @@ export function testHeadHooks(mount: Mount): void {
         expect(rejections).toEqual([])
       },
     )
+
+    test('each time, while a server shuts down that has a stream', async () => {
+      await using scene = await startScene(mount, () => {}, {
+        // A route writes its first header before its handler runs.
+        [mount.kind === 'route' ? 'hookInside' : 'hookOutside']: (response: ServerResponse) =>
+          hook(response, Number.POSITIVE_INFINITY),
+      })
+      const client = await scene.ask()
+      await scene.exchange(0)
+      expect(await scene.drain()).toEqual({ finished: 0, told: 1, forced: 0 })
+      expect((await client.finished()).ending).toBe('cut')
+      expect(await scene.end()).toMatchObject({ outcome: 'shutdown' })
+    })
   })
 }

@@ -34,8 +34,6 @@ export interface MountSettings {
   options?: Omit<StreamOptions, 'onEnd'>
   /** For mounts that have the option. */
   detect?: false
-  /** Whether a route reads each event, and writes it again. Default: it passes the bytes on. */
-  mapped?: boolean
   /** What an app hooks into each response before unhang sees it. */
   hookOutside?(response: ServerResponse): void
   /** What a handler hooks into its response. */
@@ -53,6 +51,8 @@ export interface ChatRequest {
   stream?: boolean
   /** The path that the upstream is asked for, without its slash. */
   upstreamPath?: string
+  /** Whether a route reads each event, and writes it again. Default: it passes the bytes on. */
+  mapped?: boolean
 }
 
 export type Listener = (request: IncomingMessage, response: ServerResponse) => unknown

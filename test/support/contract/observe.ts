@@ -6,6 +6,8 @@ import debug from 'debug'
 export interface Observation extends Disposable {
   /** The names of the channels that have said something of a stream, in order, and what they said. */
   messages(requestId: string): [name: string, message: Record<string, unknown>][]
+  /** The same of all streams. */
+  readonly all: readonly [name: string, message: Record<string, unknown>][]
   /** Every debug line, without its namespace. */
   readonly lines: readonly string[]
   /** Waits until something holds; it is looked at whenever there is more. */
@@ -34,6 +36,7 @@ export function observeStreams(): Observation {
   }
   debug.enable('unhang:*')
   return {
+    all: messages,
     lines,
     messages: (requestId) => messages.filter(([, message]) => message.requestId === requestId),
     async until(holds) {

@@ -14,7 +14,7 @@ export interface Seen {
 }
 
 /** The data lines. */
-function dataOf({ text }: Seen): string[] {
+export function dataOf({ text }: Seen): string[] {
   return [...text.matchAll(/^data: (.*)$/gm)].map(([, value]) => value ?? '')
 }
 

@@ -149,7 +149,14 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
     }
     setGivenHeaders(this.#response, this.own, head.headers)
     const exchange = this.#open()
-    this.#sendHead(head)
+    this.#state = 'streaming'
+    try {
+      sendStreamHead(this.#response, this.own, head, this.settings, this.subject.requestId)
+    } catch (error) {
+      // What the app has hooked into the headers may throw: then there is no stream yet.
+      this.#state = 'waiting'
+      throw error
+    }
     this.#output?.begin(exchange)
     this.#reconsider()
     const { subscriptionTimeouts } = this.subject
@@ -158,17 +165,6 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
     exchange.begin()
     exchange.headSent()
     return this.#response
-  }
-
-  /** What the app has hooked into the headers may throw: then there is no stream yet. */
-  #sendHead(head: GivenHead): void {
-    this.#state = 'streaming'
-    try {
-      sendStreamHead(this.#response, this.own, head, this.settings, this.subject.requestId)
-    } catch (error) {
-      this.#state = 'waiting'
-      throw error
-    }
   }
 
   readonly #write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {

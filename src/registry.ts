@@ -21,7 +21,7 @@ export function processWide<Value extends object>(name: string, create: () => Va
 
 /** What the rest of the library may know of the writer of a response. */
 interface ResponseOwner {
-  readonly committed: boolean
+  readonly headersSent: boolean
   readonly events: number
   close(...last: SSEEvent[]): void
 }

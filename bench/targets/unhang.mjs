@@ -27,6 +27,6 @@ export const forAwait = serve(async (stream, upstream) => {
 
 /** With a heartbeat and three deadlines, none of them due while an idle stream is watched. */
 export const clock = serve((stream, upstream) => stream.relay(upstream), {
-  timeouts: { inactivityMs: 100_000, stallMs: 110_000, totalMs: 300_000 },
+  timeouts: { inactivityMs: 100_000, upstreamStallMs: 110_000, totalMs: 300_000 },
   writer: { heartbeatMs: 120_000 },
 })

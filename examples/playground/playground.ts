@@ -6,7 +6,7 @@ import { type FaultName, faults, startUpstream, type UpstreamExchange } from 'un
 
 /** Shorter than in life: nobody watches a page for a minute. The page draws them. */
 const timeouts = { firstByteMs: 4_000, inactivityMs: 3_000, totalMs: 9_000 }
-const writer = { commitAfterMs: 1_500, heartbeatMs: 1_000 }
+const writer = { headersAfterMs: 1_500, heartbeatMs: 1_000 }
 const words = 'Every word you read here has come as an event of its own. '.split(/(?<= )/)
 const wordEveryMs = 150
 

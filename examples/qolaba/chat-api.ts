@@ -1,4 +1,4 @@
-import type { Stream } from 'unhang'
+import type { StreamContext } from 'unhang'
 import type { UpstreamCall } from './client.js'
 
 /** One chat that has been read and can be asked for. */
@@ -13,7 +13,7 @@ export interface ChatApi<ReadChat extends Chat = Chat> {
   /** @throws an error with status 400 that says what cannot be taken */
   read(body: unknown): ReadChat
   /** Fills a stream with the answer. */
-  stream(stream: Stream, chat: ReadChat, key: string): Promise<unknown>
+  stream(stream: StreamContext, chat: ReadChat, key: string): Promise<unknown>
   /** The answer as one `chat.completion`. */
   answer(chat: ReadChat, call: UpstreamCall): Promise<object>
 }

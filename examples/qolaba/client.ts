@@ -1,17 +1,15 @@
 import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'
-import { readUpstreamError, StreamError, type TimeoutCoordinator, watchConnect } from 'unhang'
-import { type QolabaAnswer, type QolabaRequest, readEvent } from './translate.js'
+import { readAnswer, type StreamDeadlines, StreamError, type TimeoutCoordinator, watchConnect } from 'unhang'
+import type { QolabaAnswer, QolabaRequest } from './translate.js'
 
 /** What a call needs of the stream it is made for. */
 export interface UpstreamCall {
   /** The bearer key. */
   key: string
   signal: AbortSignal
-  timeouts: TimeoutCoordinator
+  deadlines: StreamDeadlines | TimeoutCoordinator
 }
-
-const longestAnswer = 8 * 1024 * 1024
 
 /**
  * Calls Qolaba with `node:http(s)`. It has no timers of its own: the stream's clock and signal are in charge.
@@ -35,17 +33,10 @@ export class QolabaClient {
 
   /** The complete answer. */
   async chat(body: QolabaRequest, call: UpstreamCall): Promise<QolabaAnswer> {
-    const { signal, timeouts } = call
+    const { signal, deadlines } = call
     const response = await this.#post('/chat', body, 'application/json', call)
-    const onChunk = () => timeouts.touch()
-    if (response.statusCode !== 200) throw await readUpstreamError(response, { signal, onChunk })
-    let text = ''
-    for await (const chunk of response.setEncoding('utf8')) {
-      onChunk()
-      text += chunk
-      if (text.length > longestAnswer) throw new StreamError('upstream_protocol')
-    }
-    const { output, promptTokens, completionTokens } = readEvent(text) as Partial<QolabaAnswer>
+    const answer = await readAnswer(response, { signal, onChunk: () => deadlines.touch() })
+    const { output, promptTokens, completionTokens } = answer as Partial<QolabaAnswer>
     if (typeof output !== 'string') throw new StreamError('upstream_protocol')
     return { output, promptTokens, completionTokens }
   }
@@ -74,7 +65,7 @@ export class QolabaClient {
           'content-length': Buffer.byteLength(json),
         },
       })
-      watchConnect(request, call.timeouts).on('response', resolve).on('error', reject).end(json)
+      watchConnect(request, call.deadlines).on('response', resolve).on('error', reject).end(json)
     })
   }
 }

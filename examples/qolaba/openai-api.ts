@@ -21,16 +21,16 @@ export function openAIApi(client: QolabaClient): ChatApi<OpenAIChat> {
       }
       return { model, ignored: [], body }
     },
-    async stream({ openUpstream, relay, timeouts }, { body }, key) {
-      const upstream = await openUpstream((_attempt, signal) =>
-        client.chatCompletions(body, { key, signal, timeouts }),
+    async stream({ openUpstream, relay, deadlines }, { body }, key) {
+      const upstream = await openUpstream(({ signal }) =>
+        client.chatCompletions(body, { key, signal, deadlines }),
       )
       await relay(upstream)
     },
     async answer({ body }, call) {
-      const { signal, timeouts } = call
+      const { signal, deadlines } = call
       const upstream = await client.chatCompletions(body, call)
-      const onChunk = () => timeouts.touch()
+      const onChunk = () => deadlines.touch()
       return (await readAnswer(upstream, { signal, onChunk, dialect: 'openaiChat' })) as object
     },
   }

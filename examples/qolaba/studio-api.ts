@@ -6,9 +6,9 @@ import { type StudioChat, toOpenAIChunks, toOpenAICompletion, toQolaba } from '.
 export function studioApi(client: QolabaClient): ChatApi<StudioChat> {
   return {
     read: toQolaba,
-    async stream({ openUpstream, relay, timeouts }, chat, key) {
-      const upstream = await openUpstream((_attempt, signal) =>
-        client.streamChat(chat.body, { key, signal, timeouts }),
+    async stream({ openUpstream, relay, deadlines }, chat, key) {
+      const upstream = await openUpstream(({ signal }) =>
+        client.streamChat(chat.body, { key, signal, deadlines }),
       )
       await relay(upstream, toOpenAIChunks(chat))
     },

@@ -9,7 +9,7 @@ import {
 
 export interface JsonCall {
   signal: AbortSignal
-  timeouts: TimeoutCoordinator
+  deadlines: TimeoutCoordinator
 }
 
 /**
@@ -28,7 +28,7 @@ export async function answerJson(
   // A listener on a response that was left before is never called.
   if (response.closed || response.destroyed) left()
   try {
-    const answer = await timeouts.run(work({ signal: timeouts.signal, timeouts }))
+    const answer = await timeouts.run(work({ signal: timeouts.signal, deadlines: timeouts }))
     response.statusCode = 200
     response.setHeader('content-type', 'application/json; charset=utf-8')
     response.end(JSON.stringify(answer))

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { Stream } from 'unhang'
+import type { StreamContext } from 'unhang'
 import type { Chat, ChatApi } from '../qolaba/chat-api.js'
 import { QolabaClient } from '../qolaba/client.js'
 import { openAIApi } from '../qolaba/openai-api.js'
@@ -40,7 +40,7 @@ export class ChatProxy {
     return chat
   }
 
-  stream(stream: Stream, { chat, key }: ChatCall): Promise<unknown> {
+  stream(stream: StreamContext, { chat, key }: ChatCall): Promise<unknown> {
     return this.#api.stream(stream, chat, key)
   }
 

@@ -1,15 +1,16 @@
 import type { Application, ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
+import { shown } from '../errors/bad-input.js'
 import { guardResponse } from '../guard/guard-response.js'
-import { type GuardOptions, readGuardOptions } from '../guard/request.js'
+import { checkCalled, type GuardOptions, readGuardOptions } from '../guard/request.js'
 import { type AppListener, wrapApp as wrapListener } from '../guard/wrap-app.js'
 import { guards } from '../registry.js'
 import { runStream } from '../stream/handle-stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream/middleware-options.js'
-import type { Stream } from '../stream/stream-context.js'
+import type { StreamContext } from '../stream/stream-context.js'
 import { passRejectionsOn } from './express4.js'
 
 /** The options of {@link createStreamMiddleware}; functions among them get the request. */
-export type StreamMiddlewareOptions = MiddlewareOptions<Request>
+export type StreamMiddlewareOptions<AppRequest = Request> = MiddlewareOptions<AppRequest>
 
 /**
  * A streaming route: requests that want a stream are answered by `handler`, all others go to `next()`.
@@ -23,10 +24,22 @@ export type StreamMiddlewareOptions = MiddlewareOptions<Request>
  *   await relay(await fetch(upstreamUrl, { method: 'POST', body: JSON.stringify(request.body), signal }))
  * }))
  */
-export function createStreamMiddleware(
-  handler: (stream: Stream, request: Request, response: Response) => unknown,
-  options: StreamMiddlewareOptions = {},
-): RequestHandler {
+export function createStreamMiddleware<
+  Params = Request['params'],
+  ResBody = unknown,
+  // biome-ignore lint/suspicious/noExplicitAny: Express' own types have it
+  ReqBody = any,
+  Query = Request['query'],
+  // biome-ignore lint/suspicious/noExplicitAny: Express' own types have it
+  Locals extends Record<string, any> = Record<string, any>,
+>(
+  handler: (
+    stream: StreamContext,
+    request: Request<Params, ResBody, ReqBody, Query, Locals>,
+    response: Response<ResBody, Locals>,
+  ) => unknown,
+  options: StreamMiddlewareOptions<Request<Params, ResBody, ReqBody, Query, Locals>> = {},
+): RequestHandler<Params, ResBody, ReqBody, Query, Locals> {
   const { wantsStream, settingsFor, modelOf } = checkMiddleware(handler, options, (request) => request.body)
   return (request, response, next) => {
     if (!wantsStream(request)) return next()
@@ -44,7 +57,8 @@ export function createStreamMiddleware(
  *
  * @throws TypeError | RangeError that names the option and the value
  */
-export function guardStreams(options: GuardOptions = {}): RequestHandler {
+export function guardStreams(options: GuardOptions = {}, ...more: never[]): RequestHandler {
+  checkCalled(more)
   const settings = readGuardOptions(options)
   return (request, response, next) => {
     const guard = guardResponse(request, response, settings)
@@ -65,7 +79,7 @@ export function wrapApp(
   options: GuardOptions = {},
 ): AppListener {
   const listener = app as Parameters<typeof wrapListener>[0] & Partial<Application>
-  if (typeof listener !== 'function') throw new TypeError(`app must be a function, got ${String(app)}`)
+  if (typeof listener !== 'function') throw new TypeError(`app must be a function, got ${shown(app)}`)
   return wrapListener((request, response) => {
     if (typeof listener.use === 'function') catchErrors(listener as unknown as Application)
     return listener(request, response)

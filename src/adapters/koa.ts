@@ -1,15 +1,16 @@
 import type Koa from 'koa'
-import type { Context, Middleware } from 'koa'
+import type { Context, DefaultContext, DefaultState, Middleware, ParameterizedContext } from 'koa'
+import { shown } from '../errors/bad-input.js'
 import { guardResponse } from '../guard/guard-response.js'
-import { type GuardOptions, readGuardOptions } from '../guard/request.js'
+import { checkCalled, type GuardOptions, readGuardOptions } from '../guard/request.js'
 import { type AppListener, wrapApp as wrapListener } from '../guard/wrap-app.js'
 import { guards } from '../registry.js'
 import { runStream } from '../stream/handle-stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream/middleware-options.js'
-import type { Stream } from '../stream/stream-context.js'
+import type { StreamContext } from '../stream/stream-context.js'
 
 /** The options of {@link createStreamMiddleware}; functions among them get the context. */
-export type StreamMiddlewareOptions = MiddlewareOptions<Context>
+export type StreamMiddlewareOptions<AppContext = Context> = MiddlewareOptions<AppContext>
 
 /**
  * A streaming route: requests that want a stream are answered by `handler`, all others go to `next()`.
@@ -24,10 +25,10 @@ export type StreamMiddlewareOptions = MiddlewareOptions<Context>
  *   await relay(await fetch(upstreamUrl, { method: 'POST', body: JSON.stringify(context.request.body), signal }))
  * }))
  */
-export function createStreamMiddleware(
-  handler: (stream: Stream, context: Context) => unknown,
-  options: StreamMiddlewareOptions = {},
-): Middleware {
+export function createStreamMiddleware<State = DefaultState, Extension = DefaultContext>(
+  handler: (stream: StreamContext, context: ParameterizedContext<State, Extension>) => unknown,
+  options: StreamMiddlewareOptions<ParameterizedContext<State, Extension>> = {},
+): Middleware<State, Extension> {
   const { wantsStream, settingsFor, modelOf } = checkMiddleware(handler, options, parsedBody)
   return async (context, next) => {
     if (!wantsStream(context)) return next()
@@ -39,7 +40,7 @@ export function createStreamMiddleware(
 }
 
 /** The body parsers of Koa add it; Koa's own types do not know. */
-function parsedBody({ request }: Context): unknown {
+function parsedBody({ request }: { request: object }): unknown {
   return (request as { body?: unknown }).body
 }
 
@@ -50,7 +51,8 @@ function parsedBody({ request }: Context): unknown {
  *
  * @throws TypeError | RangeError that names the option and the value
  */
-export function guardStreams(options: GuardOptions = {}): Middleware {
+export function guardStreams(options: GuardOptions = {}, ...more: never[]): Middleware {
+  checkCalled(more)
   const settings = readGuardOptions(options)
   return async (context, next) => {
     const guard = guardResponse(context.req, context.res, settings)
@@ -77,7 +79,7 @@ export function guardStreams(options: GuardOptions = {}): Middleware {
  * @throws TypeError | RangeError that names the option and the value
  */
 export function wrapApp(app: Koa, options: GuardOptions = {}): AppListener {
-  if (typeof app?.callback !== 'function') throw new TypeError(`app must be a Koa app, got ${String(app)}`)
+  if (typeof app?.callback !== 'function') throw new TypeError(`app must be a Koa app, got ${shown(app)}`)
   app.middleware.unshift((context, next) => {
     readBodyOf(context)
     return next()

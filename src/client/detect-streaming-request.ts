@@ -1,3 +1,4 @@
+import { checkNames, shown } from '../errors/bad-input.js'
 import { readHeader } from '../errors/classify.js'
 
 /** A request of Express, Koa (`ctx` or `ctx.request`), `node:http` or Fetch. */
@@ -21,9 +22,9 @@ export interface StreamingRequestLike {
 /** What else says that a stream is wanted, for requests whose body is not parsed. */
 export interface StreamingHints {
   /** Paths on which a `POST` with an unread body is taken for a stream. Default: the usual LLM endpoints. */
-  paths?: readonly (string | RegExp)[]
+  paths?: readonly (string | RegExp)[] | undefined
   /** User-Agents that are taken to want one while the body is unread. Default: SillyTavern. */
-  userAgents?: readonly (string | RegExp)[]
+  userAgents?: readonly (string | RegExp)[] | undefined
 }
 
 const defaultPaths: readonly RegExp[] = [/\/chat\/completions\/?$/]
@@ -55,6 +56,17 @@ export function detectStreamingRequest(request: StreamingRequestLike, hints: Str
   if (request.method === 'POST' && paths.some((known) => matches(known, path))) return true
   const agent = header(request, 'user-agent')
   return agent !== undefined && userAgents.some((known) => includes(known, agent))
+}
+
+/** @throws TypeError that names the hint and the value */
+export function checkHints(hints: StreamingHints): void {
+  checkNames(hints, { owner: 'detect.', names: ['paths', 'userAgents'] })
+  for (const [name, list] of Object.entries(hints)) {
+    const isList =
+      Array.isArray(list) && list.every((each) => typeof each === 'string' || each instanceof RegExp)
+    if (list === undefined || isList) continue
+    throw new TypeError(`detect.${name} must be a list of texts and patterns, got ${shown(list)}`)
+  }
 }
 
 /** Only what some parser made of a body. An empty object says nothing: Express 4 puts one on every request. */

@@ -21,7 +21,7 @@ export interface ErrorResponseOptions {
   /** How the client's API tells errors. Default: by the request's path. */
   dialect?: StreamDialect | DialectName | undefined
   /** Whether the client may read what the upstream said. Default `false`: it may hold keys and host names. */
-  exposeDetails?: boolean | undefined
+  exposeUpstreamErrors?: boolean | undefined
   /** Goes into the body and, unless the app has set one, the `x-request-id` header. */
   requestId?: string | undefined
 }
@@ -41,12 +41,12 @@ export function respondWithError(
   const target = asServerResponse(response)
   const reason = toStreamError(error)
   const dialect = selectDialect(options.dialect, requestPath(target))
-  reason.committed = target.headersSent
+  reason.headersSent = target.headersSent
   if (isGone(target)) return
-  const message = clientMessage(reason, options.exposeDetails)
+  const message = clientMessage(reason, options.exposeUpstreamErrors)
   // Events that have been written but not sent would be lost beside a status.
   const writer = writers().get(target)
-  if (writer && (writer.committed || writer.events > 0)) {
+  if (writer && (writer.headersSent || writer.events > 0)) {
     return writer.close(...dialect.follow().failing(reason, message))
   }
   const { requestId } = options

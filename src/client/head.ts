@@ -13,12 +13,12 @@ export interface EventStreamExchange {
 
 export interface EventStreamHeadOptions {
   /** Headers of your own; they win over the library's. `false`: only `Content-Type` is set. */
-  headers?: Readonly<Record<string, string>> | false
+  headers?: Readonly<Record<string, string>> | false | undefined
   /**
    * Cross-origin access: `true` for `*`, or the origins that are let in. Default: what the app set is left
    * alone.
    */
-  cors?: boolean | readonly string[]
+  cors?: boolean | readonly string[] | undefined
 }
 
 export interface EventStreamHead {

@@ -3,8 +3,8 @@ import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
 import { encodeComment, encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
 import { writers } from '../registry.js'
-import { nextTurn, systemClock } from '../timeouts/clock.js'
-import { StopSignal } from '../timeouts/stop-signal.js'
+import { type Clock, nextTurn, systemClock } from '../timeouts/clock.js'
+import { type AbortSignalLike, StopSignal } from '../timeouts/stop-signal.js'
 import { CatchingUp, ready } from './catching-up.js'
 import { Heartbeat } from './heartbeat.js'
 import { OutgoingText } from './outgoing-text.js'
@@ -18,20 +18,22 @@ import {
   writeEventStreamHead,
 } from './response.js'
 import type { SSEWriter } from './sse-writer.js'
-import type { SSEWriterObserver, SSEWriterOptions, WriterSettings } from './sse-writer-options.js'
+import type { SSEWriterObserver, WriterSettings } from './sse-writer-options.js'
 
 const flushAtLength = 16 * 1024
 
 /** What a writer is given beside its settings. */
-export type WriterParts = Pick<SSEWriterOptions, 'signal' | 'clock'> & {
+export interface WriterParts {
+  signal?: AbortSignalLike | undefined
   observer?: SSEWriterObserver | undefined
+  clock?: Clock | undefined
 }
 
 /** Writes the events of one response, as the app sees it: `SSEWriter`. */
 export class ResponseWriter implements SSEWriter {
   events = 0
   heartbeats = 0
-  committed = false
+  headersSent = false
   readonly #response: ServerResponse
   readonly #settings: WriterSettings
   readonly #parts: WriterParts
@@ -49,7 +51,7 @@ export class ResponseWriter implements SSEWriter {
     this.#observer = parts.observer ?? {}
     this.#text = new OutgoingText(response, () => void this.#flush())
     this.#heartbeat = new Heartbeat(this.#beat, {
-      firstMs: settings.commitAfterMs,
+      firstMs: settings.headersAfterMs,
       everyMs: settings.heartbeatMs,
       clock: parts.clock ?? systemClock,
     })
@@ -69,6 +71,10 @@ export class ResponseWriter implements SSEWriter {
     return this.#stopped.abortSignal
   }
 
+  get closed(): boolean {
+    return this.#closed || this.#stopped.aborted
+  }
+
   get bytes(): number {
     return this.#text.bytes
   }
@@ -82,7 +88,8 @@ export class ResponseWriter implements SSEWriter {
     if (!this.#isAnswered() && this.#commit()) this.#response.flushHeaders?.()
   }
 
-  write(event: SSEEvent): Promise<void> {
+  write(given: SSEEvent | string): Promise<void> {
+    const event = typeof given === 'string' ? { data: given } : given
     const text = encodeEvent(event)
     if (this.#stopped.aborted || this.#closed) return this.#refuse()
     if (this.#observer.onEvent?.(event) === false) return ready
@@ -110,7 +117,7 @@ export class ResponseWriter implements SSEWriter {
     const response = this.#response
     if (this.#stopped.aborted || this.#closed) throw this.#refusal
     if (response.writableEnded) throw endedElsewhere()
-    if (!this.committed && (this.#isAnswered() || !this.#commit())) throw this.#refusal
+    if (!this.headersSent && (this.#isAnswered() || !this.#commit())) throw this.#refusal
     const { promise } = this.#catchingUp
     if (
       promise &&
@@ -145,6 +152,16 @@ export class ResponseWriter implements SSEWriter {
     if (!this.#catchingUp.promise) return
     this.#observer.onDrainEnd?.()
     this.#catchingUp.end()
+  }
+
+  // What other writers call it: a client must not wait for an end that never comes.
+
+  end(): never {
+    throw new TypeError('there is no writer.end(): write writer.close()')
+  }
+
+  send(): never {
+    throw new TypeError('there is no writer.send(): write writer.write({ data })')
   }
 
   [Symbol.dispose](): void {
@@ -186,21 +203,21 @@ export class ResponseWriter implements SSEWriter {
 
   /** Somebody has begun to answer with something else: an event would only spoil it. */
   #isAnswered(): boolean {
-    if (this.committed || !this.#response.headersSent || isEventStream(this.#response)) return false
+    if (this.headersSent || !this.#response.headersSent || isEventStream(this.#response)) return false
     this.#stop(new StreamError('internal', { message: 'The response is being answered otherwise.' }))
     return true
   }
 
   /** @returns whether the head could be sent: what the app has hooked into it may fail */
   #commit(): boolean {
-    if (this.committed) return true
+    if (this.headersSent) return true
     try {
       if (!this.#response.headersSent) writeEventStreamHead(this.#response, this.#settings)
     } catch (error) {
       this.#lost(toStreamError(error))
       return false
     }
-    this.committed = true
+    this.headersSent = true
     this.#heartbeat.committed()
     this.#observer.onHead?.()
     return true

@@ -1,7 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
+import { checkNames, checkObject, shown } from '../errors/bad-input.js'
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { Clock } from '../timeouts/clock.js'
 import { readDuration } from '../timeouts/options.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import type { EventStreamHeadOptions } from './head.js'
@@ -32,7 +32,7 @@ export interface SSEWriterOptions extends EventStreamHeadOptions {
   /** When it aborts, writes are refused with its reason; `close()` still works. */
   signal?: AbortSignalLike | undefined
   /** How long the stream may be silent before a comment is sent. Default 15 000; `Infinity` for never. */
-  heartbeatMs?: number | false
+  heartbeatMs?: number | false | undefined
   /**
    * What a heartbeat is: a comment, which every client measured takes, or, once a chat has begun, a chunk with
    * an empty delta, for readers that know nothing but `data:` lines. Default `'comment'`.
@@ -42,26 +42,29 @@ export interface SSEWriterOptions extends EventStreamHeadOptions {
    * How long the head waits for the first event, so that a failure can still have a status of its own; then it
    * is sent with a heartbeat. Default 10 000; `Infinity` for never early.
    */
-  commitAfterMs?: number | false
+  headersAfterMs?: number | false | undefined
   /** How much may wait for a client that does not read, if writes are not awaited. Default 16 MiB. */
-  maxBufferedBytes?: number
-  /** Told what happens to the response. */
-  observer?: SSEWriterObserver
-  /** Default: the process' own. */
-  clock?: Clock
+  maxBufferedBytes?: number | undefined
 }
 
 /** What applies where nothing is set. */
 export const writerDefaults = {
   heartbeatMs: defaultHeartbeatMs,
-  commitAfterMs: 10_000,
+  headersAfterMs: 10_000,
   maxBufferedBytes: 16 * 1024 * 1024,
 }
+
+/** What stands in the options of a writer. */
+export const writerNames = {
+  owner: 'writer.',
+  names: [...Object.keys(writerDefaults), 'heartbeat', 'headers', 'cors'],
+  instead: { commitAfterMs: 'headersAfterMs' },
+} as const
 
 /** The options, read once. */
 export interface WriterSettings extends EventStreamHeadOptions {
   readonly heartbeatMs: number
-  readonly commitAfterMs: number
+  readonly headersAfterMs: number
   readonly maxBufferedBytes: number
   readonly heartbeat: 'comment' | 'empty-delta'
 }
@@ -69,9 +72,12 @@ export interface WriterSettings extends EventStreamHeadOptions {
 /**
  * A header that cannot be sent must fail here, not in the middle of somebody's stream.
  *
+ * @param more names that the caller reads itself
  * @throws TypeError that names the option and the value
  */
-export function checkWriterOptions(options: SSEWriterOptions): WriterSettings {
+export function checkWriterOptions(options: SSEWriterOptions, more: readonly string[]): WriterSettings {
+  checkObject('writer', options)
+  checkNames(options, { ...writerNames, names: [...writerNames.names, ...more] })
   const { headers, cors, maxBufferedBytes = writerDefaults.maxBufferedBytes } = options
   for (const [name, value] of Object.entries(headers || {})) {
     try {
@@ -79,27 +85,28 @@ export function checkWriterOptions(options: SSEWriterOptions): WriterSettings {
       validateHeaderValue(name, value)
     } catch (cause) {
       const header = `${JSON.stringify(name)}: ${JSON.stringify(value)}`
-      throw new TypeError(`writer.headers holds what is no HTTP header, got ${header}`, { cause })
+      throw new TypeError(`writer.headers: invalid HTTP header ${header}`, { cause })
     }
   }
   const isOriginList =
     Array.isArray(cors) && cors.every((origin) => /^[a-z][a-z\d+.-]*:\/\/[^\s/]+$|^null$/i.test(origin))
   if (cors !== undefined && typeof cors !== 'boolean' && !isOriginList) {
-    throw new TypeError(`writer.cors must be true, false or a list of origins, got ${JSON.stringify(cors)}`)
+    throw new TypeError(`writer.cors must be true, false or a list of origins, got ${shown(cors)}`)
   }
   if (options.heartbeat !== undefined && !['comment', 'empty-delta'].includes(options.heartbeat)) {
+    const hint = typeof options.heartbeat === 'number' ? '; did you mean writer.heartbeatMs?' : ''
     throw new TypeError(
-      `writer.heartbeat must be 'comment' or 'empty-delta', got ${JSON.stringify(options.heartbeat)}`,
+      `writer.heartbeat must be 'comment' or 'empty-delta', got ${shown(options.heartbeat)}${hint}`,
     )
   }
   if (!(maxBufferedBytes > 0)) {
-    throw new TypeError(`writer.maxBufferedBytes must be a number above 0, got ${String(maxBufferedBytes)}`)
+    throw new TypeError(`writer.maxBufferedBytes must be a number above 0, got ${shown(maxBufferedBytes)}`)
   }
   return {
     heartbeatMs: readDuration('writer.heartbeatMs', options.heartbeatMs ?? writerDefaults.heartbeatMs),
-    commitAfterMs: readDuration(
-      'writer.commitAfterMs',
-      options.commitAfterMs ?? writerDefaults.commitAfterMs,
+    headersAfterMs: readDuration(
+      'writer.headersAfterMs',
+      options.headersAfterMs ?? writerDefaults.headersAfterMs,
     ),
     maxBufferedBytes,
     heartbeat: options.heartbeat ?? 'comment',

@@ -7,16 +7,16 @@ import { checkWriterOptions, type SSEWriterOptions } from './sse-writer-options.
 export interface SSEWriter extends Disposable {
   /** Aborts when the client disconnects, something else ends the response, or `options.signal` aborts; its reason says why. */
   readonly signal: AbortSignal
-  /** Whether the head has been sent. */
-  readonly committed: boolean
+  /** Whether the headers have been sent. */
+  readonly headersSent: boolean
+  /** Whether nothing more can be written: it was closed, or its client has left. */
+  readonly closed: boolean
   /** Events written so far. */
   readonly events: number
   /** Bytes written so far. */
   readonly bytes: number
   /** Heartbeats written so far. */
   readonly heartbeats: number
-  /** How many bytes have left this process for the client. */
-  readonly taken: number
   /** Sends the head now. */
   open(): void
   /**
@@ -25,15 +25,14 @@ export interface SSEWriter extends Disposable {
    *
    * @throws TypeError for an event that cannot be encoded; nothing of it is written
    */
-  write(event: SSEEvent): Promise<void>
+  write(event: SSEEvent | string): Promise<void>
   /**
    * Sends what is whole events already, as it is, in one write. Settles as `write` does; wait for it: bytes go out at
    * once, whether or not the client has caught up. Nobody looks at what the events say: not even at a terminal one.
    *
    * @param events bytes, or text to be sent as UTF-8
-   * @param count how many they are; default 1
    */
-  forward(events: Uint8Array | string, count?: number): Promise<void>
+  forward(events: Uint8Array | string): Promise<void>
   /** Writes a comment, which clients ignore; settles as `write` does. */
   comment(text: string): Promise<void>
   /** Ends the response with these last events, in one write. Later calls do nothing. */
@@ -49,5 +48,5 @@ export interface SSEWriter extends Disposable {
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 export function createSSEWriter(response: StreamResponse, options: SSEWriterOptions = {}): SSEWriter {
-  return new ResponseWriter(asServerResponse(response), checkWriterOptions(options), options)
+  return new ResponseWriter(asServerResponse(response), checkWriterOptions(options, ['signal']), options)
 }

@@ -4,21 +4,21 @@ import { within } from '../timeouts/clock.js'
 import { isClosed, whenFlushed, whenItsTurn } from './response.js'
 
 export interface FinishOptions {
-  drainMs: number
+  clientStallMs: number
   /** How much the client has taken so far. */
   taken: () => number
   destroy(error: Error): void
 }
 
 /**
- * Waits until an ended response has left this process. A client that takes none of it for `drainMs` is cut
+ * Waits until an ended response has left this process. A client that takes none of it for `clientStallMs` is cut
  * off; one that takes it slowly is waited for.
  *
  * @returns the error, if the client had to be cut off
  */
 export async function waitUntilFlushed(
   response: ServerResponse,
-  { drainMs, taken, destroy }: FinishOptions,
+  { clientStallMs, taken, destroy }: FinishOptions,
 ): Promise<StreamTimeoutError | undefined> {
   if (response.writableFinished || isClosed(response)) return undefined
   const finished = new Promise<void>((resolve) => {
@@ -27,12 +27,12 @@ export async function waitUntilFlushed(
   // Behind another response on its connection it has no client to take anything yet.
   await Promise.race([whenItsTurn(response), finished])
   for (let before = taken(); ; ) {
-    if (await within(finished, drainMs)) return undefined
+    if (await within(finished, clientStallMs)) return undefined
     const now = taken()
     if (now <= before) break
     before = now
   }
-  const stalled = new StreamTimeoutError('drain', drainMs)
+  const stalled = new StreamTimeoutError('clientStall', clientStallMs)
   destroy(stalled)
   return stalled
 }

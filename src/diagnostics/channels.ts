@@ -1,5 +1,5 @@
 import type { Channel } from 'node:diagnostics_channel'
-import type { FailedOutcome, StreamError, StreamOutcome, TimeoutPhase } from '../errors/stream-error.js'
+import type { FailedOutcome, StreamFailure, StreamOutcome, TimeoutPhase } from '../errors/stream-error.js'
 import { debugLog } from './debug-log.js'
 
 /** `DEBUG=unhang:*` shows all of these on stderr. */
@@ -19,7 +19,7 @@ export interface StreamEnd {
   /** How it ended. */
   outcome: StreamOutcome
   /** Why the stream did not complete. */
-  reason: StreamError | undefined
+  reason: StreamFailure | undefined
   /** The deadline that passed, for the outcomes `timeout` and `client_stalled`. */
   phase: TimeoutPhase | undefined
   /** What the response says in `x-request-id`, if it says that. */
@@ -42,6 +42,8 @@ export interface StreamEnd {
   heartbeats: number
   /** Whether the stream said that it was complete; not where its client could not be told any more. */
   sawTerminal: boolean
+  /** How often `openUpstream` has retried. */
+  retries: number
   /** Failures that came after the stream had its outcome, by their outcome; at most eight are kept. */
   suppressed: readonly FailedOutcome[]
 }
@@ -70,8 +72,8 @@ export const channels = {
   timeout: channel('unhang:stream:timeout'),
   /** An upstream was released: `{ requestId, report }`. */
   cleanup: channel('unhang:stream:cleanup'),
-  /** A failure was told to the client: `{ requestId, outcome, code, committed }`. */
-  recovery: channel('unhang:stream:recovery'),
+  /** A failure was reported to the client: `{ requestId, outcome, code, headersSent }`. */
+  reported: channel('unhang:stream:reported'),
   /** The {@link StreamEnd}. */
   end: channel('unhang:stream:end'),
 }

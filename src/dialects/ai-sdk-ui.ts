@@ -1,8 +1,8 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import {
+  type DialectState,
   type EventRole,
-  type FollowedStream,
   jsonOf,
   type SkippedEvents,
   type StreamDialect,
@@ -33,7 +33,7 @@ const pieces: SkippedEvents = {
   unless: /"type"\s*:(?!\s*"(?:text|reasoning)-delta")/,
 }
 
-class UiMessageStream implements FollowedStream {
+class UiMessageStream implements DialectState {
   #done = false
   #finished = false
 

@@ -3,8 +3,8 @@ import type { SSEEvent } from '../framing/sse/encode.js'
 import {
   type AnswerForm,
   type CollectedAnswer,
+  type DialectState,
   type EventRole,
-  type FollowedStream,
   jsonOf,
   type StreamDialect,
   setOwn,
@@ -139,7 +139,7 @@ export const anthropic: StreamDialect = {
   follow: () => new MessageStream(),
 }
 
-class MessageStream implements FollowedStream {
+class MessageStream implements DialectState {
   #stopped = false
   /** A reason to stop has been given: all that is missing is the event that says so. */
   #hasReason = false

@@ -16,7 +16,7 @@ export interface StreamDialect {
   /** Headers that its clients look for, beside those of every event stream. */
   readonly headers?: Readonly<Record<string, string>>
   /** Follows one stream. */
-  follow(): FollowedStream
+  follow(): DialectState
   /** How an answer looks that is no stream; without it, one cannot be made of the other. */
   readonly answers?: AnswerForm
   /** The JSON body of an error that is told by status, before any event. */
@@ -46,7 +46,7 @@ export interface FailingOptions {
 }
 
 /** One stream, as its dialect sees it. */
-export interface FollowedStream {
+export interface DialectState {
   /** Looks at an event on its way to the client. */
   observe(event: SSEEvent): EventRole
   /** Whether the answer is complete, so that nothing is lost if the upstream breaks now. */

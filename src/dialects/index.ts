@@ -1,3 +1,4 @@
+import { nearest, shown } from '../errors/bad-input.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { aiSdkUi } from './ai-sdk-ui.js'
 import { anthropic } from './anthropic.js'
@@ -29,14 +30,17 @@ export function selectDialect(choice: StreamDialect | DialectName | undefined, p
   if (choice === undefined) return byPath.find(([pattern]) => pattern.test(path))?.[1] ?? plain
   if (typeof choice === 'object' && choice !== null) return checkDialect(choice)
   if (Object.hasOwn(dialects, choice)) return dialects[choice]
-  throw new TypeError(`dialect must be one of ${Object.keys(dialects).join(', ')}; got ${String(choice)}`)
+  const names = Object.keys(dialects)
+  const meant = typeof choice === 'string' ? nearest(choice, names) : undefined
+  const hint = meant === undefined ? '' : `; did you mean ${meant}?`
+  throw new TypeError(`dialect must be one of ${names.join(', ')}; got ${shown(choice)}${hint}`)
 }
 
 /** One of the caller's own must be found wanting when the app is built, not by its first client. */
 function checkDialect(dialect: StreamDialect): StreamDialect {
   for (const name of ['follow', 'errorBody'] as const) {
     if (typeof dialect[name] === 'function') continue
-    throw new TypeError(`dialect.${name} must be a function, got ${String(dialect[name])}`)
+    throw new TypeError(`dialect.${name} must be a function, got ${shown(dialect[name])}`)
   }
   return dialect
 }

@@ -3,9 +3,9 @@ import type { SSEEvent } from '../framing/sse/encode.js'
 import {
   type AnswerForm,
   type CollectedAnswer,
+  type DialectState,
   type EventRole,
   type FailingOptions,
-  type FollowedStream,
   jsonOf,
   type SkippedEvents,
   type StreamDialect,
@@ -199,7 +199,7 @@ const pieces: SkippedEvents = {
   unless: /"(?:error"\s*:|finish_reason"\s*:\s*[^n\s]|index"\s*:\s*[^0\s]|usage"\s*:\s*[^n\s])/,
 }
 
-class ChatStream implements FollowedStream {
+class ChatStream implements DialectState {
   /** What all chunks have in common. */
   #first: Pick<Chunk, 'id' | 'created' | 'model'> | undefined
   #terminal = false

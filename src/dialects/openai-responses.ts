@@ -3,8 +3,8 @@ import type { SSEEvent } from '../framing/sse/encode.js'
 import {
   type AnswerForm,
   type CollectedAnswer,
+  type DialectState,
   type EventRole,
-  type FollowedStream,
   jsonOf,
   type StreamDialect,
 } from './dialect.js'
@@ -106,7 +106,7 @@ interface ResponseEvent {
 
 const terminal = /^response\.(completed|incomplete|failed|cancelled)$/
 
-class ResponseStream implements FollowedStream {
+class ResponseStream implements DialectState {
   complete = false
   #nextNumber = 0
 

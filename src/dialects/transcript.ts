@@ -1,7 +1,7 @@
 import { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { SkippedEvents } from '../framing/sse/follow.js'
-import type { EventRole, FailingOptions, FollowedStream, StreamDialect } from './dialect.js'
+import type { DialectState, EventRole, FailingOptions, StreamDialect } from './dialect.js'
 
 /** Some APIs begin with an event of their own, say of a content filter. */
 const maxUnrecognized = 4
@@ -15,7 +15,7 @@ export class Transcript {
   pending = false
   /** Whether the client has read of the failure in the upstream's own words. */
   reportedToClient = false
-  #followed: FollowedStream
+  #followed: DialectState
   #skips: SkippedEvents | undefined
   #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
   /** What has come while nobody knew the dialect. */
@@ -38,7 +38,7 @@ export class Transcript {
     return role
   }
 
-  /** Which events need not be observed now; see `FollowedStream.skips`. */
+  /** Which events need not be observed now; see `DialectState.skips`. */
   readonly skips = (): SkippedEvents | undefined => this.#skips
 
   #recognizeBy(event: SSEEvent): void {

@@ -1,3 +1,5 @@
+import type { UpstreamError } from './upstream-error.js'
+
 /** How a stream ended. */
 export type StreamOutcome = 'completed' | FailedOutcome
 
@@ -16,10 +18,44 @@ export type FailedOutcome =
   | 'internal'
 
 /** Which deadline. */
-export type TimeoutPhase = 'connect' | 'firstByte' | 'firstEvent' | 'inactivity' | 'stall' | 'drain' | 'total'
+export type TimeoutPhase =
+  | 'connect'
+  | 'firstByte'
+  | 'firstEvent'
+  | 'inactivity'
+  | 'upstreamStall'
+  | 'clientStall'
+  | 'total'
+
+/** The names of failures, as a client reads them in `error.code`. */
+export type StreamErrorCode =
+  | 'upstream_unreachable'
+  | 'upstream_error'
+  | 'rate_limit_exceeded'
+  | 'connection_reset'
+  | 'upstream_protocol_error'
+  | 'upstream_event_too_large'
+  | 'upstream_answer_too_large'
+  | 'upstream_truncated'
+  | 'client_disconnected'
+  | 'client_stalled'
+  | 'server_shutting_down'
+  | 'request_aborted'
+  | 'internal_error'
+  | 'no_answer'
+  | 'invalid_request'
+  | 'upstream_connect_timeout'
+  | 'upstream_first_byte_timeout'
+  | 'upstream_first_event_timeout'
+  | 'upstream_inactivity_timeout'
+  | 'upstream_stalled'
+  | 'request_timeout_total'
+
+/** A code of unhang's, or one that the app gave its own error. */
+type AnyCode = StreamErrorCode | (string & {})
 
 interface Failure {
-  code: string
+  code: StreamErrorCode
   status: number
   message: string
   retryable?: boolean
@@ -95,12 +131,12 @@ const timeouts: Record<TimeoutPhase, Failure> = {
     status: 504,
     message: 'The upstream fell silent in the middle of the answer.',
   },
-  stall: {
+  upstreamStall: {
     code: 'upstream_stalled',
     status: 504,
     message: 'The upstream stayed connected but sent no more content.',
   },
-  drain: { ...failures.client_stalled },
+  clientStall: { ...failures.client_stalled },
   total: {
     code: 'request_timeout_total',
     status: 504,
@@ -111,34 +147,42 @@ const timeouts: Record<TimeoutPhase, Failure> = {
 /** What an error says; what is left out comes from its outcome. */
 export interface StreamErrorOptions {
   /** A name for programs, in the client's error. */
-  code?: string
-  /** The HTTP status a client gets while the head is unsent. */
-  status?: number
+  code?: AnyCode | undefined
+  /** The HTTP status that a client gets before the headers are sent. */
+  status?: number | undefined
   /** A plain sentence that a client may read. */
-  message?: string
+  message?: string | undefined
   /** The deadline that passed. */
-  phase?: TimeoutPhase
-  /** Whether sending the same request again is harmless; `undefined` where nobody can know. */
-  retryable?: boolean
-  /** When a client may ask again; sent as `Retry-After`. */
-  retryAfterSeconds?: number
+  phase?: TimeoutPhase | undefined
+  /** Whether a retry of the same request is harmless; `undefined` if that is not known. */
+  retryable?: boolean | undefined
+  /** When a client may retry, in seconds; sent as `Retry-After`. */
+  retryAfterSeconds?: number | undefined
   /** What was thrown. */
   cause?: unknown
 }
 
 const brand = Symbol.for('unhang.StreamError')
 
+/** What stops a stream from outside: its signal aborts with these as any signal would. */
+const abortOutcomes: readonly FailedOutcome[] = ['client_gone', 'client_stalled', 'shutdown', 'aborted']
+
 /**
  * Why a stream did not complete. Its message is a plain sentence that is safe to show a client; what was
  * thrown is in `cause`.
  */
 export class StreamError extends Error {
-  /** The name of its class. */
-  override readonly name: string = 'StreamError'
+  /**
+   * `AbortError` for what stopped the stream from outside, `TimeoutError` for a deadline: what rejects with the stream's
+   * signal has the names of the DOM. Otherwise the name of its class.
+   *
+   * @see https://dom.spec.whatwg.org/#abortcontroller-api-integration
+   */
+  override readonly name: string
   /** How the stream ended. */
   readonly outcome: FailedOutcome
   /** A name for programs, in the client's error. */
-  readonly code: string
+  readonly code: AnyCode
   /** The HTTP status a client gets while the head is unsent. */
   readonly status: number
   /** The deadline that passed; `undefined` if it was none. */
@@ -147,12 +191,13 @@ export class StreamError extends Error {
   readonly retryable: boolean | undefined
   /** When a client may ask again, in seconds; `undefined` if that is not known. */
   readonly retryAfterSeconds: number | undefined
-  /** Whether the head had been sent when the stream ended. */
-  committed = false
+  /** Whether the headers had been sent when the stream ended. */
+  headersSent = false
 
   constructor(outcome: FailedOutcome, options: StreamErrorOptions = {}) {
     const failure = outcome === 'timeout' ? timeouts[options.phase ?? 'total'] : failures[outcome]
     super(options.message ?? failure.message, 'cause' in options ? { cause: options.cause } : undefined)
+    this.name = abortOutcomes.includes(outcome) ? 'AbortError' : 'StreamError'
     this.outcome = outcome
     const { status = 400 } = options
     if (!Number.isInteger(status) || status < 400 || status > 599) {
@@ -161,27 +206,33 @@ export class StreamError extends Error {
     this.code = options.code ?? failure.code
     this.status = options.status ?? failure.status
     this.phase = options.phase
-    this.retryable = 'retryable' in options ? options.retryable : failure.retryable
-    this.retryAfterSeconds =
-      'retryAfterSeconds' in options ? options.retryAfterSeconds : failure.retryAfterSeconds
+    this.retryable = options.retryable ?? failure.retryable
+    this.retryAfterSeconds = options.retryAfterSeconds ?? failure.retryAfterSeconds
     Object.defineProperty(this, brand, { value: true })
   }
 }
 
 /** A deadline passed. `timeoutMs` is the time that was allowed; `undefined` when somebody else's timer fired. */
 export class StreamTimeoutError extends StreamError {
-  /** The name of its class. */
-  override readonly name = 'StreamTimeoutError'
+  override readonly name = 'TimeoutError'
+  declare readonly outcome: 'timeout' | 'client_stalled'
+  declare readonly phase: TimeoutPhase
   /** The time that was allowed, in milliseconds. */
   readonly timeoutMs: number | undefined
 
   constructor(phase: TimeoutPhase, timeoutMs?: number, cause?: unknown) {
-    super(phase === 'drain' ? 'client_stalled' : 'timeout', { phase, ...(cause ? { cause } : {}) })
+    super(phase === 'clientStall' ? 'client_stalled' : 'timeout', { phase, ...(cause ? { cause } : {}) })
     this.timeoutMs = timeoutMs
   }
 }
 
-/** Whether `error` is a {@link StreamError}, also one made by another copy of unhang in this process. */
-export function isStreamError(error: unknown): error is StreamError {
+/** Every error of unhang: `outcome` tells which, and narrows it. */
+export type StreamFailure =
+  | UpstreamError
+  | StreamTimeoutError
+  | (StreamError & { readonly outcome: Exclude<FailedOutcome, 'upstream_error' | 'timeout'> })
+
+/** Whether `error` is an error of unhang, also of another copy of unhang in this process. `outcome` tells which. */
+export function isStreamError(error: unknown): error is StreamFailure {
   return typeof error === 'object' && error !== null && brand in error
 }

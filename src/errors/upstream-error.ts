@@ -10,7 +10,7 @@ export interface UpstreamErrorOptions {
   retryAfterMs?: string | undefined
   /** The upstream's `x-should-retry`, passed on as it is. */
   shouldRetry?: string | undefined
-  /** What the upstream said. For logs only: it is shown to the client by `exposeDetails` alone. */
+  /** What the upstream said. For logs only: it is shown to the client by `exposeUpstreamErrors` alone. */
   detail?: string | undefined
   /** What was thrown, by an HTTP client that throws for a status. */
   cause?: unknown
@@ -18,8 +18,8 @@ export interface UpstreamErrorOptions {
 
 /** The upstream answered, with an error. */
 export class UpstreamError extends StreamError {
-  /** The name of its class. */
   override readonly name = 'UpstreamError'
+  declare readonly outcome: 'upstream_error'
   /** The upstream's HTTP status; `undefined` for an error inside a stream. */
   readonly upstreamStatus: number | undefined
   /** The upstream's `Retry-After`, as it was. */
@@ -50,7 +50,7 @@ export function isUpstreamError(error: unknown): error is UpstreamError {
 }
 
 /** What a client may read of an error. */
-export function clientMessage(reason: StreamError, exposeDetails = false): string {
+export function clientMessage(reason: StreamError, exposeUpstreamErrors = false): string {
   const detail = isUpstreamError(reason) ? reason.detail : undefined
-  return exposeDetails && detail ? `${reason.message} ${detail}` : reason.message
+  return exposeUpstreamErrors && detail ? `${reason.message} ${detail}` : reason.message
 }

@@ -210,9 +210,9 @@ export class GuardOutput implements EventOutput {
   }
 
   async flushed(): Promise<'flushed' | 'stalled'> {
-    const { drainMs } = this.#parts.timeouts.timeouts
+    const { clientStallMs } = this.#parts.timeouts.timeouts
     const destroy = (error: Error) => void this.#parts.own.destroy(error)
-    const stalled = await waitUntilFlushed(this.#response, { drainMs, taken: this.taken, destroy })
+    const stalled = await waitUntilFlushed(this.#response, { clientStallMs, taken: this.taken, destroy })
     this.#parts.over()
     return stalled ? 'stalled' : 'flushed'
   }
@@ -276,7 +276,7 @@ export class GuardOutput implements EventOutput {
     this.#heartbeat?.hold()
     const isStalled = backlogOf(this.#response) > settings.writer.maxBufferedBytes
     if (isStalled) this.#fail(new StreamError('client_stalled'))
-    else if (timeouts.phase !== 'drain') timeouts.drainStarted(this.taken)
+    else if (timeouts.phase !== 'clientStall') timeouts.drainStarted(this.taken)
   }
 
   readonly #drained = (): void => {

@@ -20,7 +20,7 @@ export function failResponse(
   if (!output.gone && !settings.reportsErrors) output.destroy(reason)
   else if (!output.gone) {
     try {
-      output.respond(reason, clientMessage(reason, settings.exposeDetails))
+      output.respond(reason, clientMessage(reason, settings.exposeUpstreamErrors))
     } catch (failure) {
       output.destroy(toStreamError(failure))
     }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { warnOnce } from '../diagnostics/channels.js'
+import { checkObject } from '../errors/bad-input.js'
 import { type Guarded, guards } from '../registry.js'
 import { ResponseGuard } from './guard.js'
 import type { GuardedStream } from './handle.js'
@@ -14,7 +15,7 @@ export function guardResponse(
   const known = guards().get(response)
   if (!known) return new ResponseGuard(request, response, settings).handle
   if (!settings.areDefaults) {
-    warnOnce('a response is guarded twice: the options of the inner guard are not used')
+    warnOnce("guardStreams() is mounted twice; the inner one's options are ignored")
   }
   return known
 }
@@ -26,6 +27,17 @@ export function guardResponse(
  * @param request the request of `node:http`, also as Express hands it on; in Koa the context or its request
  */
 export function getStream(request: object): GuardedStream | undefined {
+  checkObject('getStream(request)', request, 'a request')
   const { req = request } = request as { req?: object }
   return guards().get(req) as (Guarded & GuardedStream) | undefined
+}
+
+/**
+ * The signal to hand to every upstream call: it aborts when the client leaves or a deadline passes. That of a request which
+ * nothing guards never aborts.
+ *
+ * @param request the request of `node:http`, also as Express hands it on; in Koa the context or its request
+ */
+export function getSignal(request: object): AbortSignal {
+  return getStream(request)?.signal ?? new AbortController().signal
 }

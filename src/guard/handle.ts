@@ -1,12 +1,13 @@
 import type { Guarded } from '../registry.js'
+import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 
 /** What a handler may know of the stream it is writing. */
 export interface GuardedStream {
   /** Hand it to every call of the upstream: it aborts when the client leaves or a deadline passes. */
   readonly signal: AbortSignal
-  /** Its deadlines. */
-  readonly timeouts: TimeoutCoordinator
+  /** Which deadline it is waiting for, and for how long it has been running. */
+  readonly deadlines: StreamDeadlines
   /** The id it has in logs, records and `x-request-id`. */
   readonly requestId: string
 }
@@ -65,14 +66,18 @@ export class GuardHandle implements Guarded, GuardedStream {
     return this.#left.requestId
   }
 
-  get timeouts(): TimeoutCoordinator {
+  get #clock(): TimeoutCoordinator {
     if (this.#guard) return this.#guard.timeouts
     this.#left.timeouts ??= completed()
     return this.#left.timeouts
   }
 
+  get deadlines(): StreamDeadlines {
+    return new HandlerDeadlines(this.#clock)
+  }
+
   get signal(): AbortSignal {
-    return this.timeouts.signal
+    return this.#clock.signal
   }
 
   readBodyFrom(parsed: () => unknown): void {

@@ -7,7 +7,7 @@ import { serverOf } from '../client/response.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { dialectOfHead, selectDialect } from '../dialects/index.js'
 import type { StreamSubject } from '../stream/exchange.js'
-import { checkDetection } from '../stream/middleware-options.js'
+import { checkDetection, checkWhen } from '../stream/middleware-options.js'
 import {
   readStreamOptions,
   type StreamOptions,
@@ -17,23 +17,48 @@ import {
 import { type ResolvedTimeouts, resolveTimeouts } from '../timeouts/options.js'
 import { timeoutProfiles } from '../timeouts/profiles.js'
 
-export interface GuardOptions extends StreamOptions {
-  /** What counts as a streaming request while the body is unread; `false`: only what is answered with one. */
-  detect?: StreamingHints | false | undefined
+export interface GuardOptions extends Omit<StreamOptions, 'writer'> {
+  /** How the response is completed. Your handler sends the headers, so there is no `headersAfterMs`. */
+  writer?: Omit<NonNullable<StreamOptions['writer']>, 'headersAfterMs'> | undefined
+  /**
+   * When a response is guarded: from the request on, if that asks for a stream, or only once it responds with an event
+   * stream. Default `'requested'`.
+   */
+  when?: 'requested' | 'responds' | undefined
+  /** How to recognise a streaming request whose body has not been parsed. */
+  detect?: StreamingHints | undefined
 }
 
 /** The options of a guard, read once. */
 export interface GuardSettings extends StreamSettings {
-  readonly detect: StreamingHints | false | undefined
+  readonly when: 'requested' | 'responds'
+  readonly detect: StreamingHints | undefined
   /** Whether nothing was set. */
   readonly areDefaults: boolean
 }
 
 /** @throws TypeError | RangeError that names the option and the value */
 export function readGuardOptions(options: GuardOptions): GuardSettings {
-  const settings = readStreamOptions(options, ['detect'])
-  checkDetection(options.detect)
-  return { ...settings, detect: options.detect, areDefaults: Object.keys(options).length === 0 }
+  const { writer, when, detect } = options
+  if (typeof writer === 'object' && writer !== null && 'headersAfterMs' in writer) {
+    throw new TypeError('writer.headersAfterMs has no effect in the guard: your handler sends the headers')
+  }
+  const settings = readStreamOptions(options, ['when', 'detect'])
+  checkDetection(detect, "when: 'responds'")
+  return {
+    ...settings,
+    when: checkWhen(when, ['requested', 'responds']),
+    detect,
+    areDefaults: Object.keys(options).length === 0,
+  }
+}
+
+/**
+ * @param more what a framework hands to a middleware beside the first argument
+ * @throws TypeError if the function was mounted without being called
+ */
+export function checkCalled(more: readonly unknown[]): void {
+  if (more.length > 0) throw new TypeError('write app.use(guardStreams()), with the parentheses')
 }
 
 /** What a request asks for, as far as it is known by now: its body may be parsed later, or never. */
@@ -78,8 +103,8 @@ export class RequestedStream implements StreamSubject {
   }
 
   get isWanted(): boolean {
-    const { detect } = this.#settings
-    if (detect === false) return false
+    const { when, detect } = this.#settings
+    if (when === 'responds') return false
     const { method, url, headers } = this.#request
     return detectStreamingRequest({ method, url, headers, body: this.#body }, detect)
   }
@@ -100,6 +125,9 @@ export class RequestedStream implements StreamSubject {
     const { timeouts, dialect } = this.#settings
     const isUnknown = dialect === undefined && this.dialect.name === 'plain'
     if (!isUnknown || this.#request.method !== 'GET' || timeouts !== undefined) return undefined
-    return { ...resolveTimeouts(false, timeoutProfiles.streaming), drainMs: this.timeouts.drainMs }
+    return {
+      ...resolveTimeouts(false, timeoutProfiles.streaming),
+      clientStallMs: this.timeouts.clientStallMs,
+    }
   }
 }

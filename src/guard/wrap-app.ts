@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asServerResponse, type StreamResponse } from '../client/response.js'
+import { shown } from '../errors/bad-input.js'
 import { guardResponse } from './guard-response.js'
 import { type GuardOptions, readGuardOptions } from './request.js'
 
@@ -19,7 +20,7 @@ export function wrapApp(
   listener: (request: IncomingMessage, response: ServerResponse) => unknown,
   options: GuardOptions = {},
 ): AppListener {
-  if (typeof listener !== 'function') throw new TypeError(`app must be a function, got ${String(listener)}`)
+  if (typeof listener !== 'function') throw new TypeError(`app must be a function, got ${shown(listener)}`)
   const settings = readGuardOptions(options)
   return (request: IncomingMessage, response: StreamResponse) => {
     const target = asServerResponse(response)

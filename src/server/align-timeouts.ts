@@ -1,15 +1,16 @@
 import type { Server } from 'node:http'
 import { defaultHeartbeatMs } from '../client/heartbeat.js'
+import { checkNames, shown } from '../errors/bad-input.js'
 import { readDuration } from '../timeouts/options.js'
 
 /** What {@link alignServerTimeouts} has to know. */
 export interface AlignOptions {
   /** How long the load balancer in front keeps an idle connection. Default 60 000 (AWS ALB, nginx). */
-  idleMs?: number
+  idleMs?: number | false | undefined
   /** How often a stream is heard of at least; default 15 000, as `writer.heartbeatMs`. */
-  heartbeatMs?: number
+  heartbeatMs?: number | false | undefined
   /** `false`: say what would be better, and change nothing. */
-  apply?: boolean
+  apply?: boolean | undefined
 }
 
 /** One thing about a server's own timers, in a plain sentence. */
@@ -41,6 +42,8 @@ const marginMs = 5_000
  * @see https://nodejs.org/api/http.html#serverkeepalivetimeout
  */
 export function alignServerTimeouts(server: Server, options: AlignOptions = {}): TimeoutFinding[] {
+  checkServer('alignServerTimeouts', server)
+  checkNames(options, { owner: 'options.', names: ['idleMs', 'heartbeatMs', 'apply'] })
   const idleMs = readDuration('idleMs', options.idleMs ?? 60_000)
   const heartbeatMs = readDuration('heartbeatMs', options.heartbeatMs ?? defaultHeartbeatMs)
   const { apply = true } = options
@@ -91,4 +94,15 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
     )
   }
   return findings
+}
+
+/**
+ * @param call the function that was called with it
+ * @throws TypeError for an app, or anything else that is no server
+ */
+export function checkServer(call: string, server: unknown): void {
+  const { listen, close, on } = Object(server) as Partial<Server>
+  if (typeof server === 'object' && typeof listen === 'function' && close && on) return
+  const hint = typeof listen === 'function' ? '; write const server = app.listen(port)' : ''
+  throw new TypeError(`${call}(server) takes the server that listens, got ${shown(server)}${hint}`)
 }

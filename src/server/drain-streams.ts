@@ -1,28 +1,30 @@
 import type { Server } from 'node:http'
 import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2'
 import { log } from '../diagnostics/channels.js'
+import { checkNames } from '../errors/bad-input.js'
 import { StreamError } from '../errors/stream-error.js'
 import { processWide } from '../registry.js'
 import { systemClock, type Timer, within } from '../timeouts/clock.js'
 import { readDuration } from '../timeouts/options.js'
+import { checkServer } from './align-timeouts.js'
 import { liveStreams, sessionsOf, startDraining } from './live-streams.js'
 
 /** How long each step of {@link drainStreams} takes, in milliseconds. */
 export interface DrainOptions {
   /** How long to go on as before, until the load balancer has noticed. Default: not at all. */
-  noticeMs?: number
+  noticeMs?: number | false | undefined
   /** How long live streams may take to finish. Default 10 000. */
-  graceMs?: number
+  graceMs?: number | false | undefined
   /** How long the clients of the rest may take to read that the server is shutting down. Default 5 000. */
-  forceMs?: number
+  forceMs?: number | false | undefined
 }
 
 /** What became of the streams of a server that was shut down. */
 export interface DrainReport {
   /** Streams that ended by themselves. */
   finished: number
-  /** Streams whose clients were told. */
-  told: number
+  /** Streams whose clients got an error event. */
+  reported: number
   /** Streams that were still there at the very end, and were cut. */
   forced: number
 }
@@ -42,6 +44,8 @@ const drains = /* @__PURE__ */ processWide('drains', () => new WeakMap<object, P
  * @throws TypeError that names the option and the value
  */
 export function drainStreams(server: DrainableServer, options: DrainOptions = {}): Promise<DrainReport> {
+  checkServer('drainStreams', server)
+  checkNames(options, { owner: 'options.', names: ['noticeMs', 'graceMs', 'forceMs'] })
   const known = drains().get(server)
   if (known) return known
   const noticeMs = options.noticeMs ? readDuration('noticeMs', options.noticeMs) : 0
@@ -81,14 +85,14 @@ async function drain(
   // clients see fit.)
   const isHttp1 = 'closeIdleConnections' in server
   await within(Promise.all([...ended, isHttp1 ? closed : undefined]), graceMs)
-  const report = { finished, told: 0, forced: 0 }
+  const report = { finished, reported: 0, forced: 0 }
   for (const stream of streams) stream.stop(new StreamError('shutdown'))
   await within(Promise.all(ended), forceMs)
   stopSweeping()
-  report.told = finished - report.finished
+  report.reported = finished - report.finished
   report.forced = streams.length - finished
   if (report.forced > 0) closeAll(server, sessions)
-  log.drain('%d finished, %d told, %d forced', report.finished, report.told, report.forced)
+  log.drain('%d finished, %d reported, %d forced', report.finished, report.reported, report.forced)
   return report
 }
 

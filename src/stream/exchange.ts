@@ -23,6 +23,13 @@ export interface StreamSubject {
   readonly dialect: StreamDialect
 }
 
+/** One retry of an upstream; see `UpstreamRetry`. */
+interface Retry {
+  readonly attempt: number
+  readonly error: StreamError
+  readonly delayMs: number
+}
+
 /** What a stream holds of its upstreams. */
 interface HeldUpstreams {
   /** Lets them go; see `Upstreams.release`. */
@@ -42,6 +49,7 @@ export class Exchange implements LiveStream, EventSink {
   #transcript: Transcript | undefined
   #state: 'open' | 'ending' | 'ended' = 'open'
   #begun = false
+  #retries = 0
   #record: StreamEnd | undefined
   #whenEnded: Promise<StreamEnd | undefined> | undefined
   #resolveEnded: ((record: StreamEnd | undefined) => void) | undefined
@@ -165,6 +173,19 @@ export class Exchange implements LiveStream, EventSink {
     this.#end()
   }
 
+  /** A call of an upstream has failed, and is about to be retried. */
+  retrying({ attempt, error, delayMs }: Retry): void {
+    this.#retries++
+    const { requestId } = this
+    log.stream(
+      '%s: retry %d in %d ms, after %s',
+      requestId,
+      attempt,
+      Math.round(delayMs),
+      describeError(error),
+    )
+  }
+
   /** What fails on a connection that is gone fails because it is gone. */
   fail(error: unknown): void {
     if (this.#state !== 'open') return this.#failedLate(error)
@@ -223,8 +244,8 @@ export class Exchange implements LiveStream, EventSink {
   #report(reason: StreamError): void {
     const { requestId } = this
     const output = this.#output
-    reason.committed = output.status !== undefined
-    const { outcome, code, committed } = reason
+    reason.headersSent = output.status !== undefined
+    const { outcome, code, headersSent } = reason
     this.#log(reason)
     if (outcome === 'client_gone' || output.gone) return
     if (outcome === 'client_stalled' || !this.#settings.reportsErrors || output.isForeign) {
@@ -233,7 +254,7 @@ export class Exchange implements LiveStream, EventSink {
       return
     }
     try {
-      const message = clientMessage(reason, this.#settings.exposeDetails)
+      const message = clientMessage(reason, this.#settings.exposeUpstreamErrors)
       if (output.committed) output.end(this.transcript.ending(reason, message, this.#settings))
       else output.respond(reason, message)
     } catch (failure) {
@@ -241,7 +262,7 @@ export class Exchange implements LiveStream, EventSink {
       output.destroy(reason)
       return
     }
-    channels.recovery.publish({ requestId, outcome, code, committed })
+    channels.reported.publish({ requestId, outcome, code, headersSent })
   }
 
   #log(reason: StreamError): void {
@@ -259,7 +280,7 @@ export class Exchange implements LiveStream, EventSink {
     const { timeouts } = this
     const isStalled = (await this.#output.flushed()) === 'stalled'
     if (!isStalled) timeouts.settle()
-    else if (timeouts.settle(new StreamTimeoutError('drain', timeouts.timeouts.drainMs))) {
+    else if (timeouts.settle(new StreamTimeoutError('clientStall', timeouts.timeouts.clientStallMs))) {
       this.#log(timeouts.reason as StreamError)
     }
     const { requestId, model } = this.#subject
@@ -272,6 +293,7 @@ export class Exchange implements LiveStream, EventSink {
         requestId,
         model,
         sawTerminal,
+        retries: this.#retries,
         written: this.#output,
         completed: completed && !isStalled,
       },

@@ -68,9 +68,9 @@ async function start(
 ): Promise<void> {
   // The handler runs when its stream is among the live ones.
   await ready
-  const { exchange, timeouts } = stream
+  const { exchange, clock } = stream
   exchange.begin()
-  timeouts.onSettled((reason) => exchange.settled(reason))
+  clock.onSettled((reason) => exchange.settled(reason))
   try {
     liftSocketTimeout(response)
     if (writer.headers !== false) setRequestId(response, stream.requestId)

@@ -1,4 +1,5 @@
 import { toAnswerEvents } from '../dialects/index.js'
+import { shown } from '../errors/bad-input.js'
 import { reportedError } from '../errors/upstream-report.js'
 import { asBuffer } from '../framing/bytes.js'
 import type { Follower } from '../framing/framing.js'
@@ -103,7 +104,8 @@ export class MappedRelay extends Relay {
     const mapped = this.#map(event)
     if (!mapped) return
     if (Array.isArray(mapped)) for (const each of mapped) this.#add(each)
-    else if ('then' in Object(mapped)) throw new TypeError('map must not be async: loop over read() instead')
+    else if (typeof mapped !== 'object') throw new TypeError(`map must return an event, got ${shown(mapped)}`)
+    else if ('then' in mapped) throw new TypeError('map must not be async: loop over read() instead')
     else this.#add(mapped as SSEEvent)
   }
 

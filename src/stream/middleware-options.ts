@@ -1,18 +1,21 @@
 import {
+  checkHints,
   detectStreamingRequest,
   type StreamingHints,
   type StreamingRequestLike,
 } from '../client/detect-streaming-request.js'
 import { modelOf } from '../client/request-hints.js'
-import type { StreamTimeouts } from '../timeouts/options.js'
+import { checkObject, shown } from '../errors/bad-input.js'
 import { readStreamOptions, type StreamOptions, type StreamSettings } from './settings.js'
 
 /** The options of `createStreamMiddleware`, whichever the framework; `Context` is what its handlers get. */
 export interface MiddlewareOptions<Context> extends Omit<StreamOptions, 'timeouts'> {
-  /** Timeouts, `false` for none, or a function that picks them by the request. Default: by the model. */
-  timeouts?: StreamTimeouts | false | ((context: Context) => StreamTimeouts | false | undefined) | undefined
-  /** What counts as a streaming request while the body is unread; `false`: every request streams. */
-  detect?: StreamingHints | false | undefined
+  /** Timeouts, a profile's name, `false` for none, or a function that picks them by the request. Default: by the model. */
+  timeouts?: StreamOptions['timeouts'] | ((context: Context) => StreamOptions['timeouts'])
+  /** Which requests the handler gets: those that ask for a stream, or all of them. Default `'requested'`. */
+  when?: 'requested' | 'always' | undefined
+  /** How to recognise a streaming request whose body has not been parsed. */
+  detect?: StreamingHints | undefined
   /** Finds the requested model. Default: `model` of the parsed body. */
   model?: ((context: Context) => string | undefined) | undefined
 }
@@ -31,24 +34,36 @@ export function checkMiddleware<Context extends StreamingRequestLike>(
   options: MiddlewareOptions<Context>,
   bodyOf: (context: Context) => unknown,
 ): CheckedMiddleware<Context> {
-  if (typeof handler !== 'function') throw new TypeError(`handler must be a function, got ${String(handler)}`)
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`options must be an object, got ${String(options)}`)
-  }
-  const { timeouts, detect, model = (context) => modelOf(bodyOf(context)), ...rest } = options
+  if (typeof handler !== 'function') throw new TypeError(`handler must be a function, got ${shown(handler)}`)
+  checkObject('options', options)
+  const { timeouts, when, detect, model = (context) => modelOf(bodyOf(context)), ...rest } = options
   const isPicked = typeof timeouts === 'function'
-  const settings = readStreamOptions(isPicked ? rest : { ...rest, timeouts }, ['detect', 'model'])
-  checkDetection(detect)
-  if (typeof model !== 'function') throw new TypeError(`model must be a function, got ${String(model)}`)
+  const settings = readStreamOptions(isPicked ? rest : { ...rest, timeouts }, ['when', 'detect', 'model'])
+  const isAlways = checkWhen(when, ['requested', 'always']) === 'always'
+  checkDetection(detect, "when: 'always'")
+  if (typeof model !== 'function') throw new TypeError(`model must be a function, got ${shown(model)}`)
   return {
-    wantsStream: (context) => detect === false || detectStreamingRequest(context, detect),
+    wantsStream: (context) => isAlways || detectStreamingRequest(context, detect),
     settingsFor: (context) => (isPicked ? { ...settings, timeouts: timeouts(context) } : settings),
     modelOf: model,
   }
 }
 
-/** @throws TypeError for anything but hints or `false` */
-export function checkDetection(detect: unknown): void {
-  if (detect === undefined || detect === false || (typeof detect === 'object' && detect !== null)) return
-  throw new TypeError(`detect must be an object of hints or false, got ${String(detect)}`)
+/** @throws TypeError for anything but one of these */
+export function checkWhen<When extends string>(when: When | undefined, known: readonly When[]): When {
+  if (when === undefined) return known[0] as When
+  if (known.includes(when)) return when
+  const list = known.map((each) => `'${each}'`).join(' or ')
+  throw new TypeError(`when must be ${list}, got ${shown(when)}`)
+}
+
+/**
+ * @param instead what to write for `false`
+ * @throws TypeError for anything but hints
+ */
+export function checkDetection(detect: unknown, instead: string): void {
+  if (detect === undefined) return
+  if (detect === false) throw new TypeError(`detect must be an object of hints, got false; write ${instead}`)
+  checkObject('detect', detect, 'an object of hints')
+  checkHints(detect as StreamingHints)
 }

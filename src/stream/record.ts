@@ -1,4 +1,5 @@
 import { channels, log, type StreamEnd, warnOnce } from '../diagnostics/channels.js'
+import type { StreamFailure } from '../errors/stream-error.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 
 /** What a record is made from. */
@@ -9,6 +10,7 @@ export interface EndedStream {
   requestId: string
   model: string | undefined
   sawTerminal: boolean
+  retries: number
   written: { readonly events: number; readonly bytes: number; readonly heartbeats: number }
   /** Whether the client has a complete answer, whatever happened after it. */
   completed: boolean
@@ -16,8 +18,8 @@ export interface EndedStream {
 
 /** Writes the record of a stream that has ended, and tells everybody who wants to know. */
 export function recordEnd(stream: EndedStream, onEnd: ((end: StreamEnd) => void) | undefined): StreamEnd {
-  const { timeouts, status, requestId, model, sawTerminal, written, completed } = stream
-  const reason = completed ? undefined : timeouts.reason
+  const { timeouts, status, requestId, model, sawTerminal, retries, written, completed } = stream
+  const reason = completed ? undefined : (timeouts.reason as StreamFailure | undefined)
   const late = timeouts.suppressed.map((error) => error.outcome)
   const end: StreamEnd = {
     outcome: reason?.outcome ?? 'completed',
@@ -33,6 +35,7 @@ export function recordEnd(stream: EndedStream, onEnd: ((end: StreamEnd) => void)
     bytes: written.bytes,
     heartbeats: written.heartbeats,
     sawTerminal,
+    retries,
     suppressed: completed && timeouts.reason ? [timeouts.reason.outcome, ...late] : late,
   }
   announce(end, onEnd)

@@ -1,7 +1,9 @@
 import { unlessReady } from '../client/catching-up.js'
 import type { SSEWriter } from '../client/sse-writer.js'
 import type { EventRole, StreamDialect } from '../dialects/dialect.js'
+import { type DialectName, selectDialect } from '../dialects/index.js'
 import { Transcript } from '../dialects/transcript.js'
+import { checkNames } from '../errors/bad-input.js'
 import { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
@@ -20,13 +22,21 @@ export interface RelayOptions extends Omit<ReadEventStreamOptions, 'signal'> {
   /** Default: none; the upstream's bytes are passed on as they are. */
   map?: EventMap | undefined
   /** How the client's stream ends; without one, the upstream's end is the end. */
-  dialect?: StreamDialect | undefined
+  dialect?: StreamDialect | DialectName | undefined
   /**
    * What to do when the upstream ends without saying that the answer is complete. Default `'error'`;
    * `'accept'` for upstreams that never say so.
    */
   onTruncated?: 'error' | 'accept' | undefined
 }
+
+const relayNames: readonly (keyof RelayOptions)[] = [
+  'map',
+  'dialect',
+  'onTruncated',
+  'maxEventBytes',
+  'onChunk',
+]
 
 /** What came of a relay. */
 export interface RelayResult {
@@ -49,6 +59,7 @@ export async function relayEventStream(
   writer: SSEWriter,
   options: RelayOptions = {},
 ): Promise<RelayResult> {
+  checkNames(options, { owner: 'options.', names: relayNames })
   return relayInto(new WriterTarget(writer, options), source, options)
 }
 
@@ -71,6 +82,10 @@ export async function relayInto(
   return { received, sawTerminal: target.transcript?.sawTerminal ?? false }
 }
 
+interface CountingWriter extends SSEWriter {
+  forward(events: Uint8Array | string, count?: number): Promise<void>
+}
+
 /** The way to a client whose stream belongs to somebody else. */
 class WriterTarget implements RelayTarget, EventSink {
   readonly sink = this
@@ -81,7 +96,8 @@ class WriterTarget implements RelayTarget, EventSink {
   readonly #options: RelayOptions
 
   constructor(writer: SSEWriter, options: RelayOptions) {
-    const { dialect, onChunk } = options
+    const { onChunk } = options
+    const dialect = options.dialect === undefined ? undefined : selectDialect(options.dialect)
     this.#writer = writer
     this.#options = options
     this.clock = { touch: (chunk) => onChunk?.(chunk), content() {} }
@@ -94,7 +110,7 @@ class WriterTarget implements RelayTarget, EventSink {
   }
 
   get committed(): boolean {
-    return this.#writer.committed
+    return this.#writer.headersSent
   }
 
   open(source: UpstreamSource | PromiseLike<UpstreamSource>): UpstreamSource | PromiseLike<UpstreamSource> {
@@ -113,7 +129,8 @@ class WriterTarget implements RelayTarget, EventSink {
 
   accept(events: Uint8Array | string, count: number): Promise<void> | undefined {
     const before = this.#writer.events
-    const written = this.#writer.forward(events, count)
+    // All writers are ours, and count what they are told.
+    const written = (this.#writer as CountingWriter).forward(events, count)
     return this.transcript?.sawTerminal && this.#writer.events > before ? undefined : unlessReady(written)
   }
 

@@ -13,7 +13,7 @@ export interface RouteOutputOptions {
   readonly dialect: StreamDialect
   readonly requestId: string
   /** How long the client may take without reading anything. */
-  readonly drainMs: number
+  readonly clientStallMs: number
 }
 
 /** The response of a streaming route, written by a writer of ours. */
@@ -29,7 +29,7 @@ export class RouteOutput implements EventOutput {
   }
 
   get committed(): boolean {
-    return this.#writer.committed || this.#writer.events > 0
+    return this.#writer.headersSent || this.#writer.events > 0
   }
 
   get gone(): boolean {
@@ -41,7 +41,7 @@ export class RouteOutput implements EventOutput {
   }
 
   get isForeign(): boolean {
-    return this.#response.headersSent && !this.#writer.committed && !isEventStream(this.#response)
+    return this.#response.headersSent && !this.#writer.headersSent && !isEventStream(this.#response)
   }
 
   get status(): number | undefined {
@@ -83,7 +83,7 @@ export class RouteOutput implements EventOutput {
 
   async flushed(): Promise<'flushed' | 'stalled'> {
     const stalled = await waitUntilFlushed(this.#response, {
-      drainMs: this.#options.drainMs,
+      clientStallMs: this.#options.clientStallMs,
       taken: () => this.#writer.taken,
       destroy: (error) => this.#response.destroy(error),
     })

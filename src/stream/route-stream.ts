@@ -10,13 +10,14 @@ import { selectDialect } from '../dialects/index.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
+import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { Upstreams } from '../upstream/opened.js'
 import { Exchange, type StreamSubject } from './exchange.js'
 import { RouteOutput } from './route-output.js'
 import { RouteUpstreams } from './route-upstreams.js'
 import { type StreamSettings, timeoutsFor } from './settings.js'
-import type { Stream, StreamHandler } from './stream-context.js'
+import type { StreamContext, StreamHandler } from './stream-context.js'
 
 /** What one request says of its stream. */
 export interface StreamCall {
@@ -27,18 +28,19 @@ export interface StreamCall {
 }
 
 /** The stream of a route: what its handler is given, and what its writer reports to. */
-export class RouteStream implements Stream, StreamSubject, SSEWriterObserver {
+export class RouteStream implements StreamContext, StreamSubject, SSEWriterObserver {
   readonly requestId: string
   readonly model: string | undefined
   readonly server: object | undefined
   readonly dialect: StreamDialect
-  readonly timeouts: TimeoutCoordinator
+  readonly clock: TimeoutCoordinator
   readonly writer: ResponseWriter
   readonly upstreams: Upstreams
   readonly exchange: Exchange
   readonly #response: ServerResponse
   readonly #output: RouteOutput
   readonly #handled: RouteUpstreams
+  #deadlines: StreamDeadlines | undefined
 
   constructor(response: ServerResponse, settings: StreamSettings, { requestId, model, signal }: StreamCall) {
     this.#response = response
@@ -52,14 +54,14 @@ export class RouteStream implements Stream, StreamSubject, SSEWriterObserver {
       signal,
       headWithinMs: clientWaitsMs(requestHeaders),
     })
-    this.timeouts = timeouts
+    this.clock = timeouts
     const upstreams = new Upstreams(settings.cleanup, requestId)
     const writer = new ResponseWriter(response, withHeadersOf(this.dialect, settings), {
       signal: timeouts.stopSignal,
       observer: this,
     })
-    const { drainMs } = timeouts.timeouts
-    const output = new RouteOutput(response, writer, { dialect: this.dialect, requestId, drainMs })
+    const { clientStallMs } = timeouts.timeouts
+    const output = new RouteOutput(response, writer, { dialect: this.dialect, requestId, clientStallMs })
     const exchange = new Exchange(this, settings, { output, timeouts, upstreams })
     this.upstreams = upstreams
     this.writer = writer
@@ -69,20 +71,25 @@ export class RouteStream implements Stream, StreamSubject, SSEWriterObserver {
   }
 
   get signal(): AbortSignal {
-    return this.timeouts.signal
+    return this.clock.signal
+  }
+
+  get deadlines(): StreamDeadlines {
+    this.#deadlines ??= new HandlerDeadlines(this.clock)
+    return this.#deadlines
   }
 
   // Bound when they are taken out: few handlers use all three.
 
-  get openUpstream(): Stream['openUpstream'] {
+  get openUpstream(): StreamContext['openUpstream'] {
     return (open, retry) => this.#handled.openUpstream(open, retry)
   }
 
-  get read(): Stream['read'] {
+  get read(): StreamContext['read'] {
     return (source) => this.#handled.read(source)
   }
 
-  get relay(): Stream['relay'] {
+  get relay(): StreamContext['relay'] {
     return (source, map) => this.#handled.relay(source, map)
   }
 
@@ -94,7 +101,7 @@ export class RouteStream implements Stream, StreamSubject, SSEWriterObserver {
       await this.#handled.settled
       // The handler responds in its own way, say with JSON: that ends when the handler ends it.
       const { isForeign, gone } = this.#output
-      if (isForeign && !gone) await this.timeouts.run(once(this.#response, 'close'))
+      if (isForeign && !gone) await this.clock.run(once(this.#response, 'close'))
       if (!exchange.isOpen) return
       if (isForeign) exchange.complete()
       else exchange.complete(this.#handled.received())
@@ -110,7 +117,7 @@ export class RouteStream implements Stream, StreamSubject, SSEWriterObserver {
     const { exchange } = this
     if (!exchange.isOpen) return true
     if (exchange.transcript.sawTerminal) return false
-    this.timeouts.wrote()
+    this.clock.wrote()
     const role = exchange.observe(event)
     if (role === 'error') throw reportedError(event.data)
     exchange.sent()
@@ -124,15 +131,15 @@ export class RouteStream implements Stream, StreamSubject, SSEWriterObserver {
   }
 
   onDrainStart(): void {
-    this.timeouts.drainStarted(() => this.writer.taken)
+    this.clock.drainStarted(() => this.writer.taken)
   }
 
   onDrainEnd(): void {
-    this.timeouts.drainEnded()
+    this.clock.drainEnded()
   }
 
   onDisconnect(reason: StreamError): void {
-    this.timeouts.settle(reason)
+    this.clock.settle(reason)
   }
 
   emptyDelta(): SSEEvent | undefined {

@@ -11,12 +11,13 @@ import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { readFailure } from '../upstream/answer.js'
 import {
+  callUpstream,
   type OpenAttempt,
-  openUpstream,
   type RetryOptions,
-  warnOfOwnTimer,
+  type UpstreamRetry,
 } from '../upstream/open-upstream.js'
 import type { Upstreams } from '../upstream/opened.js'
+import { warnOfOwnTimer } from '../upstream/own-timer.js'
 import { EventReader } from '../upstream/read-event-stream.js'
 import type { UpstreamSource } from '../upstream/source.js'
 import type { Exchange } from './exchange.js'
@@ -98,10 +99,11 @@ export class RouteUpstreams implements RelayTarget {
       timeouts: this.clock,
       isClientRetry: isClientRetry(requestHeaders),
       clientWaitsMs: clientWaitsMs(requestHeaders),
-      commitAfterMs: this.#settings.writer.commitAfterMs,
+      headersAfterMs: this.#settings.writer.headersAfterMs,
       committed: () => this.sink.committed,
+      retrying: (retry: UpstreamRetry) => this.sink.retrying(retry),
     }
-    const upstream = await openUpstream(open, context, retry)
+    const upstream = await callUpstream(open, context, retry)
     // Also one that is never read belongs to the stream.
     upstreams.adopt(upstream)
     return upstream

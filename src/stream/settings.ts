@@ -4,32 +4,34 @@ import {
   checkWriterOptions,
   type SSEWriterOptions,
   type WriterSettings,
-  writerDefaults,
+  writerNames,
 } from '../client/sse-writer-options.js'
 import { type StreamEnd, warnOnce } from '../diagnostics/channels.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
+import { checkNames, checkObject, type KnownNames, shown } from '../errors/bad-input.js'
 import {
+  otherTimeoutNames,
   type ResolvedTimeouts,
   readDuration,
   resolveTimeouts,
   type StreamTimeouts,
   timeoutNames,
 } from '../timeouts/options.js'
-import { selectTimeoutProfile, timeoutProfiles } from '../timeouts/profiles.js'
+import { selectTimeoutProfile, type TimeoutProfileName, timeoutProfiles } from '../timeouts/profiles.js'
 import type { SocketCleanupOptions } from '../upstream/cleanup.js'
 import type { RelayOptions } from './relay.js'
 
 /** Nested by owner: where an option stands tells which part of the library reads it. */
 export interface StreamOptions {
   /** Default: by what was asked for, see `selectTimeoutProfile`. `false`: no deadline at all. */
-  timeouts?: StreamTimeouts | false | undefined
+  timeouts?: StreamTimeouts | TimeoutProfileName | false | undefined
   /** How the response is written. */
-  writer?: Omit<SSEWriterOptions, 'signal' | 'observer' | 'clock'> | undefined
+  writer?: Omit<SSEWriterOptions, 'signal'> | undefined
   /** How an upstream is read. */
   relay?: Pick<RelayOptions, 'maxEventBytes' | 'onTruncated'> | undefined
   /** `lingerMs` defaults to 1 000. `false`: what the handler opened is left to the handler. */
-  cleanup?: Pick<SocketCleanupOptions, 'graceMs' | 'lingerMs'> | false | undefined
+  cleanup?: Pick<SocketCleanupOptions, 'closeMs' | 'lingerMs'> | false | undefined
   /** How the client's stream ends. Default: by the request's path. */
   dialect?: StreamDialect | DialectName | undefined
   /**
@@ -40,9 +42,9 @@ export interface StreamOptions {
   /**
    * `false`: a stream that fails is not told of but cut, as it would be without unhang.
    */
-  recovery?: boolean | undefined
+  reportErrors?: boolean | undefined
   /** Whether a client may read what the upstream says of its errors. Default `false`. */
-  exposeDetails?: boolean | undefined
+  exposeUpstreamErrors?: boolean | undefined
   /** Models that get the `advanced` timeouts. */
   advancedModels?: readonly (string | RegExp)[] | undefined
   /** Called once with the record of every stream that has ended. */
@@ -51,7 +53,7 @@ export interface StreamOptions {
 
 /** The options, read once and handed on. */
 export interface StreamSettings {
-  readonly timeouts: StreamTimeouts | false | undefined
+  readonly timeouts: StreamTimeouts | TimeoutProfileName | false | undefined
   readonly writer: WriterSettings
   readonly maxEventBytes: number | undefined
   /** Whether an upstream that ends without saying that its answer is complete is good enough. */
@@ -61,20 +63,32 @@ export interface StreamSettings {
   readonly dialect: StreamDialect | undefined
   readonly doneAfterError: boolean
   readonly reportsErrors: boolean
-  readonly exposeDetails: boolean
+  readonly exposeUpstreamErrors: boolean
   readonly advancedModels: readonly (string | RegExp)[] | undefined
   readonly onEnd: ((end: StreamEnd) => unknown) | undefined
 }
 
-const owners: Record<string, readonly string[]> = {
-  timeouts: timeoutNames,
-  writer: [...Object.keys(writerDefaults), 'heartbeat', 'headers', 'cors'],
-  relay: ['maxEventBytes', 'onTruncated'],
-  cleanup: ['lingerMs', 'graceMs'],
-}
+const cleanupNames: readonly (keyof SocketCleanupOptions)[] = ['lingerMs', 'closeMs']
 
-const flags = ['doneAfterError', 'exposeDetails', 'recovery'] as const
-const names = [...Object.keys(owners), 'dialect', ...flags, 'advancedModels', 'onEnd']
+/** The objects among the options, and what stands in each. */
+const owners: readonly KnownNames[] = [
+  { owner: 'timeouts.', names: timeoutNames, instead: otherTimeoutNames },
+  writerNames,
+  { owner: 'relay.', names: ['maxEventBytes', 'onTruncated'] },
+  { owner: 'cleanup.', names: cleanupNames, instead: { graceMs: 'closeMs' } },
+]
+
+const flags = ['doneAfterError', 'exposeUpstreamErrors', 'reportErrors'] as const
+const names = ['timeouts', 'writer', 'relay', 'cleanup', 'dialect', ...flags, 'advancedModels', 'onEnd']
+
+/** What somebody may write at the top instead of where it belongs, or wrote before it had its name. */
+const instead: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(owners.flatMap(({ owner, names: own }) => own.map((name) => [name, owner + name]))),
+  recovery: 'reportErrors',
+  exposeDetails: 'exposeUpstreamErrors',
+  timeout: 'timeouts: { totalMs }',
+  heartbeat: 'writer: { heartbeatMs }',
+}
 
 /**
  * Reads what can be read before there is a request.
@@ -84,39 +98,37 @@ const names = [...Object.keys(owners), 'dialect', ...flags, 'advancedModels', 'o
  */
 export function readStreamOptions(options: StreamOptions, more: readonly string[] = []): StreamSettings {
   checkObject('options', options)
-  for (const name of Object.keys(options)) {
-    if (names.includes(name) || more.includes(name)) continue
-    const hint = ownerOf(name)
-    const help = hint ? `did you mean ${hint}?` : `there are ${[...names, ...more].join(', ')}`
-    throw new TypeError(`options.${name} is not an option; ${help}`)
-  }
+  checkNames(options, { owner: 'options.', names: [...names, ...more], instead })
   const { timeouts, writer = {}, relay = {}, cleanup = {}, advancedModels, onEnd } = options
   resolveTimeouts(timeouts, timeoutProfiles.streaming)
-  checkNames('writer', writer)
-  checkNames('relay', relay)
-  if (cleanup !== false) checkNames('cleanup', cleanup)
-  const settings = checkWriterOptions(writer)
-  checkCommitWindow(settings, writer, timeouts)
+  checkObject('relay', relay)
+  checkNames(relay, owners[2] as KnownNames)
+  if (cleanup !== false) {
+    checkObject('cleanup', cleanup, 'an object or false')
+    checkNames(cleanup, owners[3] as KnownNames)
+  }
+  const settings = checkWriterOptions(writer, [])
+  checkHeadersWindow(settings, writer, timeouts)
   for (const name of flags) {
     const value: unknown = options[name]
     if (value !== undefined && typeof value !== 'boolean') {
-      throw new TypeError(`${name} must be true or false, got ${JSON.stringify(value)}`)
+      throw new TypeError(`${name} must be true or false, got ${shown(value)}`)
     }
   }
   if (advancedModels !== undefined && !isModelList(advancedModels)) {
-    throw new TypeError(`advancedModels must be a list of names and patterns, got ${String(advancedModels)}`)
+    throw new TypeError(`advancedModels must be a list of names and patterns, got ${shown(advancedModels)}`)
   }
-  for (const name of ['graceMs', 'lingerMs'] as const) {
+  for (const name of ['closeMs', 'lingerMs'] as const) {
     if (cleanup && cleanup[name] !== undefined) readDuration(`cleanup.${name}`, cleanup[name])
   }
   if (relay.onTruncated !== undefined && !['error', 'accept'].includes(relay.onTruncated)) {
-    throw new TypeError(`relay.onTruncated must be 'error' or 'accept', got ${String(relay.onTruncated)}`)
+    throw new TypeError(`relay.onTruncated must be 'error' or 'accept', got ${shown(relay.onTruncated)}`)
   }
   if (relay.maxEventBytes !== undefined && !(relay.maxEventBytes > 0)) {
-    throw new TypeError(`relay.maxEventBytes must be a number above 0, got ${String(relay.maxEventBytes)}`)
+    throw new TypeError(`relay.maxEventBytes must be a number above 0, got ${shown(relay.maxEventBytes)}`)
   }
   if (onEnd !== undefined && typeof onEnd !== 'function') {
-    throw new TypeError(`onEnd must be a function, got ${String(onEnd)}`)
+    throw new TypeError(`onEnd must be a function, got ${shown(onEnd)}`)
   }
   const dialect = selectDialect(options.dialect)
   return {
@@ -127,8 +139,8 @@ export function readStreamOptions(options: StreamOptions, more: readonly string[
     cleanup,
     dialect: options.dialect === undefined ? undefined : dialect,
     doneAfterError: options.doneAfterError ?? false,
-    reportsErrors: options.recovery ?? true,
-    exposeDetails: options.exposeDetails ?? false,
+    reportsErrors: options.reportErrors ?? true,
+    exposeUpstreamErrors: options.exposeUpstreamErrors ?? false,
     advancedModels,
     onEnd,
   }
@@ -144,44 +156,21 @@ export function timeoutsFor(
   return withinClientTimeout(resolveTimeouts(timeouts, profile), request.headers)
 }
 
-/** Where an option belongs that was put at the top. */
-function ownerOf(name: string): string | undefined {
-  const owner = Object.keys(owners).find((each) => owners[each]?.includes(name))
-  if (owner) return `${owner}.${name}`
-  return name === 'timeout' ? 'timeouts' : undefined
-}
-
 function isModelList(value: unknown): boolean {
   return Array.isArray(value) && value.every((model) => typeof model === 'string' || model instanceof RegExp)
 }
 
-function checkObject(owner: string, options: unknown): void {
-  if (typeof options === 'object' && options !== null) return
-  const expected = owner === 'cleanup' ? 'an object or false' : 'an object'
-  throw new TypeError(`${owner} must be ${expected}, got ${String(options)}`)
-}
-
-function checkNames(owner: string, options: object): void {
-  checkObject(owner, options)
-  const known = owners[owner] ?? []
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) {
-      throw new TypeError(`${owner}.${name} is not an option; there are ${known.join(', ')}`)
-    }
-  }
-}
-
 /** A head that is sent no earlier than the deadline it waits for comes too late for anything. */
-function checkCommitWindow(
-  { heartbeatMs, commitAfterMs }: WriterSettings,
+function checkHeadersWindow(
+  { heartbeatMs, headersAfterMs }: WriterSettings,
   writer: NonNullable<StreamOptions['writer']>,
   timeouts: StreamOptions['timeouts'],
 ): void {
-  const { firstByteMs } = timeouts || {}
-  const bothSet = writer.commitAfterMs !== undefined && typeof firstByteMs === 'number'
-  if (bothSet && Number.isFinite(commitAfterMs) && commitAfterMs >= firstByteMs) {
+  const { firstByteMs } = typeof timeouts === 'object' ? timeouts : {}
+  const bothSet = writer.headersAfterMs !== undefined && typeof firstByteMs === 'number'
+  if (bothSet && Number.isFinite(headersAfterMs) && headersAfterMs >= firstByteMs) {
     throw new RangeError(
-      `writer.commitAfterMs (${commitAfterMs}) must be shorter than timeouts.firstByteMs (${firstByteMs})`,
+      `writer.headersAfterMs (${headersAfterMs}) must be shorter than timeouts.firstByteMs (${firstByteMs})`,
     )
   }
   if (heartbeatMs > 30_000 && Number.isFinite(heartbeatMs)) {

@@ -1,19 +1,19 @@
 import type { SSEWriter } from '../client/sse-writer.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
-import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import type { StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import type { OpenAttempt, RetryOptions } from '../upstream/open-upstream.js'
 import type { UpstreamSource } from '../upstream/source.js'
 import type { EventMap, RelayResult } from './relay.js'
 import type { StreamOptions } from './settings.js'
 
 /** What a handler fills. Its functions can be taken out of it: `({ relay, signal }) => …`. */
-export interface Stream {
+export interface StreamContext {
   /** Writes events of your own. */
   readonly writer: SSEWriter
   /** Hand it to every call of the upstream: it aborts when the client leaves or a deadline passes. */
   readonly signal: AbortSignal
-  /** The stream's clock. */
-  readonly timeouts: TimeoutCoordinator
+  /** Which deadline the stream is waiting for, and for how long it has been running. */
+  readonly deadlines: StreamDeadlines
   /** Stands in the record, the logs, and the `x-request-id` of the response. */
   readonly requestId: string
   /**
@@ -31,7 +31,7 @@ export interface Stream {
 }
 
 /** Fills one stream; the stream is complete when it returns, or at the terminal event. */
-export type StreamHandler = (stream: Stream) => unknown
+export type StreamHandler = (stream: StreamContext) => unknown
 
 export interface HandleStreamOptions extends StreamOptions {
   /** A signal of the caller's; when it aborts, the client is told and the stream ends as `aborted`. */

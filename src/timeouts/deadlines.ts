@@ -8,9 +8,9 @@ const byPrecedence: readonly TimeoutPhase[] = [
   'connect',
   'firstEvent',
   'firstByte',
-  'stall',
+  'upstreamStall',
   'inactivity',
-  'drain',
+  'clientStall',
   'total',
 ]
 
@@ -44,7 +44,7 @@ export class Deadlines {
   }
 
   get phase(): TimeoutPhase {
-    if (this.#drainingSince !== never) return 'drain'
+    if (this.#drainingSince !== never) return 'clientStall'
     if (this.#finished) return 'total'
     if (this.firstByteAt !== never) return 'inactivity'
     return this.#connectingSince === never ? 'firstByte' : 'connect'
@@ -149,7 +149,7 @@ export class Deadlines {
 
   #deadline(phase: TimeoutPhase): number {
     const timeouts = this.#timeouts
-    if (phase === 'drain') return this.#drainingSince + timeouts.drainMs
+    if (phase === 'clientStall') return this.#drainingSince + timeouts.clientStallMs
     if (this.#finished) return never
     const draining = this.#drainingSince !== never
     switch (phase) {
@@ -162,8 +162,8 @@ export class Deadlines {
         return this.#lastContentAt === never ? this.#attemptAt + timeouts.firstEventMs : never
       case 'inactivity':
         return draining ? never : this.#lastByteAt + timeouts.inactivityMs
-      case 'stall':
-        return draining ? never : this.#lastContentAt + timeouts.stallMs
+      case 'upstreamStall':
+        return draining ? never : this.#lastContentAt + timeouts.upstreamStallMs
       case 'total':
         return this.#startedAt + timeouts.totalMs
     }

@@ -1,21 +1,23 @@
 import { warnOnce } from '../diagnostics/channels.js'
+import { checkNames, checkObject, shown } from '../errors/bad-input.js'
+import { type TimeoutProfileName, timeoutProfiles } from './profiles.js'
 
 /** Timeouts in milliseconds, each a number above 0; `Infinity` or `false` switches one off. */
 export interface StreamTimeouts {
   /** From the connection attempt to the connection, TLS included. Default 10 000. */
-  connectMs?: number | false
+  connectMs?: number | false | undefined
   /** From the start to the first byte of the upstream's answer. Default 120 000. */
-  firstByteMs?: number | false
+  firstByteMs?: number | false | undefined
   /** From the start to the first event with content (not pings or empty deltas). Default off. */
-  firstEventMs?: number | false
+  firstEventMs?: number | false | undefined
   /** Silence of the upstream in the middle of an answer; any byte counts as life. Default 60 000. */
-  inactivityMs?: number | false
+  inactivityMs?: number | false | undefined
   /** Time without an event that has content, pings notwithstanding. Default off. */
-  stallMs?: number | false
+  upstreamStallMs?: number | false | undefined
   /** How long a client may take without reading anything. Default 30 000. */
-  drainMs?: number | false
+  clientStallMs?: number | false | undefined
   /** The whole stream, start to end; nothing extends it. Default 300 000. */
-  totalMs?: number | false
+  totalMs?: number | false | undefined
 }
 
 /** Every timeout in milliseconds; `Infinity` for one that is off. */
@@ -29,8 +31,8 @@ export const timeoutNames: readonly TimeoutName[] = [
   'firstByteMs',
   'firstEventMs',
   'inactivityMs',
-  'stallMs',
-  'drainMs',
+  'upstreamStallMs',
+  'clientStallMs',
   'totalMs',
 ]
 
@@ -38,16 +40,19 @@ export const timeoutNames: readonly TimeoutName[] = [
 const nesting: readonly [TimeoutName, TimeoutName][] = [
   ['connectMs', 'firstByteMs'],
   ['firstByteMs', 'firstEventMs'],
-  ['inactivityMs', 'stallMs'],
+  ['inactivityMs', 'upstreamStallMs'],
   ['firstByteMs', 'totalMs'],
   ['firstEventMs', 'totalMs'],
   ['connectMs', 'totalMs'],
 ]
 
-const renamed: Record<string, TimeoutName> = {
+/** What people write first, or wrote before a timeout had its name. */
+export const otherTimeoutNames: Readonly<Record<string, TimeoutName>> = {
   default: 'firstByteMs',
   inactivity: 'inactivityMs',
   max: 'totalMs',
+  drainMs: 'clientStallMs',
+  stallMs: 'upstreamStallMs',
 }
 
 const never = Number.POSITIVE_INFINITY
@@ -57,8 +62,8 @@ const noTimeouts: ResolvedTimeouts = {
   firstByteMs: never,
   firstEventMs: never,
   inactivityMs: never,
-  stallMs: never,
-  drainMs: never,
+  upstreamStallMs: never,
+  clientStallMs: never,
   totalMs: never,
 }
 
@@ -70,15 +75,16 @@ const noTimeouts: ResolvedTimeouts = {
  * @throws RangeError for two set values that contradict each other
  */
 export function resolveTimeouts(
-  timeouts: StreamTimeouts | false | undefined,
+  timeouts: StreamTimeouts | TimeoutProfileName | false | undefined,
   defaults: ResolvedTimeouts,
 ): ResolvedTimeouts {
   if (timeouts === false) return noTimeouts
   if (timeouts === undefined) return defaults
-  if (typeof timeouts !== 'object' || timeouts === null) {
-    throw new TypeError(`timeouts must be an object or false, got ${String(timeouts)}`)
-  }
-  const set = readTimeouts(timeouts)
+  if (typeof timeouts === 'string' && Object.hasOwn(timeoutProfiles, timeouts))
+    return timeoutProfiles[timeouts]
+  const profiles = Object.keys(timeoutProfiles).map((name) => `'${name}'`)
+  checkObject('timeouts', timeouts, `an object, false or a profile (${profiles.join(', ')})`)
+  const set = readTimeouts(timeouts as StreamTimeouts)
   const resolved: Record<TimeoutName, number> = { ...defaults, ...set }
   for (const [inner, outer] of nesting) {
     // One that is off contradicts nothing.
@@ -99,30 +105,24 @@ export function resolveTimeouts(
 
 function readTimeouts(timeouts: StreamTimeouts): Partial<Record<TimeoutName, number>> {
   const set: Partial<Record<TimeoutName, number>> = {}
+  checkNames(timeouts, { owner: 'timeouts.', names: timeoutNames, instead: otherTimeoutNames })
   for (const [name, value] of Object.entries(timeouts)) {
-    if (!timeoutNames.includes(name as TimeoutName)) {
-      const hint = Object.hasOwn(renamed, name)
-        ? `did you mean ${renamed[name]}?`
-        : `there are ${timeoutNames.join(', ')}`
-      throw new TypeError(`timeouts.${name} is not a timeout; ${hint}`)
-    }
     if (value !== undefined) set[name as TimeoutName] = readDuration(`timeouts.${name}`, value)
   }
   return set
 }
 
-/** `inactivity` and `drain` longer than `total` could never pass. */
+/** `inactivityMs` and `clientStallMs` longer than `totalMs` could never pass. */
 function keepReachable(
   resolved: Record<TimeoutName, number>,
   set: Partial<Record<TimeoutName, number>>,
 ): void {
-  for (const name of ['inactivityMs', 'drainMs'] as const) {
+  for (const name of ['inactivityMs', 'clientStallMs'] as const) {
     if (resolved[name] === never || resolved[name] < resolved.totalMs) continue
     if (set[name] === undefined) resolved[name] = resolved.totalMs
     else if (set.totalMs === undefined) resolved.totalMs += resolved[name]
     else {
-      const limit = `timeouts.totalMs (${resolved.totalMs})`
-      warnOnce(`timeouts.${name} (${set[name]}) can never pass: it is not shorter than ${limit}`)
+      warnOnce(`timeouts.${name} (${set[name]}) has no effect: timeouts.totalMs is ${resolved.totalMs}`)
     }
   }
 }
@@ -140,6 +140,7 @@ function finite(durationMs: number): number {
 export function readDuration(name: string, value: unknown): number {
   if (value === false) return Number.POSITIVE_INFINITY
   if (typeof value === 'number' && value > 0) return value
-  const shown = typeof value === 'string' ? JSON.stringify(value) : String(value)
-  throw new TypeError(`${name} must be a number of milliseconds above 0, or Infinity for never; got ${shown}`)
+  throw new TypeError(
+    `${name} must be a number of milliseconds above 0, or Infinity for never; got ${shown(value)}`,
+  )
 }

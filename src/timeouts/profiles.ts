@@ -3,8 +3,8 @@ import type { ResolvedTimeouts } from './options.js'
 const everyStream = {
   connectMs: 10_000,
   firstEventMs: Number.POSITIVE_INFINITY,
-  stallMs: Number.POSITIVE_INFINITY,
-  drainMs: 30_000,
+  upstreamStallMs: Number.POSITIVE_INFINITY,
+  clientStallMs: 30_000,
 }
 
 /** The profiles: what a stream runs with where nothing is set. */

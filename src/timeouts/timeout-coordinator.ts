@@ -3,13 +3,13 @@ import { StreamError, StreamTimeoutError, type TimeoutPhase } from '../errors/st
 import { type Clock, systemClock, type Timer } from './clock.js'
 import { Deadlines } from './deadlines.js'
 import { type ResolvedTimeouts, resolveTimeouts, type StreamTimeouts } from './options.js'
-import { timeoutProfiles } from './profiles.js'
+import { type TimeoutProfileName, timeoutProfiles } from './profiles.js'
 import { StopSignal } from './stop-signal.js'
 
 /** The options of {@link TimeoutCoordinator}. */
 export interface TimeoutCoordinatorOptions {
   /** What an unset timeout falls back to; default the `streaming` profile. */
-  defaults?: ResolvedTimeouts
+  defaults?: ResolvedTimeouts | undefined
   /** A signal of the caller's; when it aborts, the stream ends as `aborted`. */
   signal?: AbortSignal | undefined
   /**
@@ -18,9 +18,9 @@ export interface TimeoutCoordinatorOptions {
    */
   beforeTimeout?: (() => void) | undefined
   /** How long the client waits for its head, in milliseconds from the start: no attempt extends that. */
-  headWithinMs?: number
+  headWithinMs?: number | undefined
   /** Default: the process' own. */
-  clock?: Clock
+  clock?: Clock | undefined
 }
 
 const never = Number.POSITIVE_INFINITY
@@ -53,7 +53,10 @@ export class TimeoutCoordinator implements Disposable {
   #onSettled: ((reason: StreamError | undefined) => void) | undefined
   #suppressed: StreamError[] | undefined
 
-  constructor(timeouts?: StreamTimeouts | false, options: TimeoutCoordinatorOptions = {}) {
+  constructor(
+    timeouts?: StreamTimeouts | TimeoutProfileName | false,
+    options: TimeoutCoordinatorOptions = {},
+  ) {
     this.#timeouts = resolveTimeouts(timeouts, options.defaults ?? timeoutProfiles.streaming)
     this.#beforeTimeout = options.beforeTimeout
     this.#clock = options.clock ?? systemClock
@@ -179,8 +182,8 @@ export class TimeoutCoordinator implements Disposable {
 
   /** Records that an event with content has come. */
   content(): void {
-    const { stallMs, firstEventMs } = this.#timeouts
-    if (stallMs === never && firstEventMs === never) return
+    const { upstreamStallMs, firstEventMs } = this.#timeouts
+    if (upstreamStallMs === never && firstEventMs === never) return
     if (this.#deadlines.content(this.#clock.now())) this.#plan()
   }
 
@@ -276,7 +279,7 @@ export class TimeoutCoordinator implements Disposable {
     const now = this.#clock.now()
     const { phase, at } = this.#deadlines.next()
     if (at > now) return this.#plan()
-    if (phase === 'drain' && this.#deadlines.clientMoved(now)) return this.#plan()
+    if (phase === 'clientStall' && this.#deadlines.clientMoved(now)) return this.#plan()
     const reason = new StreamTimeoutError(phase, this.timeouts[`${phase}Ms`])
     if (phase !== 'connect' || !this.#onConnectTimeout) return void this.settle(reason)
     this.#deadlines.connected()

@@ -1,3 +1,4 @@
+import { checkNames, checkObject } from '../errors/bad-input.js'
 import { processWide } from '../registry.js'
 import { systemClock, within } from '../timeouts/clock.js'
 import { readDuration } from '../timeouts/options.js'
@@ -8,7 +9,7 @@ export interface SocketCleanupOptions {
   /** Why; the error that whoever still uses the target is given. */
   reason?: Error | undefined
   /** How long sockets may take to close before they are cut. Default 1 000. */
-  graceMs?: number | false
+  closeMs?: number | false | undefined
   /**
    * How long a target whose answer is complete may take to end by itself, so that its connection can be used
    * again. Default: it is destroyed at once.
@@ -47,9 +48,18 @@ export function coordinatedSocketCleanup(
   target: unknown,
   options: SocketCleanupOptions = {},
 ): Promise<SocketCleanupReport> {
-  const graceMs = readDuration('cleanup.graceMs', options.graceMs ?? 1_000)
+  checkNames(options, {
+    owner: 'cleanup.',
+    names: ['reason', 'closeMs', 'lingerMs'],
+    instead: { graceMs: 'closeMs' },
+  })
+  // An upstream that has not answered yet is nothing to release.
+  if (target !== undefined && target !== null) {
+    checkObject('target', target, 'a response, a stream, a request or a list of them')
+  }
+  const closeMs = readDuration('cleanup.closeMs', options.closeMs ?? 1_000)
   const lingerMs = options.lingerMs === undefined ? 0 : readDuration('cleanup.lingerMs', options.lingerMs)
-  const settings = { graceMs, lingerMs: Number.isFinite(lingerMs) ? lingerMs : 0, reason: options.reason }
+  const settings = { closeMs, lingerMs: Number.isFinite(lingerMs) ? lingerMs : 0, reason: options.reason }
   const known = registry()
   const isObject = typeof target === 'object' && target !== null
   const running = isObject ? known.get(target) : undefined
@@ -69,14 +79,14 @@ export function coordinatedSocketCleanup(
 
 interface CleanupSettings {
   reason: Error | undefined
-  graceMs: number
+  closeMs: number
   /** 0: not at all. */
   lingerMs: number
 }
 
 async function release(
   part: CleanupPart,
-  { reason, graceMs, lingerMs }: CleanupSettings,
+  { reason, closeMs, lingerMs }: CleanupSettings,
 ): Promise<SocketCleanupReport> {
   const startedAt = systemClock.now()
   const errors: Error[] = []
@@ -95,9 +105,9 @@ async function release(
   }
   if (via === 'unreachable') return report(via, false)
   const closed = part.whenClosed()
-  if (await within(closed, graceMs)) return report(via, true)
+  if (await within(closed, closeMs)) return report(via, true)
   part.force()
-  return report(via, await within(closed, graceMs), true)
+  return report(via, await within(closed, closeMs), true)
 }
 
 /** How far from its goal a part was left; of several the farthest is told. */

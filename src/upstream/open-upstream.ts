@@ -1,167 +1,213 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { warnOnce } from '../diagnostics/channels.js'
+import { describeError, log } from '../diagnostics/channels.js'
+import { checkNames, shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
-import type { StreamError } from '../errors/stream-error.js'
+import type { StreamError, StreamFailure } from '../errors/stream-error.js'
 import { isUpstreamError } from '../errors/upstream-error.js'
-import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
-import { type ReadEventStreamOptions, readFailure, readUpstreamError } from './answer.js'
-import { coordinatedSocketCleanup } from './cleanup.js'
-import { openSource, type UpstreamSource } from './source.js'
-import { isStaleConnection } from './watch-connect.js'
+import type { StreamTimeouts } from '../timeouts/options.js'
+import type { TimeoutProfileName } from '../timeouts/profiles.js'
+import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import { callOnce } from './call-once.js'
+import type { UpstreamSource } from './source.js'
 
-/** When an upstream is called again. */
-export interface RetryOptions {
-  /** How often the upstream is called at most. Default 2, and 1 for a client that is calling again itself. */
-  attempts?: number | undefined
-  /**
-   * Whether to call again when the upstream may have begun to work on the request, and bill it: after a hang-up,
-   * a 500, 502 or 504. Default `false`.
-   */
-  retryUncertain?: boolean | undefined
-  /** No attempt is begun with less than this left of `totalMs`. Default `connectMs` and a second. */
-  minAttemptMs?: number | undefined
+/** One call of an upstream. */
+export interface UpstreamCall {
+  /** Aborts when the call must stop; hand it to the client. It is the call's own: use it instead of the stream's. */
+  readonly signal: AbortSignal
+  /** Which call this is, from 1. */
+  readonly attempt: number
 }
 
+/** Makes one call of an upstream; a response with an error status counts as a failure. */
+export type OpenAttempt<T> = (call: UpstreamCall) => Promise<T>
+
+/** A call that failed, and the one that follows. */
+export interface UpstreamRetry {
+  /** Which call failed, from 1. */
+  readonly attempt: number
+  /** Why it failed. */
+  readonly error: StreamFailure
+  /** How long unhang waits before the next call, in milliseconds. */
+  readonly delayMs: number
+}
+
+/** When an upstream is retried. */
+export interface RetryOptions {
+  /** The maximum number of retries. @defaultValue 1, and 0 for a client that is retrying itself */
+  retries?: number | undefined
+  /**
+   * Whether to retry when the upstream may have begun to work on the request, and bill it: after a hang-up, a 500, 502 or
+   * 504. @defaultValue `false`
+   */
+  retryUncertain?: boolean | undefined
+  /** No call is begun with less than this left of `totalMs`, in milliseconds. @defaultValue `connectMs` and a second */
+  minAttemptMs?: number | undefined
+  /** Decides about a failure: `true` to retry, `false` not to; `undefined` leaves it to unhang. */
+  shouldRetry?: ((error: StreamFailure, attempt: number) => boolean | undefined) | undefined
+  /** Called before each retry. */
+  onRetry?: ((retry: UpstreamRetry) => void) | undefined
+}
+
+/** The options of {@link openUpstream}. */
+export interface OpenUpstreamOptions extends RetryOptions {
+  /** A signal of the caller's: it ends the call under way, and the response. */
+  signal?: AbortSignal | undefined
+  /** How long the upstream may take to respond. @defaultValue the `streaming` profile */
+  timeouts?: StreamTimeouts | TimeoutProfileName | false | undefined
+}
+
+/** What a stream knows of itself that decides about retries. */
 export interface OpenUpstreamContext {
   timeouts: TimeoutCoordinator
-  /** Whether the client is calling again after a failure. */
+  /** Whether the client is retrying after a failure. */
   isClientRetry: boolean
   /** Whether the client has had a byte: then nothing may be begun again. */
   committed(): boolean
   /** When the head is sent whatever happens, in milliseconds from the start: from then on there is no status. */
-  commitAfterMs: number
+  headersAfterMs: number
   /** When the client stops waiting for the head, likewise. */
   clientWaitsMs: number
+  /** A call is about to be retried. */
+  retrying(retry: UpstreamRetry): void
 }
 
-const retryNames = ['attempts', 'retryUncertain', 'minAttemptMs']
+const retryNames = ['retries', 'retryUncertain', 'minAttemptMs', 'shouldRetry', 'onRetry'] as const
+const never = Number.POSITIVE_INFINITY
 const firstBackoffMs = 250
-const longestBackoffMs = 4_000
-const lingerMs = 1_000
+const maxBackoffMs = 4_000
 
 /**
- * Calls an upstream, and calls it again where that is sure to do no harm: when it could not be reached (in time), when
- * it answered 429, 503 or 529 (after its `Retry-After`), and, at once and uncounted, when a kept connection
- * turned out to be closed. Never once the client has had a byte.
+ * Calls an upstream outside of a stream, and retries only when that is safe: if the upstream could not be reached, if it
+ * answered 429, 503 or 529 (after its `Retry-After`), or if a keep-alive connection had already been closed.
  *
- * @param open makes one call, and ends it when `signal` aborts; a response with an error status counts as a failure
+ * In a streaming route use the `openUpstream` of its {@link StreamContext}, which knows the client and its deadlines.
+ *
  * @throws the last failure, as a StreamError
+ * @throws TypeError that names the option and the value
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+ * @example
+ * const response = await openUpstream(({ signal }) => fetch(url, { signal }), { retries: 2, signal: getSignal(request) })
  */
 export async function openUpstream<T extends UpstreamSource>(
   open: OpenAttempt<T>,
-  { timeouts, committed, commitAfterMs, clientWaitsMs, isClientRetry }: OpenUpstreamContext,
+  { signal, timeouts: allowed, ...retry }: OpenUpstreamOptions = {},
+): Promise<T> {
+  const timeouts = new TimeoutCoordinator(allowed, { signal })
+  const upstream = await callUpstream(
+    open,
+    {
+      timeouts,
+      isClientRetry: false,
+      committed: () => false,
+      headersAfterMs: never,
+      clientWaitsMs: never,
+      retrying: ({ attempt, error, delayMs }) => {
+        log.stream('retry %d in %d ms, after %s', attempt, Math.round(delayMs), describeError(error))
+      },
+    },
+    retry,
+  ).catch((error: unknown) => {
+    timeouts.settle(toStreamError(error))
+    throw error
+  })
+  // From here on only the caller's signal ends it.
+  timeouts.finished()
+  return upstream
+}
+
+/** As `openUpstream`, for a stream: never once its client has had a byte. */
+export async function callUpstream<T extends UpstreamSource>(
+  open: OpenAttempt<T>,
+  context: OpenUpstreamContext,
   options: RetryOptions = {},
 ): Promise<T> {
-  for (const name of Object.keys(options)) {
-    if (retryNames.includes(name)) continue
-    throw new TypeError(`retry.${name} is not an option; there are ${retryNames.join(', ')}`)
-  }
-  const { attempts = isClientRetry ? 1 : 2, retryUncertain = false } = options
-  const { connectMs, firstByteMs, totalMs } = timeouts.timeouts
+  checkAttempt(open)
+  checkNames(options, {
+    owner: 'retry.',
+    names: retryNames,
+    instead: { attempts: 'retries, which counts one less' },
+  })
+  const { timeouts, isClientRetry } = context
+  const { connectMs } = timeouts.timeouts
+  const { retries = isClientRetry ? 0 : 1, retryUncertain = false, shouldRetry, onRetry } = options
   const minAttemptMs = options.minAttemptMs ?? (Number.isFinite(connectMs) ? connectMs + 1_000 : 1_000)
-  if (!Number.isSafeInteger(attempts) || attempts < 1) {
-    throw new TypeError(`retry.attempts must be a whole number from 1, got ${JSON.stringify(attempts)}`)
+  if (!Number.isSafeInteger(retries) || retries < 0) {
+    throw new TypeError(`retry.retries must be a whole number from 0, got ${shown(retries)}`)
   }
   if (!(minAttemptMs >= 0)) {
-    throw new TypeError(`retry.minAttemptMs must be a number from 0, got ${String(options.minAttemptMs)}`)
+    throw new TypeError(`retry.minAttemptMs must be a number from 0, got ${shown(options.minAttemptMs)}`)
   }
-  const endsMs = Math.min(totalMs, clientWaitsMs)
   let spareForStale = 1
-  for (let attempt = 1; ; attempt++) {
-    const outcome = await tryOnce(open, attempt, timeouts)
+  for (let attempt = 1, retried = 0; ; attempt++) {
+    const outcome = await callOnce(open, attempt, timeouts)
     if ('upstream' in outcome) return outcome.upstream
     const { failure, stale } = outcome
-    if (timeouts.settled || committed()) throw failure
+    if (timeouts.settled || context.committed()) throw failure
     let delayMs: number | undefined
     if (stale && spareForStale > 0) {
       spareForStale--
-      attempt--
       delayMs = 0
-    } else if (attempt < attempts) delayMs = delayBefore(attempt, failure, retryUncertain)
-    if (delayMs === undefined) throw failure
-    const beginsMs = timeouts.elapsedMs + delayMs
-    // Meanwhile the head must not be sent: the failure would lose its status. Nor may the first deadline pass.
-    if (endsMs - beginsMs < minAttemptMs || beginsMs >= commitAfterMs || delayMs >= firstByteMs) throw failure
+    } else if (retried < retries) {
+      retried++
+      const wanted = shouldRetry?.(failure as StreamFailure, attempt)
+      if (wanted !== false) delayMs = delayBefore(retried, failure, wanted ?? retryUncertain, wanted === true)
+    }
+    if (delayMs === undefined || !fits(delayMs, minAttemptMs, context)) throw failure
+    const retry = { attempt, error: failure as StreamFailure, delayMs }
+    context.retrying(retry)
+    onRetry?.(retry)
     if (delayMs > 0) await wait(delayMs, undefined, { signal: timeouts.signal, ref: false }).catch(() => {})
     if (timeouts.reason) throw timeouts.reason
-    if (committed()) throw failure
+    if (context.committed()) throw failure
   }
 }
 
-/** Makes one call of an upstream; attempts count from 1. */
-export type OpenAttempt<T> = (attempt: number, signal: AbortSignal) => Promise<T>
-
-type Attempt<T> = { upstream: T } | { failure: StreamError; stale: boolean }
-
-async function tryOnce<T extends UpstreamSource>(
-  open: OpenAttempt<T>,
-  attempt: number,
-  timeouts: TimeoutCoordinator,
-): Promise<Attempt<T>> {
-  const controller = new AbortController()
-  const stop = () => controller.abort(timeouts.signal.reason)
-  let endAttempt = () => {}
-  const expired = new Promise<never>((_resolve, reject) => {
-    endAttempt = timeouts.attemptStarted((reason) => {
-      controller.abort(reason)
-      reject(reason)
-    })
-  })
-  // Nobody may be waiting for it.
-  expired.catch(() => {})
-  timeouts.signal.addEventListener('abort', stop)
-  if (timeouts.reason) stop()
-  /** Read to its end, its connection serves the next attempt. */
-  const readError = async <From>(
-    read: (from: From, options: ReadEventStreamOptions) => Promise<StreamError>,
-    from: From,
-    held: unknown = from,
-  ): Promise<StreamError> => {
-    try {
-      return await read(from, { signal: timeouts.signal, onChunk: () => timeouts.touch() })
-    } catch (error) {
-      return toStreamError(error)
-    } finally {
-      timeouts.signal.removeEventListener('abort', stop)
-      if (typeof held === 'object' && held !== null) void coordinatedSocketCleanup(held, { lingerMs })
-    }
-  }
-  let isOver = false
-  try {
-    const opening = Promise.resolve(open(attempt, controller.signal))
-    // One that comes when nobody waits for it any more is let go at once.
-    opening.then((late) => {
-      if (isOver) void coordinatedSocketCleanup(late)
-    }, ignore)
-    const upstream = await timeouts.run(Promise.race([opening, expired]))
-    const { status } = openSource(upstream)
-    if (status === undefined || (status >= 200 && status <= 299)) return { upstream }
-    return { failure: await readError(readUpstreamError, upstream), stale: false }
-  } catch (error) {
-    isOver = true
-    const { response } = Object(error) as { response?: unknown }
-    const failure = await readError(readFailure, error, response ?? error)
-    return { failure, stale: isStaleConnection(error) }
-  } finally {
-    endAttempt()
-  }
+/** Meanwhile the head must not be sent: the failure would lose its status. Nor may the first deadline pass. */
+function fits(
+  delayMs: number,
+  minAttemptMs: number,
+  { timeouts, clientWaitsMs, headersAfterMs }: OpenUpstreamContext,
+): boolean {
+  const { firstByteMs, totalMs } = timeouts.timeouts
+  const beginsMs = timeouts.elapsedMs + delayMs
+  const leftMs = Math.min(totalMs, clientWaitsMs) - beginsMs
+  return leftMs >= minAttemptMs && beginsMs < headersAfterMs && delayMs < firstByteMs
 }
 
-/** How long to wait before another attempt; `undefined` where another one might do harm. */
-function delayBefore(attempt: number, failure: StreamError, retryUncertain: boolean): number | undefined {
-  const backoffMs = Math.random() * Math.min(longestBackoffMs, firstBackoffMs * 2 ** attempt)
+/** The forms that people write first would get an object where they expect a signal. */
+function checkAttempt(open: unknown): void {
+  if (typeof open !== 'function') throw new TypeError(`openUpstream takes a function, got ${shown(open)}`)
+  if (open.length < 2 && !/^(async\s+)?(function\s*\w*\s*)?\(?\s*(signal|attempt)\b/.test(String(open)))
+    return
+  throw new TypeError(
+    'openUpstream hands its function one object: write openUpstream(({ signal, attempt }) => …)',
+  )
+}
+
+/**
+ * How long to wait before another call; `undefined` where another one might do harm.
+ *
+ * @param isWanted the caller has said so: then only an upstream's own word decides how long to wait
+ */
+function delayBefore(
+  retry: number,
+  failure: StreamError,
+  retryUncertain: boolean,
+  isWanted: boolean,
+): number | undefined {
+  const backoffMs = Math.random() * Math.min(maxBackoffMs, firstBackoffMs * 2 ** retry)
+  const otherwise = isWanted ? backoffMs : undefined
   if (failure.phase === 'connect') return backoffMs
-  if (failure.outcome === 'upstream_connect') return failure.retryable === false ? undefined : backoffMs
+  if (failure.outcome === 'upstream_connect') return failure.retryable === false ? otherwise : backoffMs
   if (failure.outcome === 'upstream_hangup') return retryUncertain ? backoffMs : undefined
-  if (!isUpstreamError(failure)) return undefined
+  if (!isUpstreamError(failure)) return otherwise
   const { upstreamStatus = 0, retryAfter, retryAfterMs, retryable } = failure
-  if (retryable === false) return undefined
+  if (retryable === false) return otherwise
   if ([429, 503, 529].includes(upstreamStatus)) {
     const waitMs = /^\d+$/.test(retryAfterMs ?? '') ? Number(retryAfterMs) : readRetryAfter(retryAfter)
     return waitMs ?? backoffMs
   }
-  return retryUncertain && [500, 502, 504].includes(upstreamStatus) ? backoffMs : undefined
+  return retryUncertain && [500, 502, 504].includes(upstreamStatus) ? backoffMs : otherwise
 }
 
 /** Whole seconds, or a date of HTTP; anything else says nothing. */
@@ -172,22 +218,3 @@ function readRetryAfter(value: string | undefined): number | undefined {
   const at = Date.parse(value)
   return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now())
 }
-
-/**
- * Warns of an HTTP client whose own timer goes on running beside the stream's clock: the smaller one always wins,
- * and what it does looks like a hang-up.
- *
- * @param upstream what the client returned
- */
-export function warnOfOwnTimer(upstream: unknown): void {
-  const { config } = Object(upstream) as { config?: { timeout?: unknown } }
-  const timeout = Number(config?.timeout)
-  if (timeout > 0) {
-    warnOnce(
-      `axios was called with a timeout of ${timeout} ms, which goes on counting through the stream and cuts it; ` +
-        'hand it timeout: 0 and the stream’s signal instead',
-    )
-  }
-}
-
-function ignore(): void {}

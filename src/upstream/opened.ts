@@ -16,6 +16,8 @@ export class Upstreams {
   }
 
   adopt(upstream: unknown): void {
+    // Whoever reads it will find out.
+    if (typeof upstream !== 'object' || upstream === null) return
     // Not by push(): see StopSignal.
     if (this.#release) this.#cleanUp(upstream, this.#release)
     else if (!this.#opened.includes(upstream)) this.#opened = this.#opened.concat([upstream])
@@ -27,9 +29,9 @@ export class Upstreams {
    */
   release(reason?: StreamError): void {
     if (this.#options === false || this.#release) return
-    const { graceMs, lingerMs = 1_000 } = this.#options
+    const { closeMs, lingerMs = 1_000 } = this.#options
     const sound = reason === undefined || reason.outcome === 'upstream_error'
-    this.#release = { reason, graceMs, ...(sound ? { lingerMs } : {}) }
+    this.#release = { reason, closeMs, ...(sound ? { lingerMs } : {}) }
     for (const upstream of this.#opened) this.#cleanUp(upstream, this.#release)
     this.#opened = []
   }

@@ -1,6 +1,8 @@
 import type { ClientRequest } from 'node:http'
 import type { Socket } from 'node:net'
+import { shown } from '../errors/bad-input.js'
 import { systemClock } from '../timeouts/clock.js'
+import type { StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 
 /**
@@ -8,13 +10,19 @@ import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
  * is told from one that is slow to answer (`connectMs`), and a kept connection that has gone stale from an
  * upstream that hangs up. Without it the time counts as `firstByteMs`.
  *
- * @example watchConnect(https.request(url, { signal }), timeouts)
+ * @example watchConnect(https.request(url, { signal }), deadlines)
  */
 export function watchConnect<Request extends ClientRequest>(
   request: Request,
-  timeouts: Pick<TimeoutCoordinator, 'connecting'>,
+  deadlines: StreamDeadlines | TimeoutCoordinator,
 ): Request {
-  const connected = timeouts.connecting()
+  const { connecting } = Object(deadlines) as Partial<TimeoutCoordinator>
+  if (typeof connecting !== 'function') {
+    throw new TypeError(
+      `watchConnect(request, deadlines) takes the deadlines of a stream or a TimeoutCoordinator, got ${shown(deadlines)}`,
+    )
+  }
+  const connected = connecting.call(deadlines as TimeoutCoordinator)
   watchStaleConnection(request)
   let watched: { socket: Socket; event: string } | undefined
   const done = () => {

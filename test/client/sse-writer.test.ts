@@ -9,6 +9,8 @@ import type { AddressInfo } from 'node:net'
 import compression from 'compression'
 import express from 'express'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { ResponseWriter } from '../../src/client/response-writer.js'
+import { checkWriterOptions, type SSEWriterObserver } from '../../src/client/sse-writer-options.js'
 import {
   createSSEWriter,
   isStreamError,
@@ -30,10 +32,22 @@ async function writerServer(
   return listen((_request, response) => void use(createSSEWriter(response, options), response))
 }
 
+/** The same with an observer, which the library itself is. */
+async function observedServer(
+  use: (writer: SSEWriter, response: ServerResponse) => unknown,
+  observer: SSEWriterObserver,
+  options: SSEWriterOptions = {},
+) {
+  const settings = checkWriterOptions(options, [])
+  return listen(
+    (_request, response) => void use(new ResponseWriter(response, settings, { observer }), response),
+  )
+}
+
 describe('the head', () => {
   test('is sent with the first event, in one write with it', async () => {
     await using server = await writerServer((writer) => {
-      expect(writer.committed).toBe(false)
+      expect(writer.headersSent).toBe(false)
       void writer.write({ data: 'x' })
       writer.close()
     })
@@ -139,12 +153,12 @@ describe('writing', () => {
       full = resolve
     })
     const total = 400
-    await using server = await writerServer(
+    await using server = await observedServer(
       async (writer) => {
         for (; written < total; written++) await writer.write({ data: 'x'.repeat(64 * 1024) })
         writer.close()
       },
-      { observer: { onDrainStart: () => full() } },
+      { onDrainStart: () => full() },
     )
     using client = rawRequest({ port: server.port })
     client.socket.pause()
@@ -157,7 +171,7 @@ describe('writing', () => {
 
   test.each<[string, (writer: SSEWriter, large: string) => Promise<void>]>([
     ['write', (writer, large) => writer.write({ data: large })],
-    ['forward', (writer, large) => writer.forward(`data: ${large}\n\n`, 1)],
+    ['forward', (writer, large) => writer.forward(`data: ${large}\n\n`)],
   ])(
     'a connection that has broken is told by the next %s, and not only by an event that comes later',
     async (_name, send) => {
@@ -252,14 +266,14 @@ describe('heartbeats', () => {
     const opened = withResolvers<SSEWriter>()
     await using server = await writerServer((writer) => opened.resolve(writer), {
       heartbeatMs: 10_000,
-      commitAfterMs: 5_000,
+      headersAfterMs: 5_000,
     })
     using client = rawRequest({ port: server.port })
     const writer = await opened.promise
     vi.advanceTimersByTime(4_999)
-    expect(writer.committed).toBe(false)
+    expect(writer.headersSent).toBe(false)
     vi.advanceTimersByTime(1)
-    expect(writer.committed).toBe(true)
+    expect(writer.headersSent).toBe(true)
     vi.advanceTimersByTime(9_000)
     await writer.write({ data: 'x' })
     await client.received('data: x')
@@ -276,10 +290,11 @@ describe('heartbeats', () => {
     fakeClock()
     const full = withResolvers<void>()
     const opened = withResolvers<SSEWriter>()
-    await using server = await writerServer((writer) => opened.resolve(writer), {
-      heartbeatMs: 10_000,
-      observer: { onDrainStart: full.resolve },
-    })
+    await using server = await observedServer(
+      (writer) => opened.resolve(writer),
+      { onDrainStart: full.resolve },
+      { heartbeatMs: 10_000 },
+    )
     using client = rawRequest({ port: server.port })
     client.socket.pause()
     const writer = await opened.promise
@@ -340,16 +355,14 @@ describe('the client leaves', () => {
   test('a client that closes after the end has not left', async () => {
     let left = false
     const closed = withResolvers<void>()
-    await using server = await writerServer(
+    await using server = await observedServer(
       (writer, response) => {
         response.once('close', closed.resolve)
         writer.close({ data: 'x'.repeat(4 * 1024 * 1024) })
       },
       {
-        observer: {
-          onDisconnect: () => {
-            left = true
-          },
+        onDisconnect: () => {
+          left = true
         },
       },
     )
@@ -462,7 +475,7 @@ describe('what goes wrong around it', () => {
   test('nothing is written into an answer that is no event stream', async () => {
     const refused = withResolvers<unknown>()
     await using server = await listen(async (_request, response) => {
-      const writer = createSSEWriter(response, { commitAfterMs: 10, heartbeatMs: 10 })
+      const writer = createSSEWriter(response, { headersAfterMs: 10, heartbeatMs: 10 })
       response.writeHead(200, { 'content-type': 'application/json' })
       response.write('{"a":')
       await new Promise((resolve) => setTimeout(resolve, 60))
@@ -521,7 +534,7 @@ describe('what goes wrong around it', () => {
 
   test('a body that the handler reads later is all there', async () => {
     await using server = await listen(async (request, response) => {
-      const writer = createSSEWriter(response, { commitAfterMs: 10 })
+      const writer = createSSEWriter(response, { headersAfterMs: 10 })
       await new Promise((resolve) => setTimeout(resolve, 50))
       let length = 0
       for await (const chunk of request) length += chunk.length
@@ -540,12 +553,12 @@ describe('bad options are named, with their value', () => {
     ],
     [{ heartbeatMs: Number.NaN }, 'writer.heartbeatMs'],
     [
-      { commitAfterMs: '5' as never },
-      'writer.commitAfterMs must be a number of milliseconds above 0, or Infinity for never; got "5"',
+      { headersAfterMs: '5' as never },
+      'writer.headersAfterMs must be a number of milliseconds above 0, or Infinity for never; got "5"',
     ],
     [{ maxBufferedBytes: -1 }, 'writer.maxBufferedBytes must be a number above 0, got -1'],
     [{ headers: { 'bad name': 'x' } }, 'bad name'],
-    [{ headers: { name: 'a\r\nb' } }, 'writer.headers holds what is no HTTP header, got "name": "a\\r\\nb"'],
+    [{ headers: { name: 'a\r\nb' } }, 'writer.headers: invalid HTTP header "name": "a\\r\\nb"'],
     [{ cors: 'https://a' as never }, 'writer.cors must be true, false or a list of origins, got "https://a"'],
     [{ cors: ['a b'] }, 'got ["a b"]'],
   ])('%j', async (options, message) => {

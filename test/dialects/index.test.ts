@@ -26,7 +26,7 @@ describe('which dialect', () => {
     const own = { ...dialects.plain, name: 'own' }
     expect(selectDialect(own)).toBe(own)
     expect(() => selectDialect('openai' as never)).toThrow(
-      'dialect must be one of openaiChat, openaiResponses, anthropic, aiSdkUi, plain; got openai',
+      'dialect must be one of openaiChat, openaiResponses, anthropic, aiSdkUi, plain; got "openai"; did you mean openaiChat?',
     )
     expect(() => selectDialect('toString' as never)).toThrow(TypeError)
     expect(() => selectDialect({} as never)).toThrow('dialect.follow must be a function, got undefined')

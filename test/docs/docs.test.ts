@@ -70,9 +70,9 @@ test('README: every TypeScript snippet compiles', async () => {
   await using place = await workshop()
   const codes = await snippets('README.md', 'ts')
   expect(codes.length).toBeGreaterThan(2)
-  const handler = `import type { Stream } from 'unhang'
+  const handler = `import type { StreamContext } from 'unhang'
 declare const upstream: Response
-declare const stream: Stream
+declare const stream: StreamContext
 const { relay, read, writer } = stream
 `
   for (const [index, code] of codes.entries()) {
@@ -87,7 +87,7 @@ const { relay, read, writer } = stream
       /\bserver\b/.test(code) && !code.includes('const server')
         ? "declare const server: import('node:http').Server\n"
         : '',
-      code.includes('getStream(request)')
+      code.includes('getSignal(request)')
         ? "declare const url: string, body: string, request: import('express').Request\n"
         : '',
     ]
@@ -143,7 +143,7 @@ describe('docs/TESTING.md', () => {
       import { once } from 'node:events'
       import { createServer } from 'node:http'
       import { handleStream } from 'unhang'
-      const timeouts = { firstByteMs: 200, inactivityMs: 200, totalMs: 600, drainMs: 200 }
+      const timeouts = { firstByteMs: 200, inactivityMs: 200, totalMs: 600, clientStallMs: 200 }
       export async function startProxy(url) {
         const server = createServer((request, response) => ${handler}).listen(0, '127.0.0.1')
         await once(server, 'listening')

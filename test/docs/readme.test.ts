@@ -62,14 +62,13 @@ const programs: [string, (snippet: { imports: string; code: string }) => string]
     ({ imports, code }) => `${withExpress}${imports}\nconst app = express()\n${routed}${code}`,
   ],
   [
-    'getStream(request)',
+    'getSignal(request)',
     ({ imports, code }) => `${withExpress}${imports}
       import { guardStreams } from 'unhang/express'
       const url = '${url}', body = '{}'
       const app = express().use(guardStreams())
       app.post('/v1/chat/completions', async (request, response) => {
         ${code}
-        if (signal === null) throw new Error('it is guarded')
         response.setHeader('Content-Type', 'text/event-stream')
         for await (const chunk of upstream.body) response.write(chunk)
         response.end()

@@ -18,11 +18,11 @@ function _types(
   response: ServerResponse,
   error: unknown,
 ): void {
-  expectTypeOf(library.handleStream).parameter(1).parameter(0).toEqualTypeOf<unhang.Stream>()
+  expectTypeOf(library.handleStream).parameter(1).parameter(0).toEqualTypeOf<unhang.StreamContext>()
   expectTypeOf(library.handleStream).returns.resolves.toEqualTypeOf<unhang.StreamEnd>()
-  expectTypeOf<unhang.Stream['signal']>().toEqualTypeOf<AbortSignal>()
-  expectTypeOf<unhang.Stream['relay']>().returns.resolves.toEqualTypeOf<unhang.RelayResult>()
-  expectTypeOf<unhang.Stream['read']>().returns.toExtend<AsyncIterable<{ data: string }>>()
+  expectTypeOf<unhang.StreamContext['signal']>().toEqualTypeOf<AbortSignal>()
+  expectTypeOf<unhang.StreamContext['relay']>().returns.resolves.toEqualTypeOf<unhang.RelayResult>()
+  expectTypeOf<unhang.StreamContext['read']>().returns.toExtend<AsyncIterable<{ data: string }>>()
   expectTypeOf<ReturnType<unhang.EventMap>>().toEqualTypeOf<
     unhang.SSEEvent | readonly (unhang.SSEEvent | null | undefined)[] | null | undefined
   >()
@@ -34,16 +34,16 @@ function _types(
   expectTypeOf(library.detectStreamingRequest).returns.toEqualTypeOf<boolean>()
   expectTypeOf(library.readAnswer).returns.resolves.toBeUnknown()
   expectTypeOf(library.getStream).returns.toEqualTypeOf<unhang.GuardedStream | undefined>()
-  if (library.isStreamError(error)) expectTypeOf(error).toEqualTypeOf<unhang.StreamError>()
+  if (library.isStreamError(error)) expectTypeOf(error).toEqualTypeOf<unhang.StreamFailure>()
 
   const middleware = express.createStreamMiddleware((stream, request) => {
-    expectTypeOf(stream).toEqualTypeOf<unhang.Stream>()
+    expectTypeOf(stream).toEqualTypeOf<unhang.StreamContext>()
     expectTypeOf(request).toExtend<Request>()
   })
   expectTypeOf(middleware).toExtend<Handler>()
   expectTypeOf(express.guardStreams()).toExtend<Handler>()
   const koaMiddleware = koa.createStreamMiddleware((stream, context) => {
-    expectTypeOf(stream).toEqualTypeOf<unhang.Stream>()
+    expectTypeOf(stream).toEqualTypeOf<unhang.StreamContext>()
     expectTypeOf(context).toExtend<Context>()
   })
   expectTypeOf(koaMiddleware).toExtend<Middleware>()

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import express from 'express'
-import { getStream, type Stream, type StreamEnd, type StreamHandler } from 'unhang'
+import { getStream, type StreamContext, type StreamEnd, type StreamHandler } from 'unhang'
 import { createStreamMiddleware, guardStreams } from 'unhang/express'
 import { assertCleanEnding, type FaultName, faults, rawRequest, startUpstream } from 'unhang/testing'
 
@@ -11,7 +11,8 @@ const map = ({ data }: { data: string }) => ({ data })
 
 async function told(fault: FaultName): Promise<number | undefined> {
   const upstream = await startUpstream(faults[fault])
-  const handler = ({ relay, signal }: Stream) => relay(fetch(upstream.url, { method: 'POST', signal }), map)
+  const handler = ({ relay, signal }: StreamContext) =>
+    relay(fetch(upstream.url, { method: 'POST', signal }), map)
   const plain: StreamHandler = handler
   assert.equal(plain, handler)
   const app = express()

@@ -36,8 +36,12 @@ function options({ onEnd, options }: MountSettings): StreamOptions {
 }
 
 /** Of mounts that look for themselves which requests want a stream. */
-function detecting(settings: MountSettings): StreamOptions & { detect?: false } {
-  return { ...options(settings), ...(settings.detect === false && { detect: false as const }) }
+function detecting(settings: MountSettings): StreamOptions & { when?: 'always' } {
+  return { ...options(settings), ...(settings.detect === false && { when: 'always' }) }
+}
+
+function guarding(settings: MountSettings): StreamOptions & { when?: 'responds' } {
+  return { ...options(settings), ...(settings.detect === false && { when: 'responds' }) }
 }
 
 const route = { kind: 'route', releases: 'the upstream', detects: true } as const
@@ -76,13 +80,13 @@ for (const [name, express] of expressVersions) {
     ...guard,
     name: `${name}, guardStreams`,
     serve: (url, settings) =>
-      serveHttp1(express().use(guardExpress(detecting(settings)), app(url, settings)), settings),
+      serveHttp1(express().use(guardExpress(guarding(settings)), app(url, settings)), settings),
   })
 
   describeContract({
     ...guard,
     name: `${name}, wrapApp: the guard`,
-    serve: (url, settings) => serveHttp1(wrapExpress(app(url, settings), detecting(settings)), settings),
+    serve: (url, settings) => serveHttp1(wrapExpress(app(url, settings), guarding(settings)), settings),
   })
 }
 
@@ -142,13 +146,13 @@ for (const [name, Koa] of [
     ...guard,
     name: `${name}, guardStreams`,
     serve: (url, settings) =>
-      serveHttp1(naive(url, settings, guardKoa(detecting(settings))).callback(), settings),
+      serveHttp1(naive(url, settings, guardKoa(guarding(settings))).callback(), settings),
   })
 
   describeContract({
     ...guard,
     name: `${name}, wrapApp: the guard`,
-    serve: (url, settings) => serveHttp1(wrapKoa(naive(url, settings), detecting(settings)), settings),
+    serve: (url, settings) => serveHttp1(wrapKoa(naive(url, settings), guarding(settings)), settings),
   })
 }
 
@@ -187,7 +191,7 @@ for (const [name, serve] of [
             const body = await readBody(request)
             settings.hookInside?.(response)
             await answerBy(relay, body, chatUrl(url, body), request, response)
-          }, detecting(settings)),
+          }, guarding(settings)),
           settings,
         ),
     })

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { createStreamMiddleware, type StreamMiddlewareOptions } from '../../src/adapters/express.js'
 import type { StreamEnd } from '../../src/index.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
+import { clockOf } from '../support/clock-of.js'
 import { expressVersions } from '../support/express-versions.js'
 import { listen, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
@@ -98,16 +99,16 @@ describe.each(expressVersions)('%s', (_version, express) => {
   test('the model picks the timeouts; a function may; the request may name none', async () => {
     const seen: unknown[] = []
     const app = express()
-    const read = createStreamMiddleware(({ timeouts, writer }) => {
-      seen.push(timeouts.timeouts.totalMs)
-      void writer.write({ data: '[DONE]' })
+    const read = createStreamMiddleware((stream) => {
+      seen.push(clockOf(stream).timeouts.totalMs)
+      void stream.writer.write({ data: '[DONE]' })
     })
     const own = createStreamMiddleware(
-      ({ timeouts, writer }) => {
-        seen.push(timeouts.timeouts.totalMs)
-        void writer.write({ data: '[DONE]' })
+      (stream) => {
+        seen.push(clockOf(stream).timeouts.totalMs)
+        void stream.writer.write({ data: '[DONE]' })
       },
-      { timeouts: (request) => ({ totalMs: Number(request.get('x-total')) }), detect: false },
+      { timeouts: (request) => ({ totalMs: Number(request.get('x-total')) }), when: 'always' },
     )
     app.post('/v1/chat/completions', express.json(), read)
     app.post('/own/completions', own)
@@ -135,7 +136,7 @@ describe.each(expressVersions)('%s', (_version, express) => {
     const router = express.Router()
     router.post(
       '/',
-      createStreamMiddleware(() => Promise.reject(new Error('bug')), { onEnd: () => {}, detect: false }),
+      createStreamMiddleware(() => Promise.reject(new Error('bug')), { onEnd: () => {}, when: 'always' }),
     )
     router.post(
       '/events',
@@ -144,7 +145,7 @@ describe.each(expressVersions)('%s', (_version, express) => {
           await writer.write({ data: 'x' })
           throw new Error('bug')
         },
-        { onEnd: () => {}, detect: false },
+        { onEnd: () => {}, when: 'always' },
       ),
     )
     await using server = await listen(express().use('/v1/chat/completions', router))
@@ -174,7 +175,7 @@ test('a client of Node sees a whole response, never "aborted"', async () => {
     '/v1/chat/completions',
     createStreamMiddleware(
       async (stream) => stream.relay(await upstreamClients.axios(upstream.url, stream)),
-      { detect: false },
+      { when: 'always' },
     ),
   )
   await using server = await listen(app)

@@ -84,10 +84,10 @@ describe('HTTP/2, the client', () => {
 
   test.each([
     ['FM-25: leaves while the proxy waits for it to read', true],
-    ['FM-27: stops reading: it is let go at drainMs, and the upstream is not blamed', false],
+    ['FM-27: stops reading: it is let go at clientStallMs, and the upstream is not blamed', false],
   ])('%s', async (_mode, leaves) => {
     await using s = await scene(faults.flood, {
-      timeouts: { drainMs: 300, inactivityMs: 100, firstByteMs: 100 },
+      timeouts: { clientStallMs: 300, inactivityMs: 100, firstByteMs: 100 },
     })
     const client = s.ask()
     client.stream.pause()
@@ -104,7 +104,7 @@ describe('HTTP/2, the client', () => {
           .open()
           .data(...chatAnswer(...Array<string>(30).fill(piece)))
           .end(),
-      { timeouts: { inactivityMs: 150, drainMs: 1_000 } },
+      { timeouts: { inactivityMs: 150, clientStallMs: 1_000 } },
     )
     const client = s.ask()
     const slowly = setInterval(() => {
@@ -155,7 +155,12 @@ test('HTTP/2, FM-01: an upstream that refuses is 503', async () => {
 
 test.each([
   ['FM-05', 'onlyComments', { firstByteMs: 200, firstEventMs: 300 }, 'upstream_first_event_timeout'],
-  ['FM-07', 'onlyComments', { firstByteMs: 200, stallMs: 300, inactivityMs: 200 }, 'upstream_stalled'],
+  [
+    'FM-07',
+    'onlyComments',
+    { firstByteMs: 200, upstreamStallMs: 300, inactivityMs: 200 },
+    'upstream_stalled',
+  ],
 ] as const)('HTTP/2, %s: signs of life without content', async (_mode, fault, timeouts, code) => {
   await using s = await scene(
     (exchange) => {
@@ -183,7 +188,7 @@ test('HTTP/2, FM-21: an error event that comes later is passed on, and none is a
   expect(client.data).toHaveLength(2)
 })
 
-test('HTTP/2, FM-29: a client that does not read the end is let go at drainMs', async () => {
+test('HTTP/2, FM-29: a client that does not read the end is let go at clientStallMs', async () => {
   const long = 'x'.repeat(100_000)
   await using s = await scene(
     (exchange) =>
@@ -191,7 +196,7 @@ test('HTTP/2, FM-29: a client that does not read the end is let go at drainMs', 
         .open()
         .data(...chatAnswer(long, long, long))
         .end(),
-    { timeouts: { drainMs: 200 } },
+    { timeouts: { clientStallMs: 200 } },
   )
   const client = s.ask()
   client.stream.pause()

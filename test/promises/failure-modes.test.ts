@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
+import type { ResponseWriter } from '../../src/client/response-writer.js'
 import { type HandleStreamOptions, handleStream, type StreamEnd } from '../../src/index.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { listen, startProxy, type TestProxy, upstreamClients } from '../support/proxy.js'
@@ -159,9 +160,9 @@ describe('before the head is sent, a failure has a status', () => {
     expect(s.upstream.connections).toBe(1)
   })
 
-  test('FM-19: what the upstream says is shown with exposeDetails', async () => {
+  test('FM-19: what the upstream says is shown with exposeUpstreamErrors', async () => {
     const script: Script = (exchange) => exchange.answer('429 Slow Down', 'Try again at noon')
-    await using s = await scene(script, { exposeDetails: true })
+    await using s = await scene(script, { exposeUpstreamErrors: true })
     await s.client.finished()
     expect(s.client.json.error.message).toContain('Try again at noon')
   })
@@ -194,10 +195,10 @@ describe('before the head is sent, a failure has a status', () => {
 })
 
 describe('after the head is sent, a failure is an event and a clean end', () => {
-  test('FM-04: after commitAfterMs the wait is a stream with heartbeats', async () => {
+  test('FM-04: after headersAfterMs the wait is a stream with heartbeats', async () => {
     await using s = await scene((exchange) => exchange.open(), {
       timeouts: { firstByteMs: 200 },
-      writer: { commitAfterMs: 20, heartbeatMs: 20 },
+      writer: { headersAfterMs: 20, heartbeatMs: 20 },
     })
     await s.client.finished()
     expect(s.client.bodyText).toMatch(/^:\n(:\n)*data: \{"error":/)
@@ -214,7 +215,7 @@ describe('after the head is sent, a failure is an event and a clean end', () => 
     await (await s.upstream.exchange(0)).closed
   })
 
-  test('FM-07: pings without content end at stallMs; they are activity all the same', async () => {
+  test('FM-07: pings without content end at upstreamStallMs; they are activity all the same', async () => {
     let pings: NodeJS.Timeout | undefined
     const script: Script = (exchange) => {
       exchange.open().data(chatChunk('Hello'))
@@ -222,11 +223,11 @@ describe('after the head is sent, a failure is an event and a clean end', () => 
       void exchange.closed.then(() => clearInterval(pings))
     }
     await using s = await scene(script, {
-      timeouts: { inactivityMs: 2_000, stallMs: 2_000, totalMs: 60_000 },
+      timeouts: { inactivityMs: 2_000, upstreamStallMs: 2_000, totalMs: 60_000 },
     })
     await s.client.finished()
     expectCleanFailure(s.client, 'Hello', 'upstream_stalled')
-    expect(await s.proxy.end()).toMatchObject({ outcome: 'timeout', phase: 'stall' })
+    expect(await s.proxy.end()).toMatchObject({ outcome: 'timeout', phase: 'upstreamStall' })
   })
 
   test('FM-08: a drip that never ends is ended at totalMs', async () => {
@@ -458,10 +459,10 @@ describe('the client leaves', () => {
     const seen = new Promise<void>((resolve) => {
       draining.seen = resolve
     })
-    await using proxy = await startProxy(async ({ writer, timeouts }) => {
+    await using proxy = await startProxy(async ({ writer, deadlines }) => {
       for (;;) {
         const ready = writer.write({ data: filler })
-        if (timeouts.phase === 'drain') draining.seen()
+        if (deadlines.phase === 'clientStall') draining.seen()
         await ready
       }
     })
@@ -499,14 +500,14 @@ describe('the client reads slowly, or not at all', () => {
   }
 
   test.each(clients)(
-    'FM-27: %s, it stops: memory stays bounded, it is let go at drainMs',
+    'FM-27: %s, it stops: memory stays bounded, it is let go at clientStallMs',
     async (_name, open) => {
       await using upstream = await startUpstream(flood)
       let mostBacklog = 0
       await using proxy = await startProxy(
         async (stream) => {
           const look = setInterval(() => {
-            mostBacklog = Math.max(mostBacklog, stream.writer.bytes - stream.writer.taken)
+            mostBacklog = Math.max(mostBacklog, stream.writer.bytes - (stream.writer as ResponseWriter).taken)
           }, 10)
           try {
             await stream.relay(await open(upstream.url, stream))
@@ -514,11 +515,11 @@ describe('the client reads slowly, or not at all', () => {
             clearInterval(look)
           }
         },
-        { timeouts: { drainMs: 300, inactivityMs: 100, totalMs: 60_000 } },
+        { timeouts: { clientStallMs: 300, inactivityMs: 100, totalMs: 60_000 } },
       )
       using client = rawRequest({ port: proxy.port, body: {} })
       client.socket.pause()
-      expect(await proxy.end()).toMatchObject({ outcome: 'client_stalled', phase: 'drain' })
+      expect(await proxy.end()).toMatchObject({ outcome: 'client_stalled', phase: 'clientStall' })
       await (await upstream.exchange(0)).closed
       expect(mostBacklog).toBeLessThan(1024 * 1024)
     },
@@ -530,7 +531,7 @@ describe('the client reads slowly, or not at all', () => {
       for (let sent = 0; sent < 640; sent++) exchange.chunk(event)
       exchange.data(...chatAnswer('end')).end()
     }
-    await using s = await scene(script, { timeouts: { inactivityMs: 100, drainMs: 10_000 } })
+    await using s = await scene(script, { timeouts: { inactivityMs: 100, clientStallMs: 10_000 } })
     s.client.socket.pause()
     const upstream = await s.upstream.exchange(0)
     // The wait is many times inactivityMs, and the client is what the stream waits for.
@@ -553,11 +554,11 @@ describe('the client reads slowly, or not at all', () => {
           if (where === 'in the middle') await writer.write({ data: chatChunk('y') })
           await writer.write({ data: chatChunk('', 'stop') })
         },
-        { timeouts: { drainMs: 1_000 }, writer: { maxBufferedBytes: 2 * total } },
+        { timeouts: { clientStallMs: 1_000 }, writer: { maxBufferedBytes: 2 * total } },
       )
       using client = rawRequest({ port: proxy.port, body: {} })
       const { socket } = client
-      // A sip at a time: the waits are shorter than drainMs, all of them together are longer.
+      // A sip at a time: the waits are shorter than clientStallMs, all of them together are longer.
       for (let sips = 0, goal = 0; sips < 11; sips++) {
         goal += 2 * 1024 * 1024
         socket.resume()
@@ -572,13 +573,13 @@ describe('the client reads slowly, or not at all', () => {
     },
   )
 
-  test('FM-29: it does not read the end: it is let go at drainMs', async () => {
+  test('FM-29: it does not read the end: it is let go at clientStallMs', async () => {
     await using proxy = await startProxy(
       async ({ writer }) => {
         writer.write({ data: 'x'.repeat(8 * 1024 * 1024) })
         writer.write({ data: '[DONE]' })
       },
-      { timeouts: { drainMs: 200 } },
+      { timeouts: { clientStallMs: 200 } },
     )
     using client = rawRequest({ port: proxy.port, body: {} })
     client.socket.pause()

@@ -18,6 +18,7 @@ import {
   type GuardOptions,
   getStream,
   handleStream,
+  type StreamDeadlines,
   type StreamEnd,
   wrapApp,
 } from '../../src/index.js'
@@ -377,7 +378,7 @@ describe('streams', () => {
         if (request.url === '/1') await later(300)
         response.end(wire(chatChunk('', 'stop'), '[DONE]'))
       },
-      { timeouts: { drainMs: 50 } },
+      { timeouts: { clientStallMs: 50 } },
     )
     using client = new RawClient(server.port)
     client.send({ path: '/1', body: {} }).send({ path: '/2', body: {} })
@@ -418,7 +419,7 @@ describe('streams', () => {
     await using server = await listen(wrapExpress(app))
     using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
     expect(failureOf(client.data).code).toBe('upstream_truncated')
-    expect(String(warn.mock.calls[0]?.[0])).toContain('guarded twice')
+    expect(String(warn.mock.calls[0]?.[0])).toContain('mounted twice')
   })
 
   test('a route written the unhang way is left to it', async () => {
@@ -655,13 +656,13 @@ describe('what is left of a guard when its response is over', () => {
     const seen: {
       request: IncomingMessage
       response: ServerResponse
-      timeouts: object
+      deadlines: StreamDeadlines
       signal: AbortSignal
     }[] = []
     await using server = await listen(
       wrapApp((request, response) => {
         const stream = getStream(request) as GuardedStream
-        seen.push({ request, response, timeouts: stream.timeouts, signal: stream.signal })
+        seen.push({ request, response, deadlines: stream.deadlines, signal: stream.signal })
         answer(response)
       }),
     )
@@ -669,26 +670,27 @@ describe('what is left of a guard when its response is over', () => {
     using client = rawRequest({ port: server.port, headers, body: { stream: true } })
     if (leave) (await client.received('Hi')).reset()
     else await client.finished()
-    const [{ request, response, timeouts, signal }] = seen as [(typeof seen)[0]]
+    const [{ request, response, deadlines, signal }] = seen as [(typeof seen)[0]]
     const handle = guards().get(request) as GuardHandle
     await vi.waitUntil(() => handle.isOver)
-    return { timeouts, signal, after: getStream(request) as GuardedStream, response }
+    return { deadlines, signal, after: getStream(request) as GuardedStream, response }
   }
 
   test('an answer that was no stream keeps its id, and a signal that stays quiet', async () => {
     const { after, response } = await over((answer) => void answer.end('{}'))
     expect(after.requestId).toBe('given')
     expect(after.signal.aborted).toBe(false)
-    expect(after.timeouts.settled).toBe(true)
+    expect(after.deadlines.signal.aborted).toBe(false)
     expect(guards().get(response)?.answer(new Error('late'))).toBe(false)
   })
 
   test('a stream keeps its id, its clock and its signal, and takes no error any more', async () => {
-    const { timeouts, after, response } = await over((answer) => {
+    const { deadlines, after, response } = await over((answer) => {
       answer.writeHead(200, eventStream).write(wire(chatChunk('Hi')))
     }, true)
     expect(after.requestId).toBe('given')
-    expect(after.timeouts).toBe(timeouts)
+    expect(after.deadlines.signal).toBe(deadlines.signal)
+    expect(after.deadlines.phase).toBe(deadlines.phase)
     expect(after.signal.reason).toMatchObject({ outcome: 'client_gone' })
     expect(guards().get(response)?.answer(new Error('late'))).toBe(true)
   })

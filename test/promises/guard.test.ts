@@ -301,7 +301,7 @@ describe('what handlers do with streams', () => {
         response.writeHead(200, eventStream)
         for (let events = 0; events < 150; events++) response.write(wire('x'.repeat(64 * 1024)))
       },
-      { timeouts: { drainMs: 100 }, onEnd: (end) => ends.push(end) },
+      { timeouts: { clientStallMs: 100 }, onEnd: (end) => ends.push(end) },
     )
     await using server = await listen(listener)
     using client = new RawClient(server.port)
@@ -580,7 +580,7 @@ describe('what a reviewer found', () => {
     await once(server, 'listening')
     using client = rawRequest({ port: (server.address() as AddressInfo).port, body: { stream: true } })
     await once(server, 'request')
-    expect(await drainStreams(server, { graceMs: 5_000 })).toEqual({ finished: 1, told: 0, forced: 0 })
+    expect(await drainStreams(server, { graceMs: 5_000 })).toEqual({ finished: 1, reported: 0, forced: 0 })
     await client.finished()
     expect(client.data.at(-1)).toBe('[DONE]')
   })

@@ -9,7 +9,7 @@ import {
   dialects,
   type HandleStreamOptions,
   handleStream,
-  type Stream,
+  type StreamContext,
   type StreamDialect,
   type StreamEnd,
   StreamError,
@@ -18,6 +18,7 @@ import {
 } from '../../src/index.js'
 import { liveStreams } from '../../src/server/live-streams.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
+import { clockOf } from '../support/clock-of.js'
 import { listen, startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
@@ -56,6 +57,7 @@ describe('the record', () => {
       bytes: client.body.bytes.length,
       heartbeats: 0,
       sawTerminal: true,
+      retries: 0,
       suppressed: [],
     } satisfies StreamEnd)
     expect(client.header('x-request-id')).toBe('abc-1')
@@ -85,7 +87,7 @@ describe('the record', () => {
     while (!seen.some(([name]) => name === 'cleanup')) await new Promise(setImmediate)
     for (const name of names) unsubscribe(name, listener)
     const order = seen.map(([name]) => name).filter((name) => name !== 'cleanup')
-    expect(order).toEqual(['start', 'head', 'timeout', 'recovery', 'end'])
+    expect(order).toEqual(['start', 'head', 'timeout', 'reported', 'end'])
     expect(seen.every(([, message]) => message.requestId === 'abc-2')).toBe(true)
     expect(seen.find(([name]) => name === 'timeout')?.[1]).toMatchObject({
       phase: 'inactivity',
@@ -217,16 +219,16 @@ describe('handlers of every kind', () => {
     expect(textOf(plain.data)).toBe('Hi')
   })
 
-  test.each<[string, (stream: Stream) => unknown, string]>([
+  test.each<[string, (stream: StreamContext) => unknown, string]>([
     [
       'async map',
       ({ relay }) => relay(new Response('data: x\n\n'), (async () => ({ data: 1 })) as never),
       'map must not be async',
     ],
     [
-      'text for an event',
-      ({ writer }) => writer.write('hello' as never),
-      'an event must be an object with data, got "hello"',
+      'a number for an event',
+      ({ writer }) => writer.write(7 as never),
+      'an event must be an object with data, or a text, got 7',
     ],
     [
       'text for an upstream',
@@ -236,7 +238,7 @@ describe('handlers of every kind', () => {
     [
       'text from map',
       ({ relay }) => relay(new Response('data: secret\n\n'), (({ data }: { data: string }) => data) as never),
-      'an event must be an object',
+      'map must return an event',
     ],
   ])('one with a mistake is told which: %s', async (_what, handler, message) => {
     await using proxy = await startProxy(handler)
@@ -309,7 +311,7 @@ describe('handlers of every kind', () => {
 
 describe('options', () => {
   test.each<[object, string]>([
-    [{ timeout: 5 }, 'options.timeout is not an option; did you mean timeouts?'],
+    [{ timeout: 5 }, 'options.timeout is not an option; did you mean timeouts: { totalMs }?'],
     [{ whatever: 5 }, 'options.whatever is not an option; there are timeouts, writer'],
     [{ heartbeatMs: 5 }, 'did you mean writer.heartbeatMs?'],
     [{ requestId: 'a\nb' }, 'requestId must be letters'],
@@ -317,17 +319,17 @@ describe('options', () => {
     [{ relay: { max: 5 } }, 'relay.max is not an option'],
     [{ cleanup: { linger: 5 } }, 'cleanup.linger is not an option'],
     [
-      { writer: { commitAfterMs: 500 }, timeouts: { firstByteMs: 500 } },
-      'writer.commitAfterMs (500) must be shorter than timeouts.firstByteMs (500)',
+      { writer: { headersAfterMs: 500 }, timeouts: { firstByteMs: 500 } },
+      'writer.headersAfterMs (500) must be shorter than timeouts.firstByteMs (500)',
     ],
     [{ cleanup: true }, 'cleanup must be an object or false, got true'],
-    [{ exposeDetails: 'false' }, 'exposeDetails must be true or false, got "false"'],
-    [{ advancedModels: 'o3' }, 'advancedModels must be a list of names and patterns, got o3'],
+    [{ exposeUpstreamErrors: 'false' }, 'exposeUpstreamErrors must be true or false, got "false"'],
+    [{ advancedModels: 'o3' }, 'advancedModels must be a list of names and patterns, got "o3"'],
     [{ timeouts: { totalMs: 0 } }, 'timeouts.totalMs'],
     [{ writer: { heartbeatMs: 0 } }, 'writer.heartbeatMs'],
     [{ relay: { maxEventBytes: 0 } }, 'relay.maxEventBytes'],
-    [{ relay: { onTruncated: 'ignore' } }, "relay.onTruncated must be 'error' or 'accept', got ignore"],
-    [{ cleanup: { graceMs: 0 } }, 'cleanup.graceMs'],
+    [{ relay: { onTruncated: 'ignore' } }, `relay.onTruncated must be 'error' or 'accept', got "ignore"`],
+    [{ cleanup: { closeMs: 0 } }, 'cleanup.closeMs'],
     [{ cleanup: { lingerMs: 'x' } }, 'cleanup.lingerMs'],
     [{ dialect: 'x' }, 'dialect must be one of'],
     [{ onEnd: 7 }, 'onEnd must be a function, got 7'],
@@ -643,7 +645,7 @@ test.each([
     let relayed: unknown
     await using proxy = await startProxy(async (stream) => {
       const relay = stream.relay(await http(upstream.url, stream), (event) => {
-        if (event.data === '[DONE]') stream.timeouts.settle(reason)
+        if (event.data === '[DONE]') clockOf(stream).settle(reason)
         return event
       })
       relayed = await relay.catch((error) => error)

@@ -49,7 +49,7 @@ describe('a guarded handler', () => {
   }
 
   const timed = {
-    timeouts: { inactivityMs: 1_000, stallMs: 1_000, totalMs: Number.POSITIVE_INFINITY },
+    timeouts: { inactivityMs: 1_000, upstreamStallMs: 1_000, totalMs: Number.POSITIVE_INFINITY },
     writer: { heartbeatMs: 900 },
   }
 
@@ -75,7 +75,7 @@ describe('a guarded handler', () => {
 
   test.each([
     ['inactivityMs', { inactivityMs: 1_000 }, 'upstream_inactivity_timeout'],
-    ['stallMs', { stallMs: 1_000 }, 'upstream_stalled'],
+    ['upstreamStallMs', { upstreamStallMs: 1_000 }, 'upstream_stalled'],
   ])('is when they stop: %s', async (_name, timeouts, code) => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     await using stream = await begun({ timeouts })
@@ -89,7 +89,7 @@ describe('a guarded handler', () => {
   })
 
   test('that does not wait for its client is told when that reads nothing', async () => {
-    await using stream = await begun({ timeouts: { drainMs: 100 } })
+    await using stream = await begun({ timeouts: { clientStallMs: 100 } })
     stream.client.socket.pause()
     for (let pieces = 0; pieces < 50_000; pieces++) stream.response.write(piece('x'.repeat(100)))
     expect(await stream.ended).toMatchObject({ outcome: 'client_stalled' })

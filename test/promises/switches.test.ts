@@ -17,7 +17,10 @@ const [, express] = expressVersions[0] as (typeof expressVersions)[0]
 const eventStream = { 'Content-Type': 'text/event-stream' }
 
 /** What the seven fixes of the plan do to one proxy, each seen in a way that the others have no part in. */
-async function observe(how: 'middleware' | 'guard', options: StreamMiddlewareOptions) {
+async function observe(
+  how: 'middleware' | 'guard',
+  options: StreamMiddlewareOptions & { detects?: boolean },
+) {
   const path = '/v1/chat/completions'
   await using upstream = await startUpstream((exchange) => {
     if (exchange.head.includes('/silent')) exchange.open().data(chatChunk('Hi'))
@@ -30,13 +33,15 @@ async function observe(how: 'middleware' | 'guard', options: StreamMiddlewareOpt
   const writer = { heartbeatMs: 40, ...options.writer }
   const ends: StreamEnd[] = []
   const onEnd = (end: StreamEnd) => ends.push(end)
-  const all = { ...options, cleanup: options.cleanup ?? { lingerMs: 50 }, timeouts, writer, onEnd }
-  if (how === 'guard') app.use(guardStreams(all))
+  const { detects = true, ...switched } = options
+  const all = { ...switched, cleanup: options.cleanup ?? { lingerMs: 50 }, timeouts, writer, onEnd }
+  const { when: _when, ...guarded } = all
+  if (how === 'guard') app.use(guardStreams({ ...guarded, when: detects ? 'requested' : 'responds' }))
   else {
     const relay = createStreamMiddleware(
       async (each, request) =>
         each.relay(await upstreamClients.http(`${upstream.url}${request.query.kind ?? ''}`, each)),
-      all,
+      { ...all, when: detects ? 'requested' : 'always' },
     )
     app.post(path, express.json(), relay, (_request, response) => void response.json({}))
   }
@@ -67,7 +72,7 @@ async function observe(how: 'middleware' | 'guard', options: StreamMiddlewareOpt
     'Fix 2, heartbeats': /^:$/m.test(silent.bodyText),
     'Fix 3, headers': good.header('x-accel-buffering') === 'no',
     'Fix 4, cleanup': upstreamSocket.destroyed,
-    'Fix 5, recovery': resetting.text.includes('connection_reset'),
+    'Fix 5, reporting': resetting.text.includes('connection_reset'),
     // The guard times, and records, no more than it takes for a stream.
     'Fix 7, detection':
       how === 'guard'
@@ -81,7 +86,7 @@ const all = {
   'Fix 2, heartbeats': true,
   'Fix 3, headers': true,
   'Fix 4, cleanup': true,
-  'Fix 5, recovery': true,
+  'Fix 5, reporting': true,
   'Fix 7, detection': true,
 }
 
@@ -92,13 +97,13 @@ describe.each(['middleware', 'guard'] as const)(
       expect(await observe(how, {})).toEqual(all)
     })
 
-    test.each<[keyof typeof all, StreamMiddlewareOptions]>([
+    test.each<[keyof typeof all, Parameters<typeof observe>[1]]>([
       ['Fix 1 and 6, timeouts', { timeouts: false }],
       ['Fix 2, heartbeats', { writer: { heartbeatMs: Number.POSITIVE_INFINITY } }],
       ['Fix 3, headers', { writer: { headers: false } }],
       ['Fix 4, cleanup', { cleanup: false }],
-      ['Fix 5, recovery', { recovery: false }],
-      ['Fix 7, detection', { detect: false }],
+      ['Fix 5, reporting', { reportErrors: false }],
+      ['Fix 7, detection', { detects: false }],
     ])('%s', async (fix, options) => {
       expect(await observe(how, options)).toEqual({ ...all, [fix]: false })
     })

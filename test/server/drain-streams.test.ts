@@ -63,7 +63,7 @@ describe.each(['handleStream', 'the guard'] as const)('FM-34: %s', (kind) => {
     expect(textOf(live.client.data)).toBe('Hello')
     expect(live.client.data.at(-1)).toBe('[DONE]')
     expect(live.client.ending).toBe('fin')
-    expect(await report).toEqual({ finished: 1, told: 0, forced: 0 })
+    expect(await report).toEqual({ finished: 1, reported: 0, forced: 0 })
     await closed
   })
 
@@ -74,7 +74,7 @@ describe.each(['handleStream', 'the guard'] as const)('FM-34: %s', (kind) => {
     expect(failureOf(live.client.data).code).toBe('server_shutting_down')
     expect(live.client.body.complete).toBe(true)
     expect(live.client.ending).toBe('fin')
-    expect(await report).toEqual({ finished: 0, told: 1, forced: 0 })
+    expect(await report).toEqual({ finished: 0, reported: 1, forced: 0 })
     await (await live.upstream.exchange(0)).closed
   })
 
@@ -100,7 +100,7 @@ describe.each(['handleStream', 'the guard'] as const)('FM-34: %s', (kind) => {
     await new Promise((resolve) => setTimeout(resolve, 50))
     expect(await drainStreams(server, { graceMs: 20, forceMs: 50 })).toEqual({
       finished: 0,
-      told: 0,
+      reported: 0,
       forced: 1,
     })
     client[Symbol.dispose]()
@@ -111,7 +111,7 @@ test('every call gets the same report', async () => {
   await using live = await liveProxy('handleStream')
   const first = live.drain({ graceMs: 20 })
   expect(live.drain({ graceMs: 10_000 })).toBe(first)
-  expect(await first).toMatchObject({ told: 1 })
+  expect(await first).toMatchObject({ reported: 1 })
 })
 
 test.each([
@@ -145,7 +145,7 @@ test.each([
     expect(client.header('connection')).toBe('close')
     if (status === 503) expect(client.header('retry-after')).toBe('5')
     expect(client.ending).toBe('fin')
-    expect(await report).toEqual({ finished: 0, told: 0, forced: 0 })
+    expect(await report).toEqual({ finished: 0, reported: 0, forced: 0 })
   },
 )
 
@@ -193,7 +193,7 @@ test('HTTP/2: a live stream is told, and its session ends', async () => {
   stream.end()
   const ended = once(stream, 'end')
   const closed = once(session, 'close')
-  expect(await drainStreams(server, { graceMs: 20 })).toMatchObject({ told: 1, forced: 0 })
+  expect(await drainStreams(server, { graceMs: 20 })).toMatchObject({ reported: 1, forced: 0 })
   await ended
   expect(text).toContain('server_shutting_down')
   await closed

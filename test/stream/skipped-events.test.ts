@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Transcript } from '../../src/dialects/transcript.js'
 import { encodeEvent } from '../../src/framing/sse/encode.js'
-import { dialects, type SSEEvent, type Stream, wrapApp } from '../../src/index.js'
+import { dialects, type SSEEvent, type StreamContext, wrapApp } from '../../src/index.js'
 import { relayInto } from '../../src/stream/relay.js'
 import type { EventSink, RelayTarget } from '../../src/stream/relay-target.js'
 import type { UpstreamSource } from '../../src/upstream/source.js'
@@ -132,7 +132,7 @@ describe('events with long members that stay the same', () => {
   const wire = events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`)
   const source = () => Readable.from(wire.map((text) => Buffer.from(text)))
 
-  test.each<[string, (stream: Stream) => unknown]>([
+  test.each<[string, (stream: StreamContext) => unknown]>([
     ['relayed', (stream) => stream.relay(source())],
     ['mapped', (stream) => stream.relay(source(), ({ data }) => ({ data }))],
     [

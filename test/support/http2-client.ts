@@ -9,7 +9,12 @@ import {
 } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { createParser } from 'eventsource-parser'
-import { type HandleStreamOptions, handleStream, type Stream, type StreamEnd } from '../../src/index.js'
+import {
+  type HandleStreamOptions,
+  handleStream,
+  type StreamContext,
+  type StreamEnd,
+} from '../../src/index.js'
 import type { ReceivedAnswer } from '../../src/testing/index.js'
 
 /** One request over HTTP/2, and what came of it. */
@@ -73,7 +78,7 @@ class Http2Client implements ReceivedAnswer {
 
 /** A server of HTTP/2 whose every request is one stream. */
 export async function startHttp2Proxy(
-  handler: (stream: Stream, request: Http2ServerRequest) => unknown,
+  handler: (stream: StreamContext, request: Http2ServerRequest) => unknown,
   options: HandleStreamOptions = {},
 ) {
   const ends: StreamEnd[] = []

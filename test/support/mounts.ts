@@ -4,7 +4,7 @@ import { connect as connectHttp2, createServer as createHttp2Server } from 'node
 import type { AddressInfo } from 'node:net'
 import { pipeline, Readable, Transform } from 'node:stream'
 import { expect } from 'vitest'
-import { drainStreams, getStream, type Stream } from '../../src/index.js'
+import { drainStreams, getStream, type StreamContext } from '../../src/index.js'
 import {
   bugTrigger,
   type ChatRequest,
@@ -41,7 +41,7 @@ interface ChatCall {
 
 /** A handler written the unhang way. Mapped, it has a bug that some event of the upstream sets off. */
 export async function relayChat(
-  stream: Stream,
+  stream: StreamContext,
   { upstreamUrl, body, response, settings }: ChatCall,
 ): Promise<void> {
   settings.hookInside?.(response)

@@ -12,7 +12,7 @@ import { Agent as UndiciAgent, request as undiciRequest } from 'undici'
 import {
   type HandleStreamOptions,
   handleStream,
-  type Stream,
+  type StreamContext,
   type StreamEnd,
   type UpstreamSource,
   watchConnect,
@@ -54,7 +54,7 @@ export interface TestProxy extends TestServer {
 
 /** A server whose every request is one stream. */
 export async function startProxy(
-  handler: (stream: Stream, request: IncomingMessage, response: ServerResponse) => unknown,
+  handler: (stream: StreamContext, request: IncomingMessage, response: ServerResponse) => unknown,
   options: HandleStreamOptions = {},
   serverTimeoutMs = 0,
 ): Promise<TestProxy> {
@@ -82,7 +82,7 @@ export async function startProxy(
 }
 
 /** How a handler may call its upstream. */
-export type OpenUpstream = (url: string, stream: Stream) => Promise<UpstreamSource>
+export type OpenUpstream = (url: string, stream: StreamContext) => Promise<UpstreamSource>
 
 /** The pool that the `http` client takes its connections from. */
 export const agent = new Agent({ keepAlive: true, timeout: 30_000 })
@@ -90,10 +90,10 @@ const dispatcher = new UndiciAgent({ headersTimeout: 0, bodyTimeout: 0 })
 
 /** The four clients that the library promises to understand. */
 export const upstreamClients: Record<'http' | 'axios' | 'fetch' | 'undici', OpenUpstream> = {
-  http: (url, { signal, timeouts }) =>
+  http: (url, { signal, deadlines }) =>
     new Promise((resolve, reject) => {
       const request = httpRequest(url, { method: 'POST', agent, signal })
-      watchConnect(request, timeouts).on('response', resolve).on('error', reject).end()
+      watchConnect(request, deadlines).on('response', resolve).on('error', reject).end()
     }),
   axios: (url, { signal }) =>
     axios.post(url, undefined, { responseType: 'stream', signal, timeout: 0, validateStatus: () => true }),

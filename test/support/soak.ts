@@ -39,7 +39,7 @@ export interface SoakReport {
   left: Record<string, number>
 }
 
-const timeouts = { firstByteMs: 150, inactivityMs: 150, totalMs: 400, drainMs: 200, connectMs: 100 }
+const timeouts = { firstByteMs: 150, inactivityMs: 150, totalMs: 400, clientStallMs: 200, connectMs: 100 }
 const behaviours: Behaviour[] = ['reads', 'reads', 'reads', 'leaves', 'reads slowly', 'never reads']
 const paths: Plan['path'][] = ['relay', 'translate', 'read', 'guard']
 const faultNames = Object.keys(faults) as FaultName[]
@@ -118,10 +118,9 @@ export async function soak(streams: number, seed: number, concurrency = 40): Pro
       response,
       async (stream) => {
         // A kept connection may have been reset by the stream before: that is for openUpstream to see.
-        const { timeouts: clock } = stream
         const call = upstreamClients[plan.client]
-        const source = stream.openUpstream((_attempt, signal) =>
-          call(url, { ...stream, timeouts: clock, signal }),
+        const source = stream.openUpstream(({ signal }) =>
+          call(url, { ...stream, deadlines: stream.deadlines, signal }),
         )
         if (plan.path === 'relay') await stream.relay(source)
         else if (plan.path === 'translate') await stream.relay(source, (event) => event)

@@ -10,7 +10,7 @@ import {
 import { answerNaively } from '../support/mounts.js'
 import { listen, upstreamClients } from '../support/proxy.js'
 
-const timeouts = { firstByteMs: 300, inactivityMs: 300, totalMs: 900, drainMs: 300 }
+const timeouts = { firstByteMs: 300, inactivityMs: 300, totalMs: 900, clientStallMs: 300 }
 const names = Object.keys(faults) as FaultName[]
 /** A deadline ends these, and the process is idle until then: several can wait side by side. */
 const waiting: FaultName[] = ['silent', 'slowHead', 'headOnly', 'stalled', 'onlyComments', 'drip']

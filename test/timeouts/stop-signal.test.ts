@@ -1,26 +1,26 @@
 import { once } from 'node:events'
 import { get } from 'node:http'
 import { expect, test } from 'vitest'
-import type { Stream } from '../../src/index.js'
+import type { StreamContext } from '../../src/index.js'
 import { StopSignal } from '../../src/timeouts/stop-signal.js'
 import { startProxy } from '../support/proxy.js'
 
 const never = new Promise<never>(() => {})
 const silent: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => ({ next: () => never }) }
-const readAll = async (stream: Stream, source: AsyncIterable<Uint8Array> | Promise<never>) => {
+const readAll = async (stream: StreamContext, source: AsyncIterable<Uint8Array> | Promise<never>) => {
   for await (const _ of stream.read(source));
 }
 
 test.each([
-  ['relays what never answers', (stream: Stream) => stream.relay(never)],
-  ['relays what never says anything', (stream: Stream) => stream.relay(silent)],
-  ['reads what never answers', (stream: Stream) => readAll(stream, never)],
-  ['reads what never says anything', (stream: Stream) => readAll(stream, silent)],
+  ['relays what never answers', (stream: StreamContext) => stream.relay(never)],
+  ['relays what never says anything', (stream: StreamContext) => stream.relay(silent)],
+  ['reads what never answers', (stream: StreamContext) => readAll(stream, never)],
+  ['reads what never says anything', (stream: StreamContext) => readAll(stream, silent)],
 ])(
   'a handler that %s is told why its stream is stopped, and so is whatever it writes then',
   async (_, wait) => {
     const failures: unknown[] = []
-    const handler = async (stream: Stream) => {
+    const handler = async (stream: StreamContext) => {
       await Promise.resolve(wait(stream)).catch((error) => failures.push(error))
       await stream.writer.write({ data: 'late' }).catch((error) => failures.push(error))
     }
@@ -29,7 +29,7 @@ test.each([
     response.resume()
 
     expect(await proxy.end()).toMatchObject({ outcome: 'timeout' })
-    const reason = expect.objectContaining({ name: 'StreamTimeoutError', phase: 'firstByte' })
+    const reason = expect.objectContaining({ name: 'TimeoutError', phase: 'firstByte' })
     await expect.poll(() => failures).toEqual([reason, reason])
   },
 )

@@ -94,8 +94,12 @@ describe('what stands for one exchange', () => {
     server.close()
   })
 
-  test.each([undefined, null, 'text', 7, {}, []])('%j is nothing to release', async (target) => {
+  test.each([undefined, null, {}, []])('%j is nothing to release', async (target) => {
     expect(await coordinatedSocketCleanup(target)).toMatchObject({ via: 'ended', closed: true })
+  })
+
+  test.each(['text', 7])('%j is refused', (target) => {
+    expect(() => coordinatedSocketCleanup(target)).toThrow(`got ${JSON.stringify(target)}`)
   })
 })
 
@@ -182,7 +186,7 @@ describe('what cannot be helped', () => {
     const stuck = new PassThrough({ destroy: () => {} })
     const destroy = vi.fn()
     Object.assign(stuck, { socket: { destroy, on: () => {} } })
-    const report = await coordinatedSocketCleanup(stuck, { graceMs: 20 })
+    const report = await coordinatedSocketCleanup(stuck, { closeMs: 20 })
     expect(report).toMatchObject({ closed: false, forced: true })
     expect(destroy).toHaveBeenCalledOnce()
   })
@@ -200,7 +204,7 @@ describe('what cannot be helped', () => {
   })
 
   test('a bad option is named', () => {
-    expect(() => coordinatedSocketCleanup({}, { graceMs: 0 })).toThrow('cleanup.graceMs')
+    expect(() => coordinatedSocketCleanup({}, { closeMs: 0 })).toThrow('cleanup.closeMs')
   })
 })
 

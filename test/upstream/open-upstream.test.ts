@@ -3,12 +3,13 @@ import { describe, expect, test, vi } from 'vitest'
 import {
   type HandleStreamOptions,
   type RetryOptions,
-  type Stream,
+  type StreamContext,
   type UpstreamSource,
   watchConnect,
   wrapApp,
 } from '../../src/index.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
+import { clockOf } from '../support/clock-of.js'
 import { listen, startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { type Script, startUpstream } from '../support/scripted-upstream.js'
@@ -61,11 +62,11 @@ test('a Retry-After that does not fit the time is passed on', async () => {
 test('twice is enough, unless told otherwise', async () => {
   const busy = answer(503, 'Retry-After: 0')
   expect(await attempts([busy, busy, good])).toMatchObject({ calls: 2, client: { status: 503 } })
-  expect(await attempts([busy, busy, good], { attempts: 3 })).toMatchObject({
+  expect(await attempts([busy, busy, good], { retries: 2 })).toMatchObject({
     calls: 3,
     client: { status: 200 },
   })
-  expect(await attempts([busy, good], { attempts: 1 })).toMatchObject({ calls: 1, client: { status: 503 } })
+  expect(await attempts([busy, good], { retries: 0 })).toMatchObject({ calls: 1, client: { status: 503 } })
 })
 
 test.each([400, 401, 404, 500, 502, 504])(
@@ -109,7 +110,7 @@ test('FM-01: a refused connection is tried again within the budget', async () =>
         calls++
         return upstreamClients.http(gone.url, stream)
       },
-      { attempts: 3 },
+      { retries: 2 },
     )
   })
   using client = await rawRequest({ port: proxy.port, body: {} }).finished()
@@ -158,14 +159,14 @@ test.each(['http', 'axios'] as const)(
     })
     const agent = new Agent({ keepAlive: true, timeout: 5_000, maxSockets: 1 })
     const open = {
-      http: ({ timeouts, signal }: Stream) =>
+      http: ({ deadlines, signal }: StreamContext) =>
         new Promise<IncomingMessage>((resolve, reject) => {
-          watchConnect(httpRequest(upstream.url, { agent, signal }), timeouts)
+          watchConnect(httpRequest(upstream.url, { agent, signal }), deadlines)
             .on('response', resolve)
             .on('error', reject)
             .end()
         }),
-      axios: async ({ signal }: Stream) =>
+      axios: async ({ signal }: StreamContext) =>
         (await import('axios')).default.get(upstream.url, {
           httpAgent: agent,
           signal,
@@ -173,7 +174,7 @@ test.each(['http', 'axios'] as const)(
         }),
     }[name]
     await using proxy = await startProxy(async (stream) => {
-      await stream.relay(await stream.openUpstream<UpstreamSource>(() => open(stream), { attempts: 1 }))
+      await stream.relay(await stream.openUpstream<UpstreamSource>(() => open(stream), { retries: 0 }))
     })
     for (let index = 0; index < 4; index++) {
       using client = await rawRequest({ port: proxy.port, body: {} }).finished()
@@ -205,10 +206,14 @@ test('FM-02: a connection that is not made in time is given up, and another atte
   await using blackhole = await synBlackhole()
   await using upstream = await startUpstream(good)
   const signals: AbortSignal[] = []
-  const call = (stream: Stream, retry: RetryOptions, urls: string[]) =>
-    stream.openUpstream((attempt, signal) => {
+  const call = (stream: StreamContext, retry: RetryOptions, urls: string[]) =>
+    stream.openUpstream(({ attempt, signal }) => {
       signals.push(signal)
-      return upstreamClients.http(urls[attempt - 1] ?? '', { ...stream, signal, timeouts: stream.timeouts })
+      return upstreamClients.http(urls[attempt - 1] ?? '', {
+        ...stream,
+        signal,
+        deadlines: stream.deadlines,
+      })
     }, retry)
   const deaf = `http://127.0.0.1:${blackhole.port}`
   await using proxy = await startProxy(
@@ -232,7 +237,7 @@ test('a client that leaves ends the attempt that is on its way', async () => {
   await using upstream = await startUpstream(() => {})
   let signal: AbortSignal | undefined
   await using proxy = await startProxy(async (stream) => {
-    await stream.openUpstream((_attempt, each) => {
+    await stream.openUpstream(({ signal: each }) => {
       signal = each
       return fetch(upstream.url, { signal: each })
     })
@@ -251,7 +256,7 @@ test('for a client that is calling again itself there is no other attempt, unles
     calls: 1,
     client: { status: 503 },
   })
-  expect(await attempts([busy, good], { attempts: 2 }, {}, headers)).toMatchObject({ calls: 2 })
+  expect(await attempts([busy, good], { retries: 1 }, {}, headers)).toMatchObject({ calls: 2 })
   expect(await attempts([busy, good], undefined, {}, { 'x-stainless-retry-count': '0' })).toMatchObject({
     calls: 2,
   })
@@ -271,9 +276,9 @@ describe('FM-44: a client that says how long it waits', () => {
   ])('%s seconds make %i ms', async (seconds, firstByteMs) => {
     const headers: Record<string, string> = seconds === undefined ? {} : { 'x-stainless-timeout': seconds }
     let inForce: unknown
-    await using proxy = await startProxy(({ timeouts, writer }) => {
-      inForce = timeouts.timeouts.firstByteMs
-      return writer.write({ data: 'x' })
+    await using proxy = await startProxy((stream) => {
+      inForce = clockOf(stream).timeouts.firstByteMs
+      return stream.writer.write({ data: 'x' })
     })
     using _client = await rawRequest({ port: proxy.port, path: '/events', body: {}, headers }).finished()
     expect(inForce).toBe(firstByteMs)
@@ -294,7 +299,7 @@ describe('FM-44: a client that says how long it waits', () => {
 })
 
 test('a Retry-After is not waited for beyond the head: its status would be lost', async () => {
-  const options = { writer: { commitAfterMs: 300 } }
+  const options = { writer: { headersAfterMs: 300 } }
   const { calls, client } = await attempts([answer(429, 'Retry-After: 1'), good], {}, options)
   expect(calls).toBe(1)
   expect(client.status).toBe(429)
@@ -350,7 +355,7 @@ test('a kept connection that was at work when it was cut is not stale', async ()
       const open = () =>
         new Promise<IncomingMessage>((resolve, reject) => {
           const request = httpRequest(upstream.url, { agent, method: 'POST', signal: stream.signal })
-          watchConnect(request, stream.timeouts).on('response', resolve).on('error', reject).end()
+          watchConnect(request, stream.deadlines).on('response', resolve).on('error', reject).end()
         })
       await stream.relay(await stream.openUpstream(open))
     })
@@ -379,7 +384,7 @@ test('an axios that throws for a status leaves no connection behind', async () =
           axios.post(upstream.url, undefined, { httpAgent: agent, responseType: 'stream', signal })
         return how === 'relay' ? stream.relay(call()) : stream.openUpstream(call)
       },
-      { exposeDetails: true },
+      { exposeUpstreamErrors: true },
     )
     for (let calls = 0; calls < 5; calls++) {
       using client = await rawRequest({ port: proxy.port, body: {} }).finished()
@@ -402,8 +407,8 @@ test('FM-20: the slow body of an error is bounded by inactivityMs here, too', as
 })
 
 test('bad options are named', async () => {
-  const { end } = await attempts([good], { attempts: 0 })
-  expect(end.reason?.cause).toMatchObject({ message: 'retry.attempts must be a whole number from 1, got 0' })
+  const { end } = await attempts([good], { retries: -1 })
+  expect(end.reason?.cause).toMatchObject({ message: 'retry.retries must be a whole number from 0, got -1' })
 })
 
 describe('what the handler does not read is let go', () => {

@@ -1,12 +1,8 @@
 import { PassThrough, Readable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  type EventSourceMessage,
-  readEventStream,
-  readUpstreamError,
-  type UpstreamSource,
-} from '../../src/index.js'
+import { type EventSourceMessage, readEventStream, type UpstreamSource } from '../../src/index.js'
+import { readUpstreamError } from '../../src/upstream/answer.js'
 
 function readAll(source: UpstreamSource, options = {}): Promise<EventSourceMessage[]> {
   return collect(readEventStream(source, options))

@@ -1,3 +1,5 @@
+import { shown } from '../../errors/bad-input.js'
+
 /**
  * One server-sent event.
  *
@@ -24,19 +26,22 @@ const allLineEndsInJson = /[\u2028\u2029\u0085]/g
 /**
  * The wire text of one event, blank line included.
  *
- * @throws TypeError for data that has no JSON form, and for a name, id or retry that would break the framing
+ * @param source an event, or a text for one that has nothing but data
+ * @throws TypeError for data that is not JSON-serialisable, and for a name, id or retry that would break the framing
  */
-export function encodeEvent(source: SSEEvent): string {
+export function encodeEvent(source: SSEEvent | string): string {
+  if (typeof source === 'string') return `${encodeData(source)}\n`
   if (typeof source !== 'object' || source === null) {
-    throw new TypeError(`an event must be an object with data, got ${show(source)}`)
+    throw new TypeError(`an event must be an object with data, or a text, got ${shown(source)}`)
   }
   const { data, event, id, retry } = source
+  if (data === undefined) throw missingData(source)
   let head = ''
   if (event !== undefined && event !== '') head += `event: ${checkField('event', event, /[\r\n]/)}\n`
   if (id !== undefined) head += `id: ${checkField('id', id, /[\r\n\0]/)}\n`
   if (retry !== undefined) {
     if (!Number.isSafeInteger(retry) || retry < 0) {
-      throw new TypeError(`event.retry must be a whole number of milliseconds from 0, got ${show(retry)}`)
+      throw new TypeError(`event.retry must be a whole number of milliseconds from 0, got ${shown(retry)}`)
     }
     head += `retry: ${retry}\n`
   }
@@ -63,7 +68,7 @@ function encodeData(data: unknown): string {
 
 function encodeJson(data: unknown): string {
   const json: string | undefined = JSON.stringify(data)
-  if (json === undefined) throw new TypeError(`event.data has no JSON form, got ${show(data)}`)
+  if (json === undefined) throw new TypeError(`event.data is not JSON-serialisable: ${shown(data)}`)
   return holdsLineEnd(json) ? escapeLineEnds(json) : json
 }
 
@@ -92,9 +97,11 @@ function escapeLineEnds(json: string): string {
 
 function checkField(name: string, value: unknown, forbidden: RegExp): string {
   if (typeof value === 'string' && !forbidden.test(value)) return value
-  throw new TypeError(`event.${name} must be a string on one line, got ${show(value)}`)
+  throw new TypeError(`event.${name} must be a string on one line, got ${shown(value)}`)
 }
 
-function show(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : String(value)
+function missingData(event: object): TypeError {
+  const others = Object.keys(event).filter((name) => !['data', 'event', 'id', 'retry'].includes(name))
+  const hint = others.length > 0 ? `; event.${others[0]} is not a field, write { data: … }` : ''
+  return new TypeError(`event.data is missing: undefined${hint}`)
 }

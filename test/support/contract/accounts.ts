@@ -49,23 +49,23 @@ const cases: Record<string, Case> = {
       await (await scene.exchange(0)).reset()
       return await client.finished()
     },
-    channels: ['start', 'head', 'recovery', 'end'],
+    channels: ['start', 'head', 'reported', 'end'],
     lines: [started, /^upstream_hangup, connection_reset: ./, counts('upstream_hangup', '2')],
   },
   'one that hangs up in the middle of an event': {
     upstream: (exchange) => exchange.open().data(chatChunk('Hello')).chunk('data: {"half').fin(),
-    channels: ['start', 'head', 'recovery', 'end'],
+    channels: ['start', 'head', 'reported', 'end'],
     lines: [started, /^upstream_hangup, connection_reset: ./, counts('upstream_hangup')],
   },
   'one that is truncated': {
     upstream: (exchange) => exchange.open().data(chatChunk('Hello')).end(),
-    channels: ['start', 'head', 'recovery', 'end'],
+    channels: ['start', 'head', 'reported', 'end'],
     lines: [started, /^upstream_truncated, upstream_truncated: ./, counts('upstream_truncated', '2')],
   },
   'one that falls silent': {
     upstream: (exchange) => exchange.open().data(chatChunk('Hello')),
     settings: { options: { timeouts: { inactivityMs: 100 }, writer: { heartbeatMs: 40 } } },
-    channels: ['start', 'head', 'timeout', 'recovery', 'end'],
+    channels: ['start', 'head', 'timeout', 'reported', 'end'],
     lines: [
       started,
       /^timeout, upstream_inactivity_timeout: ./,
@@ -76,7 +76,7 @@ const cases: Record<string, Case> = {
   'one that never begins': {
     upstream: () => {},
     settings: { options: { timeouts: { firstByteMs: 100 } } },
-    channels: ['start', 'timeout', 'recovery', 'end'],
+    channels: ['start', 'timeout', 'reported', 'end'],
     lines: [
       started,
       /^timeout, upstream_first_byte_timeout: ./,
@@ -98,7 +98,7 @@ const cases: Record<string, Case> = {
   'a handler that throws': {
     upstream: (exchange) => exchange.open().data(chatChunk('Hello'), bugTrigger),
     request: { mapped: true },
-    channels: ['start', 'head', 'recovery', 'end'],
+    channels: ['start', 'head', 'reported', 'end'],
     lines: [started, /^internal, internal_error: ./, counts('internal', '2')],
   },
 }
@@ -117,11 +117,11 @@ export function testAccounts(mount: Mount): void {
       const released = names.filter((name) => name === 'cleanup').length
       if (mount.releases === 'each step') expect([0, 2]).toContain(released)
       else expect(released).toBe(isReleased(mount, account.seen) ? 1 : 0)
-      const { timeout, recovery } = Object.fromEntries(account.messages)
+      const { timeout, reported } = Object.fromEntries(account.messages)
       if (timeout) expect(timeout.timeoutMs).toBe(100)
       const { outcome, reason } = account.end
-      const committed = account.seen?.status === 200
-      if (recovery) expect(recovery).toMatchObject({ outcome, code: reason?.code, committed })
+      const headersSent = account.seen?.status === 200
+      if (reported) expect(reported).toMatchObject({ outcome, code: reason?.code, headersSent })
     })
 
     test('the record counts what the client got', () => {

@@ -57,7 +57,7 @@ export function testHeadHooks(mount: Mount): void {
           if (seen.status === 500) expect(JSON.parse(seen.text).error.code).toBe('internal_error')
           else expect(seen.ending).toBe('cut')
           expect(await scene.end()).toMatchObject({ outcome: 'internal', events: 0, bytes: 0 })
-          expect(await scene.drain()).toEqual({ finished: 0, told: 0, forced: 0 })
+          expect(await scene.drain()).toEqual({ finished: 0, reported: 0, forced: 0 })
         } finally {
           // A rejection is unhandled a turn later.
           await new Promise((resolve) => setImmediate(resolve))
@@ -75,7 +75,7 @@ export function testHeadHooks(mount: Mount): void {
       })
       const client = await scene.ask()
       await scene.exchange(0)
-      expect(await scene.drain()).toEqual({ finished: 0, told: 1, forced: 0 })
+      expect(await scene.drain()).toEqual({ finished: 0, reported: 1, forced: 0 })
       expect((await client.finished()).ending).toBe('cut')
       expect(await scene.end()).toMatchObject({ outcome: 'shutdown' })
     })

@@ -22,7 +22,7 @@ export interface Mount {
    * still at work.
    */
   releases: 'the upstream' | 'nothing' | 'each step'
-  /** Whether it has the option `detect`. */
+  /** Whether it looks by itself which requests want a stream. */
   detects: boolean
   /** Serves an app that relays `upstreamUrl`, on a free port of 127.0.0.1. */
   serve(upstreamUrl: string, settings: MountSettings): Promise<MountedServer>
@@ -33,6 +33,7 @@ export interface MountSettings {
   /** As an app gives them. */
   options?: Omit<StreamOptions, 'onEnd'>
   /** For mounts that have the option. */
+  /** Not to look: a route takes every request, a guard waits for the response. */
   detect?: false
   /** What an app hooks into each response before unhang sees it. */
   hookOutside?(response: ServerResponse): void

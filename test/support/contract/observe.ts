@@ -14,7 +14,7 @@ export interface Observation extends Disposable {
   until(holds: () => boolean): Promise<void>
 }
 
-const names = ['start', 'head', 'timeout', 'cleanup', 'recovery', 'end']
+const names = ['start', 'head', 'timeout', 'cleanup', 'reported', 'end']
 
 /** Listens to the diagnostics channels, and to `DEBUG=unhang:*`. */
 export function observeStreams(): Observation {

@@ -17,11 +17,11 @@ const switches: Record<string, Switch> = {
   'timeouts: false': { options: { timeouts: false } },
   'writer.headers: false': { options: { writer: { headers: false } } },
   'cleanup: false': { options: { cleanup: false } },
-  'recovery: false': { options: { recovery: false } },
+  'reportErrors: false': { options: { reportErrors: false } },
   'writer.heartbeatMs: Infinity': { options: { writer: { heartbeatMs: Number.POSITIVE_INFINITY } } },
   'writer.heartbeatMs: false': { options: { writer: { heartbeatMs: false } } },
   "relay.onTruncated: 'accept'": { options: { relay: { onTruncated: 'accept' } } },
-  'detect: false': { detect: false },
+  'when: always, or responds': { detect: false },
 }
 
 /** What the upstream does, by the path it is asked for. */
@@ -47,7 +47,7 @@ export function testSwitches(mount: Mount): void {
   describe.each(Object.entries(switches).filter(([, { detect }]) => mount.detects || detect !== false))(
     'with %s',
     (_name, { options = {}, detect }) => {
-      const reports = options.recovery !== false
+      const reports = options.reportErrors !== false
       const accepts = options.relay?.onTruncated === 'accept'
       // Nothing that a guard's handler has not begun is a stream then.
       const isGuessing = mount.kind === 'route' || detect !== false
@@ -83,7 +83,7 @@ export function testSwitches(mount: Mount): void {
         else expectFailed(truncated, 'upstream_truncated')
         const half = await seen(scene, { upstreamPath: 'half' }, 'upstream_hangup')
         expect(half.ending).toBe(reports ? 'complete' : 'cut')
-        const reported = observation.all.filter(([name]) => name === 'recovery')
+        const reported = observation.all.filter(([name]) => name === 'reported')
         expect(reported).toHaveLength(reports ? (accepts ? 3 : 4) : 0)
       })
 

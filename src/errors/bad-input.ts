@@ -1,0 +1,70 @@
+/** A value as a message shows it. */
+export function shown(value: unknown): string {
+  if (typeof value === 'function') return value.name === '' ? 'a function' : `the function ${value.name}`
+  if (typeof value !== 'object' || value === null) {
+    return typeof value === 'string' ? JSON.stringify(value) : String(value)
+  }
+  const { name = 'Object' } = value.constructor ?? {}
+  if (!Array.isArray(value) && name !== 'Object') return `an object of ${name}`
+  try {
+    const json = JSON.stringify(value)
+    return json.length <= 80 ? json : `${json.slice(0, 80)}…`
+  } catch {
+    return 'an object'
+  }
+}
+
+/** What {@link checkNames} knows of an object of options. */
+export interface KnownNames {
+  /** How messages name an option's owner, with its dot; `''` for options of the call itself. */
+  readonly owner: string
+  readonly names: readonly string[]
+  /** What to write for a name that is used elsewhere, or was used before. */
+  readonly instead?: Readonly<Record<string, string>>
+}
+
+/**
+ * Refuses an option that is not there: a misspelt one would silently do nothing.
+ *
+ * @throws TypeError that names it, and what was probably meant
+ */
+export function checkNames(options: object, { owner, names, instead = {} }: KnownNames): void {
+  for (const name of Object.keys(options)) {
+    if (names.includes(name)) continue
+    const meant = Object.hasOwn(instead, name) ? instead[name] : nearest(name, names)
+    const hint = meant === undefined ? `there are ${names.join(', ')}` : `did you mean ${meant}?`
+    throw new TypeError(`${owner}${name} is not an option; ${hint}`)
+  }
+}
+
+/**
+ * @param what how messages name it
+ * @throws TypeError for anything but an object
+ */
+export function checkObject(what: string, value: unknown, expected = 'an object'): void {
+  if (typeof value === 'object' && value !== null) return
+  throw new TypeError(`${what} must be ${expected}, got ${shown(value)}`)
+}
+
+/** The known name that is nearest to a misspelt one, if one is near. */
+export function nearest(name: string, names: readonly string[]): string | undefined {
+  const wanted = name.toLowerCase()
+  const starting = names.filter((known) => known.toLowerCase().startsWith(wanted))
+  if (wanted.length > 3 && starting[0] !== undefined) return starting[0]
+  const near = names.filter((known) => distance(wanted, known.toLowerCase()) <= Math.min(2, name.length / 3))
+  return near[0]
+}
+
+/** How many letters have to be added, left out or changed to make one word the other. */
+function distance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, at) => at)
+  for (let at = 1; at <= from.length; at++) {
+    const next = [at]
+    for (let place = 1; place <= to.length; place++) {
+      const change = from[at - 1] === to[place - 1] ? 0 : 1
+      next.push(Math.min((row[place] ?? 0) + 1, (next[place - 1] ?? 0) + 1, (row[place - 1] ?? 0) + change))
+    }
+    row = next
+  }
+  return row[to.length] ?? 0
+}

@@ -1,0 +1,44 @@
+import type { TimeoutPhase } from '../errors/stream-error.js'
+import type { TimeoutCoordinator } from './timeout-coordinator.js'
+
+/** What a handler needs of its stream's clock. */
+export interface StreamDeadlines {
+  /** Aborts when the client leaves or a deadline passes; the same as the `signal` beside it. */
+  readonly signal: AbortSignal
+  /** Which deadline the stream is waiting for now. */
+  readonly phase: TimeoutPhase
+  /** How long the stream has been running, in milliseconds. */
+  readonly elapsedMs: number
+  /** Tells the clock that the upstream is at work, where unhang cannot see it. */
+  touch(): void
+}
+
+/** The deadlines of one stream, in the hands of its handler. */
+export class HandlerDeadlines implements StreamDeadlines {
+  readonly #clock: TimeoutCoordinator
+
+  constructor(clock: TimeoutCoordinator) {
+    this.#clock = clock
+  }
+
+  get signal(): AbortSignal {
+    return this.#clock.signal
+  }
+
+  get phase(): TimeoutPhase {
+    return this.#clock.phase
+  }
+
+  get elapsedMs(): number {
+    return this.#clock.elapsedMs
+  }
+
+  touch(): void {
+    this.#clock.touch()
+  }
+
+  /** For `watchConnect`; see `TimeoutCoordinator.connecting`. */
+  connecting(): () => void {
+    return this.#clock.connecting()
+  }
+}

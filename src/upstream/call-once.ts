@@ -1,0 +1,70 @@
+import { toStreamError } from '../errors/classify.js'
+import type { StreamError } from '../errors/stream-error.js'
+import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import { type ReadEventStreamOptions, readFailure, readUpstreamError } from './answer.js'
+import { coordinatedSocketCleanup } from './cleanup.js'
+import type { OpenAttempt } from './open-upstream.js'
+import { openSource, type UpstreamSource } from './source.js'
+import { isStaleConnection } from './watch-connect.js'
+
+const lingerMs = 1_000
+
+/** What came of one call; `stale`: it met a keep-alive connection that the upstream had closed. */
+type Outcome<T> = { upstream: T } | { failure: StreamError; stale: boolean }
+
+/** Makes one call of an upstream. */
+export async function callOnce<T extends UpstreamSource>(
+  open: OpenAttempt<T>,
+  attempt: number,
+  timeouts: TimeoutCoordinator,
+): Promise<Outcome<T>> {
+  const controller = new AbortController()
+  const stop = () => controller.abort(timeouts.signal.reason)
+  let endAttempt = () => {}
+  const expired = new Promise<never>((_resolve, reject) => {
+    endAttempt = timeouts.attemptStarted((reason) => {
+      controller.abort(reason)
+      reject(reason)
+    })
+  })
+  // Nobody may be waiting for it.
+  expired.catch(() => {})
+  timeouts.signal.addEventListener('abort', stop)
+  if (timeouts.reason) stop()
+  /** Read to its end, its connection serves the next attempt. */
+  const readError = async <From>(
+    read: (from: From, options: ReadEventStreamOptions) => Promise<StreamError>,
+    from: From,
+    held: unknown = from,
+  ): Promise<StreamError> => {
+    try {
+      return await read(from, { signal: timeouts.signal, onChunk: () => timeouts.touch() })
+    } catch (error) {
+      return toStreamError(error)
+    } finally {
+      timeouts.signal.removeEventListener('abort', stop)
+      if (typeof held === 'object' && held !== null) void coordinatedSocketCleanup(held, { lingerMs })
+    }
+  }
+  let isOver = false
+  try {
+    const opening = Promise.resolve(open({ signal: controller.signal, attempt }))
+    // One that comes when nobody waits for it any more is let go at once.
+    opening.then((late) => {
+      if (isOver && typeof late === 'object') void coordinatedSocketCleanup(late)
+    }, ignore)
+    const upstream = await timeouts.run(Promise.race([opening, expired]))
+    const { status } = openSource(upstream)
+    if (status === undefined || (status >= 200 && status <= 299)) return { upstream }
+    return { failure: await readError(readUpstreamError, upstream), stale: false }
+  } catch (error) {
+    isOver = true
+    const { response } = Object(error) as { response?: unknown }
+    const failure = await readError(readFailure, error, response ?? error)
+    return { failure, stale: isStaleConnection(error) }
+  } finally {
+    endAttempt()
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,18 @@
+import { warnOnce } from '../diagnostics/channels.js'
+
+/**
+ * Warns of an HTTP client whose own timer goes on running beside the stream's clock: the smaller one always wins,
+ * and what it does looks like a hang-up.
+ *
+ * @param upstream what the client returned
+ */
+export function warnOfOwnTimer(upstream: unknown): void {
+  const { config } = Object(upstream) as { config?: { timeout?: unknown } }
+  const timeout = Number(config?.timeout)
+  if (timeout > 0) {
+    warnOnce(
+      `axios was called with a timeout of ${timeout} ms, which goes on counting through the stream and cuts it; ` +
+        'hand it timeout: 0 and the stream’s signal instead',
+    )
+  }
+}

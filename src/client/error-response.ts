@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
-import { describeError, log } from '../diagnostics/channels.js'
+import { log } from '../diagnostics/channels.js'
+import { describeError } from '../diagnostics/describe-error.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
 import { toStreamError } from '../errors/classify.js'
@@ -132,7 +133,7 @@ export function handleSocketHangUp(
 ): boolean {
   const reason = toStreamError(error)
   if (reason.outcome !== 'upstream_hangup') return false
-  log.hangup('%s', describeError(reason.cause ?? reason))
+  log.hangup('%s', () => describeError(reason.cause ?? reason))
   respondWithError(reason, response, options)
   return true
 }

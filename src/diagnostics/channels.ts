@@ -78,13 +78,6 @@ export const channels = {
   end: channel('unhang:stream:end'),
 }
 
-/** An error on one line, without what its client hung on to it (axios: the headers, the body). */
-export function describeError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const { code } = error as { code?: unknown }
-  return `${error.name}${code === undefined ? '' : ` ${code}`}: ${error.message}`
-}
-
 const warned = new Set<string>()
 const mostWarnings = 100
 

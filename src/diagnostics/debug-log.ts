@@ -1,5 +1,6 @@
 import type { Debugger } from 'debug'
 
+/** A value that takes work is given as a function: most of the time nobody looks. */
 type Log = (format: string, ...values: unknown[]) => void
 
 let debug: Promise<(namespace: string) => Debugger> | undefined
@@ -14,12 +15,13 @@ export function debugLog(namespace: string): Log {
   let show: Log | undefined
   return (format, ...values) => {
     if (globalThis.process?.env?.DEBUG === undefined) return
-    if (show) return show(format, ...values)
+    const shown = values.map((value) => (typeof value === 'function' ? value() : value))
+    if (show) return show(format, ...shown)
     debug ??= import('debug').then((module) => module.default)
     debug.then(
       (open) => {
         show ??= open(namespace)
-        show(format, ...values)
+        show(format, ...shown)
       },
       // Without it there is nothing to show it with.
       () => {},

@@ -1,3 +1,4 @@
+import { type Cause, causeChain, textOf } from './cause-chain.js'
 import {
   type FailedOutcome,
   isStreamError,
@@ -6,22 +7,6 @@ import {
   type TimeoutPhase,
 } from './stream-error.js'
 import { UpstreamError } from './upstream-error.js'
-
-/** What the clients of Node say of themselves when something breaks, as far as we read it. */
-interface Cause {
-  code?: unknown
-  syscall?: unknown
-  name?: unknown
-  message?: unknown
-  cause?: unknown
-  errors?: unknown
-  isAxiosError?: unknown
-  expose?: unknown
-  status?: unknown
-  statusCode?: unknown
-  headers?: unknown
-  response?: unknown
-}
 
 /**
  * Turns whatever was thrown into a {@link StreamError}: by error code along the cause chain, by message only
@@ -33,8 +18,8 @@ interface Cause {
 export function toStreamError(error: unknown, fallback: FailedOutcome = 'internal'): StreamError {
   if (isStreamError(error)) return error
   const chain = causeChain(error)
-  for (const link of chain) if (isStreamError(link)) return link
-  const refused = asRefusal(error)
+  for (const { thrown } of chain) if (isStreamError(thrown)) return thrown
+  const refused = chain[0] && asRefusal(chain[0])
   if (refused) return refused
   const answered = chain.map(answeredByUpstream).find(Boolean)
   if (answered) return answered
@@ -65,6 +50,10 @@ const aborted = build('aborted')
 const byCode: Record<string, Build> = {
   ...all(unreachable, 'ENOTFOUND EAI_AGAIN EAI_NODATA'),
   ...all(unreachable, 'ECONNREFUSED EHOSTUNREACH ENETUNREACH ENETDOWN EADDRNOTAVAIL'),
+  ...all(
+    garbled,
+    'UND_ERR_HEADERS_OVERFLOW HPE_HEADER_OVERFLOW ERR_FR_TOO_MANY_REDIRECTS ERR_TOO_MANY_REDIRECTS',
+  ),
   ...all(timeout('connect'), 'UND_ERR_CONNECT_TIMEOUT ERR_SOCKET_CONNECTION_TIMEOUT'),
   ...all(timeout('firstByte'), 'UND_ERR_HEADERS_TIMEOUT ESOCKETTIMEDOUT ETIMEDOUT'),
   ...all(timeout('inactivity'), 'UND_ERR_BODY_TIMEOUT'),
@@ -96,10 +85,12 @@ function classify(link: Cause): Build | undefined {
   const { code, name, message, syscall } = link
   if (link.isAxiosError === true) {
     if (code === 'ECONNABORTED' && message !== 'aborted') return timeout('firstByte')
-    if (code === 'ERR_BAD_RESPONSE' && /aborted/.test(String(message))) return hangUp
+    if (code === 'ERR_BAD_RESPONSE' && /aborted/.test(textOf(message))) return hangUp
   }
   if (typeof code === 'string') {
     // The system's word on a connection: one that was being made, or one that had been at work.
+    // No connection was begun: this process, or the machine, has none left.
+    if (syscall === 'connect' && /^E(MFILE|NFILE|NOBUFS|NOMEM)$/.test(code)) return unreachable
     if (typeof syscall === 'string' && /^E(TIMEDOUT|HOSTUNREACH|NETUNREACH|NETDOWN)$/.test(code)) {
       if (syscall !== 'connect') return hangUp
       return code === 'ETIMEDOUT' ? timeout('connect') : unreachable
@@ -110,52 +101,49 @@ function classify(link: Cause): Build | undefined {
   }
   if (typeof name === 'string' && Object.hasOwn(byName, name)) return byName[name]
   if (name === 'TypeError' && message === 'terminated') return hangUp
+  // fetch gives its redirects no code (undici: "redirect count exceeded"), nor does Deno its resets.
+  if (/redirect count exceeded|too many redirects|maximum redirect/i.test(textOf(message))) return garbled
+  if (name === 'MaxRedirectsError') return garbled
+  if (name === 'TypeError' && /connection (reset|closed before message completed)/i.test(textOf(message)))
+    return hangUp
   return undefined
-}
-
-const longestChain = 8
-
-/** The error and what caused it, outermost first; cycles and endless chains are cut. */
-function causeChain(error: unknown): Cause[] {
-  const chain: Cause[] = []
-  const waiting: unknown[] = [error]
-  while (waiting.length > 0 && chain.length < longestChain) {
-    const link = waiting.shift()
-    if (typeof link !== 'object' || link === null || chain.includes(link)) continue
-    chain.push(link)
-    const { cause, errors } = link as Cause
-    waiting.push(cause, ...(Array.isArray(errors) ? errors.slice(0, longestChain) : []))
-  }
-  return chain
 }
 
 /** axios, got and the OpenAI SDK throw for a status of 400 and more: the upstream did answer. */
 function answeredByUpstream(link: Cause): UpstreamError | undefined {
-  const answer = (typeof link.response === 'object' && link.response ? link.response : link) as Cause
+  const { response } = link
+  const answer = causeChain(response)[0] ?? link
   const status = answer.status ?? answer.statusCode
   if (typeof status !== 'number' || status < 400 || typeof answer.headers !== 'object') return undefined
-  return new UpstreamError({ status, retryAfter: readHeader(answer.headers, 'retry-after'), cause: link })
+  return new UpstreamError({
+    status,
+    retryAfter: readHeader(answer.headers, 'retry-after'),
+    cause: link.thrown,
+  })
 }
 
 /** An error of the `http-errors` kind whose author said that a client may read it. */
-function asRefusal(error: unknown): StreamError | undefined {
-  const { expose, status, statusCode, message, code } = (error ?? {}) as Cause
+function asRefusal({ thrown, expose, status, statusCode, message, code }: Cause): StreamError | undefined {
   const refusal = status ?? statusCode
   if (expose !== true || typeof refusal !== 'number' || refusal < 400 || refusal > 599) return undefined
   return new StreamError('internal', {
-    status: refusal,
-    message: String(message),
+    status: Math.trunc(refusal),
+    message: textOf(message),
     code: typeof code === 'string' ? code : 'invalid_request',
-    cause: error,
+    cause: thrown,
   })
 }
 
 /** One header of a Node header object or a Fetch `Headers`. */
 export function readHeader(headers: unknown, name: string): string | undefined {
   if (typeof headers !== 'object' || headers === null) return undefined
-  const value =
-    'get' in headers && typeof headers.get === 'function'
-      ? headers.get(name)
-      : (headers as Record<string, unknown>)[name]
-  return typeof value === 'string' ? value : undefined
+  try {
+    const value =
+      'get' in headers && typeof headers.get === 'function'
+        ? headers.get(name)
+        : (headers as Record<string, unknown>)[name]
+    return typeof value === 'string' ? value : undefined
+  } catch {
+    return undefined
+  }
 }

@@ -1,3 +1,4 @@
+import { causeChain, propertyOf } from './cause-chain.js'
 import type { UpstreamError } from './upstream-error.js'
 
 /** How a stream ended. */
@@ -210,6 +211,16 @@ export class StreamError extends Error {
     this.retryAfterSeconds = options.retryAfterSeconds ?? failure.retryAfterSeconds
     Object.defineProperty(this, brand, { value: true })
   }
+
+  /** What a log may hold of it: of the cause no more than its name, its code and its message. */
+  toJSON(): object {
+    const [cause] = causeChain(this.cause)
+    return {
+      ...this,
+      message: this.message,
+      ...(cause && { cause: { name: cause.name, code: cause.code, message: cause.message } }),
+    }
+  }
 }
 
 /** A deadline passed. `timeoutMs` is the time that was allowed; `undefined` when somebody else's timer fired. */
@@ -234,5 +245,5 @@ export type StreamFailure =
 
 /** Whether `error` is an error of unhang, also of another copy of unhang in this process. `outcome` tells which. */
 export function isStreamError(error: unknown): error is StreamFailure {
-  return typeof error === 'object' && error !== null && brand in error
+  return typeof error === 'object' && error !== null && propertyOf(error, brand) === true
 }

@@ -1,4 +1,5 @@
-import { describeError, log } from '../diagnostics/channels.js'
+import { log } from '../diagnostics/channels.js'
+import { describeError, describeTrace } from '../diagnostics/describe-error.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { clientMessage } from '../errors/upstream-error.js'
@@ -14,7 +15,7 @@ export function failResponse(
 ): void {
   const { requestId } = subject
   const { outcome, code } = reason
-  log.stream('%s: %s, %s: %s', requestId, outcome, code, describeError(reason.cause ?? reason))
+  log.stream('%s: %s, %s: %s', requestId, outcome, code, () => describeError(reason.cause ?? reason))
   output.stop(reason)
   sources.release(reason)
   if (!output.gone && !settings.reportsErrors) output.destroy(reason)
@@ -27,7 +28,7 @@ export function failResponse(
   }
   // Without us this would have ended the process, with a trace: it must not go unseen.
   if (outcome === 'internal') {
-    console.error('unhang: %s: the handler failed:', requestId, reason.cause ?? reason)
+    console.error('unhang: %s: the handler failed: %s', requestId, describeTrace(reason.cause ?? reason))
   }
   void output.flushed()
 }

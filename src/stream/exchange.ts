@@ -1,4 +1,5 @@
-import { channels, describeError, log, type StreamEnd } from '../diagnostics/channels.js'
+import { channels, log, type StreamEnd } from '../diagnostics/channels.js'
+import { describeError, describeText } from '../diagnostics/describe-error.js'
 import type { EventRole, StreamDialect } from '../dialects/dialect.js'
 import { recognizeDialect } from '../dialects/index.js'
 import { Transcript } from '../dialects/transcript.js'
@@ -113,7 +114,7 @@ export class Exchange implements LiveStream, EventSink {
     this.enlist()
     const { requestId, model } = this.#subject
     channels.start.publish({ requestId, model })
-    log.stream('%s: start, model %s', requestId, model)
+    log.stream('%s: start, model %s', requestId, () => describeText(model))
   }
 
   /** The headers of an event stream have been sent. */
@@ -177,11 +178,7 @@ export class Exchange implements LiveStream, EventSink {
   retrying({ attempt, error, delayMs }: Retry): void {
     this.#retries++
     const { requestId } = this
-    log.stream(
-      '%s: retry %d in %d ms, after %s',
-      requestId,
-      attempt,
-      Math.round(delayMs),
+    log.stream('%s: retry %d in %d ms, after %s', requestId, attempt, Math.round(delayMs), () =>
       describeError(error),
     )
   }
@@ -200,7 +197,7 @@ export class Exchange implements LiveStream, EventSink {
     if (reason && (error === reason.cause || toStreamError(error).outcome !== 'internal')) return
     if (reason?.outcome === 'client_gone') {
       log.stream('%s: the handler stopped after the client had left', this.requestId)
-    } else log.stream('%s: the handler failed after the end: %s', this.requestId, describeError(error))
+    } else log.stream('%s: the handler failed after the end: %s', this.requestId, () => describeError(error))
   }
 
   stop(reason: StreamError): void {
@@ -258,7 +255,7 @@ export class Exchange implements LiveStream, EventSink {
       if (output.committed) output.end(this.transcript.ending(reason, message, this.#settings))
       else output.respond(reason, message)
     } catch (failure) {
-      log.stream('%s: the error could not be sent to the client: %s', requestId, describeError(failure))
+      log.stream('%s: the error could not be sent to the client: %s', requestId, () => describeError(failure))
       output.destroy(reason)
       return
     }
@@ -268,7 +265,7 @@ export class Exchange implements LiveStream, EventSink {
   #log(reason: StreamError): void {
     const { requestId } = this
     const { outcome, code } = reason
-    log.stream('%s: %s, %s: %s', requestId, outcome, code, describeError(reason.cause ?? reason))
+    log.stream('%s: %s, %s: %s', requestId, outcome, code, () => describeError(reason.cause ?? reason))
     if (!(reason instanceof StreamTimeoutError)) return
     const { phase, timeoutMs } = reason
     log.timeout('%s: %s after %d ms', requestId, phase, timeoutMs)

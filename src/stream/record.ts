@@ -1,4 +1,5 @@
 import { channels, log, type StreamEnd, warnOnce } from '../diagnostics/channels.js'
+import { describeError, describeTrace } from '../diagnostics/describe-error.js'
 import type { StreamFailure } from '../errors/stream-error.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 
@@ -17,7 +18,7 @@ export interface EndedStream {
 }
 
 /** Writes the record of a stream that has ended, and tells everybody who wants to know. */
-export function recordEnd(stream: EndedStream, onEnd: ((end: StreamEnd) => void) | undefined): StreamEnd {
+export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): StreamEnd {
   const { timeouts, status, requestId, model, sawTerminal, retries, written, completed } = stream
   const reason = completed ? undefined : (timeouts.reason as StreamFailure | undefined)
   const late = timeouts.suppressed.map((error) => error.outcome)
@@ -38,18 +39,24 @@ export function recordEnd(stream: EndedStream, onEnd: ((end: StreamEnd) => void)
     retries,
     suppressed: completed && timeouts.reason ? [timeouts.reason.outcome, ...late] : late,
   }
-  announce(end, onEnd)
+  void announce(end, onEnd)
   return end
 }
 
-function announce(end: StreamEnd, onEnd: ((end: StreamEnd) => void) | undefined): void {
+/** `onEnd` may be asynchronous, and it may fail: neither is the client's concern, nor a reason to end the process. */
+async function announce(end: StreamEnd, onEnd: OnEnd | undefined): Promise<void> {
   const { requestId, outcome, reason, events, bytes, durationMs } = end
   log.stream('%s: %s, %d events, %d bytes, %d ms', requestId, outcome, events, bytes, Math.round(durationMs))
-  if (outcome === 'internal' && !onEnd && !channels.end.hasSubscribers) {
-    // A bug in a handler that nobody is told of would never be found: the client sees "internal error" only.
-    console.error('unhang: %s: the handler failed:', requestId, reason?.cause ?? reason)
-  }
   channels.end.publish(end)
-  // It may be asynchronous, and it may fail: neither is the client's concern, nor a reason to end the process.
-  void (async () => onEnd?.(end))().catch((error) => warnOnce(`onEnd failed: ${error}`))
+  let isReported: unknown
+  try {
+    isReported = await onEnd?.(end)
+  } catch (error) {
+    warnOnce(`onEnd failed: ${describeError(error)}`)
+  }
+  // A bug in a handler that nobody reports would never be found: the client sees "internal error" only.
+  if (outcome !== 'internal' || isReported === true) return
+  console.error('unhang: %s: the handler failed: %s', requestId, describeTrace(reason?.cause ?? reason))
 }
+
+type OnEnd = (end: StreamEnd) => unknown

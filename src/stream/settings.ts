@@ -47,7 +47,10 @@ export interface StreamOptions {
   exposeUpstreamErrors?: boolean | undefined
   /** Models that get the `advanced` timeouts. */
   advancedModels?: readonly (string | RegExp)[] | undefined
-  /** Called once with the record of every stream that has ended. */
+  /**
+   * Called once with the record of every stream that has ended. Return `true` to say that a handler's own failure has been
+   * reported: unhang then does not print it.
+   */
   onEnd?: ((end: StreamEnd) => unknown) | undefined
 }
 

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { describeError, log } from '../diagnostics/channels.js'
+import { log } from '../diagnostics/channels.js'
+import { describeError } from '../diagnostics/describe-error.js'
 import { checkNames, shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError, StreamFailure } from '../errors/stream-error.js'
@@ -102,7 +103,7 @@ export async function openUpstream<T extends UpstreamSource>(
       headersAfterMs: never,
       clientWaitsMs: never,
       retrying: ({ attempt, error, delayMs }) => {
-        log.stream('retry %d in %d ms, after %s', attempt, Math.round(delayMs), describeError(error))
+        log.stream('retry %d in %d ms, after %s', attempt, Math.round(delayMs), () => describeError(error))
       },
     },
     retry,

@@ -136,7 +136,7 @@ describe.each(expressVersions)('%s', (_version, express) => {
     const router = express.Router()
     router.post(
       '/',
-      createStreamMiddleware(() => Promise.reject(new Error('bug')), { onEnd: () => {}, when: 'always' }),
+      createStreamMiddleware(() => Promise.reject(new Error('bug')), { onEnd: () => true, when: 'always' }),
     )
     router.post(
       '/events',
@@ -145,7 +145,7 @@ describe.each(expressVersions)('%s', (_version, express) => {
           await writer.write({ data: 'x' })
           throw new Error('bug')
         },
-        { onEnd: () => {}, when: 'always' },
+        { onEnd: () => true, when: 'always' },
       ),
     )
     await using server = await listen(express().use('/v1/chat/completions', router))

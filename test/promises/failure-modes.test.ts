@@ -672,7 +672,7 @@ describe('several things at once', () => {
         await writer.write({ data: chatChunk('Hello') })
         throw new Error('password=hunter2')
       },
-      { onEnd: () => {} },
+      { onEnd: () => true },
     )
     using client = await rawRequest({ port: proxy.port, body: {} }).finished()
     expectCleanFailure(client, 'Hello', 'internal_error')

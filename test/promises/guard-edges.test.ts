@@ -43,9 +43,9 @@ function printedFailure() {
   return async (message: string) => {
     await vi.waitUntil(() => print.mock.calls.length > 0)
     expect(print).toHaveBeenCalledExactlyOnceWith(
-      'unhang: %s: the handler failed:',
+      'unhang: %s: the handler failed: %s',
       expect.any(String),
-      expect.objectContaining({ message }),
+      expect.stringContaining(`Error: ${message}\n`),
     )
   }
 }

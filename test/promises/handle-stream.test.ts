@@ -148,7 +148,7 @@ describe('the record', () => {
     await warning
   })
 
-  test('a failed handler that nobody listens to is printed; one that is heard is not', async () => {
+  test('a failed handler is printed, unless onEnd says that it has been reported', async () => {
     const print = vi.spyOn(console, 'error').mockImplementation(() => {})
     const bug = new Error('bug')
     const ended: Promise<StreamEnd>[] = []
@@ -157,11 +157,24 @@ describe('the record', () => {
     })
     using _client = await ask(server.port).finished()
     await ended[0]
-    expect(print).toHaveBeenCalledExactlyOnceWith(expect.any(String), expect.any(String), bug)
+    expect(print).toHaveBeenCalledExactlyOnceWith(
+      'unhang: %s: the handler failed: %s',
+      expect.any(String),
+      expect.stringMatching(/^Error: bug\n\s+at /),
+    )
     await using proxy = await startProxy(() => Promise.reject(bug))
     using _other = await ask(proxy.port).finished()
     await proxy.end()
     expect(print).toHaveBeenCalledTimes(1)
+    for (const onEnd of [() => {}, async () => 'yes']) {
+      print.mockClear()
+      await using heard = await listen((_request, response) => {
+        ended.push(handleStream(response, () => Promise.reject(bug), { onEnd }))
+      })
+      using _last = await ask(heard.port).finished()
+      await ended.at(-1)
+      await vi.waitUntil(() => print.mock.calls.length === 1)
+    }
   })
 })
 
@@ -542,7 +555,7 @@ describe('for odd clients', () => {
         await writer.write({ data: chatChunk('Hi') })
         throw new Error('bug')
       },
-      { doneAfterError, dialect: 'openaiChat', onEnd() {} },
+      { doneAfterError, dialect: 'openaiChat', onEnd: () => true },
     )
     using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
     expect(client.data).toHaveLength(doneAfterError ? 3 : 2)

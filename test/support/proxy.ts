@@ -67,6 +67,8 @@ export async function startProxy(
         ends.push(end)
         for (const wake of waiting.splice(0)) wake()
         options.onEnd?.(end)
+        // What fails in a test is looked at there.
+        return true
       },
     })
   }, serverTimeoutMs)

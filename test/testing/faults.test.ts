@@ -73,7 +73,7 @@ describe('the guard around a naive handler', () => {
     await using server = await listen(
       wrapApp((request, response) => answerNaively({ stream: true }, upstream.url, request, response), {
         timeouts,
-        onEnd() {},
+        onEnd: () => true,
       }),
     )
     using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()

@@ -424,7 +424,7 @@ describe('what the handler does not read is let go', () => {
         await stream.openUpstream(() => ask(upstream.url))
         throw new Error('no use for it')
       },
-      { onEnd() {} },
+      { onEnd: () => true },
     )
     using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
     expect(client.status).toBe(500)

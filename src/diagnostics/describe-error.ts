@@ -1,0 +1,55 @@
+import { causeChain, textOf } from '../errors/cause-chain.js'
+
+const maxText = 100
+// biome-ignore lint/suspicious/noControlCharactersInRegex: what a peer controls must not control a terminal
+const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029]/g
+/** Keys stand in the user part and in the query of URLs. */
+const secretsOfUrl = /\b([a-z][a-z\d+.-]*:\/\/)(?:[^\s/?#@]*@)?([^\s?#"'<>]*)(?:\?[^\s#"'<>]*)?/gi
+
+/** What a peer controls, such as the name of a model: quoted, on one line, and not without end. */
+export function describeText(text: string | undefined): string {
+  if (text === undefined) return 'undefined'
+  const json = JSON.stringify(text).replace(controls, escapeControl)
+  return json.length <= maxText ? json : `${json.slice(0, maxText)}…"`
+}
+
+/** An error on one line: name, code and message, and nothing that its client hung on to it (axios: the key, the prompt). */
+export function describeError(error: unknown): string {
+  return clean(lineOf(error)).replace(/\s*\n\s*/g, ' ')
+}
+
+/** An error and its causes with their stacks, for whoever has to find a bug. */
+export function describeTrace(error: unknown): string {
+  const chain = causeChain(error)
+  if (chain.length === 0) return describeError(error)
+  return chain
+    .map(({ thrown, stack }, index) => {
+      const trace = typeof stack === 'string' && stack !== '' ? framesOf(stack) : ''
+      return `${index === 0 ? '' : 'caused by '}${clean(lineOf(thrown))}${trace}`
+    })
+    .join('\n')
+}
+
+function lineOf(error: unknown): string {
+  const [link] = causeChain(error)
+  if (!link) return textOf(error)
+  const { name, code, message } = link
+  if (message === undefined && name === undefined) return textOf(error)
+  const named = typeof name === 'string' && name !== '' ? name : 'Error'
+  const coded = typeof code === 'string' || typeof code === 'number' ? ` ${code}` : ''
+  return `${named}${coded}: ${typeof message === 'string' ? message : textOf(message)}`
+}
+
+/** The lines of a stack without its first, the message. */
+function framesOf(stack: string): string {
+  const at = stack.search(/\n\s+at /)
+  return at === -1 ? '' : clean(stack.slice(at))
+}
+
+function clean(text: string): string {
+  return text.replace(secretsOfUrl, '$1$2').replace(controls, escapeControl)
+}
+
+function escapeControl(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+}

@@ -1,0 +1,88 @@
+import { expect, test } from 'vitest'
+import { describeError, describeText, describeTrace } from '../../src/diagnostics/describe-error.js'
+import { toStreamError } from '../../src/errors/classify.js'
+import { isStreamError } from '../../src/index.js'
+
+const revoked = Proxy.revocable({}, {})
+revoked.revoke()
+
+const thrown: [string, unknown][] = [
+  ['an object without a prototype', Object.create(null)],
+  ['an error whose getters throw', throwing(new Error('bug'))],
+  ['a revoked proxy', revoked.proxy],
+  ['undefined', undefined],
+  ['null', null],
+  ['a symbol', Symbol('bug')],
+  // biome-ignore lint/suspicious/noThenProperty: anything may be thrown
+  ['a thenable', { then: () => {} }],
+  ['an error that caused itself', circular()],
+  ['an error with a revoked cause', new Error('bug', { cause: revoked.proxy })],
+  ['one with errors that are none', Object.assign(new Error('bug'), { errors: revoked.proxy })],
+]
+
+function throwing(error: Error): Error {
+  for (const name of ['stack', 'name', 'code', 'message', 'cause', 'errors', 'status', 'response']) {
+    Object.defineProperty(error, name, {
+      get() {
+        throw new Error(`no ${name}`)
+      },
+    })
+  }
+  return error
+}
+
+function circular(): Error {
+  const error = new Error('bug')
+  error.cause = error
+  return error
+}
+
+// Not by test.each: it prints what it is given.
+for (const [what, error] of thrown) {
+  test(`${what} is described and classified, and nothing throws`, () => {
+    expect(typeof describeError(error)).toBe('string')
+    expect(typeof describeTrace(error)).toBe('string')
+    expect(isStreamError(error)).toBe(false)
+    expect(toStreamError(error)).toMatchObject({ outcome: 'internal', cause: error })
+    expect(typeof JSON.stringify(toStreamError(error))).toBe('string')
+  })
+}
+
+test('what is printed of an error holds no key: not what its client hung on to it, nor what stands in a URL', () => {
+  const error = Object.assign(
+    new Error('GET https://user:sk-secret@example.com/v1?key=sk-secret failed\n\u001b[2J'),
+    { code: 'ERR', config: { headers: { Authorization: 'Bearer sk-secret' } } },
+  )
+  const wrapped = new Error('request failed', { cause: error })
+  expect(describeError(error)).toBe('Error ERR: GET https://example.com/v1 failed \\u001b[2J')
+  const trace = describeTrace(wrapped)
+  expect(trace).toContain('Error: request failed\n    at ')
+  expect(trace).toContain('caused by Error ERR: GET https://example.com/v1 failed')
+  expect(trace).not.toContain('secret')
+  const json = JSON.stringify(toStreamError(wrapped))
+  expect(JSON.parse(json)).toMatchObject({
+    outcome: 'internal',
+    message: 'The server met an internal error.',
+    cause: { name: 'Error', message: 'request failed' },
+  })
+})
+
+test('what a peer controls is quoted and cut', () => {
+  expect(describeText('gpt\u001b[2J\n')).toBe('"gpt\\u001b[2J\\n"')
+  expect(describeText('x'.repeat(1_000))).toHaveLength(102)
+  expect(describeText(undefined)).toBe('undefined')
+})
+
+test.each([
+  [Object.assign(new Error('no files left'), { code: 'EMFILE', syscall: 'connect' }), 'upstream_connect'],
+  [Object.assign(new Error('open'), { code: 'EMFILE', syscall: 'open' }), 'internal'],
+  [Object.assign(new Error('overflow'), { code: 'UND_ERR_HEADERS_OVERFLOW' }), 'upstream_protocol'],
+  [new TypeError('fetch failed', { cause: new Error('redirect count exceeded') }), 'upstream_protocol'],
+  [
+    Object.assign(new Error('Maximum number of redirects exceeded'), { code: 'ERR_FR_TOO_MANY_REDIRECTS' }),
+    'upstream_protocol',
+  ],
+  [new TypeError('error sending request: connection reset by peer'), 'upstream_hangup'],
+])('%s: %s', (error, outcome) => {
+  expect(toStreamError(error)).toMatchObject({ outcome })
+})

@@ -27,10 +27,11 @@ export interface EventStreamHead {
 }
 
 const eventStream = 'text/event-stream'
-// An event stream is as long as it gets; a length or tag left over from something else would be a lie.
+// An event stream is as long as it gets, and is written as it is: a length, a tag or an encoding that was copied from an
+// upstream would be a lie.
 const connectionNames = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade']
 const transferEncoding = 'transfer-encoding'
-const untrue = ['content-length', transferEncoding, 'etag']
+const untrue = ['content-length', 'content-encoding', transferEncoding, 'etag']
 
 /**
  * The headers of an event stream, merged with what the app set: what to set and what to remove.

@@ -7,6 +7,7 @@ import { type Clock, nextTurn, systemClock } from '../timeouts/clock.js'
 import { type AbortSignalLike, StopSignal } from '../timeouts/stop-signal.js'
 import { CatchingUp, ready } from './catching-up.js'
 import { Heartbeat } from './heartbeat.js'
+import { OtherWriters } from './other-writers.js'
 import { OutgoingText } from './outgoing-text.js'
 import {
   backlogOf,
@@ -30,7 +31,7 @@ export interface WriterParts {
 }
 
 /** Writes the events of one response, as the app sees it: `SSEWriter`. */
-export class ResponseWriter implements SSEWriter {
+export class ResponseWriter extends OtherWriters implements SSEWriter {
   events = 0
   heartbeats = 0
   headersSent = false
@@ -45,6 +46,7 @@ export class ResponseWriter implements SSEWriter {
   readonly #catchingUp = new CatchingUp()
 
   constructor(response: ServerResponse, settings: WriterSettings, parts: WriterParts = {}) {
+    super()
     this.#response = response
     this.#settings = settings
     this.#parts = parts
@@ -119,10 +121,8 @@ export class ResponseWriter implements SSEWriter {
     if (response.writableEnded) throw endedElsewhere()
     if (!this.headersSent && (this.#isAnswered() || !this.#commit())) throw this.#refusal
     const { promise } = this.#catchingUp
-    if (
-      promise &&
-      backlogOf(response) + this.#text.pending + events.length > this.#settings.maxBufferedBytes
-    ) {
+    const waiting = promise ? backlogOf(response) + this.#text.pending + events.length : 0
+    if (waiting > this.#settings.maxBufferedBytes) {
       this.#overflow()
       throw this.#refusal
     }
@@ -152,16 +152,6 @@ export class ResponseWriter implements SSEWriter {
     if (!this.#catchingUp.promise) return
     this.#observer.onDrainEnd?.()
     this.#catchingUp.end()
-  }
-
-  // What other writers call it: a client must not wait for an end that never comes.
-
-  end(): never {
-    throw new TypeError('there is no writer.end(): write writer.close()')
-  }
-
-  send(): never {
-    throw new TypeError('there is no writer.send(): write writer.write({ data })')
   }
 
   [Symbol.dispose](): void {
@@ -260,10 +250,8 @@ export class ResponseWriter implements SSEWriter {
     writers().delete(this.#response)
     // Once end() was called the response is complete as far as we are concerned, whoever closes first.
     if (this.#closed || this.#stopped.aborted) return this.#stop(new StreamError('client_gone'))
-    if (!wasLeft(this.#response)) {
-      return this.#stop(endedElsewhere())
-    }
-    this.#lost(new StreamError('client_gone'))
+    if (wasLeft(this.#response)) this.#lost(new StreamError('client_gone'))
+    else this.#stop(endedElsewhere())
   }
 
   /** The client cannot be reached any more. */

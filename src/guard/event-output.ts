@@ -10,7 +10,7 @@ import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
 import type { UpstreamError } from '../errors/upstream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
-import { asBuffer, byteOrderMark } from '../framing/bytes.js'
+import { asBuffer } from '../framing/bytes.js'
 import type { Follower } from '../framing/framing.js'
 import { encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
 import { sse } from '../framing/sse/index.js'
@@ -18,8 +18,10 @@ import type { EventOutput } from '../stream/event-output.js'
 import type { Exchange, StreamSubject } from '../stream/exchange.js'
 import { systemClock, type Timer } from '../timeouts/clock.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import { holdsEventLine, looksLikeJson, withoutMark } from './body-start.js'
 import { ignoreWrite, type OriginalMethods, silenceHeaders, useOwnMethods } from './intercept.js'
 import type { GuardSettings } from './request.js'
+import type { ResponseHead } from './response-head.js'
 
 /** What the output of a guarded response needs of its guard. */
 export interface GuardParts {
@@ -27,6 +29,7 @@ export interface GuardParts {
   readonly settings: GuardSettings
   readonly timeouts: TimeoutCoordinator
   readonly subject: StreamSubject
+  readonly head: ResponseHead
   /** An ending has been decided: from here on what the handler writes is refused. */
   closed(reason: StreamError | undefined): void
   /** All of it has left this process. */
@@ -45,6 +48,10 @@ export class GuardOutput implements EventOutput {
   #exchange: Exchange | undefined
   #follower: Follower | undefined
   #heartbeat: Heartbeat | undefined
+  /** How many bytes of the handler's have been looked at. */
+  #looked = 0
+  /** Where the terminal event ends in them. */
+  #endsAt: number | undefined
   #stopped = false
   #lingering: Timer | undefined
   #reason: StreamError | undefined
@@ -52,8 +59,8 @@ export class GuardOutput implements EventOutput {
   #failure: StreamError | undefined
   /** What an upstream said of its own failure; the client has read it. */
   #reported: UpstreamError | undefined
-  /** A JSON document under the name of an event stream: nothing is put into it. */
-  #isJson: boolean | undefined
+  /** Compressed, or a JSON document under the name of an event stream: nothing is put into it. */
+  #isOpaque: boolean | undefined
 
   constructor(response: ServerResponse, parts: GuardParts) {
     this.#response = response
@@ -61,8 +68,9 @@ export class GuardOutput implements EventOutput {
   }
 
   /** The handler has begun an event stream. */
-  begin(exchange: Exchange): void {
+  begin(exchange: Exchange, isOpaque: boolean): void {
     const { settings } = this.#parts
+    if (isOpaque) this.#isOpaque = true
     this.committed = true
     this.#exchange = exchange
     this.#follower = sse.follow(this.#observe, {
@@ -86,11 +94,13 @@ export class GuardOutput implements EventOutput {
   }
 
   get isForeign(): boolean {
-    return this.#isJson === true
+    return this.#isOpaque === true
   }
 
   get status(): number | undefined {
-    return this.#response.headersSent ? this.#response.statusCode : undefined
+    if (!this.#response.headersSent) return undefined
+    // What the handler sets later is not what the client has.
+    return this.#parts.head.late?.status ?? this.#response.statusCode
   }
 
   get sawTerminal(): boolean {
@@ -106,11 +116,15 @@ export class GuardOutput implements EventOutput {
       return own.write(chunk, encoding, callback)
     const charset = typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8'
     const given = typeof chunk === 'string' ? Buffer.from(chunk, charset) : asBuffer(chunk)
-    const bytes = this.#isJson === undefined ? withoutMark(given) : given
+    const bytes = this.#isOpaque === undefined ? withoutMark(given) : given
+    const before = this.#looked
     const failure = this.#look(bytes)
     this.#heartbeat?.postpone()
     const asGiven = typeof chunk === 'string' ? writable(this.#response, chunk, charset) : chunk
-    const more = own.write(bytes === given ? asGiven : bytes, encoding, callback)
+    // Nothing follows the terminal event, also not in the same write.
+    const part = this.#endsAt === undefined ? bytes : bytes.subarray(0, this.#endsAt - before)
+    this.bytes += part.length
+    const more = own.write(part.length === given.length ? asGiven : part, encoding, callback)
     this.#exchange?.sent()
     if (failure) this.#fail(failure)
     else if (!more && !this.sawTerminal) this.#wait()
@@ -124,13 +138,14 @@ export class GuardOutput implements EventOutput {
     return undefined
   }
 
-  /** Whether this could be a piece of an event stream; what else a handler ends with, say a proxy, is left out. */
-  fits(chunk: unknown): boolean {
-    if (this.#isJson || this.#follower?.gap === 'event') return true
+  /**
+   * Whether what a handler ends with is of its stream. What has no line of one, such as a proxy's own sentence, is left out:
+   * it says that the upstream has broken.
+   */
+  fits(chunk: unknown, encoding: string | undefined): boolean {
+    if (this.#isOpaque || this.#follower?.gap === 'event') return true
     if (this.bytes === 0 && looksLikeJson(chunk)) return true
-    const start =
-      typeof chunk === 'string' ? chunk : Buffer.from(chunk as Uint8Array).toString('latin1', 0, 16)
-    return /^\ufeff?(?:\s|:|data|event|id|retry|$)/.test(start)
+    return holdsEventLine(chunk, encoding)
   }
 
   /**
@@ -145,7 +160,7 @@ export class GuardOutput implements EventOutput {
     const transcript = this.#exchange?.transcript
     try {
       this.#follower?.end()
-      if (settings.acceptsTruncated || this.#isJson) return
+      if (settings.acceptsTruncated || this.#isOpaque) return
       if (transcript?.dialect.needsTerminal) transcript.requireComplete(this.events)
     } catch (error) {
       const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
@@ -154,15 +169,12 @@ export class GuardOutput implements EventOutput {
   }
 
   end(events: readonly SSEEvent[]): void {
-    const closing = !this.sawTerminal && this.#follower?.gap === 'event' ? '\n\n' : ''
+    const isSilent = this.#isOpaque || this.sawTerminal
+    const closing = !isSilent && this.#follower?.gap === 'event' ? '\n\n' : ''
     // What had begun is an event from here on, and counts.
     if (closing) this.#follower?.push(Buffer.from(closing))
-    const isSilent = this.#isJson || this.sawTerminal
     const text = isSilent ? '' : closing + events.map(encodeEvent).join('')
-    this.#respondBy(() => {
-      if (text === '') this.#response.end()
-      else this.#response.end(writable(this.#response, text))
-    })
+    this.#respondBy(() => void this.#response.end(text === '' ? undefined : writable(this.#response, text)))
     this.bytes += Buffer.byteLength(text)
     if (!isSilent) this.events += events.length
   }
@@ -223,8 +235,8 @@ export class GuardOutput implements EventOutput {
   /** @returns what is wrong with the stream from here on */
   #look(bytes: Buffer): StreamError | undefined {
     const { timeouts } = this.#parts
-    this.bytes += bytes.length
-    this.#isJson ??= bytes.length > 0 ? looksLikeJson(bytes) : undefined
+    this.#looked += bytes.length
+    this.#isOpaque ??= bytes.length > 0 ? looksLikeJson(bytes) : undefined
     try {
       this.#follower?.push(bytes)
     } catch (error) {
@@ -237,23 +249,24 @@ export class GuardOutput implements EventOutput {
     return this.#follower?.failure ?? this.#reported
   }
 
-  readonly #observe = (event: SSEEvent): void => {
+  readonly #observe = (event: SSEEvent, end: number): void => {
     const exchange = this.#exchange
     if (!exchange || this.sawTerminal || this.#reported) return
     this.events++
-    if (exchange.observe(event) !== 'error') return
+    const role = exchange.observe(event)
+    if (role === 'terminal') this.#endsAt = end
+    if (role !== 'error') return
     this.#reported = reportedError(event.data)
     exchange.transcript.reportedToClient = true
   }
 
   readonly #skipped = (): void => {
-    if (this.sawTerminal || this.#reported) return
-    this.events++
+    if (!this.#reported) this.events++
     this.#parts.timeouts.content()
   }
 
   readonly #beat = (): void => {
-    if (this.#stopped || this.#failure || this.#isJson || this.#follower?.gap === 'event') return
+    if (this.#stopped || this.#failure || this.#isOpaque || this.#follower?.gap === 'event') return
     const isDelta = this.#parts.settings.writer.heartbeat === 'empty-delta'
     const event = isDelta ? this.#exchange?.transcript.emptyDelta() : undefined
     const text = event ? encodeEvent(event) : heartbeat
@@ -274,8 +287,8 @@ export class GuardOutput implements EventOutput {
   #wait(): void {
     const { settings, timeouts } = this.#parts
     this.#heartbeat?.hold()
-    const isStalled = backlogOf(this.#response) > settings.writer.maxBufferedBytes
-    if (isStalled) this.#fail(new StreamError('client_stalled'))
+    if (backlogOf(this.#response) > settings.writer.maxBufferedBytes)
+      this.#fail(new StreamError('client_stalled'))
     else if (timeouts.phase !== 'clientStall') timeouts.drainStarted(this.taken)
   }
 
@@ -283,16 +296,4 @@ export class GuardOutput implements EventOutput {
     this.#heartbeat?.resume()
     this.#parts.timeouts.drainEnded()
   }
-}
-
-/** Nobody needs it, and readers of lines take it for a part of the first one. */
-function withoutMark(bytes: Buffer): Buffer {
-  const isMarked = bytes.toString('latin1', 0, byteOrderMark.length) === byteOrderMark
-  return isMarked ? bytes.subarray(byteOrderMark.length) : bytes
-}
-
-/** No line of an event stream begins with a brace. */
-export function looksLikeJson(chunk: unknown): boolean {
-  if (typeof chunk === 'string') return /^\s*\{/.test(chunk.slice(0, 16))
-  return chunk instanceof Uint8Array && /^\s*\{/.test(Buffer.from(chunk.subarray(0, 16)).toString('latin1'))
 }

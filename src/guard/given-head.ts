@@ -22,16 +22,25 @@ export function readHead(args: readonly unknown[]): GivenHead {
   }
 }
 
-/** Whether this would be the head of an event stream, and not of one that is compressed: nothing fits into that. */
-export function opensEventStream(
+/** Of these a client expects no body, or only a part of one. */
+const withoutStream = [204, 205, 206]
+
+/**
+ * What a head makes of its response: `compressed` for an event stream that says it is, `unknown` for one without a
+ * `Content-Type` where a stream was asked for.
+ */
+export function kindOfHead(
   response: ServerResponse,
-  status: number,
-  given?: GivenHead['headers'],
-): boolean {
-  if (status !== 200 || response.req.method === 'HEAD') return false
-  if (!/^\s*text\/event-stream\b/i.test(String(headerOf('content-type', response, given)))) return false
-  const encoding = headerOf('content-encoding', response, given)
-  return encoding === undefined || encoding === 'identity'
+  { status, headers }: GivenHead,
+  isWanted: boolean,
+): 'stream' | 'compressed' | 'unknown' | 'other' {
+  const isGood = status >= 200 && status <= 299 && !withoutStream.includes(status)
+  if (!isGood || response.req.method === 'HEAD') return 'other'
+  const type = headerOf('content-type', response, headers)
+  if (type === undefined) return isWanted ? 'unknown' : 'other'
+  if (!/^\s*text\/event-stream\b/i.test(String(type))) return 'other'
+  const encoding = headerOf('content-encoding', response, headers)
+  return encoding === undefined || encoding === 'identity' || encoding === '' ? 'stream' : 'compressed'
 }
 
 function headerOf(

@@ -13,16 +13,14 @@ import { guards } from '../registry.js'
 import { isDraining, rememberSession } from '../server/live-streams.js'
 import { Exchange } from '../stream/exchange.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
-import { GuardOutput, type GuardParts, looksLikeJson } from './event-output.js'
+import { isEmpty, looksLikeJson } from './body-start.js'
+import { GuardOutput, type GuardParts } from './event-output.js'
 import { failResponse } from './fail-response.js'
-import { type GivenHead, opensEventStream, readHead, sendStreamHead, setGivenHeaders } from './given-head.js'
-import { GuardHandle, type WatchedResponse } from './handle.js'
+import { GuardHandle, type GuardState, type WatchedResponse } from './handle.js'
 import { ignoreEnd, ignoreWrite, interceptResponse, type OriginalMethods, refuseWrite } from './intercept.js'
-import { NoTransformHeader } from './no-transform-header.js'
 import { PipedSources, type Source } from './piped-sources.js'
 import { type GuardSettings, RequestedStream } from './request.js'
-
-type State = 'waiting' | 'streaming' | 'passing' | 'closed'
+import { ResponseHead } from './response-head.js'
 
 /**
  * The promises of `handleStream` for a handler that writes to the response itself. Until the head is written
@@ -35,18 +33,18 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
   readonly own: OriginalMethods
   /** What everybody else knows it by. */
   readonly handle = new GuardHandle(this)
-  readonly #response: ServerResponse
-  readonly #uncompressed: NoTransformHeader | undefined
+  readonly response: ServerResponse
+  readonly head: ResponseHead
   #exchange: Exchange | undefined
   #output: GuardOutput | undefined
-  #state: State = 'waiting'
+  state: GuardState = 'waiting'
   /** Most responses have none. */
   #piping: PipedSources | undefined
   /** Whether its server was shutting down when the request came: what began before may finish. */
   readonly #cameWhileDraining: boolean
 
   constructor(request: IncomingMessage, response: ServerResponse, settings: GuardSettings) {
-    this.#response = response
+    this.response = response
     this.settings = settings
     this.subject = new RequestedStream(request, response, settings)
     this.#cameWhileDraining = isDraining(this.subject.server)
@@ -62,13 +60,11 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
       end: this.#end as ServerResponse['end'],
       destroy: this.#destroy,
       setHeader: this.#setHeader as ServerResponse['setHeader'],
+      flushHeaders: this.#flushHeaders,
     })
-    if (settings.writer.headers !== false) this.#uncompressed = new NoTransformHeader(response, this.own)
+    this.head = new ResponseHead(response, this.own, settings, this.subject)
     guards().set(request, this.handle)
     guards().set(response, this.handle)
-    // Another middleware may have said already that it will be a stream.
-    const type = response.getHeader('content-type')
-    if (type !== undefined) this.#uncompressed?.headerSet('content-type', type)
     response.on('pipe', this.#piped).on('close', this.#closed).on('error', ignore)
     watchPipelined(response, this.#closed)
     if (isClosed(response)) this.#closed()
@@ -78,35 +74,10 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
     }
   }
 
-  get refused(): boolean {
-    return this.#state === 'closed'
-  }
-
-  stepAside(): void {
-    if (this.#state === 'waiting') this.#pass()
-  }
-
-  readBodyFrom(parsed: () => unknown): void {
-    this.subject.readBodyFrom(parsed)
-  }
-
-  answer(error: unknown): boolean {
-    // A page or a text is no answer to a client that asked for a stream; to any other the framework's is.
-    const isAsked = this.#state === 'waiting' && this.subject.isWanted && !this.#response.headersSent
-    const isOurs = this.#state === 'streaming' || this.#state === 'closed'
-    if (isOurs || (isAsked && this.settings.reportsErrors)) this.#fail(error)
-    return this.refused
-  }
-
-  answerAtLast(error: unknown): void {
-    if (this.#state !== 'passing') this.#fail(error)
-    else if (!this.#response.writableEnded) this.own.destroy(toStreamError(error))
-  }
-
   /** The stream's life, from when it is known that there is one. */
   #open(): Exchange {
     if (!this.#exchange) {
-      this.#output = new GuardOutput(this.#response, this)
+      this.#output = new GuardOutput(this.response, this)
       const { subject, settings, timeouts } = this
       const upstreams = { release: (reason?: StreamError) => this.#sources.release(reason) }
       this.#exchange = new Exchange(subject, settings, { output: this.#output, timeouts, upstreams })
@@ -114,112 +85,135 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
     return this.#exchange
   }
 
-  #fail(error: unknown): void {
+  fail(error: unknown): void {
     this.#open().fail(error)
   }
 
   /** By now the body may have been parsed: it says which model was asked for, and whether for a stream. */
   readonly #reconsider = (): void => {
     // A head that went past us, as HTTP/2 allows, is none of ours.
-    if (this.#state === 'waiting' && this.#response.headersSent) return this.#pass()
-    if (this.#state === 'waiting' && !this.subject.isWanted) return this.timeouts.finished()
+    if (this.state === 'waiting' && this.response.headersSent) return this.pass()
+    if (this.state === 'waiting' && !this.subject.isWanted) return this.timeouts.finished()
     if (this.settings.timeouts !== false) this.timeouts.retime(this.subject.timeouts)
   }
 
   readonly #setHeader = (name: string, value: unknown): ServerResponse => {
     this.own.setHeader(name, value)
-    if (this.#state === 'waiting') this.#uncompressed?.headerSet(name, value)
-    return this.#response
+    if (this.state === 'waiting') this.head.headerSet(name, value)
+    return this.response
+  }
+
+  readonly #flushHeaders = (): void => {
+    if (this.state === 'waiting' && this.head.isHeld) this.pass()
+    this.own.flushHeaders()
   }
 
   readonly #writeHead = (...args: unknown[]): ServerResponse => {
-    if (this.#state === 'closed') return this.#response
-    if (this.#state === 'waiting') {
-      const head = readHead(args)
-      if (opensEventStream(this.#response, head.status, head.headers)) return this.#begin(head)
-      this.#pass()
+    if (this.state === 'closed') return this.response
+    if (this.state === 'streaming') {
+      this.head.late?.written(args[0])
+      return this.response
     }
-    return this.own.writeHead(...(args as [number]))
+    if (this.state === 'waiting') {
+      const kind = this.head.written(args)
+      if (kind === 'stream') return this.#begin()
+      if (kind === 'held') return this.response
+      this.pass()
+    }
+    return this.own.writeHead(...args)
   }
 
-  #begin(head: GivenHead): ServerResponse {
+  #begin(isOpaque = false): ServerResponse {
     if (!this.#exchange && this.#cameWhileDraining) {
       this.timeouts.settle(new StreamError('shutdown'))
-      return this.#response
+      return this.response
     }
-    setGivenHeaders(this.#response, this.own, head.headers)
     const exchange = this.#open()
-    this.#state = 'streaming'
+    this.state = 'streaming'
     try {
-      sendStreamHead(this.#response, this.own, head, this.settings, this.subject.requestId)
+      this.head.send()
     } catch (error) {
       // What the app has hooked into the headers may throw: then there is no stream yet.
-      this.#state = 'waiting'
+      this.state = 'waiting'
       throw error
     }
-    this.#output?.begin(exchange)
+    this.#output?.begin(exchange, isOpaque)
     this.#reconsider()
     const { subscriptionTimeouts } = this.subject
     if (subscriptionTimeouts) this.timeouts.retime(subscriptionTimeouts)
-    liftSocketTimeout(this.#response)
+    liftSocketTimeout(this.response)
     exchange.begin()
     exchange.headSent()
-    return this.#response
+    return this.response
   }
 
   readonly #write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
-    if (this.#state === 'closed') {
+    if (this.state === 'closed') {
       const rest = [encoding, callback]
-      return this.#output?.sawTerminal ? ignoreWrite(rest) : refuseWrite(this.#response, rest)
+      return this.#output?.sawTerminal ? ignoreWrite(rest) : refuseWrite(this.response, rest)
     }
-    if (this.#state === 'waiting') this.#writeImplicitHead(chunk)
-    if (this.#state !== 'streaming' || !this.#output) return this.own.write(chunk, encoding, callback)
+    if (this.state === 'waiting') {
+      // Nothing has been said yet.
+      if (this.head.isHeld && isEmpty(chunk)) return ignoreWrite([encoding, callback])
+      this.#openBy(chunk)
+    }
+    if (this.state !== 'streaming' || !this.#output) return this.own.write(chunk, encoding, callback)
     const wasComplete = this.#output.sawTerminal
     const more = this.#output.pass(chunk, encoding, callback)
     if (!wasComplete && this.#output.sawTerminal) this.#finishAtTerminal()
     return more
   }
 
-  #writeImplicitHead(chunk: unknown): void {
-    const { statusCode: status } = this.#response
-    if (opensEventStream(this.#response, status) && !looksLikeJson(chunk)) this.#response.writeHead(status)
-    if (this.#state === 'waiting') this.#pass()
+  /** The first bytes of a body decide where the head alone does not. */
+  #openBy(chunk: unknown): void {
+    const { implicitKind } = this.head
+    const isPlain = implicitKind === 'other' || (implicitKind === 'stream' && looksLikeJson(chunk))
+    // As Node would, so that whoever stands in front of us hears of it.
+    if (!this.head.isHeld && !isPlain) this.response.writeHead(this.response.statusCode)
+    if (this.state !== 'waiting') return
+    const kind = this.head.heldBegins(chunk)
+    if (kind === 'other') this.pass()
+    else this.#begin(kind === 'opaque')
   }
 
   readonly #end = (chunk?: unknown, ...rest: unknown[]): ServerResponse => {
-    if (this.#state === 'closed') return ignoreEnd(this.#response, [chunk, ...rest])
-    if (this.#state === 'waiting') this.#writeImplicitHead(chunk)
-    if (this.#state !== 'streaming') return this.own.end(chunk as string, ...(rest as []))
-    const encoding = typeof rest[0] === 'string' ? [rest[0]] : []
+    if (this.state === 'closed') return ignoreEnd(this.response, [chunk, ...rest])
     const isLast = chunk !== undefined && chunk !== null && typeof chunk !== 'function'
-    if (isLast && this.#output?.fits(chunk)) this.#write(chunk, ...encoding)
-    this.#conclude()
-    return ignoreEnd(this.#response, [chunk, ...rest])
+    if (this.state === 'waiting') this.#openBy(isLast ? chunk : '')
+    if (this.state !== 'streaming') return this.own.end(chunk as string, ...(rest as []))
+    const encoding = typeof rest[0] === 'string' ? rest[0] : undefined
+    const isFailure = this.head.late?.saysFailure || (isLast && !this.#output?.fits(chunk, encoding))
+    if (isLast && !isFailure) this.#write(chunk, encoding)
+    this.#conclude(isFailure === true)
+    return ignoreEnd(this.response, [chunk, ...rest])
   }
 
   /** The handler says that this was all: was it? */
-  #conclude(): void {
-    if (this.#state !== 'streaming') return
+  #conclude(isFailure: boolean): void {
+    if (this.state !== 'streaming') return
+    // It responds with a status or a text of its own: its upstream has broken.
+    if (isFailure && !this.#exchange?.transcript.complete)
+      return this.fail(new StreamError('upstream_hangup'))
     try {
       this.#output?.requireComplete(this.#piping?.arePiping ?? false)
       this.#exchange?.complete()
     } catch (error) {
-      this.#fail(error)
+      this.fail(error)
     }
   }
 
   readonly #destroy = (error?: Error): ServerResponse => {
     // A client that has left, or an ending that is on its way: the one needs nothing, the other must not be cut.
-    if (this.#state === 'closed') return isClosed(this.#response) ? this.own.destroy(error) : this.#response
-    const wasAsked = this.#state === 'streaming' || (error !== undefined && this.subject.isWanted)
-    if (this.#state === 'passing' || isGone(this.#response) || !wasAsked) return this.own.destroy(error)
-    this.#fail(error ?? new StreamError('upstream_hangup'))
-    return this.#response
+    if (this.state === 'closed') return isClosed(this.response) ? this.own.destroy(error) : this.response
+    const wasAsked = this.state === 'streaming' || (error !== undefined && this.subject.isWanted)
+    if (this.state === 'passing' || isGone(this.response) || !wasAsked) return this.own.destroy(error)
+    this.fail(error ?? new StreamError('upstream_hangup'))
+    return this.response
   }
 
   get #sources(): PipedSources {
     this.#piping ??= new PipedSources(
-      this.#response,
+      this.response,
       () => this.subject.requestId,
       this.settings.cleanup,
       (error, isHeard) => this.#sourceBroke(error, isHeard),
@@ -228,35 +222,35 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
   }
 
   readonly #piped = (source: Source): void => {
-    if (this.#state !== 'passing' || !this.handle.isOver) this.#sources.add(source)
+    if (this.state !== 'passing' || !this.handle.isOver) this.#sources.add(source)
   }
 
   #sourceBroke(error: unknown, isHeard: boolean): void {
-    if (isGone(this.#response)) return
-    if (this.#state === 'passing') {
+    if (isGone(this.response)) return
+    if (this.state === 'passing') {
       // A body that is no event stream can only be cut: it must not look complete.
       if (error !== undefined && !isHeard) this.own.destroy(toStreamError(error, 'upstream_hangup'))
       return
     }
     if (this.#output?.sawTerminal) return this.#exchange?.complete()
-    const fail = () => this.#fail(error ?? new StreamError('upstream_hangup'))
+    const fail = () => this.fail(error ?? new StreamError('upstream_hangup'))
     if (!isHeard) return fail()
-    if (this.#state === 'waiting') return
+    if (this.state === 'waiting') return
     this.#sources.unlessReplaced(
       () => this.#output?.bytes,
-      () => this.#state === 'streaming' && fail(),
+      () => this.state === 'streaming' && fail(),
     )
   }
 
   #settled(reason: StreamError): void {
-    if (this.#state === 'closed' || this.#state === 'passing') return
+    if (this.state === 'closed' || this.state === 'passing') return
     const exchange = this.#open()
-    if (this.#state === 'streaming' || this.subject.isWanted) exchange.settled(reason)
+    if (this.state === 'streaming' || this.subject.isWanted) exchange.settled(reason)
     else failResponse(this.#output as GuardOutput, this, this.#sources, reason)
   }
 
   closed(): void {
-    this.#state = 'closed'
+    this.state = 'closed'
   }
 
   /**
@@ -264,7 +258,7 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
    * `pipeline` would take the good stream for a broken one.
    */
   #finishAtTerminal(): void {
-    if (this.#state !== 'streaming') return
+    if (this.state !== 'streaming') return
     this.timeouts.finished()
     const { lingerMs = 1_000 } = this.settings.cleanup || {}
     if (!this.#piping?.arePiping || lingerMs === false) return this.#exchange?.complete()
@@ -272,28 +266,29 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
   }
 
   readonly #closed = (): void => {
-    if (this.#state === 'closed') return
+    if (this.state === 'closed') return
     // It has all of it, and need not wait for the upstream to end.
     if (this.#output?.sawTerminal) return this.#exchange?.complete()
-    if (wasLeft(this.#response)) this.timeouts.settle(new StreamError('client_gone'))
-    if (this.#state === 'passing') this.over()
+    if (wasLeft(this.response)) this.timeouts.settle(new StreamError('client_gone'))
+    if (this.state === 'passing') this.over()
   }
 
   /** No event stream, and so none of ours. */
-  #pass(): void {
-    this.#state = 'passing'
+  pass(): void {
+    this.state = 'passing'
     this.#exchange?.abandon()
-    this.#uncompressed?.undo()
+    this.head.release()
     this.timeouts.finished()
   }
 
   over(): void {
-    if (this.#state === 'passing') {
+    if (this.state === 'passing') {
       this.timeouts.settle()
       this.#piping?.forget()
     }
-    const timeouts = this.refused || this.timeouts.reason ? this.timeouts : undefined
-    this.handle.finish({ refused: this.refused, requestId: this.subject.knownRequestId, timeouts })
+    const refused = this.state === 'closed'
+    const timeouts = refused || this.timeouts.reason ? this.timeouts : undefined
+    this.handle.finish({ refused, requestId: this.subject.knownRequestId, timeouts })
   }
 }
 

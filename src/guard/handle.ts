@@ -1,6 +1,10 @@
+import type { ServerResponse } from 'node:http'
+import { toStreamError } from '../errors/classify.js'
 import type { Guarded } from '../registry.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import type { OriginalMethods } from './intercept.js'
+import type { GuardSettings, RequestedStream } from './request.js'
 
 /** What a handler may know of the stream it is writing. */
 export interface GuardedStream {
@@ -12,15 +16,21 @@ export interface GuardedStream {
   readonly requestId: string
 }
 
+/**
+ * `waiting` for the head; `streaming` an event stream; `passing` what is none; `closed` once its ending has been decided.
+ */
+export type GuardState = 'waiting' | 'streaming' | 'passing' | 'closed'
+
 /** What stands in front of a response while it lasts. */
 export interface WatchedResponse {
-  readonly refused: boolean
+  readonly state: GuardState
   readonly timeouts: TimeoutCoordinator
-  readonly subject: { readonly requestId: string }
-  readBodyFrom(parsed: () => unknown): void
-  stepAside(): void
-  answer(error: unknown): boolean
-  answerAtLast(error: unknown): void
+  readonly subject: RequestedStream
+  readonly settings: GuardSettings
+  readonly own: OriginalMethods
+  readonly response: ServerResponse
+  fail(error: unknown): void
+  pass(): void
 }
 
 const nothingLeft: GuardOutcome = { refused: false, requestId: undefined, timeouts: undefined }
@@ -57,7 +67,7 @@ export class GuardHandle implements Guarded, GuardedStream {
   }
 
   get refused(): boolean {
-    return this.#guard?.refused ?? this.#left.refused
+    return this.#guard ? this.#guard.state === 'closed' : this.#left.refused
   }
 
   get requestId(): string {
@@ -81,19 +91,29 @@ export class GuardHandle implements Guarded, GuardedStream {
   }
 
   readBodyFrom(parsed: () => unknown): void {
-    this.#guard?.readBodyFrom(parsed)
+    this.#guard?.subject.readBodyFrom(parsed)
   }
 
   stepAside(): void {
-    this.#guard?.stepAside()
+    if (this.#guard?.state === 'waiting') this.#guard.pass()
   }
 
   answer(error: unknown): boolean {
-    return this.#guard?.answer(error) ?? this.#left.refused
+    const guard = this.#guard
+    if (!guard) return this.#left.refused
+    const { state, subject, settings, response } = guard
+    // A page or a text is no answer to a client that asked for a stream; to any other the framework's is.
+    const isAsked = state === 'waiting' && subject.isWanted && !response.headersSent
+    const isOurs = state === 'streaming' || state === 'closed'
+    if (isOurs || (isAsked && settings.reportsErrors)) guard.fail(error)
+    return this.refused
   }
 
   answerAtLast(error: unknown): void {
-    this.#guard?.answerAtLast(error)
+    const guard = this.#guard
+    if (!guard) return
+    if (guard.state !== 'passing') guard.fail(error)
+    else if (!guard.response.writableEnded) guard.own.destroy(toStreamError(error))
   }
 }
 

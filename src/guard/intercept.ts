@@ -4,7 +4,10 @@ import { isClosed, whenFlushed } from '../client/response.js'
 const headerNames = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 'flushHeaders'] as const
 
 /** The methods of a response that the guard stands in front of. */
-export type ResponseMethods = Pick<ServerResponse, 'writeHead' | 'write' | 'end' | 'destroy' | 'setHeader'>
+export type ResponseMethods = Pick<
+  ServerResponse,
+  'writeHead' | 'write' | 'end' | 'destroy' | 'setHeader' | 'flushHeaders'
+>
 
 /** A response's own methods as they were found, to be used on it. */
 export class OriginalMethods {
@@ -12,8 +15,8 @@ export class OriginalMethods {
   readonly #response: ServerResponse
 
   constructor(response: ServerResponse) {
-    const { writeHead, write, end, destroy, setHeader } = response
-    this.found = { writeHead, write, end, destroy, setHeader }
+    const { writeHead, write, end, destroy, setHeader, flushHeaders } = response
+    this.found = { writeHead, write, end, destroy, setHeader, flushHeaders }
     this.#response = response
   }
 
@@ -37,6 +40,10 @@ export class OriginalMethods {
     return this.found.destroy.call(this.#response, error)
   }
 
+  flushHeaders(): void {
+    this.found.flushHeaders?.call(this.#response)
+  }
+
   setHeader(name: string, value: unknown): ServerResponse {
     return this.found.setHeader.call(this.#response, name, value as string)
   }
@@ -54,6 +61,7 @@ export function interceptResponse(response: ServerResponse, methods: ResponseMet
   response.end = methods.end
   response.destroy = methods.destroy
   response.setHeader = methods.setHeader
+  response.flushHeaders = methods.flushHeaders
   return own
 }
 

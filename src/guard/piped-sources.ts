@@ -151,7 +151,12 @@ export class PipedSource {
   forget(): void {
     this.#isOver = true
     this.#response.off('unpipe', this.#unpiped)
-    this.source.off('end', this.#ended).off('error', this.#broke).off('close', this.#closed)
+    const { source } = this
+    source.off('end', this.#ended).off('close', this.#closed)
+    // It may yet break, say because its client leaves: what it says then must find a listener, or ends the process.
+    const stop = () => void source.off('error', this.#broke)
+    if ((source as { closed?: boolean }).closed) stop()
+    else source.once('close', stop)
   }
 
   readonly #ended = (): void => {

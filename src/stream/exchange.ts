@@ -174,11 +174,11 @@ export class Exchange implements LiveStream, EventSink {
     this.#end()
   }
 
-  /** A call of an upstream has failed, and is about to be retried. */
+  /** A call of an upstream is about to be retried. */
   retrying({ attempt, error, delayMs }: Retry): void {
     this.#retries++
-    const { requestId } = this
-    log.stream('%s: retry %d in %d ms, after %s', requestId, attempt, Math.round(delayMs), () =>
+    const spentMs = Math.round(delayMs)
+    log.stream('%s: retry %d in %d ms, after %s', this.requestId, attempt, spentMs, () =>
       describeError(error),
     )
   }
@@ -280,22 +280,15 @@ export class Exchange implements LiveStream, EventSink {
     else if (timeouts.settle(new StreamTimeoutError('clientStall', timeouts.timeouts.clientStallMs))) {
       this.#log(timeouts.reason as StreamError)
     }
-    const { requestId, model } = this.#subject
-    const { status } = this.#output
-    const sawTerminal = this.transcript.complete
-    this.#record = recordEnd(
-      {
-        timeouts,
-        status,
-        requestId,
-        model,
-        sawTerminal,
-        retries: this.#retries,
-        written: this.#output,
-        completed: completed && !isStalled,
-      },
-      this.#settings.onEnd,
-    )
+    const ended = {
+      timeouts,
+      subject: this.#subject,
+      output: this.#output,
+      sawTerminal: this.transcript.complete,
+      retries: this.#retries,
+      completed: completed && !isStalled,
+    }
+    this.#record = recordEnd(ended, this.#settings.onEnd)
     this.#leave()
   }
 

@@ -2,39 +2,37 @@ import { channels, log, type StreamEnd, warnOnce } from '../diagnostics/channels
 import { describeError, describeTrace } from '../diagnostics/describe-error.js'
 import type { StreamFailure } from '../errors/stream-error.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import type { EventOutput } from './event-output.js'
 
 /** What a record is made from. */
 export interface EndedStream {
   timeouts: TimeoutCoordinator
-  /** Of the response, if one was sent. */
-  status: number | undefined
-  requestId: string
-  model: string | undefined
+  subject: { readonly requestId: string; readonly model: string | undefined }
+  output: Pick<EventOutput, 'status' | 'events' | 'bytes' | 'heartbeats'>
   sawTerminal: boolean
   retries: number
-  written: { readonly events: number; readonly bytes: number; readonly heartbeats: number }
   /** Whether the client has a complete answer, whatever happened after it. */
   completed: boolean
 }
 
 /** Writes the record of a stream that has ended, and tells everybody who wants to know. */
 export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): StreamEnd {
-  const { timeouts, status, requestId, model, sawTerminal, retries, written, completed } = stream
+  const { timeouts, subject, output, sawTerminal, retries, completed } = stream
   const reason = completed ? undefined : (timeouts.reason as StreamFailure | undefined)
   const late = timeouts.suppressed.map((error) => error.outcome)
   const end: StreamEnd = {
     outcome: reason?.outcome ?? 'completed',
     reason,
     phase: reason?.phase,
-    requestId,
-    model,
-    status,
+    requestId: subject.requestId,
+    model: subject.model,
+    status: output.status,
     ttfbMs: timeouts.ttfbMs,
     durationMs: timeouts.elapsedMs,
     longestGapMs: timeouts.longestGapMs,
-    events: written.events,
-    bytes: written.bytes,
-    heartbeats: written.heartbeats,
+    events: output.events,
+    bytes: output.bytes,
+    heartbeats: output.heartbeats,
     sawTerminal,
     retries,
     suppressed: completed && timeouts.reason ? [timeouts.reason.outcome, ...late] : late,

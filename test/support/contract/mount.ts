@@ -29,7 +29,7 @@ export interface Mount {
 }
 
 export interface MountSettings {
-  onEnd(end: StreamEnd): void
+  onEnd(end: StreamEnd): unknown
   /** As an app gives them. */
   options?: Omit<StreamOptions, 'onEnd'>
   /** For mounts that have the option. */

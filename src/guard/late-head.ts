@@ -1,0 +1,53 @@
+import type { ServerResponse } from 'node:http'
+
+/** What Node throws for once the headers have been sent, or writes into the body. */
+const lateMethods = [
+  'setHeader',
+  'setHeaders',
+  'appendHeader',
+  'removeHeader',
+  'flushHeaders',
+  'writeEarlyHints',
+  'writeContinue',
+  'writeProcessing',
+] as const
+
+/**
+ * The headers of a guarded stream have been sent. A handler that still sets some, as one does whose upstream breaks, must
+ * not end the process: without a guard Node throws ERR_HTTP_HEADERS_SENT, most often inside an event.
+ */
+export class LateHead {
+  readonly #response: ServerResponse
+  readonly #status: number
+  #isOther = false
+
+  constructor(response: ServerResponse) {
+    this.#response = response
+    this.#status = response.statusCode
+    for (const name of lateMethods) {
+      if (typeof response[name as 'setHeader'] !== 'function') continue
+      Object.assign(response, { [name]: (...args: unknown[]) => this.#called(name, args) })
+    }
+  }
+
+  /** Which status the client has. */
+  get status(): number {
+    return this.#status
+  }
+
+  /** The handler sends headers once more. */
+  written(status: unknown): void {
+    if (Number(status) !== this.#status) this.#isOther = true
+  }
+
+  /** Whether what the handler has said of the headers since means that it failed. */
+  get saysFailure(): boolean {
+    return this.#isOther || this.#response.statusCode >= 400
+  }
+
+  #called(name: (typeof lateMethods)[number], [header, value]: unknown[]): ServerResponse {
+    const isType = name === 'setHeader' && String(header).toLowerCase() === 'content-type'
+    if (isType && !/^\s*text\/event-stream\b/i.test(String(value))) this.#isOther = true
+    return this.#response
+  }
+}

@@ -9,20 +9,32 @@ import { checkMiddleware, type MiddlewareOptions } from '../stream/middleware-op
 import type { StreamContext } from '../stream/stream-context.js'
 import { passRejectionsOn } from './express4.js'
 
-/** The options of {@link createStreamMiddleware}; functions among them get the request. */
+/**
+ * The options of {@link createStreamMiddleware}; its functions get the request.
+ *
+ * @example
+ * const options: StreamMiddlewareOptions = {
+ *   when: 'always',
+ *   timeouts: ({ path }) => (path.endsWith('/research') ? 'advanced' : 'streaming'),
+ * }
+ */
 export type StreamMiddlewareOptions<AppRequest = Request> = MiddlewareOptions<AppRequest>
 
 /**
- * A streaming route: requests that want a stream are answered by `handler`, all others go to `next()`.
+ * Creates a streaming route: `handler` serves the requests that want a stream, all others go to `next()`.
  *
- * Errors of the handler do not reach Express: its own error handler would cut the connection.
+ * Errors of the handler do not reach Express, whose own error handler would cut the connection.
  *
- * @param handler fills the stream; it is complete when the handler returns, or at the terminal event
+ * @param handler fills the stream; the stream is complete when the handler returns, or at the terminal event
  * @throws TypeError | RangeError that names the option and the value
  * @example
- * app.post('/v1/chat/completions', express.json(), createStreamMiddleware(async ({ relay, signal }, request) => {
- *   await relay(await fetch(upstreamUrl, { method: 'POST', body: JSON.stringify(request.body), signal }))
- * }))
+ * app.post(
+ *   '/v1/chat/completions',
+ *   express.json(),
+ *   createStreamMiddleware(async ({ relay, signal }, request) => {
+ *     await relay(await fetch(url, { method: 'POST', body: JSON.stringify(request.body), signal }))
+ *   }),
+ * )
  */
 export function createStreamMiddleware<
   Params = Request['params'],
@@ -51,11 +63,14 @@ export function createStreamMiddleware<
 }
 
 /**
- * Protects routes that already exist, untouched: mount it first, `app.use(guardStreams())`. Every handler after
- * it that writes an event stream to its response gets the promises of `handleStream`; every other response
- * passes as it is.
+ * Protects every route mounted after it; your handlers stay as they are.
+ *
+ * Every handler that writes an event stream gets the right headers, heartbeats and deadlines. If something fails
+ * mid-stream, the client gets an error event and a clean end. Every other response stays as it is.
  *
  * @throws TypeError | RangeError that names the option and the value
+ * @example
+ * app.use(guardStreams())
  */
 export function guardStreams(options: GuardOptions = {}, ...more: never[]): RequestHandler {
   checkCalled(more)
@@ -69,10 +84,12 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Requ
 }
 
 /**
- * Protects a whole app that cannot be edited: `http.createServer(wrapApp(app))`. Takes an Express app, or any
- * listener of `node:http`.
+ * Protects a whole app that cannot be edited, as {@link guardStreams} does.
  *
+ * @param app an Express app, or any request listener of `node:http`
  * @throws TypeError | RangeError that names the option and the value
+ * @example
+ * http.createServer(wrapApp(app)).listen(3000)
  */
 export function wrapApp(
   app: Application | Parameters<typeof wrapListener>[0],

@@ -9,21 +9,32 @@ import { runStream } from '../stream/handle-stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream/middleware-options.js'
 import type { StreamContext } from '../stream/stream-context.js'
 
-/** The options of {@link createStreamMiddleware}; functions among them get the context. */
+/**
+ * The options of {@link createStreamMiddleware}; its functions get the context.
+ *
+ * @example
+ * const options: StreamMiddlewareOptions = {
+ *   when: 'always',
+ *   timeouts: ({ path }) => (path.endsWith('/research') ? 'advanced' : 'streaming'),
+ * }
+ */
 export type StreamMiddlewareOptions<AppContext = Context> = MiddlewareOptions<AppContext>
 
 /**
- * A streaming route: requests that want a stream are answered by `handler`, all others go to `next()`.
+ * Creates a streaming route: `handler` serves the requests that want a stream, all others go to `next()`.
  *
  * Errors of the handler do not reach Koa, which would leave the response open. The middleware is done when the
  * stream is.
  *
- * @param handler fills the stream; it is complete when the handler returns, or at the terminal event
+ * @param handler fills the stream; the stream is complete when the handler returns, or at the terminal event
  * @throws TypeError | RangeError that names the option and the value
  * @example
- * router.post('/v1/chat/completions', bodyParser(), createStreamMiddleware(async ({ relay, signal }, context) => {
- *   await relay(await fetch(upstreamUrl, { method: 'POST', body: JSON.stringify(context.request.body), signal }))
- * }))
+ * app.use(bodyParser())
+ * app.use(
+ *   createStreamMiddleware(async ({ relay, signal }, { request }) => {
+ *     await relay(await fetch(url, { method: 'POST', body: JSON.stringify(request.body), signal }))
+ *   }),
+ * )
  */
 export function createStreamMiddleware<State = DefaultState, Extension = DefaultContext>(
   handler: (stream: StreamContext, context: ParameterizedContext<State, Extension>) => unknown,
@@ -45,11 +56,15 @@ function parsedBody({ request }: { request: object }): unknown {
 }
 
 /**
- * Protects routes that already exist, untouched: mount it first, `app.use(guardStreams())`. Every middleware
- * after it that writes an event stream, to `context.body` or to `context.res`, gets the promises of
- * `handleStream`; every other response passes as it is.
+ * Protects every middleware mounted after it; your handlers stay as they are.
+ *
+ * Every middleware that writes an event stream, to `context.body` or to `context.res`, gets the right headers,
+ * heartbeats and deadlines. If something fails mid-stream, the client gets an error event and a clean end. Every
+ * other response stays as it is.
  *
  * @throws TypeError | RangeError that names the option and the value
+ * @example
+ * app.use(guardStreams())
  */
 export function guardStreams(options: GuardOptions = {}, ...more: never[]): Middleware {
   checkCalled(more)
@@ -74,9 +89,11 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
 }
 
 /**
- * Protects a whole app that cannot be edited: `http.createServer(wrapApp(app))`.
+ * Protects a whole app that cannot be edited, as {@link guardStreams} does.
  *
  * @throws TypeError | RangeError that names the option and the value
+ * @example
+ * http.createServer(wrapApp(app)).listen(3000)
  */
 export function wrapApp(app: Koa, options: GuardOptions = {}): AppListener {
   if (typeof app?.callback !== 'function') throw new TypeError(`app must be a Koa app, got ${shown(app)}`)

@@ -1,29 +1,42 @@
 import { checkNames, shown } from '../errors/bad-input.js'
 import { readHeader } from '../errors/classify.js'
 
-/** A request of Express, Koa (`ctx` or `ctx.request`), `node:http` or Fetch. */
+/** The parts of a request that {@link detectStreamingRequest} reads: of Express, Koa, `node:http` or Fetch. */
 export interface StreamingRequestLike {
-  /** In capitals, as every framework has it. */
+  /** The HTTP method in capitals, as every framework has it. */
   method?: string | undefined
-  /** Path and query; of Fetch the whole URL. */
+  /** The path and query; in a Fetch request the whole URL. */
   url?: string | undefined
-  /** What a router has left of the path. */
+  /** The path that a router has left over. */
   path?: string | undefined
   /** The URL before a router took its part off. */
   originalUrl?: string | undefined
   /** Node's header object, or Fetch `Headers`. */
   headers?: object | undefined
-  /** The parsed body, if it has been parsed; raw text, buffers and streams say nothing. */
+  /** The parsed body. Raw text, buffers and streams are ignored. */
   body?: unknown
-  /** Koa's own request, whose body its parsers set. */
+  /** Koa's own request, which holds the parsed body. */
   request?: unknown
 }
 
-/** What else says that a stream is wanted, for requests whose body is not parsed. */
+/**
+ * Hints for streaming requests whose body has not been parsed.
+ *
+ * @example
+ * app.use(guardStreams({ detect: { paths: ['/api/chat', /\/generate$/] } }))
+ */
 export interface StreamingHints {
-  /** Paths on which a `POST` with an unread body is taken for a stream. Default: the usual LLM endpoints. */
+  /**
+   * Paths on which a `POST` with an unparsed body counts as a streaming request. A text must equal the path.
+   *
+   * @defaultValue `[/\/chat\/completions\/?$/]`
+   */
   paths?: readonly (string | RegExp)[] | undefined
-  /** User-Agents that are taken to want one while the body is unread. Default: SillyTavern. */
+  /**
+   * User agents whose requests count as streaming requests while the body is unparsed.
+   *
+   * @defaultValue `[/\bSillyTavern\b/i]`
+   */
   userAgents?: readonly (string | RegExp)[] | undefined
 }
 
@@ -32,12 +45,15 @@ const defaultUserAgents: readonly RegExp[] = [/\bSillyTavern\b/i]
 const streamTypes = ['text/event-stream', 'application/x-ndjson']
 
 /**
- * Whether a request wants a stream. Reads nothing but what is there: the body is never consumed.
+ * Returns whether a request asks for a stream, without consuming its body.
  *
- * `body.stream` decides, and a body without it means no, as in the OpenAI API; so does `alt=sse` in the URL,
- * as in Gemini's. Without a parsed body `Accept` decides, and at last the hints.
+ * The first of these decides: `stream` in the parsed body; `alt=sse` or `:streamGenerateContent` in the URL, as in
+ * Gemini's API; a parsed body without `stream` (no stream); the `Accept` header; the hints.
  *
  * @see https://platform.openai.com/docs/api-reference/chat/create (`stream`, default false)
+ * @see https://www.rfc-editor.org/rfc/rfc9110#name-accept
+ * @example
+ * if (detectStreamingRequest(request)) console.log('the client wants a stream')
  */
 export function detectStreamingRequest(request: StreamingRequestLike, hints: StreamingHints = {}): boolean {
   const inner = request.request as StreamingRequestLike | undefined

@@ -17,22 +17,39 @@ import {
   type StreamResponse,
 } from './response.js'
 
-/** The options of {@link respondWithError}. */
+/**
+ * The options of {@link respondWithError} and {@link handleSocketHangUp}.
+ *
+ * @example
+ * respondWithError(error, response, { dialect: 'anthropic', exposeUpstreamErrors: true })
+ */
 export interface ErrorResponseOptions {
-  /** How the client's API tells errors. Default: by the request's path. */
+  /** How the client's API reports errors. @defaultValue by the request's path */
   dialect?: StreamDialect | DialectName | undefined
-  /** Whether the client may read what the upstream said. Default `false`: it may hold keys and host names. */
+  /**
+   * Whether the client may read the upstream's own error message, which may hold keys and host names.
+   *
+   * @defaultValue `false`
+   */
   exposeUpstreamErrors?: boolean | undefined
-  /** Goes into the body and, unless the app has set one, the `x-request-id` header. */
+  /** The id in the error body and in `x-request-id`, unless the app has set that. Not set: no id is sent. */
   requestId?: string | undefined
 }
 
 /**
- * Tells the client that its request failed, in whatever way is still open: by status and JSON while the head
- * is unsent; by an error event and a clean end in an event stream; by a cut in any other body, which must not
- * look complete.
+ * Reports a failed request to the client, in whatever way the response still allows.
  *
- * @param error anything that was thrown; what is not an error of ours or of the upstream is "internal error"
+ * Before the headers: a status and JSON. In an event stream: an error event and a clean end. In any other body: a
+ * cut connection, since that body must not look complete. For a client that has left: nothing.
+ *
+ * @param error anything that was thrown; an error from neither unhang nor the upstream becomes "internal error"
+ * @throws TypeError for an unknown dialect
+ * @example
+ * try {
+ *   await fetch(url)
+ * } catch (error) {
+ *   respondWithError(error, response)
+ * }
  */
 export function respondWithError(
   error: unknown,
@@ -112,19 +129,31 @@ export function requestPath(response: ServerResponse): string {
 }
 
 /**
- * Whether an error says that the upstream closed the connection before its answer was complete, whichever
- * client reports it (`node:http`, axios, fetch, undici, got, node-fetch) and however deep in the cause chain.
- * Our own abort is none.
+ * Returns whether the upstream closed the connection before its response was complete.
+ *
+ * The error may come from `node:http`, axios, fetch, undici, got or node-fetch, at any depth of the cause chain. An
+ * abort of your own is no hang-up.
+ *
+ * @example
+ * await fetch(url).catch((error) => {
+ *   if (isSocketHangUp(error)) console.log('the upstream hung up')
+ * })
  */
 export function isSocketHangUp(error: unknown): boolean {
   return toStreamError(error).outcome === 'upstream_hangup'
 }
 
 /**
- * Answers a client whose upstream hung up: 503 `connection_reset` with JSON while the head is unsent, the
- * dialect's error event and a clean end of the stream after it.
+ * Reports an upstream's hang-up to the client: 503 `connection_reset` as JSON, or an error event and a clean end.
  *
- * @returns `false`, with nothing done, for an error that is no hang-up
+ * @returns `false`, with nothing done, for any other error
+ * @throws TypeError for an unknown dialect
+ * @example
+ * try {
+ *   await fetch(url)
+ * } catch (error) {
+ *   if (!handleSocketHangUp(error, response)) throw error
+ * }
  */
 export function handleSocketHangUp(
   error: unknown,

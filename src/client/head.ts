@@ -11,12 +11,14 @@ export interface EventStreamExchange {
   origin?: string | undefined
 }
 
+/** How the headers of an event stream are completed. */
 export interface EventStreamHeadOptions {
-  /** Headers of your own; they win over the library's. `false`: only `Content-Type` is set. */
+  /** Headers of your own, which replace unhang's. `false`: unhang sets only `Content-Type`. @defaultValue `{}` */
   headers?: Readonly<Record<string, string>> | false | undefined
   /**
-   * Cross-origin access: `true` for `*`, or the origins that are let in. Default: what the app set is left
-   * alone.
+   * Cross-origin access: `true` for `*`, or a list of the allowed origins.
+   *
+   * @defaultValue `false`, which leaves what the app has set
    */
   cors?: boolean | readonly string[] | undefined
 }

@@ -27,28 +27,47 @@ export interface SSEWriterObserver {
   emptyDelta?(): SSEEvent | undefined
 }
 
-/** The options of {@link createSSEWriter}. */
+/**
+ * The options of {@link createSSEWriter}; times are in milliseconds.
+ *
+ * @example
+ * createSSEWriter(response, { heartbeatMs: 10_000, headers: { 'X-Stream': 'progress' }, cors: true })
+ */
 export interface SSEWriterOptions extends EventStreamHeadOptions {
-  /** When it aborts, writes are refused with its reason; `close()` still works. */
+  /**
+   * When it aborts, writes are refused with its reason; `close()` still works. Not set: only the client stops it.
+   */
   signal?: AbortSignalLike | undefined
-  /** How long the stream may be silent before a comment is sent. Default 15 000; `Infinity` for never. */
+  /**
+   * How long the stream may be silent before a heartbeat is sent. `false` or `Infinity`: no heartbeats.
+   *
+   * @defaultValue `15_000`
+   */
   heartbeatMs?: number | false | undefined
   /**
-   * What a heartbeat is: a comment, which every client measured takes, or, once a chat has begun, a chunk with
-   * an empty delta, for readers that know nothing but `data:` lines. Default `'comment'`.
+   * What a heartbeat is: a comment, or, once a chat has begun, a chunk with an empty delta. `'empty-delta'` is for
+   * clients that read nothing but `data:` lines.
+   *
+   * @defaultValue `'comment'`
    */
   heartbeat?: 'comment' | 'empty-delta' | undefined
   /**
-   * How long the head waits for the first event, so that a failure can still have a status of its own; then it
-   * is sent with a heartbeat. Default 10 000; `Infinity` for never early.
+   * How long to hold back the response headers while waiting for the first event, so that an early failure can still
+   * get a real status. Then they are sent with a heartbeat. `false` or `Infinity`: never before the first event.
+   *
+   * @defaultValue `10_000`
    */
   headersAfterMs?: number | false | undefined
-  /** How much may wait for a client that does not read, if writes are not awaited. Default 16 MiB. */
+  /**
+   * How many bytes may be buffered for a client that does not read, if the handler does not await its writes.
+   *
+   * @defaultValue `16 * 1024 * 1024`
+   */
   maxBufferedBytes?: number | undefined
 }
 
 /** What applies where nothing is set. */
-export const writerDefaults = {
+const writerDefaults = {
   heartbeatMs: defaultHeartbeatMs,
   headersAfterMs: 10_000,
   maxBufferedBytes: 16 * 1024 * 1024,

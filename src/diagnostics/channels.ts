@@ -12,39 +12,43 @@ export const log = {
 }
 
 /**
- * What happened to one stream; written once, when it has ended. Holds no payload and no header itself;
- * `reason.cause` is what was thrown, as it was thrown.
+ * The record of one stream, written once when it has ended; times are in milliseconds.
+ *
+ * It holds no message text and no headers. Exception: `reason.cause` is the original error.
+ *
+ * @example
+ * subscribeStreams({ onEnd: (end: StreamEnd) => console.log(end.requestId, end.outcome, end.durationMs) })
  */
 export interface StreamEnd {
-  /** How it ended. */
+  /** How the stream ended. */
   outcome: StreamOutcome
   /** Why the stream did not complete. */
   reason: StreamFailure | undefined
   /** The deadline that passed, for the outcomes `timeout` and `client_stalled`. */
   phase: TimeoutPhase | undefined
-  /** What the response says in `x-request-id`, if it says that. */
+  /** The id of the stream, as in `x-request-id` of its response. */
   requestId: string
-  /** The model that was asked for, if known. */
+  /** The requested model, if known. */
   model: string | undefined
   /** The HTTP status that was sent; `undefined` when the client left before any. */
   status: number | undefined
-  /** From the start to the first byte or event of the upstream. */
+  /** From the start to the first byte or event of the upstream, in milliseconds; `undefined` if none came. */
   ttfbMs: number | undefined
   /** From the start to the end, in milliseconds. */
   durationMs: number
-  /** The longest silence between two signs of life of the upstream. */
+  /** The longest silence between two signs of life of the upstream, in milliseconds. */
   longestGapMs: number
-  /** Events written to the client, the closing and error events included. */
+  /** Events written to the client, including closing and error events. */
   events: number
   /** Bytes of the event stream written to the client. */
   bytes: number
-  /** Comments and empty deltas sent because nothing else came. */
+  /** Heartbeats sent because nothing else came: comments and empty deltas. */
   heartbeats: number
-  /** Whether the stream said that it was complete; not where its client could not be told any more. */
+  /** Whether the stream said that it was complete; `false` if its client could no longer be reached. */
   sawTerminal: boolean
-  /** How often `openUpstream` has retried. */
+  /** How many times `openUpstream` has retried. */
   retries: number
-  /** Failures that came after the stream had its outcome, by their outcome; at most eight are kept. */
+  /** Failures after the outcome was fixed, by their outcome; at most eight are kept. */
   suppressed: readonly FailedOutcome[]
 }
 
@@ -62,11 +66,19 @@ function silentChannel(name: string): Channel {
   > as Channel
 }
 
-/** The `diagnostics_channel` names; each message carries the `requestId`. */
+/**
+ * The channels of `node:diagnostics_channel` on which unhang publishes; each message carries the `requestId`.
+ *
+ * {@link subscribeStreams} is the typed way to listen.
+ *
+ * @see https://nodejs.org/api/diagnostics_channel.html
+ * @example
+ * channels.end.subscribe((message) => console.log((message as StreamEnd).outcome))
+ */
 export const channels = {
   /** A handler is about to run: `{ requestId, model }`. */
   start: channel('unhang:stream:start'),
-  /** The head of an event stream was sent: `{ requestId }`. */
+  /** The headers of an event stream were sent: `{ requestId }`. */
   head: channel('unhang:stream:head'),
   /** A deadline passed: `{ requestId, phase, timeoutMs }`. */
   timeout: channel('unhang:stream:timeout'),
@@ -74,7 +86,7 @@ export const channels = {
   cleanup: channel('unhang:stream:cleanup'),
   /** A failure was reported to the client: `{ requestId, outcome, code, headersSent }`. */
   reported: channel('unhang:stream:reported'),
-  /** The {@link StreamEnd}. */
+  /** A stream has ended: its {@link StreamEnd}. */
   end: channel('unhang:stream:end'),
 }
 

@@ -2,22 +2,27 @@ import { checkNames, checkObject, shown } from '../errors/bad-input.js'
 import type { FailedOutcome, TimeoutPhase } from '../errors/stream-error.js'
 import { channels, type StreamEnd } from './channels.js'
 
-/** How an upstream was released, as far as a subscriber sees it; see `SocketCleanupReport`. */
+/** How an upstream was released, as a subscriber sees it; see {@link SocketCleanupReport}. */
 export interface ReleasedUpstream {
+  /** How the upstream went, for example `linger` or `destroy`. */
   readonly via: string
+  /** Whether its sockets are closed, or given back for reuse. */
   readonly closed: boolean
+  /** Whether a socket had to be cut. */
   readonly forced: boolean
+  /** How long the release took, in milliseconds. */
   readonly durationMs: number
+  /** Errors that the upstream raised while it was released. */
   readonly errors: readonly Error[]
 }
 
-/** What {@link subscribeStreams} calls; each message carries the stream's `requestId`. */
+/** The callbacks of {@link subscribeStreams}; each message carries the stream's `requestId`. */
 export interface StreamSubscribers {
   /** A handler is about to run. */
   onStart?: ((message: { requestId: string; model: string | undefined }) => void) | undefined
   /** The headers of an event stream were sent. */
   onHead?: ((message: { requestId: string }) => void) | undefined
-  /** A deadline passed. `timeoutMs` is the time that was allowed. */
+  /** A deadline passed; `timeoutMs` is the time that was allowed, in milliseconds. */
   onTimeout?:
     | ((message: { requestId: string; phase: TimeoutPhase; timeoutMs: number | undefined }) => void)
     | undefined
@@ -29,12 +34,15 @@ export interface StreamSubscribers {
   onEnd?: ((end: StreamEnd) => void) | undefined
 }
 
-/** A failure that a client has been told of. */
+/** A failure that was reported to a client. */
 export interface ReportedFailure {
+  /** The id of the stream. */
   readonly requestId: string
+  /** How the stream ended. */
   readonly outcome: FailedOutcome
+  /** The code that the client got. */
   readonly code: string
-  /** Whether the headers had been sent: the report was then an error event, else a status and JSON. */
+  /** Whether the headers had been sent: `true` for an error event, `false` for a status and JSON. */
   readonly headersSent: boolean
 }
 
@@ -48,10 +56,11 @@ const byName = {
 } as const
 
 /**
- * Calls back for what happens to every stream of this process, wherever it was started.
+ * Calls back for every stream of this process, wherever it was started.
  *
  * @returns a function that ends the subscription
- * @throws TypeError for an unknown name, or what is no function
+ * @throws TypeError for an unknown name, or a callback that is not a function
+ * @see https://nodejs.org/api/diagnostics_channel.html
  * @example
  * const stop = subscribeStreams({ onEnd: ({ outcome, durationMs }) => console.log(outcome, durationMs) })
  */

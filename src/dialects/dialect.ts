@@ -5,68 +5,80 @@ import type { SkippedEvents } from '../framing/sse/follow.js'
 export type { SkippedEvents }
 
 /**
- * How a stream of one kind ends: what says that it is complete, and what tells its clients that it is not.
- * Give your own where none of unhang's fits.
+ * How the streams of one API end, and how they report errors. Write your own where none of {@link dialects} fits.
+ *
+ * @example
+ * const mine: StreamDialect = { ...dialects.plain, errorBody: ({ code }, message) => ({ failed: code, message }) }
+ * app.use(guardStreams({ dialect: mine }))
  */
 export interface StreamDialect {
-  /** A short name, for people. */
+  /** A short name for people to read. */
   readonly name: string
-  /** Whether an answer that simply ends is one that was cut off. */
+  /** Whether a stream that ends without a terminal event was cut off. */
   readonly needsTerminal: boolean
-  /** Headers that its clients look for, beside those of every event stream. */
+  /** Headers that its clients expect, beside those of every event stream. */
   readonly headers?: Readonly<Record<string, string>>
-  /** Follows one stream. */
+  /** Starts to follow one stream. */
   follow(): DialectState
-  /** How an answer looks that is no stream; without it, one cannot be made of the other. */
+  /** Converts between a JSON answer and a stream; optional. */
   readonly answers?: AnswerForm
-  /** The JSON body of an error that is told by status, before any event. */
+  /** Returns the JSON body of an error that is reported by status, before any event. */
   errorBody(error: StreamError, message: string, requestId?: string): unknown
 }
 
-/** A complete answer as JSON, and the events that say the same. */
+/** Converts between a JSON answer and the events of a stream. */
 export interface AnswerForm {
-  /** `undefined` for JSON that is no such answer. */
+  /** Returns the events of a JSON answer; `undefined` for any other JSON. */
   toEvents(answer: unknown): SSEEvent[] | undefined
-  /** Puts the events of one stream together. */
+  /** Starts to put the events of one stream together. */
   collect(): CollectedAnswer
 }
 
-/** Puts the events of one stream together to one answer. */
+/** Puts the events of one stream together into one answer. */
 export interface CollectedAnswer {
   /** Takes the next event. */
   add(event: SSEEvent): void
-  /** What the events added so far say. */
+  /** The JSON answer that the events so far amount to. */
   readonly answer: unknown
 }
 
-/** How a stream tells that it failed. */
+/**
+ * The options of {@link DialectState.failing}.
+ *
+ * @example
+ * const error = new StreamError('upstream_hangup')
+ * const events = dialects.openaiChat.follow().failing(error, error.message, { doneAfterError: true })
+ */
 export interface FailingOptions {
-  /** Whether what says "complete" comes all the same. */
+  /** Whether to send `[DONE]` after an error event, too. @defaultValue `false` */
   doneAfterError?: boolean | undefined
 }
 
-/** One stream, as its dialect sees it. */
+/** Follows one stream of a dialect. */
 export interface DialectState {
-  /** Looks at an event on its way to the client. */
+  /** Inspects an event on its way to the client. */
   observe(event: SSEEvent): EventRole
   /** Whether the answer is complete, so that nothing is lost if the upstream breaks now. */
   readonly complete: boolean
-  /** What still has to be sent so that the client knows that the stream is complete. */
+  /** Returns the events that a client still needs to see the stream as complete. */
   closing(): SSEEvent[]
-  /** What tells the client that the stream failed. */
+  /** Returns the events that report a failure to the client. */
   failing(error: StreamError, message: string, options?: FailingOptions): SSEEvent[]
-  /** An event that says nothing, for clients that take no comments; `undefined` while none would be understood. */
+  /**
+   * Returns an event without content, for clients that do not take comments; `undefined` while none would be valid.
+   */
   emptyDelta?(): SSEEvent | undefined
   /**
-   * Which events surely say nothing but another piece of the answer, as long as the stream's state allows it: those are
-   * not parsed. Only events of one `data:` line without other fields are asked about.
+   * Returns which events surely hold nothing but another piece of the answer, so that unhang need not parse them.
+   *
+   * Only events of one `data:` line without other fields are compared.
    */
   skips?(): SkippedEvents | undefined
 }
 
 /**
- * `terminal`: the stream is complete and nothing may follow; `content`: part of the answer; `error`: the
- * upstream's word that it failed.
+ * What an event means. `terminal`: the stream is complete and nothing may follow. `content`: a part of the answer.
+ * `error`: the upstream reports that it failed.
  */
 export type EventRole = 'terminal' | 'content' | 'error' | 'other'
 

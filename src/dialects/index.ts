@@ -7,7 +7,14 @@ import { openaiChat } from './openai-chat.js'
 import { openaiResponses } from './openai-responses.js'
 import { plain } from './plain.js'
 
-/** The dialects that come with unhang. */
+/**
+ * The dialects that come with unhang: OpenAI chat and responses, Anthropic, the AI SDK UI and plain event streams.
+ *
+ * @see https://platform.openai.com/docs/api-reference/chat-streaming
+ * @see https://docs.anthropic.com/en/docs/build-with-claude/streaming
+ * @example
+ * app.use(guardStreams({ dialect: dialects.anthropic }))
+ */
 export const dialects = { openaiChat, openaiResponses, anthropic, aiSdkUi, plain } as const satisfies Record<
   string,
   StreamDialect

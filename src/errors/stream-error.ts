@@ -1,10 +1,13 @@
 import { causeChain, propertyOf } from './cause-chain.js'
 import type { UpstreamError } from './upstream-error.js'
 
-/** How a stream ended. */
+/** How a stream ended: `completed`, or how it failed. */
 export type StreamOutcome = 'completed' | FailedOutcome
 
-/** How a stream ended that did not complete: whose fault it was, and what kind. */
+/**
+ * How a stream failed. `upstream_…`: the upstream failed. `client_…`: the client left, or stopped reading.
+ * `shutdown` and `aborted`: your app stopped the stream. `internal`: your handler threw.
+ */
 export type FailedOutcome =
   | 'timeout'
   | 'upstream_connect'
@@ -18,7 +21,7 @@ export type FailedOutcome =
   | 'aborted'
   | 'internal'
 
-/** Which deadline. */
+/** A deadline, named as its timeout without `Ms`. */
 export type TimeoutPhase =
   | 'connect'
   | 'firstByte'
@@ -28,7 +31,7 @@ export type TimeoutPhase =
   | 'clientStall'
   | 'total'
 
-/** The names of failures, as a client reads them in `error.code`. */
+/** The codes of unhang's failures, as a client reads them in `error.code`. */
 export type StreamErrorCode =
   | 'upstream_unreachable'
   | 'upstream_error'
@@ -145,21 +148,26 @@ const timeouts: Record<TimeoutPhase, Failure> = {
   },
 }
 
-/** What an error says; what is left out comes from its outcome. */
+/**
+ * The options of {@link StreamError}.
+ *
+ * @example
+ * throw new StreamError('internal', { status: 422, code: 'invalid_request', message: 'There are no messages.' })
+ */
 export interface StreamErrorOptions {
-  /** A name for programs, in the client's error. */
+  /** A name for programs, in the client's error. @defaultValue by the outcome */
   code?: AnyCode | undefined
-  /** The HTTP status that a client gets before the headers are sent. */
+  /** The HTTP status that a client gets before the headers are sent, from 400 to 599. @defaultValue by the outcome */
   status?: number | undefined
-  /** A plain sentence that a client may read. */
+  /** A plain sentence that a client may read. @defaultValue by the outcome */
   message?: string | undefined
-  /** The deadline that passed. */
+  /** The deadline that passed. Not set: no deadline passed. */
   phase?: TimeoutPhase | undefined
-  /** Whether a retry of the same request is harmless; `undefined` if that is not known. */
+  /** Whether a retry of the same request is harmless; `undefined` if that is not known. @defaultValue by the outcome */
   retryable?: boolean | undefined
-  /** When a client may retry, in seconds; sent as `Retry-After`. */
+  /** When a client may retry, in seconds; sent as `Retry-After`. @defaultValue by the outcome */
   retryAfterSeconds?: number | undefined
-  /** What was thrown. */
+  /** The original error. Not set: there is none. */
   cause?: unknown
 }
 
@@ -169,13 +177,15 @@ const brand = Symbol.for('unhang.StreamError')
 const abortOutcomes: readonly FailedOutcome[] = ['client_gone', 'client_stalled', 'shutdown', 'aborted']
 
 /**
- * Why a stream did not complete. Its message is a plain sentence that is safe to show a client; what was
- * thrown is in `cause`.
+ * Explains why a stream did not complete. Its message is safe to show to a client; `cause` is the original error.
+ *
+ * @throws RangeError for a status that is not from 400 to 599
+ * @example
+ * throw new StreamError('upstream_protocol', { message: 'The upstream sent no tokens.' })
  */
 export class StreamError extends Error {
   /**
-   * `AbortError` for what stopped the stream from outside, `TimeoutError` for a deadline: what rejects with the stream's
-   * signal has the names of the DOM. Otherwise the name of its class.
+   * `AbortError` if the stream was stopped from outside, `TimeoutError` for a deadline, else the name of the class.
    *
    * @see https://dom.spec.whatwg.org/#abortcontroller-api-integration
    */
@@ -184,13 +194,13 @@ export class StreamError extends Error {
   readonly outcome: FailedOutcome
   /** A name for programs, in the client's error. */
   readonly code: AnyCode
-  /** The HTTP status a client gets while the head is unsent. */
+  /** The HTTP status that a client gets before the headers are sent. */
   readonly status: number
-  /** The deadline that passed; `undefined` if it was none. */
+  /** The deadline that passed; `undefined` if none did. */
   readonly phase: TimeoutPhase | undefined
-  /** Whether sending the same request again is harmless; `undefined` where nobody can know. */
+  /** Whether a retry of the same request is harmless; `undefined` if that is not known. */
   readonly retryable: boolean | undefined
-  /** When a client may ask again, in seconds; `undefined` if that is not known. */
+  /** When a client may retry, in seconds; `undefined` if that is not known. */
   readonly retryAfterSeconds: number | undefined
   /** Whether the headers had been sent when the stream ended. */
   headersSent = false
@@ -223,12 +233,20 @@ export class StreamError extends Error {
   }
 }
 
-/** A deadline passed. `timeoutMs` is the time that was allowed; `undefined` when somebody else's timer fired. */
+/**
+ * Reports that a deadline passed.
+ *
+ * @example
+ * if (isStreamError(error) && error.outcome === 'timeout') console.log(error.phase, error.timeoutMs)
+ */
 export class StreamTimeoutError extends StreamError {
+  /** `TimeoutError`, as the DOM names it. */
   override readonly name = 'TimeoutError'
+  /** `client_stalled` if the client was too slow, else `timeout`. */
   declare readonly outcome: 'timeout' | 'client_stalled'
+  /** The deadline that passed. */
   declare readonly phase: TimeoutPhase
-  /** The time that was allowed, in milliseconds. */
+  /** The time that was allowed, in milliseconds; `undefined` if the timer was not one of unhang. */
   readonly timeoutMs: number | undefined
 
   constructor(phase: TimeoutPhase, timeoutMs?: number, cause?: unknown) {
@@ -237,13 +255,21 @@ export class StreamTimeoutError extends StreamError {
   }
 }
 
-/** Every error of unhang: `outcome` tells which, and narrows it. */
+/** Every error of unhang: check `outcome` to narrow it. */
 export type StreamFailure =
   | UpstreamError
   | StreamTimeoutError
-  | (StreamError & { readonly outcome: Exclude<FailedOutcome, 'upstream_error' | 'timeout'> })
+  | (StreamError & {
+      /** How the stream ended. */
+      readonly outcome: Exclude<FailedOutcome, 'upstream_error' | 'timeout'>
+    })
 
-/** Whether `error` is an error of unhang, also of another copy of unhang in this process. `outcome` tells which. */
+/**
+ * Returns whether `error` is an error of unhang, also of another copy of unhang in this process.
+ *
+ * @example
+ * if (isStreamError(error)) console.log(error.outcome, error.code)
+ */
 export function isStreamError(error: unknown): error is StreamFailure {
   return typeof error === 'object' && error !== null && propertyOf(error, brand) === true
 }

@@ -1,32 +1,48 @@
 import { isStreamError, StreamError } from './stream-error.js'
 
-/** What is known of the answer of an upstream that failed. */
+/**
+ * The options of {@link UpstreamError}: what is known of the failed response.
+ *
+ * @example
+ * throw new UpstreamError({ status: 429, retryAfter: '7', detail: 'slow down' })
+ */
 export interface UpstreamErrorOptions {
-  /** The upstream's HTTP status. A 4xx or 5xx is passed on, anything else becomes 502. */
+  /**
+   * The upstream's HTTP status. A 4xx or 5xx is passed on, any other becomes 502. Not set: the error came in a stream.
+   */
   status?: number | undefined
-  /** The upstream's `Retry-After`, passed on as it is. */
+  /** The upstream's `Retry-After`, passed on unchanged. Not set: none is sent. */
   retryAfter?: string | undefined
-  /** The upstream's `retry-after-ms`, passed on as it is. */
+  /** The upstream's `retry-after-ms`, passed on unchanged. Not set: none is sent. */
   retryAfterMs?: string | undefined
-  /** The upstream's `x-should-retry`, passed on as it is. */
+  /** The upstream's `x-should-retry`, passed on unchanged. Not set: none is sent. */
   shouldRetry?: string | undefined
-  /** What the upstream said. For logs only: it is shown to the client by `exposeUpstreamErrors` alone. */
+  /**
+   * The upstream's own message, for logs. Only `exposeUpstreamErrors` shows it to the client. Not set: there is none.
+   */
   detail?: string | undefined
-  /** What was thrown, by an HTTP client that throws for a status. */
+  /** The original error of an HTTP client that throws for a status. Not set: there is none. */
   cause?: unknown
 }
 
-/** The upstream answered, with an error. */
+/**
+ * Reports that the upstream responded with an error.
+ *
+ * @example
+ * if (isUpstreamError(error)) console.log(error.upstreamStatus, error.detail)
+ */
 export class UpstreamError extends StreamError {
+  /** `UpstreamError`. */
   override readonly name = 'UpstreamError'
+  /** `upstream_error`. */
   declare readonly outcome: 'upstream_error'
   /** The upstream's HTTP status; `undefined` for an error inside a stream. */
   readonly upstreamStatus: number | undefined
-  /** The upstream's `Retry-After`, as it was. */
+  /** The upstream's `Retry-After`, unchanged. */
   readonly retryAfter: string | undefined
-  /** The upstream's `retry-after-ms`, as it was. */
+  /** The upstream's `retry-after-ms`, unchanged. */
   readonly retryAfterMs: string | undefined
-  /** What the upstream said; not enumerable, so that it is in no log by accident. */
+  /** The upstream's own message; not enumerable, so that no log holds it by accident. */
   declare readonly detail: string | undefined
 
   constructor({ status, retryAfter, retryAfterMs, shouldRetry, detail, cause }: UpstreamErrorOptions = {}) {
@@ -44,7 +60,12 @@ export class UpstreamError extends StreamError {
   }
 }
 
-/** Whether `error` is an {@link UpstreamError}, also one made by another copy of unhang. */
+/**
+ * Returns whether `error` is an {@link UpstreamError}, also one made by another copy of unhang.
+ *
+ * @example
+ * if (isUpstreamError(error) && error.upstreamStatus === 429) console.log('retry after', error.retryAfter)
+ */
 export function isUpstreamError(error: unknown): error is UpstreamError {
   return isStreamError(error) && 'upstreamStatus' in error
 }

@@ -21,10 +21,12 @@ export function guardResponse(
 }
 
 /**
- * The stream of a request that the guard watches: its `signal` aborts when the client leaves or a deadline
- * passes.
+ * Returns the stream of a guarded request: its signal, deadlines and id; `undefined` if no guard watches the request.
  *
- * @param request the request of `node:http`, also as Express hands it on; in Koa the context or its request
+ * @param request the request of `node:http`, also as Express passes it on; in Koa the context or its request
+ * @throws TypeError for anything that is not an object
+ * @example
+ * console.log(getStream(request)?.requestId, getStream(request)?.deadlines.elapsedMs)
  */
 export function getStream(request: object): GuardedStream | undefined {
   checkObject('getStream(request)', request, 'a request')
@@ -33,10 +35,14 @@ export function getStream(request: object): GuardedStream | undefined {
 }
 
 /**
- * The signal to hand to every upstream call: it aborts when the client leaves or a deadline passes. That of a request which
- * nothing guards never aborts.
+ * Returns the signal to pass to every upstream call: it aborts when the client leaves or a deadline passes.
  *
- * @param request the request of `node:http`, also as Express hands it on; in Koa the context or its request
+ * Without it the model keeps generating, and billing. The signal of a request without a guard never aborts.
+ *
+ * @param request the request of `node:http`, also as Express passes it on; in Koa the context or its request
+ * @throws TypeError for anything that is not an object
+ * @example
+ * const upstream = await fetch(url, { method: 'POST', signal: getSignal(request) })
  */
 export function getSignal(request: object): AbortSignal {
   return getStream(request)?.signal ?? new AbortController().signal

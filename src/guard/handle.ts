@@ -6,13 +6,13 @@ import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import type { OriginalMethods } from './intercept.js'
 import type { GuardSettings, RequestedStream } from './request.js'
 
-/** What a handler may know of the stream it is writing. */
+/** The stream of a guarded request, as its handler sees it; {@link getStream} returns it. */
 export interface GuardedStream {
-  /** Hand it to every call of the upstream: it aborts when the client leaves or a deadline passes. */
+  /** Aborts when the client leaves or a deadline passes; pass it to every upstream call. */
   readonly signal: AbortSignal
-  /** Which deadline it is waiting for, and for how long it has been running. */
+  /** The deadline that the stream is waiting for, and how long the stream has been running. */
   readonly deadlines: StreamDeadlines
-  /** The id it has in logs, records and `x-request-id`. */
+  /** The id of the stream in logs, records and `x-request-id`. */
   readonly requestId: string
 }
 

@@ -17,15 +17,31 @@ import {
 import { type ResolvedTimeouts, resolveTimeouts } from '../timeouts/options.js'
 import { timeoutProfiles } from '../timeouts/profiles.js'
 
+/**
+ * The options of `guardStreams` and {@link wrapApp}.
+ *
+ * @example
+ * app.use(guardStreams({ timeouts: 'advanced', writer: { heartbeatMs: 10_000 }, exposeUpstreamErrors: true }))
+ */
 export interface GuardOptions extends Omit<StreamOptions, 'writer'> {
-  /** How the response is completed. Your handler sends the headers, so there is no `headersAfterMs`. */
+  /**
+   * How the response is completed. Your handler sends the headers, so there is no `headersAfterMs`.
+   *
+   * @defaultValue the defaults of {@link SSEWriterOptions}
+   */
   writer?: Omit<NonNullable<StreamOptions['writer']>, 'headersAfterMs'> | undefined
   /**
-   * When a response is guarded: from the request on, if that asks for a stream, or only once it responds with an event
-   * stream. Default `'requested'`.
+   * When a response is guarded. `'requested'`: from a request on that asks for a stream. `'responds'`: once the
+   * response begins as an event stream.
+   *
+   * @defaultValue `'requested'`
    */
   when?: 'requested' | 'responds' | undefined
-  /** How to recognise a streaming request whose body has not been parsed. */
+  /**
+   * How to recognise a streaming request whose body has not been parsed.
+   *
+   * @defaultValue chat completions by path, SillyTavern by user agent
+   */
   detect?: StreamingHints | undefined
 }
 

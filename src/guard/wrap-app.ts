@@ -4,17 +4,20 @@ import { shown } from '../errors/bad-input.js'
 import { guardResponse } from './guard-response.js'
 import { type GuardOptions, readGuardOptions } from './request.js'
 
-/** What `http.createServer`, `https.createServer` and `http2.createServer` take. */
+/** A request listener, for `createServer` of `node:http`, `node:https` and `node:http2`. */
 // biome-ignore lint/suspicious/noExplicitAny: the listeners of three modules have nothing else in common
 export type AppListener = (request: any, response: any) => void
 
 /**
- * Protects a whole app that cannot be edited: `http.createServer(wrapApp(app))`. Every handler in it that
- * writes an event stream to its response gets the promises of `handleStream`; every other response passes
- * untouched.
+ * Protects a whole app that cannot be edited.
  *
- * @param listener a request listener; a failure of its own is answered as well
+ * Every handler that writes an event stream gets the right headers, heartbeats and deadlines. If something fails
+ * mid-stream, the client gets an error event and a clean end. Every other response stays as it is.
+ *
+ * @param listener a request listener; its own failures are reported as well
  * @throws TypeError | RangeError that names the option and the value
+ * @example
+ * createServer(wrapApp((request, response) => response.end('hello'))).listen(3000)
  */
 export function wrapApp(
   listener: (request: IncomingMessage, response: ServerResponse) => unknown,

@@ -3,17 +3,22 @@ import { defaultHeartbeatMs } from '../client/heartbeat.js'
 import { checkNames, shown } from '../errors/bad-input.js'
 import { readDuration } from '../timeouts/options.js'
 
-/** What {@link alignServerTimeouts} has to know. */
+/**
+ * The options of {@link alignServerTimeouts}; times are in milliseconds.
+ *
+ * @example
+ * alignServerTimeouts(server, { idleMs: 120_000, apply: false }).forEach(({ message }) => console.log(message))
+ */
 export interface AlignOptions {
-  /** How long the load balancer in front keeps an idle connection. Default 60 000 (AWS ALB, nginx). */
+  /** How long the load balancer in front keeps an idle connection. AWS ALB and nginx: 60 000. @defaultValue `60_000` */
   idleMs?: number | false | undefined
-  /** How often a stream is heard of at least; default 15 000, as `writer.heartbeatMs`. */
+  /** How often a stream sends at least a heartbeat, as `writer.heartbeatMs`. @defaultValue `15_000` */
   heartbeatMs?: number | false | undefined
-  /** `false`: say what would be better, and change nothing. */
+  /** Whether to set what is safe to set. `false`: only report it. @defaultValue `true` */
   apply?: boolean | undefined
 }
 
-/** One thing about a server's own timers, in a plain sentence. */
+/** A problem with one of a server's own timers. */
 export interface TimeoutFinding {
   /** The name of the setting. */
   setting:
@@ -22,11 +27,11 @@ export interface TimeoutFinding {
     | 'headersTimeout'
     | 'timeout'
     | 'connectionsCheckingInterval'
-  /** What it was. */
+  /** The value that was found, in milliseconds. */
   valueMs: number
-  /** What it is now, if it was changed. */
+  /** The value that was set, in milliseconds; `undefined` if nothing was changed. */
   setToMs: number | undefined
-  /** What about it, and what to do. */
+  /** The problem and its fix, in a plain sentence. */
   message: string
 }
 
@@ -34,12 +39,14 @@ export interface TimeoutFinding {
 const marginMs = 5_000
 
 /**
- * Reads a server's own timers against a stream's and the load balancer's, sets what is safe to set, and says
- * what it found. Nothing to say is an empty list.
+ * Checks a server's own timers against heartbeats and the load balancer, sets what is safe to set, and reports it.
  *
  * @param server a server of `node:http` or `node:https`
+ * @returns a finding for each problem; empty if there is none
  * @throws TypeError that names the option and the value
  * @see https://nodejs.org/api/http.html#serverkeepalivetimeout
+ * @example
+ * for (const { message } of alignServerTimeouts(server)) console.warn(message)
  */
 export function alignServerTimeouts(server: Server, options: AlignOptions = {}): TimeoutFinding[] {
   checkServer('alignServerTimeouts', server)

@@ -9,23 +9,28 @@ import { readDuration } from '../timeouts/options.js'
 import { checkServer } from './align-timeouts.js'
 import { liveStreams, sessionsOf, startDraining } from './live-streams.js'
 
-/** How long each step of {@link drainStreams} takes, in milliseconds. */
+/**
+ * The options of {@link drainStreams}; times are in milliseconds.
+ *
+ * @example
+ * await drainStreams(server, { noticeMs: 5_000, graceMs: 20_000 })
+ */
 export interface DrainOptions {
-  /** How long to go on as before, until the load balancer has noticed. Default: not at all. */
+  /** How long to keep serving while the load balancer notices. @defaultValue `0` */
   noticeMs?: number | false | undefined
-  /** How long live streams may take to finish. Default 10 000. */
+  /** How long open streams and other responses may take to finish. @defaultValue `10_000` */
   graceMs?: number | false | undefined
-  /** How long the clients of the rest may take to read that the server is shutting down. Default 5 000. */
+  /** How long clients may take to read the error event before they are cut. @defaultValue `5_000` */
   forceMs?: number | false | undefined
 }
 
-/** What became of the streams of a server that was shut down. */
+/** How the streams of a server ended that was shut down. */
 export interface DrainReport {
-  /** Streams that ended by themselves. */
+  /** Streams that finished within `graceMs`. */
   finished: number
   /** Streams whose clients got an error event. */
   reported: number
-  /** Streams that were still there at the very end, and were cut. */
+  /** Streams that were cut, since their clients did not read the error event. */
   forced: number
 }
 
@@ -35,13 +40,22 @@ export type DrainableServer = Server | Http2Server | Http2SecureServer
 const drains = /* @__PURE__ */ processWide('drains', () => new WeakMap<object, Promise<DrainReport>>())
 
 /**
- * Shuts a server down without cutting a stream: new streams are refused with 503, live ones finish, the rest
- * are told in their dialect, and only what does not even read that is cut. Other answers under way may finish
- * within `graceMs` as well. Every call gets the same report.
+ * Shuts a server down without cutting a stream.
  *
- * @param server a server of `node:http`, `node:https` or `node:http2`; of the streams of the process, those of
- *   other servers are left alone
+ * 1. Keeps serving for `noticeMs` while the load balancer notices.
+ * 2. Stops accepting; new streams get 503.
+ * 3. Gives open streams and other responses `graceMs` to finish.
+ * 4. Sends the rest an error event; clients that do not read it are cut after `forceMs`.
+ *
+ * Later calls get the same report.
+ *
+ * @param server a server of `node:http`, `node:https` or `node:http2`; streams of other servers go on
  * @throws TypeError that names the option and the value
+ * @example
+ * process.once('SIGTERM', async () => {
+ *   console.log(await drainStreams(server))
+ *   process.exit()
+ * })
  */
 export function drainStreams(server: DrainableServer, options: DrainOptions = {}): Promise<DrainReport> {
   checkServer('drainStreams', server)

@@ -18,12 +18,21 @@ import { readStreamOptions, type StreamSettings } from './settings.js'
 import type { HandleStreamOptions, StreamHandler } from './stream-context.js'
 
 /**
- * Runs one stream from its first deadline to its released socket. Whatever happens to the upstream, the
- * network or the handler, the client gets every event that arrived and then an ending it understands.
+ * Runs one stream from its first deadline to its released socket.
  *
- * @param response a response whose head is unsent
- * @returns how the stream ended; rejects for nothing but bad options
+ * Whatever happens to the upstream, the network or the handler, the client gets every event that arrived and then
+ * an ending it understands.
+ *
+ * @param response a response whose headers have not been sent
+ * @param handler fills the stream; the stream is complete when the handler returns, or at the terminal event
+ * @returns how the stream ended; rejects only for wrong options
  * @throws TypeError | RangeError that names the option and the value
+ * @example
+ * app.post('/v1/chat/completions', express.json(), async (request, response) => {
+ *   await handleStream(response, ({ relay, signal }) =>
+ *     relay(fetch(url, { method: 'POST', body: JSON.stringify(request.body), signal })),
+ *   )
+ * })
  */
 export function handleStream(
   response: StreamResponse,

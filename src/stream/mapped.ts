@@ -10,7 +10,12 @@ import type { InsteadOfEvents } from '../upstream/answer.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
 import { Relay, type RelayTarget } from './relay-target.js'
 
-/** Turns one event of the upstream into what the client gets: one event, several, or none. */
+/**
+ * Turns one event of the upstream into events for the client: one, several, or none.
+ *
+ * @example
+ * const upper: EventMap = ({ data }) => (data === 'ping' ? null : { data: data.toUpperCase() })
+ */
 export type EventMap = (
   event: EventSourceMessage,
 ) => SSEEvent | readonly (SSEEvent | null | undefined)[] | null | undefined

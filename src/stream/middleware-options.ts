@@ -10,13 +10,21 @@ import { readStreamOptions, type StreamOptions, type StreamSettings } from './se
 
 /** The options of `createStreamMiddleware`, whichever the framework; `Context` is what its handlers get. */
 export interface MiddlewareOptions<Context> extends Omit<StreamOptions, 'timeouts'> {
-  /** Timeouts, a profile's name, `false` for none, or a function that picks them by the request. Default: by the model. */
+  /**
+   * The deadlines, a profile by its name, `false` for none, or a function that picks them by the request.
+   *
+   * @defaultValue the `streaming` profile, or `advanced` for {@link StreamOptions.advancedModels}
+   */
   timeouts?: StreamOptions['timeouts'] | ((context: Context) => StreamOptions['timeouts'])
-  /** Which requests the handler gets: those that ask for a stream, or all of them. Default `'requested'`. */
+  /** Which requests the handler gets: those that ask for a stream, or all of them. @defaultValue `'requested'` */
   when?: 'requested' | 'always' | undefined
-  /** How to recognise a streaming request whose body has not been parsed. */
+  /**
+   * How to recognise a streaming request whose body has not been parsed.
+   *
+   * @defaultValue chat completions by path, SillyTavern by user agent
+   */
   detect?: StreamingHints | undefined
-  /** Finds the requested model. Default: `model` of the parsed body. */
+  /** Finds the requested model. @defaultValue `model` of the parsed body */
   model?: ((context: Context) => string | undefined) | undefined
 }
 

@@ -17,15 +17,21 @@ import type { EventSink, RelayClock, RelayTarget } from './relay-target.js'
 
 export type { EventMap }
 
-/** The options of {@link relayEventStream}. */
+/**
+ * The options of {@link relayEventStream}.
+ *
+ * @example
+ * await relayEventStream(upstream, createSSEWriter(response), { dialect: 'openaiChat', onTruncated: 'accept' })
+ */
 export interface RelayOptions extends Omit<ReadEventStreamOptions, 'signal'> {
-  /** Default: none; the upstream's bytes are passed on as they are. */
+  /** Turns each event into what the client gets. Not set: the upstream's bytes are forwarded unchanged. */
   map?: EventMap | undefined
-  /** How the client's stream ends; without one, the upstream's end is the end. */
+  /** How the client's stream ends. Not set: it ends when the upstream ends. */
   dialect?: StreamDialect | DialectName | undefined
   /**
-   * What to do when the upstream ends without saying that the answer is complete. Default `'error'`;
-   * `'accept'` for upstreams that never say so.
+   * What to do when the upstream ends without a terminal event. `'accept'` is for upstreams that never send one.
+   *
+   * @defaultValue `'error'`
    */
   onTruncated?: 'error' | 'accept' | undefined
 }
@@ -38,21 +44,27 @@ const relayNames: readonly (keyof RelayOptions)[] = [
   'onChunk',
 ]
 
-/** What came of a relay. */
+/** The result of a relay. */
 export interface RelayResult {
   /** Events that came from the upstream. */
   received: number
-  /** Whether the stream said that it is complete. */
+  /** Whether the stream said that it was complete. */
   sawTerminal: boolean
 }
 
 /**
- * Relays an upstream's event stream to a client: the events of a chunk in one write (a large one slice by slice),
- * and no reading on while the client has to catch up. Without a `map` the bytes stay as they are. Returns at the
- * terminal event, or when the upstream ends. Neither the writer nor the upstream is closed: that is for whoever opened them.
+ * Forwards an upstream's event stream to a client, and stops reading while the client has to catch up.
  *
- * @throws UpstreamError | StreamError as `readEventStream`, and `upstream_truncated`; the reason of
+ * Without a `map` the bytes stay unchanged, one complete event at a time. It returns at the terminal event, or when
+ * the upstream ends. It closes neither the writer nor the upstream.
+ *
+ * @throws UpstreamError | StreamError as {@link readEventStream}, and `upstream_truncated`; the reason of
  *   `writer.signal` when that aborts
+ * @throws TypeError that names the option and the value
+ * @example
+ * const writer = createSSEWriter(response)
+ * await relayEventStream(await fetch(url, { signal: writer.signal }), writer, { dialect: 'openaiChat' })
+ * writer.close()
  */
 export async function relayEventStream(
   source: UpstreamSource,

@@ -22,34 +22,59 @@ import { selectTimeoutProfile, type TimeoutProfileName, timeoutProfiles } from '
 import type { SocketCleanupOptions } from '../upstream/cleanup.js'
 import type { RelayOptions } from './relay.js'
 
-/** Nested by owner: where an option stands tells which part of the library reads it. */
+/**
+ * The options of every streaming function, nested by the part that reads them; times are in milliseconds.
+ *
+ * @example
+ * const options: StreamOptions = {
+ *   timeouts: { firstByteMs: 60_000, totalMs: 600_000 },
+ *   writer: { headersAfterMs: 5_000 },
+ *   onEnd: ({ outcome, durationMs }) => console.log(outcome, durationMs),
+ * }
+ */
 export interface StreamOptions {
-  /** Default: by what was asked for, see `selectTimeoutProfile`. `false`: no deadline at all. */
+  /**
+   * The deadlines of the stream, or a profile by its name. `false`: no deadline at all.
+   *
+   * @defaultValue the `streaming` profile, or `advanced` for {@link StreamOptions.advancedModels}
+   */
   timeouts?: StreamTimeouts | TimeoutProfileName | false | undefined
-  /** How the response is written. */
+  /** How the response is written. @defaultValue the defaults of {@link SSEWriterOptions} */
   writer?: Omit<SSEWriterOptions, 'signal'> | undefined
-  /** How an upstream is read. */
+  /** How an upstream is read. @defaultValue `{ maxEventBytes: 8 * 1024 * 1024, onTruncated: 'error' }` */
   relay?: Pick<RelayOptions, 'maxEventBytes' | 'onTruncated'> | undefined
-  /** `lingerMs` defaults to 1 000. `false`: what the handler opened is left to the handler. */
+  /**
+   * How upstreams are released. `false`: your handler releases what it opened.
+   *
+   * @defaultValue `{ closeMs: 1_000, lingerMs: 1_000 }`
+   */
   cleanup?: Pick<SocketCleanupOptions, 'closeMs' | 'lingerMs'> | false | undefined
-  /** How the client's stream ends. Default: by the request's path. */
+  /** How the client's stream ends, and how it reports errors. @defaultValue by the request's path */
   dialect?: StreamDialect | DialectName | undefined
   /**
-   * Whether a chat that failed ends with `[DONE]` all the same, for clients that wait for it. Default `false`: to
-   * a reader that looks for nothing else it says that the answer is complete.
+   * Whether to send `[DONE]` after an error event, too. A client that looks for nothing else then takes the answer
+   * for complete.
+   *
+   * @defaultValue `false`
    */
   doneAfterError?: boolean | undefined
   /**
-   * `false`: a stream that fails is not told of but cut, as it would be without unhang.
+   * Whether to report failures to the client. `false`: the connection is cut instead, as without unhang.
+   *
+   * @defaultValue `true`
    */
   reportErrors?: boolean | undefined
-  /** Whether a client may read what the upstream says of its errors. Default `false`. */
+  /**
+   * Whether the client may read the upstream's own error messages. `false`: it gets a status and a generic message.
+   *
+   * @defaultValue `false`
+   */
   exposeUpstreamErrors?: boolean | undefined
-  /** Models that get the `advanced` timeouts. */
+  /** Models that get the `advanced` timeouts: exact names, or patterns. @defaultValue {@link advancedModels} */
   advancedModels?: readonly (string | RegExp)[] | undefined
   /**
-   * Called once with the record of every stream that has ended. Return `true` to say that a handler's own failure has been
-   * reported: unhang then does not print it.
+   * Called once with the record of every stream that has ended. Return `true` if you have reported a handler's own failure:
+   * unhang then does not print it. Not set: nothing is called.
    */
   onEnd?: ((end: StreamEnd) => unknown) | undefined
 }

@@ -6,38 +6,61 @@ import type { UpstreamSource } from '../upstream/source.js'
 import type { EventMap, RelayResult } from './relay.js'
 import type { StreamOptions } from './settings.js'
 
-/** What a handler fills. Its functions can be taken out of it: `({ relay, signal }) => …`. */
+/**
+ * The stream that a handler fills. Its functions can be destructured: `({ relay, signal }) => …`.
+ *
+ * @example
+ * const translate = async ({ read, writer, openUpstream }: StreamContext) => {
+ *   for await (const { data } of read(openUpstream(({ signal }) => fetch(url, { signal })))) {
+ *     await writer.write(data.toUpperCase())
+ *   }
+ * }
+ */
 export interface StreamContext {
   /** Writes events of your own. */
   readonly writer: SSEWriter
-  /** Hand it to every call of the upstream: it aborts when the client leaves or a deadline passes. */
+  /** Aborts when the client leaves or a deadline passes; pass it to every upstream call. */
   readonly signal: AbortSignal
-  /** Which deadline the stream is waiting for, and for how long it has been running. */
+  /** The deadline that the stream is waiting for, and how long it has been running. */
   readonly deadlines: StreamDeadlines
-  /** Stands in the record, the logs, and the `x-request-id` of the response. */
+  /** The id of the stream in logs, records and `x-request-id`. */
   readonly requestId: string
   /**
-   * Calls an upstream, and calls it again where that does no harm. See `RetryOptions`. Each call gets a signal of
-   * its own: one that takes too long to connect is given up alone.
+   * Calls an upstream, and retries only when that is safe; see {@link RetryOptions}.
+   *
+   * Each call gets a signal of its own, so that a call that takes too long to connect can be retried.
    */
   openUpstream<T extends UpstreamSource>(open: OpenAttempt<T>, retry?: RetryOptions): Promise<T>
-  /** The events of an upstream, or of the call that will return it, to loop over. */
+  /** Returns the events of an upstream, or of the call that will return it, to loop over. */
   read(source: UpstreamSource | PromiseLike<UpstreamSource>): AsyncGenerator<EventSourceMessage, void>
   /**
-   * Sends the events of an upstream, or of the call that will return it, on to the client: each as `map` makes
-   * it, or, without one, byte for byte.
+   * Forwards the events of an upstream, or of the call that will return it, to the client.
+   *
+   * Without a `map` the bytes stay unchanged, one complete event at a time.
    */
   relay(source: UpstreamSource | PromiseLike<UpstreamSource>, map?: EventMap): Promise<RelayResult>
 }
 
-/** Fills one stream; the stream is complete when it returns, or at the terminal event. */
+/** Fills one stream; the stream is complete when the handler returns, or at the terminal event. */
 export type StreamHandler = (stream: StreamContext) => unknown
 
+/**
+ * The options of {@link handleStream}.
+ *
+ * @example
+ * await handleStream(response, ({ relay }) => relay(upstream), { model: 'gpt-5', requestId: 'chat-1' })
+ */
 export interface HandleStreamOptions extends StreamOptions {
-  /** A signal of the caller's; when it aborts, the client is told and the stream ends as `aborted`. */
+  /**
+   * Ends the stream as `aborted`, which is reported to the client. Not set: only unhang ends the stream early.
+   */
   signal?: AbortSignal | undefined
-  /** The model that was asked for: picks the timeouts, and goes into the record. */
+  /** The requested model: it picks the timeouts, and goes into the record. Not set: it is unknown. */
   model?: string | undefined
-  /** Default: the request's `x-request-id` if it is a plain one, else a new one. */
+  /**
+   * The id of the stream: letters, digits, dots and dashes.
+   *
+   * @defaultValue the request's `x-request-id` if it is a plain one, else a new id
+   */
   requestId?: string | undefined
 }

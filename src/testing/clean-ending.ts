@@ -1,44 +1,48 @@
 import { AssertionError } from 'node:assert'
 
-/** What a client has received; a `RawClient` is one. */
+/** What a client has received; a {@link RawClient} is one. */
 export interface ReceivedAnswer {
-  /** 0 as long as there is no head. */
+  /** The HTTP status; 0 before the headers have come. */
   readonly status: number
-  /** A header of the answer. */
+  /** Returns a header of the response. */
   header(name: string): string | undefined
   /** The body as text, without its chunk framing. */
   readonly bodyText: string
-  /** The data of each event. */
+  /** The data of each event so far. */
   readonly data: readonly string[]
-  /** Whether the body was ended as the protocol ends one. */
+  /** Whether the body was ended as HTTP ends a body. */
   readonly body: {
     /** Whether its last byte has come. */
     readonly complete: boolean
   }
   /** How the connection ended; `undefined` while it stands. */
   readonly ending: string | undefined
-  /** All of it. */
+  /** All that was received, as text. */
   readonly text: string
 }
 
-/** How a client was told that its request failed; `undefined` for a complete answer. */
+/** How a failed request was reported to its client. */
 export interface ToldError {
-  /** Of the answer; 200 when the error came as an event. */
+  /** The status of the response; 200 when the error came as an event. */
   status: number
-  /** What a person may read. */
+  /** A sentence for people. */
   message: string
-  /** What programs look at. */
+  /** The code for programs. */
   code: unknown
 }
 
 /**
- * Asserts that a client of `/chat/completions` got an ending that it understands: a status of 400 and more with
- * `{"error": {"message"}}`; or an event stream whose body HTTP calls complete, that ends either with `[DONE]` or
- * with one error event, and whose every event is whole.
+ * Asserts that a client of `/chat/completions` got an ending that it understands.
  *
- * @param client one that has `finished()`
- * @returns the error it was told, or `undefined` for a complete answer
+ * Either a status from 400 with `{"error": {"message"}}`; or an event stream of whole events in a complete body that
+ * ends with `[DONE]` or with one error event.
+ *
+ * @param client a client that has `finished()`
+ * @returns the error that was reported to it, or `undefined` for a complete answer
  * @throws AssertionError that says what is wrong and shows the end of what was received
+ * @example
+ * using client = await rawRequest({ port, body: { stream: true } }).finished()
+ * const failure = assertCleanEnding(client)
  */
 export function assertCleanEnding(client: ReceivedAnswer): ToldError | undefined {
   const { status } = client

@@ -1,8 +1,8 @@
-/** A body as it was meant. */
+/** The body of a response, as it was meant. */
 export interface ReceivedBody {
-  /** Without its chunk framing. */
+  /** The bytes without their chunk framing. */
   bytes: Buffer
-  /** Whether it was ended as HTTP ends a body. */
+  /** Whether the body was ended as HTTP ends a body. */
   complete: boolean
 }
 

@@ -14,26 +14,31 @@ function chunk(content: string, finishReason: string | null = null): object {
 const begun: UpstreamScript = (exchange) => exchange.open().data(chunk('Hel'), chunk('lo'))
 const longEvent = 'x'.repeat(64 * 1024)
 
-/** What an upstream of `/chat/completions` may do to a proxy, ready for `startUpstream`. `good` does nothing. */
+/**
+ * The faults of an upstream of `/chat/completions`, each a script for {@link startUpstream}; `good` has none.
+ *
+ * @example
+ * await using upstream = await startUpstream(faults.resetMidStream)
+ */
 export const faults = {
-  /** A whole answer. */
+  /** Sends a whole answer. */
   good: (exchange) => exchange.open().data(chunk('Hel'), chunk('lo'), chunk('', 'stop'), '[DONE]').end(),
-  /** Takes the request and says nothing. */
+  /** Takes the request and sends nothing. */
   silent: () => {},
-  /** Resets the connection before it has answered. */
+  /** Resets the connection before any response. */
   resetBeforeHead: (exchange) => exchange.reset(),
-  /** Closes the connection before it has answered. */
+  /** Closes the connection before any response. */
   finBeforeHead: (exchange) => exchange.fin(),
-  /** A head that never ends. */
+  /** Sends headers that never end. */
   slowHead: (exchange) => exchange.raw('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-More: '),
-  /** Everything but an event. */
+  /** Sends the headers, and never an event. */
   headOnly: (exchange) => exchange.open(),
-  /** Resets the connection in mid-answer. */
+  /** Resets the connection in the middle of an answer. */
   resetMidStream: async (exchange) => {
     await begun(exchange)
     await exchange.reset()
   },
-  /** Closes the connection in mid-answer. */
+  /** Closes the connection in the middle of an answer. */
   finMidStream: (exchange) => {
     begun(exchange)
     exchange.fin()
@@ -43,60 +48,60 @@ export const faults = {
     begun(exchange)
     exchange.end()
   },
-  /** Stops in the middle of an event. */
+  /** Closes the connection in the middle of an event. */
   halfEvent: (exchange) => {
     begun(exchange)
     exchange.chunk('data: {"id":"chatcmpl-test","choi').fin()
   },
   /** Falls silent in the middle of an answer. */
   stalled: begun,
-  /** Says that it is alive, and never anything else. */
+  /** Sends comments for ever, and never an event. */
   onlyComments: (exchange) => exchange.open().every(20, () => exchange.chunk(': processing\n\n')),
-  /** A token now and then, for ever. */
+  /** Sends a token now and then, for ever. */
   drip: (exchange) => exchange.open().every(20, () => exchange.data(chunk('x'))),
-  /** More than any client reads, for ever. */
+  /** Sends more than any client reads, for ever. */
   flood: (exchange) => exchange.open().every(0, () => exchange.data(chunk(longEvent))),
-  /** Characters cut in the middle, a byte in a chunk. */
+  /** Sends a whole answer in chunks of one byte, which cut its characters. */
   splitUtf8: (exchange) => {
     const event = Buffer.from(`data: ${JSON.stringify(chunk('é😀'))}\r\n\r\n`)
     exchange.open()
     for (const byte of event) exchange.chunk(Uint8Array.of(byte))
     exchange.data(chunk('', 'stop'), '[DONE]').end()
   },
-  /** A line without an end. */
+  /** Sends a line that never ends. */
   endlessLine: (exchange) =>
     exchange
       .open()
       .chunk('data: ')
       .every(0, () => exchange.chunk(longEvent)),
-  /** Answers with no HTTP. */
+  /** Sends something that is not HTTP. */
   garbage: (exchange) => exchange.raw('\x00\xffnot HTTP at all\r\n\r\n'),
-  /** A chunk whose size is no number. */
+  /** Sends a chunk whose size is not a number. */
   badChunkSize: (exchange) => {
     begun(exchange)
     exchange.raw('zz\r\nbad\r\n')
   },
-  /** Less than it promised. */
+  /** Sends less than `Content-Length` promises. */
   shortBody: (exchange) => {
     exchange.raw('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n')
     exchange.raw(`data: ${JSON.stringify(chunk('Hello'))}\n\n`).fin()
   },
-  /** A page where a stream was asked for. */
+  /** Sends a web page instead of a stream. */
   webPage: (exchange) => exchange.answer('200 OK', '<html>Welcome</html>', 'Content-Type: text/html'),
-  /** Status 200, and an error as JSON. */
+  /** Sends status 200 and an error as JSON. */
   jsonError: (exchange) => exchange.answer('200 OK', '{"error":{"message":"overloaded"}}'),
-  /** An error where the first token should be. */
+  /** Sends an error event instead of the first token. */
   errorEvent: (exchange) =>
     exchange
       .open()
       .data({ error: { message: 'overloaded', code: 503 } })
       .end(),
-  /** Status 429. */
+  /** Sends status 429 with `Retry-After`. */
   rateLimited: (exchange) =>
     exchange.answer('429 Too Many Requests', '{"error":{"message":"slow down"}}', 'Retry-After: 7'),
-  /** Status 500. */
+  /** Sends status 500. */
   serverError: (exchange) => exchange.answer('500 Internal Server Error', '{"error":{"message":"bug"}}'),
 } as const satisfies Record<string, UpstreamScript>
 
-/** The name of a fault. */
+/** The name of one of the {@link faults}. */
 export type FaultName = keyof typeof faults

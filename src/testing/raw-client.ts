@@ -2,42 +2,49 @@ import { connect, type Socket } from 'node:net'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import { decodeChunked, type ReceivedBody } from './decode-chunked.js'
 
-/** One request, as it is written to the socket. */
+/** One request, as {@link rawRequest} writes it to the socket. */
 export interface RawRequest {
-  /** Of 127.0.0.1. */
+  /** The port of 127.0.0.1. */
   port: number
-  /** Default `POST`. */
+  /** The HTTP method. @defaultValue `POST` */
   method?: string
-  /** Default `/v1/chat/completions`. */
+  /** The path. @defaultValue `/v1/chat/completions` */
   path?: string
-  /** Beside `Host`, and what a body needs. */
+  /** Headers beside `Host`, and those that a body needs. @defaultValue `{}` */
   headers?: Record<string, string>
-  /** A string as it is, anything else as JSON. */
+  /** The body: a string as it is, anything else as JSON. Not set: there is none. */
   body?: unknown
-  /** Default `1.1`. */
+  /** The version of HTTP in the request line. @defaultValue `1.1` */
   httpVersion?: string
 }
 
-/** How the API of OpenAI tells an error. */
+/** The JSON of an error in the OpenAI API. */
 export interface OpenAIErrorBody {
-  /** What went wrong. */
+  /** The error. */
   error: {
-    /** What a person may read. */
+    /** A sentence for people. */
     message: string
     /** The kind of error. */
     type: string
-    /** The parameter that was wrong; a proxy knows of none. */
+    /** The parameter that was wrong; always `null` from a proxy. */
     param: null
-    /** What programs look at. */
+    /** The code for programs. */
     code: string
   }
 }
 
 const headEnd = '\r\n\r\n'
 
-/** A client on a raw socket: it sees bytes, FIN and RST as they are, and need not read. */
+/**
+ * A client on a raw socket: it sees bytes, FIN and RST as they are, and need not read.
+ *
+ * @example
+ * using client = new RawClient(port).send({ body: { stream: true } })
+ * await client.received('data: ')
+ * client.reset()
+ */
 export class RawClient {
-  /** Its connection. */
+  /** The connection of the client. */
   readonly socket: Socket
   /** When each piece came, in milliseconds from the request. */
   readonly arrivalsMs: number[] = []
@@ -66,7 +73,7 @@ export class RawClient {
     return this.#ending
   }
 
-  /** All that has come. */
+  /** All bytes that have come. */
   get bytes(): Buffer {
     if (this.#chunks.length > 1) this.#chunks.splice(0, this.#chunks.length, Buffer.concat(this.#chunks))
     return this.#chunks[0] ?? Buffer.alloc(0)
@@ -80,12 +87,12 @@ export class RawClient {
     return last.subarray(-5).toString() === '0\r\n\r\n'
   }
 
-  /** All that has come, as text. */
+  /** All bytes that have come, as text. */
   get text(): string {
     return this.bytes.toString()
   }
 
-  /** The line and the headers of the answer; interim ones (100 Continue, 103 Early Hints) stand before it. */
+  /** The status line and the headers of the response, without interim responses (100, 103). */
   get head(): string {
     const { start, end } = this.#headRange
     return end === -1 ? '' : this.bytes.toString('latin1', start, end)
@@ -102,12 +109,12 @@ export class RawClient {
     return { start, end }
   }
 
-  /** 0 as long as there is no head. */
+  /** The HTTP status; 0 before the headers have come. */
   get status(): number {
     return Number(this.head.split(' ')[1] ?? 0)
   }
 
-  /** A header of the answer. */
+  /** Returns a header of the response. */
   header(name: string): string | undefined {
     return this.head.match(new RegExp(`^${name}: *(.*)$`, 'im'))?.[1]
   }
@@ -135,7 +142,7 @@ export class RawClient {
     return this.body.bytes.toString()
   }
 
-  /** The body as the error object that it should be. */
+  /** The body, parsed as the error that it should be. */
   get json(): OpenAIErrorBody {
     return JSON.parse(this.bodyText)
   }
@@ -172,7 +179,7 @@ export class RawClient {
     return this
   }
 
-  /** Waits until something holds. It is looked at whenever bytes come; the connection's end fails it. */
+  /** Waits until `holds()` is true, which is checked whenever bytes come; rejects when the connection ends. */
   async until(holds: () => boolean): Promise<this> {
     while (!holds()) {
       if (this.#ending) throw new Error(`the connection ended (${this.#ending}) with:\n${this.text}`)
@@ -200,7 +207,7 @@ export class RawClient {
     return this
   }
 
-  /** Leaves at once, the way a page that is closed does. */
+  /** Resets the connection, as a page does that is closed. */
   reset(): void {
     this.socket.resetAndDestroy()
   }
@@ -224,7 +231,8 @@ export class RawClient {
 /**
  * Sends one request on a connection of its own.
  *
- * @example using client = await rawRequest({ port, body: { stream: true } }).finished()
+ * @example
+ * using client = await rawRequest({ port, body: { stream: true } }).finished()
  */
 export function rawRequest({ port, ...request }: RawRequest): RawClient {
   return new RawClient(port).send(request)

@@ -6,23 +6,28 @@ export type UpstreamScript = (exchange: UpstreamExchange) => unknown
 
 /** An upstream on a raw socket: it can do everything that an upstream should not. */
 export interface ScriptedUpstream extends AsyncDisposable {
-  /** Its base URL. */
+  /** The base URL of the upstream. */
   readonly url: string
-  /** Its port of 127.0.0.1. */
+  /** The port of 127.0.0.1. */
   readonly port: number
-  /** One for each request, in order. */
+  /** The requests so far, in order. */
   readonly exchanges: UpstreamExchange[]
   /** How many connections were opened. */
   readonly connections: number
-  /** How many are open now. */
+  /** How many connections are open now. */
   readonly openConnections: number
   /** Waits for the request with this number, from 0. */
   exchange(index: number): Promise<UpstreamExchange>
 }
 
-/** One request, and everything that can be done to it. Methods that write give the exchange back. */
+/**
+ * One request, and everything that can be done to it. Methods that write return the exchange.
+ *
+ * @example
+ * const script: UpstreamScript = (exchange: UpstreamExchange) => exchange.open().data({ a: 1 }).reset()
+ */
 export class UpstreamExchange {
-  /** Its connection. */
+  /** The connection of the request. */
   readonly socket: Socket
   /** The request's line and headers. */
   readonly head: string
@@ -34,7 +39,7 @@ export class UpstreamExchange {
     this.body = body
   }
 
-  /** Resolves when the connection is gone, whoever ended it. */
+  /** Resolves when the connection is gone, no matter which side ended it. */
   get closed(): Promise<unknown> {
     return this.socket.closed
       ? Promise.resolve()
@@ -52,18 +57,18 @@ export class UpstreamExchange {
     })
   }
 
-  /** Bytes as they are. */
+  /** Sends bytes as they are. */
   raw(bytes: string | Uint8Array): this {
     this.socket.write(bytes)
     return this
   }
 
-  /** The head of a chunked event stream, or of whatever the arguments say. */
+  /** Sends the headers of a chunked event stream, or those given. */
   open(headers = 'Content-Type: text/event-stream', status = '200 OK'): this {
     return this.raw(`HTTP/1.1 ${status}\r\n${headers}\r\nTransfer-Encoding: chunked\r\n\r\n`)
   }
 
-  /** One HTTP chunk. */
+  /** Sends one HTTP chunk. */
   chunk(text: string | Uint8Array): this {
     const bytes = Buffer.from(text)
     return this.raw(
@@ -71,7 +76,7 @@ export class UpstreamExchange {
     )
   }
 
-  /** One HTTP chunk for each event; what is no string is sent as JSON. */
+  /** Sends one HTTP chunk for each event: a string as it is, anything else as JSON. */
   data(...events: unknown[]): this {
     for (const event of events) {
       this.chunk(`data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`)
@@ -79,19 +84,19 @@ export class UpstreamExchange {
     return this
   }
 
-  /** The body is complete; the connection stays. */
+  /** Ends the body; the connection stays open. */
   end(): this {
     return this.raw('0\r\n\r\n')
   }
 
-  /** A whole answer with a length. */
+  /** Sends a whole response with a length. */
   answer(status: string, body: string, headers = 'Content-Type: application/json'): this {
     return this.raw(
       `HTTP/1.1 ${status}\r\n${headers}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     )
   }
 
-  /** Does something again and again, as fast as the peer reads, until the connection is gone. */
+  /** Repeats `act`, every so many milliseconds as far as the peer reads, until the connection is gone. */
   every(intervalMs: number, act: () => unknown): this {
     const again = async () => {
       while (!this.socket.destroyed) {
@@ -117,10 +122,12 @@ export class UpstreamExchange {
 }
 
 /**
- * Starts an upstream on a free port of 127.0.0.1 that does with every request what the script says. What a script
- * throws cuts its connection, and is thrown again when the upstream is disposed of.
+ * Starts an upstream on a free port of 127.0.0.1 that runs a script for every request.
  *
- * @example await using upstream = await startUpstream((exchange) => exchange.open().data({ a: 1 }).reset())
+ * An error of the script cuts the connection, and is thrown again when the upstream is disposed of.
+ *
+ * @example
+ * await using upstream = await startUpstream((exchange) => exchange.open().data({ a: 1 }).reset())
  */
 export async function startUpstream(script: UpstreamScript): Promise<ScriptedUpstream> {
   const sockets = new Set<Socket>()

@@ -2,21 +2,38 @@ import { warnOnce } from '../diagnostics/channels.js'
 import { checkNames, checkObject, shown } from '../errors/bad-input.js'
 import { type TimeoutProfileName, timeoutProfiles } from './profiles.js'
 
-/** Timeouts in milliseconds, each a number above 0; `Infinity` or `false` switches one off. */
+/**
+ * The deadlines of a stream in milliseconds, each above 0; `Infinity` or `false` switches one off.
+ *
+ * @example
+ * app.use(guardStreams({ timeouts: { firstByteMs: 180_000, inactivityMs: 90_000, upstreamStallMs: false } }))
+ */
 export interface StreamTimeouts {
-  /** From the connection attempt to the connection, TLS included. Default 10 000. */
+  /** The time from the connection attempt to the connection, including TLS. @defaultValue `10_000` */
   connectMs?: number | false | undefined
-  /** From the start to the first byte of the upstream's answer. Default 120 000. */
+  /**
+   * The time from the start to the first byte of the upstream's response.
+   *
+   * @defaultValue `120_000` (`advanced`: `300_000`)
+   */
   firstByteMs?: number | false | undefined
-  /** From the start to the first event with content (not pings or empty deltas). Default off. */
+  /**
+   * The time from the start to the first event with content. Pings and empty deltas do not count.
+   *
+   * @defaultValue `false`
+   */
   firstEventMs?: number | false | undefined
-  /** Silence of the upstream in the middle of an answer; any byte counts as life. Default 60 000. */
+  /**
+   * The maximum silence of the upstream in the middle of an answer; any byte ends it.
+   *
+   * @defaultValue `60_000` (`advanced`: `120_000`)
+   */
   inactivityMs?: number | false | undefined
-  /** Time without an event that has content, pings notwithstanding. Default off. */
+  /** The maximum time without an event that has content, despite any pings. @defaultValue `false` */
   upstreamStallMs?: number | false | undefined
-  /** How long a client may take without reading anything. Default 30 000. */
+  /** The maximum time that a client may take without reading anything. @defaultValue `30_000` */
   clientStallMs?: number | false | undefined
-  /** The whole stream, start to end; nothing extends it. Default 300 000. */
+  /** The time for the whole stream; nothing extends it. @defaultValue `300_000` (`advanced`: `600_000`) */
   totalMs?: number | false | undefined
 }
 

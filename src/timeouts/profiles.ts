@@ -7,27 +7,37 @@ const everyStream = {
   clientStallMs: 30_000,
 }
 
-/** The profiles: what a stream runs with where nothing is set. */
+/** The deadlines that apply where nothing is set, by the kind of request; all in milliseconds. */
 export interface TimeoutProfiles {
-  /** A request that wants one JSON answer. */
+  /** For a request that wants one JSON answer. */
   readonly standard: ResolvedTimeouts
-  /** A request that wants a stream. */
+  /** For a request that wants a stream. */
   readonly streaming: ResolvedTimeouts
-  /** A model that thinks before it answers. */
+  /** For a model that thinks before it answers. */
   readonly advanced: ResolvedTimeouts
 }
 
-/** The name of a profile. */
+/** The name of a profile in {@link timeoutProfiles}. */
 export type TimeoutProfileName = keyof TimeoutProfiles
 
-/** The timeouts a stream gets when none are set, by what was asked for. All in milliseconds. */
+/**
+ * The deadlines that apply where nothing is set, by the kind of request; all in milliseconds.
+ *
+ * @example
+ * const { firstByteMs } = timeoutProfiles.advanced
+ */
 export const timeoutProfiles: TimeoutProfiles = {
   standard: { ...everyStream, firstByteMs: 30_000, inactivityMs: 30_000, totalMs: 60_000 },
   streaming: { ...everyStream, firstByteMs: 120_000, inactivityMs: 60_000, totalMs: 300_000 },
   advanced: { ...everyStream, firstByteMs: 300_000, inactivityMs: 120_000, totalMs: 600_000 },
 }
 
-/** Models that are known to think long, at the start of the name or after a `provider/`. */
+/**
+ * Patterns for the models that are known to think long, also after a `provider/`.
+ *
+ * @example
+ * app.use(guardStreams({ advancedModels: [...advancedModels, 'my-slow-model'] }))
+ */
 export const advancedModels: readonly RegExp[] = [
   /(^|\/)o\d+(-|$)/i,
   /(^|\/)gpt-[5-9]/i,
@@ -46,11 +56,13 @@ export interface TimeoutProfileRequest {
 }
 
 /**
- * Picks the timeout profile of a request: `advanced` for a model known to think long, else `streaming` or
- * `standard` by what was asked.
+ * Picks the deadlines of a request: `advanced` for a model that thinks long, else `streaming` or `standard`.
  *
- * @param options.advancedModels the models that count as advanced: exact names or patterns; default
+ * @param options.advancedModels the models that count as advanced, by exact name or pattern; default
  *   {@link advancedModels}
+ * @returns every timeout in milliseconds; `Infinity` for one that is off
+ * @example
+ * const { totalMs } = selectTimeoutProfile({ streaming: true, model: 'o3' })
  */
 export function selectTimeoutProfile(
   { streaming, model }: TimeoutProfileRequest,

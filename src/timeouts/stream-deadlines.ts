@@ -1,15 +1,21 @@
 import type { TimeoutPhase } from '../errors/stream-error.js'
 import type { TimeoutCoordinator } from './timeout-coordinator.js'
 
-/** What a handler needs of its stream's clock. */
+/**
+ * What a handler may know of its deadlines.
+ *
+ * @example
+ * const deadlines = stream.deadlines
+ * console.log(`waiting for ${deadlines.phase} after ${deadlines.elapsedMs} ms`)
+ */
 export interface StreamDeadlines {
-  /** Aborts when the client leaves or a deadline passes; the same as the `signal` beside it. */
+  /** Aborts when the client leaves or a deadline passes; the same as the `signal` of the stream. */
   readonly signal: AbortSignal
-  /** Which deadline the stream is waiting for now. */
+  /** The deadline that the stream is waiting for now. */
   readonly phase: TimeoutPhase
   /** How long the stream has been running, in milliseconds. */
   readonly elapsedMs: number
-  /** Tells the clock that the upstream is at work, where unhang cannot see it. */
+  /** Reports upstream activity that unhang cannot see: it counts as bytes that have come. */
   touch(): void
 }
 

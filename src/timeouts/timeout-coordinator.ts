@@ -6,20 +6,26 @@ import { type ResolvedTimeouts, resolveTimeouts, type StreamTimeouts } from './o
 import { type TimeoutProfileName, timeoutProfiles } from './profiles.js'
 import { StopSignal } from './stop-signal.js'
 
-/** The options of {@link TimeoutCoordinator}. */
+/**
+ * The options of {@link TimeoutCoordinator}.
+ *
+ * @example
+ * const timeouts = new TimeoutCoordinator({ totalMs: 20_000 }, { defaults: timeoutProfiles.standard })
+ */
 export interface TimeoutCoordinatorOptions {
-  /** What an unset timeout falls back to; default the `streaming` profile. */
+  /** What an unset timeout falls back to. @defaultValue the `streaming` profile */
   defaults?: ResolvedTimeouts | undefined
-  /** A signal of the caller's; when it aborts, the stream ends as `aborted`. */
+  /** Ends the stream as `aborted`. Not set: only deadlines and `settle()` end it. */
   signal?: AbortSignal | undefined
   /**
-   * Called before a deadline is enforced: what has become known of the request meanwhile may move it (`retime`)
-   * or lift it (`finished`).
+   * Called before a deadline is enforced, to move it (`retime`) or to lift it (`finished`). Not set: nothing is called.
    */
   beforeTimeout?: (() => void) | undefined
-  /** How long the client waits for its head, in milliseconds from the start: no attempt extends that. */
+  /**
+   * How long the client waits for its headers, in milliseconds from the start. Not set: as long as it takes.
+   */
   headWithinMs?: number | undefined
-  /** Default: the process' own. */
+  /** The clock, for tests. @defaultValue the process' own */
   clock?: Clock | undefined
 }
 
@@ -27,14 +33,17 @@ const never = Number.POSITIVE_INFINITY
 const mostSuppressed = 8
 
 /**
- * One clock for one stream: every deadline, the one outcome, and the one signal that says stop. All deadlines
- * of a stream share a single timer; `touch()` only stores the time.
+ * Keeps the time of one stream: every deadline, the one outcome, and the one signal that ends it.
  *
- * A deadline that seems to have passed is looked at again after one full turn of the event loop: what had
- * arrived while a busy process was not looking counts as arrived.
+ * All deadlines share one timer. A deadline that seems to have passed is checked again after one full turn of the
+ * event loop. Data that arrived while the process was busy still counts.
  *
- * @param timeouts see {@link StreamTimeouts}; `false` for none at all
+ * @param timeouts the deadlines, a profile by its name, or `false` for none at all
  * @throws TypeError | RangeError that names the timeout and its value
+ * @example
+ * const timeouts = new TimeoutCoordinator('advanced')
+ * const response = await timeouts.run(fetch(url, { signal: timeouts.signal }))
+ * timeouts.settle()
  */
 export class TimeoutCoordinator implements Disposable {
   #timeouts: ResolvedTimeouts
@@ -66,12 +75,14 @@ export class TimeoutCoordinator implements Disposable {
     this.#plan()
   }
 
-  /** Aborts when the stream must stop; its reason is a {@link StreamError}. Stays quiet when it completes. */
+  /**
+   * Aborts when the stream must stop; its reason is a {@link StreamError}. A stream that completes never aborts it.
+   */
   get signal(): AbortSignal {
     return this.stopSignal.abortSignal
   }
 
-  /** The same for the parts of the stream, which hear of it first. */
+  /** The same for the parts of unhang, which are called first. */
   get stopSignal(): StopSignal {
     if (!this.#stopSignal) {
       this.#stopSignal = new StopSignal()
@@ -95,29 +106,29 @@ export class TimeoutCoordinator implements Disposable {
     return this.#reason
   }
 
-  /** What went wrong after the outcome was fixed; at most eight. */
+  /** Failures after the outcome was fixed; at most eight. */
   get suppressed(): readonly StreamError[] {
     return this.#suppressed ?? []
   }
 
-  /** What the stream is waiting for now. */
+  /** The deadline that the stream is waiting for now. */
   get phase(): TimeoutPhase {
     return this.#deadlines.phase
   }
 
-  /** From the start, in milliseconds. */
+  /** The time since the start, in milliseconds. */
   get elapsedMs(): number {
     return this.#clock.now() - this.#startedAt
   }
 
-  /** From the start to the first upstream activity or event; `undefined` before it. */
+  /** From the start to the first upstream activity or event, in milliseconds; `undefined` before it. */
   get ttfbMs(): number | undefined {
     const { firstByteAt, firstWriteAt = never } = this.#deadlines
     const first = Math.min(firstByteAt, firstWriteAt)
     return first === never ? undefined : first - this.#startedAt
   }
 
-  /** The longest time between two touches. */
+  /** The longest time between two touches, in milliseconds. */
   get longestGapMs(): number {
     return this.#deadlines.longestGapMs
   }
@@ -136,10 +147,9 @@ export class TimeoutCoordinator implements Disposable {
   }
 
   /**
-   * The upstream is called, perhaps again: it has its whole time to begin.
+   * Records that the upstream is called, perhaps again: it gets its whole time to begin.
    *
-   * @param onConnectTimeout told instead of the stream's end when no connection is made in time: another attempt
-   *   may still have one
+   * @param onConnectTimeout called, instead of ending the stream, when no connection is made in time
    * @returns a function that ends the attempt: from then on a connection that is too late ends the stream
    */
   attemptStarted(onConnectTimeout?: (reason: StreamTimeoutError) => void): () => void {
@@ -152,9 +162,9 @@ export class TimeoutCoordinator implements Disposable {
   }
 
   /**
-   * A connection to the upstream is being made. Leave it out where that cannot be seen (plain `fetch`).
+   * Records that a connection to the upstream is being made. Leave it out where you cannot see that (plain `fetch`).
    *
-   * @returns a function for when this one stands, or has been given up; it says nothing of a later one
+   * @returns a function for when this connection stands, or was given up; a later one is not affected
    */
   connecting(): () => void {
     const connection = this.#deadlines.connecting(this.#clock.now())
@@ -162,7 +172,7 @@ export class TimeoutCoordinator implements Disposable {
     return () => this.#deadlines.connected(connection)
   }
 
-  /** The connection stands, TLS included. */
+  /** Records that the connection stands, including TLS. */
   connected(): void {
     this.#deadlines.connected()
   }
@@ -172,10 +182,7 @@ export class TimeoutCoordinator implements Disposable {
     if (this.#deadlines.bytes(this.#clock.now())) this.#plan()
   }
 
-  /**
-   * Records an event that the handler has written. It is no upstream activity, but gives an upstream that has
-   * not begun, or that there is none of, its `firstByteMs` again.
-   */
+  /** Records an event of the handler. Restarts `firstByteMs` while no upstream data has arrived. */
   wrote(): void {
     this.#deadlines.wrote(this.#clock.now())
   }
@@ -188,22 +195,22 @@ export class TimeoutCoordinator implements Disposable {
   }
 
   /**
-   * The client must catch up first: the upstream is left alone, and is not blamed for its silence.
+   * Records that the client must catch up: the silence of the upstream does not count meanwhile.
    *
-   * @param taken how much the client has taken so far; one that takes more is slow, not stalled
+   * @param taken how many bytes the client has taken so far; a client that takes more is slow, not stalled
    */
   drainStarted(taken: () => number): void {
     this.#deadlines.drainStarted(this.#clock.now(), taken)
     this.#plan()
   }
 
-  /** The client has caught up. */
+  /** Records that the client has caught up. */
   drainEnded(): void {
     this.#deadlines.drainEnded(this.#clock.now())
     this.#plan()
   }
 
-  /** The answer is complete: from here on only the client can be late. */
+  /** Records that the answer is complete: from here on only the client can be late. */
   finished(): void {
     this.#deadlines.finished()
   }

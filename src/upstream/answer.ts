@@ -15,13 +15,18 @@ import {
   type UpstreamSource,
 } from './source.js'
 
-/** The options of {@link readEventStream}. */
+/**
+ * The options of {@link readEventStream}.
+ *
+ * @example
+ * const events = readEventStream(upstream, { maxEventBytes: 64 * 1024, signal: AbortSignal.timeout(60_000) })
+ */
 export interface ReadEventStreamOptions {
-  /** The longest event that is accepted. Default 8 MiB. */
+  /** The maximum size of one event, in bytes. @defaultValue `8 * 1024 * 1024` */
   maxEventBytes?: number | undefined
-  /** Ends the reading with its reason. */
+  /** Ends the reading with its reason. Not set: the upstream is read to its end. */
   signal?: AbortSignalLike | undefined
-  /** Called for every chunk as it comes, before its events. */
+  /** Called for every chunk as it arrives, before its events. Not set: nothing is called. */
   onChunk?: ((chunk: Uint8Array | string) => void) | undefined
 }
 

@@ -4,15 +4,21 @@ import { systemClock, within } from '../timeouts/clock.js'
 import { readDuration } from '../timeouts/options.js'
 import { type CleanupPart, collectParts } from './cleanup-parts.js'
 
-/** The options of {@link coordinatedSocketCleanup}; times in milliseconds, `Infinity` or `false` for never. */
+/**
+ * The options of {@link coordinatedSocketCleanup}; times are in milliseconds, `Infinity` or `false` for never.
+ *
+ * @example
+ * await coordinatedSocketCleanup(upstream, { reason: new Error('the user pressed stop'), closeMs: 500 })
+ */
 export interface SocketCleanupOptions {
-  /** Why; the error that whoever still uses the target is given. */
+  /** The error that those who still use the target get. Not set: they get none of yours. */
   reason?: Error | undefined
-  /** How long sockets may take to close before they are cut. Default 1 000. */
+  /** How long sockets may take to close before they are cut. @defaultValue `1_000` */
   closeMs?: number | false | undefined
   /**
-   * How long a target whose answer is complete may take to end by itself, so that its connection can be used
-   * again. Default: it is destroyed at once.
+   * How long a target whose answer is complete may take to end by itself, so that its connection can be reused.
+   *
+   * @defaultValue not at all: the target is destroyed at once
    */
   lingerMs?: number | false | undefined
 }
@@ -20,29 +26,30 @@ export interface SocketCleanupOptions {
 /** How a target was released. */
 export interface SocketCleanupReport {
   /**
-   * How the target went: it had ended before (`ended`), ended by itself in time (`linger`), was destroyed, was
-   * cancelled (a web stream), or could not be reached (a locked web stream without its controller).
+   * How the target went. `ended`: it had ended before. `linger`: it ended by itself in time. `destroy`: it was
+   * destroyed. `cancel`: a web stream was cancelled. `unreachable`: a locked web stream came without its controller.
    */
   via: 'ended' | 'linger' | 'destroy' | 'cancel' | 'unreachable'
-  /** Whether its sockets are closed, or given back to be used again. */
+  /** Whether its sockets are closed, or given back for reuse. */
   closed: boolean
-  /** Whether a socket had to be cut after the grace. */
+  /** Whether a socket had to be cut after `closeMs`. */
   forced: boolean
-  /** How long it took, in milliseconds. */
+  /** How long the release took, in milliseconds. */
   durationMs: number
-  /** What the target said when it was released. */
+  /** Errors that the target raised while it was released. */
   errors: Error[]
 }
 
 const registry = processWide('cleanups', () => new WeakMap<object, Promise<SocketCleanupReport>>())
 
 /**
- * Releases what a stream held of its upstream, once: every caller gets the same report, whichever part of the
- * exchange it names. Never rejects.
+ * Releases what a stream held of its upstream, once: every caller gets the same report. The promise never rejects.
  *
  * @param target an axios or Fetch response, what `undici.request` resolves to, a Node stream, a `ClientRequest`,
  *   a socket, an HTTP/2 stream, an `AbortController`, or a list of them
- * @throws TypeError for a bad option, by name and value
+ * @throws TypeError for a wrong target or option, by name and value
+ * @example
+ * const { via, forced } = await coordinatedSocketCleanup(upstream)
  */
 export function coordinatedSocketCleanup(
   target: unknown,

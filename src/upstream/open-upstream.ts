@@ -11,15 +11,20 @@ import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { callOnce } from './call-once.js'
 import type { UpstreamSource } from './source.js'
 
-/** One call of an upstream. */
+/** One call of an upstream, as {@link OpenAttempt} gets it. */
 export interface UpstreamCall {
-  /** Aborts when the call must stop; hand it to the client. It is the call's own: use it instead of the stream's. */
+  /** Aborts when this call must stop; pass it to the client instead of the stream's own signal. */
   readonly signal: AbortSignal
   /** Which call this is, from 1. */
   readonly attempt: number
 }
 
-/** Makes one call of an upstream; a response with an error status counts as a failure. */
+/**
+ * Makes one call of an upstream; a response with an error status counts as a failure.
+ *
+ * @example
+ * const open: OpenAttempt<Response> = ({ signal }) => fetch(url, { signal })
+ */
 export type OpenAttempt<T> = (call: UpstreamCall) => Promise<T>
 
 /** A call that failed, and the one that follows. */
@@ -32,26 +37,42 @@ export interface UpstreamRetry {
   readonly delayMs: number
 }
 
-/** When an upstream is retried. */
+/**
+ * When to retry an upstream; times are in milliseconds.
+ *
+ * @example
+ * await openUpstream(({ signal }) => fetch(url, { signal }), {
+ *   retries: 3,
+ *   onRetry: ({ attempt, error, delayMs }) => console.log(attempt, error.code, delayMs),
+ * })
+ */
 export interface RetryOptions {
-  /** The maximum number of retries. @defaultValue 1, and 0 for a client that is retrying itself */
+  /** The maximum number of retries. @defaultValue `1`, or `0` if the client is retrying itself */
   retries?: number | undefined
-  /**
-   * Whether to retry when the upstream may have begun to work on the request, and bill it: after a hang-up, a 500, 502 or
-   * 504. @defaultValue `false`
-   */
+  /** Whether to retry a request that may have been billed: after a hang-up, a 500, 502 or 504. @defaultValue `false` */
   retryUncertain?: boolean | undefined
-  /** No call is begun with less than this left of `totalMs`, in milliseconds. @defaultValue `connectMs` and a second */
+  /**
+   * The minimum time that must be left of `totalMs` to start another call, in milliseconds.
+   *
+   * @defaultValue `connectMs + 1_000`
+   */
   minAttemptMs?: number | undefined
-  /** Decides about a failure: `true` to retry, `false` not to; `undefined` leaves it to unhang. */
+  /**
+   * Decides about a failure: `true` to retry, `false` not to; `undefined` leaves it to unhang. Not set: unhang decides.
+   */
   shouldRetry?: ((error: StreamFailure, attempt: number) => boolean | undefined) | undefined
-  /** Called before each retry. */
+  /** Called before each retry. Not set: nothing is called. */
   onRetry?: ((retry: UpstreamRetry) => void) | undefined
 }
 
-/** The options of {@link openUpstream}. */
+/**
+ * The options of {@link openUpstream}.
+ *
+ * @example
+ * await openUpstream(({ signal }) => fetch(url, { signal }), { signal: getSignal(request), timeouts: 'advanced' })
+ */
 export interface OpenUpstreamOptions extends RetryOptions {
-  /** A signal of the caller's: it ends the call under way, and the response. */
+  /** Ends the call under way, and the response. Not set: only deadlines end it. */
   signal?: AbortSignal | undefined
   /** How long the upstream may take to respond. @defaultValue the `streaming` profile */
   timeouts?: StreamTimeouts | TimeoutProfileName | false | undefined
@@ -78,12 +99,13 @@ const firstBackoffMs = 250
 const maxBackoffMs = 4_000
 
 /**
- * Calls an upstream outside of a stream, and retries only when that is safe: if the upstream could not be reached, if it
- * answered 429, 503 or 529 (after its `Retry-After`), or if a keep-alive connection had already been closed.
+ * Calls an upstream outside of a stream, and retries only when that is safe.
  *
- * In a streaming route use the `openUpstream` of its {@link StreamContext}, which knows the client and its deadlines.
+ * That is: the upstream could not be reached; it responded with 429, 503 or 529; or a keep-alive connection had
+ * already been closed. `Retry-After` decides how long to wait. In a streaming route use the `openUpstream` of its
+ * {@link StreamContext}, which knows the client and its deadlines.
  *
- * @throws the last failure, as a StreamError
+ * @throws StreamError the last failure
  * @throws TypeError that names the option and the value
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
  * @example

@@ -9,9 +9,14 @@ import { type InsteadOfEvents, notEvents, type ReadEventStreamOptions, readEvent
 import { coordinatedSocketCleanup } from './cleanup.js'
 import type { UpstreamSource } from './source.js'
 
-/** The options of {@link readAnswer}. */
+/**
+ * The options of {@link readAnswer}.
+ *
+ * @example
+ * const answer = await readAnswer(upstream, { dialect: 'anthropic' })
+ */
 export interface ReadAnswerOptions extends ReadEventStreamOptions {
-  /** How a stream is read that comes although none was asked for. Default: by its first event. */
+  /** The dialect of an upstream that streams although no stream was requested. @defaultValue by its first event */
   dialect?: StreamDialect | DialectName | undefined
 }
 
@@ -19,12 +24,14 @@ const lingerMs = 1_000
 const mostUnread = 8
 
 /**
- * Reads the whole answer of an upstream for a request that wants no stream: its JSON, or, from one that only
- * streams, the JSON that its events say together.
+ * Returns one JSON answer, even from an upstream that can only stream. For requests without `"stream": true`.
  *
- * @throws UpstreamError when the upstream answered with an error, by status, in JSON or by an event
+ * @throws UpstreamError when the upstream reported an error, by status, in JSON or by an event
  * @throws StreamError `upstream_truncated` for a stream that stops short, `upstream_hangup` and
- *   `upstream_protocol` as `readEventStream`; the signal's reason when that aborts
+ *   `upstream_protocol` as {@link readEventStream}; the signal's reason when that aborts
+ * @throws TypeError for a source without a stream of bytes
+ * @example
+ * response.json(await readAnswer(await fetch(url, { method: 'POST', signal: getSignal(request) })))
  */
 export async function readAnswer(source: UpstreamSource, options: ReadAnswerOptions = {}): Promise<unknown> {
   const { maxEventBytes, dialect: choice } = options

@@ -155,15 +155,18 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
 }
 
 /**
- * Reads the events of an upstream's event stream.
+ * Returns the events of an upstream's event stream, to loop over.
  *
- * Give it the whole response rather than the body alone: then a status that is not 2xx, and an answer that is
- * a web page or JSON, are found before the first event.
+ * Pass the whole response rather than its body. Then a status that is not 2xx, a web page and a JSON answer are
+ * found before the first event.
  *
- * @throws UpstreamError when the upstream answered with an error status
- * @throws StreamError `upstream_hangup` when it breaks, `upstream_protocol` when its answer is no event stream
- *   or an event is too long; the signal's reason when that aborts
+ * @throws UpstreamError when the upstream responded with an error status
+ * @throws StreamError `upstream_hangup` when the upstream breaks, `upstream_protocol` when its response is not an
+ *   event stream or an event is too long; the signal's reason when that aborts
+ * @throws TypeError for a source without a stream of bytes
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+ * @example
+ * for await (const { event, data } of readEventStream(await fetch(url))) console.log(event, data)
  */
 export function readEventStream(
   source: UpstreamSource,

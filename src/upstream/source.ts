@@ -1,17 +1,19 @@
 import { Readable } from 'node:stream'
 import { readHeader } from '../errors/classify.js'
 
-/** Bytes of an upstream, as the clients of Node hand them out. */
+/** The bytes of an upstream, as the HTTP clients of Node return them. */
 export type UpstreamBody =
   | NodeJS.ReadableStream
   | ReadableStream<Uint8Array>
   | AsyncIterable<Uint8Array | string>
 
-/** An upstream's answer: a Fetch `Response`, an `IncomingMessage`, what axios and `undici.request` resolve to. */
+/**
+ * A response of an upstream: a Fetch `Response`, an `IncomingMessage`, or what axios and `undici.request` resolve to.
+ */
 export type UpstreamResponse = Response | AxiosLikeResponse | UndiciLikeResponse
 
 /** What axios resolves to. */
-export interface AxiosLikeResponse {
+interface AxiosLikeResponse {
   /** The HTTP status. */
   status: number
   /** By name, or with a method `get`. */
@@ -21,7 +23,7 @@ export interface AxiosLikeResponse {
 }
 
 /** What `undici.request` resolves to. */
-export interface UndiciLikeResponse {
+interface UndiciLikeResponse {
   /** The HTTP status. */
   statusCode: number
   /** By name. */
@@ -30,7 +32,7 @@ export interface UndiciLikeResponse {
   body: UpstreamBody
 }
 
-/** What an HTTP client returned, or the stream of bytes in it. */
+/** A response of an HTTP client, or the stream of bytes in it. */
 export type UpstreamSource = UpstreamBody | UpstreamResponse
 
 export interface UpstreamAnswer {

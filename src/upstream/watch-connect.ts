@@ -6,11 +6,15 @@ import type { StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 
 /**
- * Lets a stream's clock see how a `node:http(s)` request connects, so that an upstream that cannot be reached
- * is told from one that is slow to answer (`connectMs`), and a kept connection that has gone stale from an
- * upstream that hangs up. Without it the time counts as `firstByteMs`.
+ * Lets the deadlines of a stream see how a `node:http` or `node:https` request connects, so that `connectMs` applies.
  *
- * @example watchConnect(https.request(url, { signal }), deadlines)
+ * It also finds a keep-alive connection that the upstream had already closed, which is safe to retry. Without it the
+ * time to connect counts as `firstByteMs`.
+ *
+ * @throws TypeError for anything but the deadlines of a stream or a {@link TimeoutCoordinator}
+ * @see https://nodejs.org/api/http.html#requestreusedsocket
+ * @example
+ * watchConnect(https.request(url, { method: 'POST', signal: stream.signal }), stream.deadlines).end('{}')
  */
 export function watchConnect<Request extends ClientRequest>(
   request: Request,

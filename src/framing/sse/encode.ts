@@ -6,11 +6,11 @@ import { shown } from '../../errors/bad-input.js'
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
 export interface SSEEvent {
-  /** A string is sent as it is; anything else as JSON. */
+  /** The data: a string is sent as it is, anything else as JSON. */
   data: unknown
   /** The event's name. Leave it out for chat completions: some clients drop named events. */
   event?: string | undefined
-  /** What a client sends back as `Last-Event-ID`; an empty string resets it. */
+  /** The id that a client sends back as `Last-Event-ID`; an empty string resets it. */
   id?: string | undefined
   /** How long a client waits before it reconnects, in milliseconds. */
   retry?: number | undefined
@@ -24,10 +24,13 @@ const lineEnd = /\r\n|\r|\n/
 const allLineEndsInJson = /[\u2028\u2029\u0085]/g
 
 /**
- * The wire text of one event, blank line included.
+ * Returns the wire text of one event, including its blank line.
  *
- * @param source an event, or a text for one that has nothing but data
+ * @param source an event, or a text for an event that has only data
  * @throws TypeError for data that is not JSON-serialisable, and for a name, id or retry that would break the framing
+ * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+ * @example
+ * response.write(encodeEvent({ event: 'progress', data: { percent: 50 } }))
  */
 export function encodeEvent(source: SSEEvent | string): string {
   if (typeof source === 'string') return `${encodeData(source)}\n`

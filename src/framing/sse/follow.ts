@@ -7,11 +7,11 @@ import { EventParser, type EventSourceMessage } from './parse.js'
 /** The longest event, and the longest answer of any other kind, that is accepted. */
 export const defaultMaxEventBytes = 8 * 1024 * 1024
 
-/** Which events surely say nothing but another piece of the answer; both expressions see an event's bytes as text. */
+/** Which events hold nothing but another piece of the answer; both expressions see an event's bytes as text. */
 export interface SkippedEvents {
-  /** What such an event holds. */
+  /** Matches every such event. */
   readonly content: RegExp
-  /** What no such event holds. */
+  /** Matches no such event. */
   readonly unless: RegExp
 }
 

@@ -53,7 +53,7 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
     },
     writer: {
       heartbeatMs: readDuration(environment, 'HEARTBEAT_MS'),
-      headersAfterMs: readDuration(environment, 'COMMIT_AFTER_MS'),
+      headersAfterMs: readDuration(environment, 'HEADERS_AFTER_MS'),
     },
   }
 }

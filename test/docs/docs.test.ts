@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
@@ -66,35 +66,59 @@ describe('docs/FETCH.md', () => {
   })
 })
 
-test('README: every TypeScript snippet compiles', async () => {
+/** The names that a snippet may use without saying where they come from. */
+const given: Record<string, string> = {
+  app: "declare const app: import('express').Application",
+  context: "declare const context: import('koa').Context",
+  server: "declare const server: import('node:http').Server",
+  request: "declare const request: import('express').Request",
+  response: "declare const response: import('express').Response",
+  upstream: 'declare const upstream: Response',
+  stream: "declare const stream: import('unhang').StreamContext",
+  relay: "declare const relay: import('unhang').StreamContext['relay']",
+  read: "declare const read: import('unhang').StreamContext['read']",
+  writer: "declare const writer: import('unhang').SSEWriter",
+  signal: 'declare const signal: AbortSignal',
+  error: 'declare const error: unknown',
+  url: 'declare const url: string',
+  body: 'declare const body: string',
+}
+
+/** A snippet as a module that can be compiled. */
+function asModule(code: string): string {
+  const declared = Object.entries(given).filter(([name]) => {
+    const isThere = new RegExp(`(const|let|import) (\\{[^}]*\\b|\\[)?${name}\\b`, 'm').test(code)
+    return new RegExp(`(?<![.\\w'])${name}\\b(?!['\\w-])`).test(code) && !isThere
+  })
+  const lines = declared.map(([name, line]) =>
+    name === 'app' && code.includes("from 'unhang/koa'\n") ? "declare const app: import('koa')" : line,
+  )
+  return `${lines.join('\n')}\n${code}\nexport {}\n`
+}
+
+test('every TypeScript snippet of the README and of the reference compiles', async () => {
   await using place = await workshop()
-  const codes = await snippets('README.md', 'ts')
-  expect(codes.length).toBeGreaterThan(2)
-  const handler = `import type { StreamContext } from 'unhang'
-declare const upstream: Response
-declare const stream: StreamContext
-const { relay, read, writer } = stream
-`
-  for (const [index, code] of codes.entries()) {
-    const framework = code.includes('unhang/koa') ? "import('koa')" : "import('express').Application"
-    const surroundings = [
-      code.includes('import ')
-        ? ''
-        : code.includes('const upstream')
-          ? handler.replace(/.*upstream.*\n/, '').replace(/const .*stream\n/, '')
-          : handler,
-      /\bapp\b/.test(code) && !code.includes('const app') ? `declare const app: ${framework}\n` : '',
-      /\bserver\b/.test(code) && !code.includes('const server')
-        ? "declare const server: import('node:http').Server\n"
-        : '',
-      code.includes('getSignal(request)')
-        ? "declare const url: string, body: string, request: import('express').Request\n"
-        : '',
-    ]
-    const text = `${surroundings.join('')}${code}`
-    await writeFile(join(place.folder, `snippet-${index}.ts`), `${text}\nexport {}\n`)
+  const pages = [
+    'README.md',
+    'docs/QUICKSTART.md',
+    'docs/GUARD.md',
+    'docs/STREAMING-ROUTES.md',
+    'docs/OPTIONS.md',
+    'docs/API.md',
+    'docs/MONITORING.md',
+  ]
+  for (const page of pages) {
+    const codes = await snippets(page, 'ts')
+    expect(codes.length, page).toBeGreaterThan(1)
+    for (const [index, code] of codes.entries()) {
+      await writeFile(join(place.folder, `${basename(page, '.md')}-${index}.ts`), asModule(code))
+    }
   }
-  const compiler = { extends: '../../tsconfig.json', include: ['*.ts'] }
+  const compiler = {
+    extends: '../../tsconfig.json',
+    include: ['*.ts'],
+    compilerOptions: { exactOptionalPropertyTypes: true },
+  }
   await writeFile(join(place.folder, 'tsconfig.json'), JSON.stringify(compiler))
   const result = await run('npx', ['tsc', '-p', place.folder]).catch((error) => error)
   expect(result.stdout).toBe('')

@@ -1,12 +1,19 @@
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
+import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import type { UpstreamScript } from '../../src/testing/index.js'
-import { chatChunk, failureOf, textOf } from '../support/chat.js'
+import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { snippets, startGuideProgram } from '../support/guide-programs.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
 
-const all = await snippets('README.md', 'ts')
+/** Every TypeScript snippet of these pages is part of a program that runs here, or is named in `others`. */
+const pages = ['README.md', 'docs/QUICKSTART.md', 'docs/GUARD.md', 'docs/STREAMING-ROUTES.md']
+const all = new Map(await Promise.all(pages.map(async (page) => [page, await snippets(page, 'ts')] as const)))
+
+const snippetOf = (page: string, known: string) =>
+  all.get(page)?.find((snippet) => snippet.includes(known)) ?? ''
 
 /** What a snippet imports, and the rest of it. */
 function parts(snippet: string): { imports: string; code: string } {
@@ -36,32 +43,28 @@ const inHandler = (names: string, code: string) => `
   app.listen(3000)`
 const fetched = `const upstream = await fetch('${url}')\n`
 
-/** Where each of them belongs, by what it is known by: the program that a reader would have. */
-const programs: [string, (snippet: { imports: string; code: string }) => string][] = [
+type Program = (snippet: { imports: string; code: string }) => string
+
+const beforeRoutes: Program = ({ imports, code }) =>
+  `${withExpress}${imports}\nconst app = express()\n${code}${routed}app.listen(3000)`
+const inKoa: Program = ({ imports, code }) => `import Koa from 'koa'
+  import { Readable } from 'node:stream'
+  ${imports}
+  const app = new Koa()
+  ${code}
+  app.use(async (context) => {
+    const upstream = await fetch('${url}')
+    context.type = 'text/event-stream'
+    context.body = Readable.fromWeb(upstream.body)
+  })
+  app.listen(3000)`
+const whole: Program = ({ imports, code }) => `${imports}\n${code}`
+
+/** Where each of them belongs, by its page and what it is known by: the program that a reader would have. */
+const programs: [page: string, known: string, program: Program][] = [
+  ['README.md', "from 'unhang/express' // Koa", beforeRoutes],
   [
-    "from 'unhang/express'\n\napp.use(guardStreams())",
-    ({ imports, code }) =>
-      `${withExpress}${imports}\nconst app = express()\n${code}${routed}app.listen(3000)`,
-  ],
-  [
-    "from 'unhang/koa'",
-    ({ imports, code }) => `import Koa from 'koa'
-      import { Readable } from 'node:stream'
-      ${imports}
-      const app = new Koa()
-      ${code}
-      app.use(async (context) => {
-        const upstream = await fetch('${url}')
-        context.type = 'text/event-stream'
-        context.body = Readable.fromWeb(upstream.body)
-      })
-      app.listen(3000)`,
-  ],
-  [
-    'wrapApp(app)',
-    ({ imports, code }) => `${withExpress}${imports}\nconst app = express()\n${routed}${code}`,
-  ],
-  [
+    'README.md',
     'getSignal(request)',
     ({ imports, code }) => `${withExpress}${imports}
       import { guardStreams } from 'unhang/express'
@@ -75,43 +78,123 @@ const programs: [string, (snippet: { imports: string; code: string }) => string]
       })
       app.listen(3000)`,
   ],
-  ['https://api.openai.com', ({ imports, code }) => `${imports}\n${code}`],
-  ['relay(upstream, (', ({ code }) => withExpress + inHandler('{ relay }', fetched + code)],
-  ['read(upstream)', ({ code }) => withExpress + inHandler('{ read, writer }', fetched + code)],
-  ['openUpstream(', ({ code }) => withExpress + inHandler('stream', code)],
+  ['README.md', 'https://api.openai.com', whole],
+  ['docs/QUICKSTART.md', 'app.use(guardStreams()) // before your routes', beforeRoutes],
   [
+    'docs/QUICKSTART.md',
+    'router.use(guardStreams())',
+    ({ imports, code }) => `${withExpress}${imports}
+      const app = express()
+      ${code}
+      router.post('/chat/completions', ${naive})
+      app.listen(3000)`,
+  ],
+  ['docs/QUICKSTART.md', "from 'unhang/koa'", inKoa],
+  [
+    'docs/QUICKSTART.md',
+    'wrapApp(app)',
+    ({ imports, code }) => `${withExpress}${imports}\nconst app = express()\n${routed}${code}`,
+  ],
+  ['docs/QUICKSTART.md', 'wrapApp(async (request, response)', whole],
+  ['docs/QUICKSTART.md', 'handleStream(response', whole],
+  [
+    'docs/QUICKSTART.md',
     'drainStreams(server)',
     ({ imports, code }) => `${withExpress}${imports}
       import { guardStreams } from 'unhang/express'
       const app = express().use(guardStreams())
       ${routed}${code}`,
   ],
-  ['handleStream(response', ({ imports, code }) => `${imports}\n${code}`],
+  [
+    'docs/GUARD.md',
+    "upstream.on('error'",
+    ({ imports, code }) => `${withExpress}${imports}
+      import { guardStreams } from 'unhang/express'
+      const url = '${url}', body = '{}'
+      const app = express().use(guardStreams())
+      ${code}
+      app.listen(3000)`,
+  ],
+  [
+    'docs/STREAMING-ROUTES.md',
+    'createStreamMiddleware(async',
+    ({ imports, code }) => `${withExpress}${imports}\nconst app = express()\n${code}app.listen(3000)`,
+  ],
+  [
+    'docs/STREAMING-ROUTES.md',
+    'relay(upstream, (',
+    ({ code }) => withExpress + inHandler('{ relay }', fetched + code),
+  ],
+  [
+    'docs/STREAMING-ROUTES.md',
+    'read(upstream)',
+    ({ code }) => withExpress + inHandler('{ read, writer }', fetched + code),
+  ],
+  ['docs/STREAMING-ROUTES.md', '{ retries: 2 }', ({ code }) => withExpress + inHandler('stream', code)],
+  ['docs/STREAMING-ROUTES.md', 'upstreams[', ({ code }) => withExpress + inHandler('stream', code)],
+  [
+    'docs/STREAMING-ROUTES.md',
+    'watchConnect(call',
+    ({ imports, code }) => `${withExpress}${imports}\n${inHandler('stream', code)}`,
+  ],
 ]
 
-test('there is a program for every snippet', () => {
-  expect(all.map((code) => programs.filter(([known]) => code.includes(known)).length)).toEqual(
-    programs.map(() => 1),
-  )
+/** These run in a test of their own, or call five clients and are compiled alone (docs.test.ts). */
+const others: [page: string, known: string][] = [
+  ['docs/GUARD.md', 'new OpenAI()'],
+  ['docs/STREAMING-ROUTES.md', 'readAnswer'],
+]
+
+test.each(pages)('%s: there is a program for every snippet', (page) => {
+  const known = [...programs, ...others].filter(([where]) => where === page).map(([, name]) => name)
+  const found = all.get(page)?.map((code) => known.filter((name) => code.includes(name)).length) ?? []
+  expect(found).toEqual(known.map(() => 1))
 })
 
-test.each(programs)('its client is told of an upstream that hangs up: %s', async (known, program) => {
-  const translates = known.startsWith('relay(upstream, (')
-  const script: UpstreamScript = (exchange) =>
+test.each(programs)(
+  '%s: its client is told of an upstream that hangs up: %s',
+  async (page, known, program) => {
+    const translates = known.startsWith('relay(upstream, (')
+    const script: UpstreamScript = (exchange) =>
+      exchange
+        .open()
+        .data(translates ? { text: 'Hel' } : chatChunk('Hel'))
+        .fin()
+    await using upstream = await startUpstream(script)
+    const code = program(parts(snippetOf(page, known))).replace('https://api.openai.com', url)
+    await using server = await startGuideProgram(code, upstream.url)
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(client.body.complete).toBe(true)
+    expect(textOf(client.data)).toBe('Hel')
+    expect(failureOf(client.data).code).toBe('connection_reset')
+    if (!known.includes('drainStreams')) return
+    expect(client.header('keep-alive')).toBe('timeout=65')
+    server.process.kill('SIGTERM')
+    expect(await once(server.process, 'exit')).toEqual([0, null])
+  },
+)
+
+test('docs/STREAMING-ROUTES.md: readAnswer makes one JSON answer of a stream', async () => {
+  await using upstream = await startUpstream((exchange) =>
     exchange
       .open()
-      .data(translates ? { text: 'Hel' } : chatChunk('Hel'))
-      .fin()
-  await using upstream = await startUpstream(script)
-  const snippet = all.find((code) => code.includes(known)) ?? ''
-  const code = program(parts(snippet)).replace('https://api.openai.com', url)
-  await using server = await startGuideProgram(code, upstream.url)
-  using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
-  expect(client.body.complete).toBe(true)
-  expect(textOf(client.data)).toBe('Hel')
-  expect(failureOf(client.data).code).toBe('connection_reset')
-  if (!known.includes('drainStreams')) return
-  expect(client.header('keep-alive')).toBe('timeout=65')
-  server.process.kill('SIGTERM')
-  expect(await once(server.process, 'exit')).toEqual([0, null])
+      .data(...chatAnswer('Hel', 'lo'))
+      .end(),
+  )
+  const { imports, code } = parts(snippetOf('docs/STREAMING-ROUTES.md', 'readAnswer'))
+  const program = `${withExpress}${imports}\nconst app = express()\n${code}app.listen(3000)`
+  await using server = await startGuideProgram(program, upstream.url)
+  using client = await rawRequest({ port: server.port, body: { stream: false } }).finished()
+  expect(JSON.parse(client.bodyText).choices[0].message.content).toBe('Hello')
+})
+
+test('docs/QUICKSTART.md: its CommonJS runs', async () => {
+  const [code = ''] = await snippets('docs/QUICKSTART.md', 'js')
+  const says = 'console.log(typeof guardStreams, typeof getSignal)'
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--input-type=commonjs',
+    '-e',
+    `${code}${says}`,
+  ])
+  expect(stdout).toBe('function function\n')
 })

@@ -310,8 +310,8 @@ describe.each(['express-server.ts', 'koa-server.ts'])('%s', (file) => {
       expect(client.text).toContain(code)
     })
 
-    test('COMMIT_AFTER_MS and HEARTBEAT_MS are kept', async () => {
-      const environment = { COMMIT_AFTER_MS: '50', HEARTBEAT_MS: '50', TIMEOUT_FIRST_BYTE_MS: '500' }
+    test('HEADERS_AFTER_MS and HEARTBEAT_MS are kept', async () => {
+      const environment = { HEADERS_AFTER_MS: '50', HEARTBEAT_MS: '50', TIMEOUT_FIRST_BYTE_MS: '500' }
       const { client } = await ask(() => {}, undefined, environment)
       expect(client.status).toBe(200)
       expect(client.bodyText).toMatch(/^:\n:\n/)
@@ -396,7 +396,7 @@ describe.each(['express-server.ts', 'koa-server.ts'])('%s', (file) => {
         'TIMEOUT_TOTAL_MS must be a whole number of milliseconds above 0, or Infinity; got "0"',
       ],
       [{ HEARTBEAT_MS: '-5' }, 'HEARTBEAT_MS must be'],
-      [{ COMMIT_AFTER_MS: '1.5' }, 'COMMIT_AFTER_MS must be'],
+      [{ HEADERS_AFTER_MS: '1.5' }, 'HEADERS_AFTER_MS must be'],
       [{ QOLABA_API_KEY: 'a\nb' }, 'QOLABA_API_KEY holds what no HTTP header can carry'],
       [{ TIMEOUT_INACTIVTY_MS: '5' }, 'TIMEOUT_INACTIVTY_MS is not a setting'],
       [

@@ -1,0 +1,163 @@
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import ts from 'typescript'
+import { describe, expect, test } from 'vitest'
+
+const entries: Record<string, string> = {
+  unhang: 'src/index.ts',
+  'unhang/express': 'src/adapters/express.ts',
+  'unhang/koa': 'src/adapters/koa.ts',
+  'unhang/testing': 'src/testing/index.ts',
+}
+
+const config = ts.getParsedCommandLineOfConfigFile('tsconfig.json', { noEmit: true }, {
+  ...ts.sys,
+  onUnRecoverableConfigFileDiagnostic() {},
+} as ts.ParseConfigFileHost)
+const program = ts.createProgram(Object.values(entries), config?.options ?? {})
+const checker = program.getTypeChecker()
+
+/** What a module exports, types too. */
+function exportsOf(file: string): ts.Symbol[] {
+  const source = program.getSourceFile(resolve(file))
+  const module = source && checker.getSymbolAtLocation(source)
+  if (!module) throw new Error(`${file} exports nothing`)
+  return checker.getExportsOfModule(module)
+}
+
+/** The headings below each heading of the second level. */
+function sectionsOf(text: string): Map<string, { headings: string[]; bodies: Map<string, string> }> {
+  const [, ...sections] = text.split(/^## /m)
+  return new Map(
+    sections.map((section) => {
+      const [, ...parts] = section.split(/^### /m)
+      const bodies = new Map(parts.map((part) => [part.split('\n', 1)[0]?.replaceAll('`', '') ?? '', part]))
+      return [section.split('\n', 1)[0] ?? '', { headings: [...bodies.keys()], bodies }]
+    }),
+  )
+}
+
+describe('docs/API.md', async () => {
+  const sections = sectionsOf(await readFile('docs/API.md', 'utf8'))
+
+  test.each(Object.entries(entries))(
+    '%s: a heading for each export, and none for anything else',
+    (name, file) => {
+      const exported = exportsOf(file).map((each) => each.name)
+      expect(exported.length).toBeGreaterThan(3)
+      const headings = sections.get(name)?.headings.filter((each) => each !== 'Values' && each !== 'Types')
+      expect(headings?.sort()).toEqual(exported.sort())
+    },
+  )
+
+  test.each(Object.entries(entries))(
+    '%s: the headings have what is there at run time',
+    async (name, file) => {
+      const values = Object.keys(await import(resolve(file)))
+      expect(sections.get(name)?.headings).toEqual(expect.arrayContaining(values))
+    },
+  )
+
+  test.each(Object.keys(entries))('%s: an example under each heading', (name) => {
+    for (const [heading, body] of sections.get(name)?.bodies ?? []) {
+      if (heading === 'Values' || heading === 'Types') continue
+      const [, example = ''] = body.match(/^```ts\n(.*?)^```/ms) ?? []
+      expect(example, heading).toMatch(new RegExp(`\\b${heading}\\b`))
+    }
+  })
+})
+
+test('README links every value', async () => {
+  const readme = await readFile('README.md', 'utf8')
+  for (const file of Object.values(entries)) {
+    for (const name of Object.keys(await import(resolve(file)))) {
+      // A class of which scripts get an object; nobody makes one.
+      if (name !== 'UpstreamExchange') expect(readme).toContain(`(docs/API.md#${name.toLowerCase()})`)
+    }
+  }
+})
+
+const ofStreams = 'Options of a stream'
+
+/** Where the options of each type are. */
+const places: Record<string, string> = {
+  StreamOptions: ofStreams,
+  GuardOptions: ofStreams,
+  HandleStreamOptions: ofStreams,
+  StreamMiddlewareOptions: ofStreams,
+  SSEWriterOptions: 'createSSEWriter',
+  OpenUpstreamOptions: 'openUpstream',
+  RetryOptions: 'openUpstream',
+  ReadEventStreamOptions: 'readEventStream',
+  RelayOptions: 'relayEventStream',
+  ReadAnswerOptions: 'readAnswer',
+  SocketCleanupOptions: 'coordinatedSocketCleanup',
+  ErrorResponseOptions: 'respondWithError',
+  AlignOptions: 'alignServerTimeouts',
+  DrainOptions: 'drainStreams',
+  TimeoutCoordinatorOptions: 'TimeoutCoordinator',
+  StreamErrorOptions: 'StreamError',
+  UpstreamErrorOptions: 'UpstreamError',
+  FailingOptions: 'StreamDialect',
+}
+
+const nested = ['timeouts', 'writer', 'relay', 'cleanup', 'detect']
+
+/** The names of a type's options; those of an object among them with its name in front. */
+function optionsOf(type: ts.Type, isNested: boolean): string[] {
+  return checker.getPropertiesOfType(type).flatMap((option) => {
+    if (!isNested || !nested.includes(option.name)) return [option.name]
+    const choices = checker.getNonNullableType(checker.getTypeOfSymbol(option))
+    const objects = (choices.isUnion() ? choices.types : [choices]).filter(
+      (choice) => choice.flags & ts.TypeFlags.Object && choice.getCallSignatures().length === 0,
+    )
+    const inner = objects.flatMap((object) => checker.getPropertiesOfType(object))
+    return [option.name, ...inner.map(({ name }) => `${option.name}.${name}`)]
+  })
+}
+
+describe('docs/OPTIONS.md', async () => {
+  const sections = sectionsOf(await readFile('docs/OPTIONS.md', 'utf8'))
+  const types = Object.values(entries).flatMap((file) =>
+    exportsOf(file).filter(({ name }) => name.endsWith('Options')),
+  )
+  const known = new Map<string, Set<string>>()
+  for (const symbol of types) {
+    const place = places[symbol.name] ?? `nowhere, for ${symbol.name}`
+    const names = optionsOf(checker.getDeclaredTypeOfSymbol(aliased(symbol)), place === ofStreams)
+    for (const name of names) known.set(place, (known.get(place) ?? new Set()).add(name))
+  }
+
+  test('has a place for each type of options', () => {
+    expect(new Set(types.map(({ name }) => name))).toEqual(new Set(Object.keys(places)))
+  })
+
+  test('knows the options that are nested in others', () => {
+    const all = known.get(ofStreams)
+    expect(all).toContain('timeouts.clientStallMs')
+    expect(all).toContain('writer.headersAfterMs')
+    expect(all).toContain('relay.onTruncated')
+    expect(all).toContain('cleanup.closeMs')
+    expect(all).toContain('detect.paths')
+    expect(all?.size).toBeGreaterThan(30)
+  })
+
+  test.each([...known])('%s: a heading for each option, and none for anything else', (place, options) => {
+    const headings = sections.get(place)?.headings.filter((each) => each !== 'Switch parts off')
+    expect(headings?.sort()).toEqual([...options].sort())
+  })
+
+  test('each says its type and default, or which one it is, and each stream option has an example', () => {
+    for (const [place, { bodies }] of sections) {
+      for (const [heading, body] of bodies) {
+        if (heading === 'Switch parts off') continue
+        expect(body, `${place}: ${heading}`).toMatch(/Type: .*Default: |see \[/s)
+        if (place === ofStreams) expect(body, heading).toMatch(/^```ts\n.*^```/ms)
+      }
+    }
+  })
+})
+
+function aliased(symbol: ts.Symbol): ts.Symbol {
+  return symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol
+}

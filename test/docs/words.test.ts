@@ -1,0 +1,133 @@
+import { access, readdir, readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+
+const guides = (await readdir('docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)
+const pages = [
+  'README.md',
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  'examples/README.md',
+  'bench/README.md',
+  ...guides,
+]
+const readme = await readFile('README.md', 'utf8')
+
+const withoutCode = (text: string) => text.replace(/^ *```.*?^ *```$/gms, '')
+
+/** The sentences of a page: each cell, list item and paragraph by itself, links without their targets. */
+function sentences(text: string): string[] {
+  const prose = withoutCode(text)
+    .replace(/!?\[([^\]]*)\]\([^)]*\)/g, '$1')
+    .replace(/<https?:[^>]*>/g, 'URL')
+  return prose
+    .split(/\n\s*\n|\n(?=\s*(?:[-*|#]|\d+\.) ?)| \| /)
+    .flatMap((part) => part.replace(/\s+/g, ' ').split(/(?<=[.!?][)*”]*) /))
+    .map((sentence) => sentence.trim())
+    .filter((sentence) => sentence !== '')
+}
+
+const words = (sentence: string) => sentence.split(' ').filter((word) => /[\p{L}\p{N}]/u.test(word)).length
+
+describe('README', () => {
+  const lines = readme.trimEnd().split('\n')
+
+  test('has at most 200 lines', () => {
+    expect(lines.length).toBeLessThanOrEqual(200)
+  })
+
+  test('shows how to install and to begin within its first twenty lines', () => {
+    const first = lines.slice(0, 20)
+    expect(first).toContain('npm install unhang')
+    expect(first.join('\n')).toMatch(/^import \{ guardStreams \} from 'unhang\/express'/m)
+    expect(first.join('\n')).toMatch(/^app\.use\(guardStreams\(\)\)/m)
+  })
+
+  test('says how to start and to test it', () => {
+    expect(lines).toContain('npm ci && npm start')
+    expect(lines).toContain('npm ci && npm test')
+  })
+
+  test('links every other page', () => {
+    for (const page of pages.filter((each) => each !== 'README.md')) expect(readme).toContain(`(${page})`)
+  })
+})
+
+test('sentences() finds them, so that a long one is seen', () => {
+  const long = Array.from({ length: 31 }, () => 'word').join(' ')
+  const found = sentences(
+    `# One\n\nTwo is short. ${long}.\n- Three\n\n| four | five |\n\n\`\`\`sh\n${long} code\n\`\`\`\n`,
+  )
+  expect(found).toHaveLength(6)
+  expect(found.filter((sentence) => words(sentence) > 30)).toEqual([`${long}.`])
+})
+
+test.each([
+  'README.md',
+  'docs/QUICKSTART.md',
+  'docs/GUARD.md',
+  'docs/STREAMING-ROUTES.md',
+  'docs/OPTIONS.md',
+  'docs/API.md',
+  'docs/MONITORING.md',
+])('%s: no sentence has more than 30 words', async (page) => {
+  const found = sentences(await readFile(page, 'utf8'))
+  expect(found.length).toBeGreaterThan(10)
+  expect(found.filter((sentence) => words(sentence) > 30)).toEqual([])
+})
+
+/** As GitHub makes them. */
+function anchors(text: string): Set<string> {
+  const seen = new Map<string, number>()
+  const found = new Set<string>()
+  for (const [, heading = ''] of withoutCode(text).matchAll(/^#+ (.*)$/gm)) {
+    const slug = heading
+      .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replace(/ /g, '-')
+    const times = seen.get(slug) ?? 0
+    seen.set(slug, times + 1)
+    found.add(times === 0 ? slug : `${slug}-${times}`)
+  }
+  return found
+}
+
+test.each(pages)('%s: every link leads somewhere', async (page) => {
+  const text = withoutCode(await readFile(page, 'utf8'))
+  const dead: string[] = []
+  for (const [, target = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^https?:/.test(target)) continue
+    const [path = '', anchor] = target.split('#')
+    const file = path === '' ? page : join(dirname(page), path)
+    const isThere = await access(file).then(
+      () => true,
+      () => false,
+    )
+    if (!isThere || (anchor && !anchors(await readFile(file, 'utf8')).has(anchor))) dead.push(target)
+  }
+  expect(dead).toEqual([])
+})
+
+/** What the code refuses by now, or calls otherwise. */
+const oldNames = [
+  /\bstream\.timeouts\b/,
+  /\(attempt, signal\)/,
+  /\battempts\b(?=[:`])/,
+  /\brecovery\b/i,
+  /\bexposeDetails\b/,
+  /\bdrainMs\b/,
+  /(?<!upstreamS)(?<!clientS)\bstallMs\b/,
+  /\bcleanup\.graceMs\b/,
+  /\bcommitAfterMs\b/,
+  /\bwriter\.committed\b/,
+  /\bdetect: false\b/,
+  /\bgetStream\(request\)\?\.signal\b/,
+  /\bFollowedStream\b/,
+]
+
+test.each(pages)('%s: no old name', async (page) => {
+  const text = await readFile(page, 'utf8')
+  expect(oldNames.flatMap((name) => text.match(name)?.[0] ?? [])).toEqual([])
+})

@@ -77,6 +77,18 @@ test('README links every value', async () => {
   }
 })
 
+test.each([
+  ['StreamErrorCode', 'docs/ERRORS.md'],
+  ['StreamOutcome', 'docs/MONITORING.md'],
+])('every %s is in %s', async (name, page) => {
+  const text = await readFile(page, 'utf8')
+  const [symbol] = exportsOf('src/index.ts').filter((each) => each.name === name)
+  const type = symbol && checker.getDeclaredTypeOfSymbol(aliased(symbol))
+  const names = type?.isUnion() ? type.types.map((each) => (each as ts.StringLiteralType).value) : []
+  expect(names.length).toBeGreaterThan(10)
+  for (const each of names) expect(text).toContain(`\`${each}\``)
+})
+
 const ofStreams = 'Options of a stream'
 
 /** Where the options of each type are. */

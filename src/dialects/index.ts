@@ -52,17 +52,31 @@ function checkDialect(dialect: StreamDialect): StreamDialect {
   return dialect
 }
 
-/** What the first event of a stream says of its API. */
-const byFirstEvent: readonly [RegExp, StreamDialect][] = [
+/** What one of the first events of a stream says of its API. */
+const byEvent: readonly [RegExp, StreamDialect][] = [
   [/^\s*\{.*"object": *"(chat\.completion\.chunk|text_completion)"/s, openaiChat],
   [/^\s*\{.*"type": *"response\.[a-z_.]+"/s, openaiResponses],
   [/^\s*\{.*"type": *"message_start"/s, anthropic],
 ]
 
-/** The dialect that an event gives away; `undefined` if it could be any. */
-export function recognizeDialect({ data }: SSEEvent): StreamDialect | undefined {
+/** Less of a proof, but enough where the path says the same. */
+const fitting: readonly [RegExp, StreamDialect][] = [
+  [/^\s*\{.*"choices": *\[|^\[DONE\]$/s, openaiChat],
+  [/^\s*\{.*"type": *"(message|content_block)_(start|delta|stop)"|^\s*\{.*"type": *"ping"/s, anthropic],
+]
+
+/**
+ * The dialect that an event gives away; `undefined` if it could be any.
+ *
+ * @param guess what the path says, which is right if the event fits it
+ */
+export function recognizeDialect({ data }: SSEEvent, guess?: StreamDialect): StreamDialect | undefined {
+  // Only headers say so.
+  if (guess === aiSdkUi) return guess
   const json = typeof data === 'string' ? data : JSON.stringify(data)
-  return byFirstEvent.find(([pattern]) => pattern.test(json))?.[1]
+  const known = byEvent.find(([pattern]) => pattern.test(json))?.[1]
+  if (known) return known
+  return fitting.find(([pattern, dialect]) => dialect === guess && pattern.test(json))?.[1]
 }
 
 /** The dialect that a response's headers give away. */

@@ -35,7 +35,10 @@ export const plain: StreamDialect = {
       },
       complete: false,
       closing: () => [],
-      failing: ({ code }, message) => [{ event: 'error', data: { message, code } }],
+      // SDKs of OpenAI throw for `error`, whatever the event is called; others read `message` and `code`.
+      failing: (error, message) => [
+        { event: 'error', data: { error: openaiError(error, message), message, code: error.code } },
+      ],
     }
   },
 }

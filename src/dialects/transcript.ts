@@ -2,9 +2,13 @@ import { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { SkippedEvents } from '../framing/sse/follow.js'
 import type { DialectState, EventRole, FailingOptions, StreamDialect } from './dialect.js'
+import { plain } from './plain.js'
 
 /** Some APIs begin with an event of their own, say of a content filter. */
 const maxUnrecognized = 4
+
+/** Finds the dialect that an event gives away, or proves the one that the path lets guess. */
+type Recognize = (event: SSEEvent, guess: StreamDialect) => StreamDialect | undefined
 
 /** What the events that the client of one stream has been sent say so far. */
 export class Transcript {
@@ -17,12 +21,12 @@ export class Transcript {
   reportedToClient = false
   #followed: DialectState
   #skips: SkippedEvents | undefined
-  #recognize: ((event: SSEEvent) => StreamDialect | undefined) | undefined
+  #recognize: Recognize | undefined
   /** What has come while nobody knew the dialect. */
   readonly #unrecognized: SSEEvent[] = []
 
   /** @param recognize finds the dialect that one of the first events gives away: a path tells little of an API */
-  constructor(dialect: StreamDialect, recognize?: (event: SSEEvent) => StreamDialect | undefined) {
+  constructor(dialect: StreamDialect, recognize?: Recognize) {
     this.dialect = dialect
     this.#followed = dialect.follow()
     this.#recognize = recognize
@@ -42,14 +46,24 @@ export class Transcript {
   readonly skips = (): SkippedEvents | undefined => this.#skips
 
   #recognizeBy(event: SSEEvent): void {
-    const dialect = this.#recognize?.(event)
-    if (dialect || this.#unrecognized.length >= maxUnrecognized) this.#recognize = undefined
-    if (dialect && dialect !== this.dialect) {
+    const dialect = this.#recognize?.(event, this.dialect)
+    if (!dialect && this.#unrecognized.length + 1 < maxUnrecognized) this.#unrecognized.push(event)
+    else this.#decide(dialect ?? plain)
+  }
+
+  /** Until an event fits, a path is a guess: a stream of which none does is no stream of that API. */
+  #decide(dialect: StreamDialect): void {
+    this.#recognize = undefined
+    if (dialect !== this.dialect) {
       this.dialect = dialect
       this.#followed = dialect.follow()
       for (const earlier of this.#unrecognized) this.#followed.observe(earlier)
-    } else if (this.#recognize) this.#unrecognized.push(event)
-    if (!this.#recognize) this.#unrecognized.length = 0
+    }
+    this.#unrecognized.length = 0
+  }
+
+  #decideAtEnd(): void {
+    if (this.#recognize && this.#unrecognized.length > 0) this.#decide(plain)
   }
 
   /** Whether the client has the whole answer, so that nothing is lost if the upstream breaks now. */
@@ -64,12 +78,14 @@ export class Transcript {
    * @throws StreamError `upstream_truncated`
    */
   requireComplete(received: number): void {
+    this.#decideAtEnd()
     if (!this.complete && (this.dialect.needsTerminal || received === 0))
       throw new StreamError('upstream_truncated')
   }
 
   /** What still has to be sent so that the client knows that the stream is complete. */
   closing(): SSEEvent[] {
+    this.#decideAtEnd()
     return this.sawTerminal ? [] : this.#followed.closing()
   }
 
@@ -87,6 +103,7 @@ export class Transcript {
 
   /** What the client of a stream that stops for `reason` still has to be told. */
   ending(reason: StreamError, message: string, options?: FailingOptions): SSEEvent[] {
+    if (!this.reportedToClient) this.#decideAtEnd()
     // It has read of the failure already; some dialects end with more than that.
     if (this.reportedToClient) return this.#followed.failing(reason, message, options).slice(1)
     if (this.survives(reason)) return this.closing()

@@ -107,7 +107,14 @@ describe('plain', () => {
     expect(dialects.plain.needsTerminal).toBe(false)
     expect(stream.closing()).toEqual([])
     expect(stream.failing(hangUp, 'Sorry.')).toEqual([
-      { event: 'error', data: { message: 'Sorry.', code: 'connection_reset' } },
+      {
+        event: 'error',
+        data: {
+          error: { message: 'Sorry.', type: 'server_error', param: null, code: 'connection_reset' },
+          message: 'Sorry.',
+          code: 'connection_reset',
+        },
+      },
     ])
   })
 })

@@ -48,6 +48,7 @@ export type { GuardedStream } from './guard/handle.js'
 export type { GuardOptions } from './guard/request.js'
 export { type AppListener, wrapApp } from './guard/wrap-app.js'
 export { type AlignOptions, alignServerTimeouts, type TimeoutFinding } from './server/align-timeouts.js'
+export { type DrainOnSignalsOptions, drainOnSignals } from './server/drain-on-signals.js'
 export {
   type DrainableServer,
   type DrainOptions,

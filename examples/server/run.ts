@@ -1,5 +1,5 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
-import { alignServerTimeouts, drainStreams } from 'unhang'
+import { alignServerTimeouts, drainOnSignals } from 'unhang'
 import { traceStreams } from '../monitoring/opentelemetry.js'
 import { countStreams } from '../monitoring/prometheus.js'
 import { Playground } from '../playground/playground.js'
@@ -33,11 +33,7 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
     server.once('error', fail)
     for (const { message } of alignServerTimeouts(server)) console.warn(message)
     server.listen(port, host, () => announce(server, settings))
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.once(signal, () => {
-        drainStreams(server, { graceMs: shutdownGraceMs, forceMs: 1_000 }).then(() => process.exit(0), fail)
-      })
-    }
+    drainOnSignals(server, { graceMs: shutdownGraceMs, forceMs: 1_000 })
   } catch (error) {
     fail(error)
   }

@@ -12,6 +12,7 @@ import { OutgoingText } from './outgoing-text.js'
 import {
   backlogOf,
   discardUnreadBody,
+  exactBacklogOf,
   isEventStream,
   isGone,
   wasLeft,
@@ -22,7 +23,6 @@ import type { SSEWriter } from './sse-writer.js'
 import type { SSEWriterObserver, WriterSettings } from './sse-writer-options.js'
 
 const flushAtLength = 16 * 1024
-
 /** What a writer is given beside its settings. */
 export interface WriterParts {
   signal?: AbortSignalLike | undefined
@@ -82,7 +82,7 @@ export class ResponseWriter extends OtherWriters implements SSEWriter {
   }
 
   get taken(): number {
-    return this.#text.bytes - backlogOf(this.#response)
+    return this.#text.bytes - exactBacklogOf(this.#response)
   }
 
   open(): void {

@@ -39,6 +39,21 @@ export function backlogOf(response: ServerResponse): number {
   return response.writableLength ?? http2Stream(response)?.writableLength ?? 0
 }
 
+/** What a socket is writing, of which Node counts all until the last byte of it has left. */
+interface WritingSocket {
+  _writableState?: { writelen?: number }
+  _handle?: { writeQueueSize?: number } | null
+}
+
+/** The same to the byte: what waits on a socket is often one write, and a slow client would seem to stand still. */
+export function exactBacklogOf(response: ServerResponse): number {
+  const { _writableState: state, _handle: handle } = (response.socket ?? {}) as WritingSocket
+  const writing = state?.writelen
+  const left = handle?.writeQueueSize
+  if (typeof writing !== 'number' || typeof left !== 'number') return backlogOf(response)
+  return backlogOf(response) - Math.max(0, writing - left)
+}
+
 /** Whether a head that was sent is that of an event stream. */
 export function isEventStream(response: ServerResponse): boolean {
   const type = response.getHeader('content-type')

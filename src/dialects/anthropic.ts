@@ -79,6 +79,7 @@ function blockEvents(block: Block, index: number): { type: string }[] {
 }
 
 class CollectedMessage implements CollectedAnswer {
+  size = 0
   #message: Partial<Message> = {}
   readonly #blocks = new Map<number, Block>()
   readonly #inputs = new Map<number, string>()
@@ -89,8 +90,10 @@ class CollectedMessage implements CollectedAnswer {
     const { type, index = 0, message, content_block: block, delta, usage } = event
     if (type === 'message_start') this.#message = { ...message }
     else if (type === 'content_block_start' && block) this.#blocks.set(Number(index), { ...block })
-    else if (type === 'content_block_delta' && delta) this.#addDelta(index, delta)
-    else if (type === 'message_delta') {
+    else if (type === 'content_block_delta' && delta) {
+      this.size += JSON.stringify(delta).length
+      this.#addDelta(index, delta)
+    } else if (type === 'message_delta') {
       this.#message = { ...this.#message, ...delta, usage: { ...this.#message.usage, ...usage } }
     }
   }

@@ -40,6 +40,8 @@ export interface CollectedAnswer {
   add(event: SSEEvent): void
   /** The JSON answer that the events so far amount to. */
   readonly answer: unknown
+  /** How large the answer has become, in characters. Not set: `readAnswer` does not limit it. */
+  readonly size?: number
 }
 
 /**

@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http'
 import { sendErrorBody } from '../client/error-response.js'
 import { Heartbeat } from '../client/heartbeat.js'
 import { setRequestId } from '../client/request-id.js'
-import { backlogOf, isClosed, isGone, wasLeft, writable } from '../client/response.js'
+import { backlogOf, exactBacklogOf, isClosed, isGone, wasLeft, writable } from '../client/response.js'
 import { waitUntilFlushed } from '../client/stalled-client.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
@@ -230,7 +230,7 @@ export class GuardOutput implements EventOutput {
   }
 
   /** How much the client has taken so far. */
-  readonly taken = (): number => this.bytes - backlogOf(this.#response)
+  readonly taken = (): number => this.bytes - exactBacklogOf(this.#response)
 
   /** @returns what is wrong with the stream from here on */
   #look(bytes: Buffer): StreamError | undefined {

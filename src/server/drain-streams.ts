@@ -92,9 +92,9 @@ async function drain(
     await stream.ended
     finished++
     // Its connection is idle from now on, and nobody else would close it.
-    setImmediate(() => closeIdle(server))
+    setImmediate(() => closeIdle(server, streams.length - finished))
   })
-  const stopSweeping = sweep(server)
+  const stopSweeping = sweep(() => closeIdle(server, streams.length - finished))
   // Other answers under way, too: whoever ends the process next would cut them. (HTTP/2 sessions end when their
   // clients see fit.)
   const isHttp1 = 'closeIdleConnections' in server
@@ -117,17 +117,21 @@ function watchSessions(server: DrainableServer): ReturnType<typeof sessionsOf> {
   return sessions
 }
 
-function closeIdle(server: DrainableServer): void {
-  if ('closeIdleConnections' in server) server.closeIdleConnections()
+/**
+ * Node takes a connection for idle whose response has been ended, though its client may still be reading it: as long as there
+ * are streams, idle connections are left alone.
+ */
+function closeIdle(server: DrainableServer, streams: number): void {
+  if (streams === 0 && 'closeIdleConnections' in server) server.closeIdleConnections()
 }
 
 const sweepEveryMs = 100
 
-/** A connection that has served its last answer is idle from then on, and Node would keep it. */
-function sweep(server: DrainableServer): () => void {
+/** A connection that has served its last response is idle from then on, and Node would keep it. */
+function sweep(closeNow: () => void): () => void {
   let timer: Timer
   const again = () => {
-    closeIdle(server)
+    closeNow()
     timer = systemClock.setTimeout(again, sweepEveryMs)
   }
   again()

@@ -109,6 +109,13 @@ async function readAnswerError(
   })
 }
 
+export function answerTooLarge(maxBytes: number): StreamError {
+  return new StreamError('upstream_protocol', {
+    code: 'upstream_answer_too_large',
+    message: `The upstream sent an answer of more than ${maxBytes} bytes.`,
+  })
+}
+
 /** A JSON document that came instead of an event stream: told by its first character, and kept. */
 export class JsonAnswer {
   /** As bytes, one character for each. */
@@ -134,10 +141,7 @@ export class JsonAnswer {
     else this.#bytes = this.#isJson === undefined && byteOrderMark.startsWith(text) ? text : ''
     if (!this.#isJson) return false
     if (this.#bytes.length <= this.#maxBytes) return true
-    throw new StreamError('upstream_protocol', {
-      code: 'upstream_answer_too_large',
-      message: `The upstream sent an answer of more than ${this.#maxBytes} bytes.`,
-    })
+    throw answerTooLarge(this.#maxBytes)
   }
 
   /** Whether it is known by now what has come. */

@@ -4,8 +4,15 @@ import { Transcript } from '../dialects/transcript.js'
 import type { UpstreamError } from '../errors/upstream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
+import { defaultMaxEventBytes } from '../framing/sse/follow.js'
 import { sse } from '../framing/sse/index.js'
-import { type InsteadOfEvents, notEvents, type ReadEventStreamOptions, readEvents } from './answer.js'
+import {
+  answerTooLarge,
+  type InsteadOfEvents,
+  notEvents,
+  type ReadEventStreamOptions,
+  readEvents,
+} from './answer.js'
 import { coordinatedSocketCleanup } from './cleanup.js'
 import type { UpstreamSource } from './source.js'
 
@@ -34,7 +41,7 @@ const mostUnread = 8
  * response.json(await readAnswer(await fetch(url, { method: 'POST', signal: getSignal(request) })))
  */
 export async function readAnswer(source: UpstreamSource, options: ReadAnswerOptions = {}): Promise<unknown> {
-  const { maxEventBytes, dialect: choice } = options
+  const { maxEventBytes = defaultMaxEventBytes, dialect: choice } = options
   const followed = new Transcript(selectDialect(choice ?? 'plain'), choice ? undefined : recognizeDialect)
   let collected: CollectedAnswer | undefined
   let received = 0
@@ -48,6 +55,7 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
     unread.push(event)
     collected ??= followed.dialect.answers?.collect()
     if (collected || received > mostUnread) for (const each of unread.splice(0)) collected?.add(each)
+    if ((collected?.size ?? 0) > maxEventBytes) throw answerTooLarge(maxEventBytes)
   }
   const follower = sse.follow(add, { maxEventBytes })
   let instead: InsteadOfEvents | undefined

@@ -99,7 +99,7 @@ const programs: [page: string, known: string, program: Program][] = [
   ['docs/QUICKSTART.md', 'handleStream(response', whole],
   [
     'docs/QUICKSTART.md',
-    'drainStreams(server)',
+    'drainOnSignals(server)',
     ({ imports, code }) => `${withExpress}${imports}
       import { guardStreams } from 'unhang/express'
       const app = express().use(guardStreams())

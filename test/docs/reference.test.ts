@@ -106,6 +106,7 @@ const places: Record<string, string> = {
   SocketCleanupOptions: 'coordinatedSocketCleanup',
   ErrorResponseOptions: 'respondWithError',
   AlignOptions: 'alignServerTimeouts',
+  DrainOnSignalsOptions: 'drainOnSignals',
   DrainOptions: 'drainStreams',
   TimeoutCoordinatorOptions: 'TimeoutCoordinator',
   StreamErrorOptions: 'StreamError',

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
 import { encodeComment, encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
@@ -7,6 +8,7 @@ import { type Clock, nextTurn, systemClock } from '../timeouts/clock.js'
 import { type AbortSignalLike, StopSignal } from '../timeouts/stop-signal.js'
 import { CatchingUp, ready } from './catching-up.js'
 import { Heartbeat } from './heartbeat.js'
+import { OtherNames } from './other-names.js'
 import { OutgoingText } from './outgoing-text.js'
 import {
   backlogOf,
@@ -30,7 +32,7 @@ export interface WriterParts {
 }
 
 /** Writes the events of one response, as the app sees it: `SSEWriter`. */
-export class ResponseWriter implements SSEWriter {
+export class ResponseWriter extends OtherNames implements SSEWriter {
   events = 0
   heartbeats = 0
   headersSent = false
@@ -45,6 +47,7 @@ export class ResponseWriter implements SSEWriter {
   readonly #catchingUp = new CatchingUp()
 
   constructor(response: ServerResponse, settings: WriterSettings, parts: WriterParts = {}) {
+    super()
     this.#response = response
     this.#settings = settings
     this.#parts = parts
@@ -98,6 +101,9 @@ export class ResponseWriter implements SSEWriter {
   }
 
   forward(events: Uint8Array | string, count = 1): Promise<void> {
+    if (typeof events !== 'string' && !(events instanceof Uint8Array)) {
+      throw new TypeError(`writer.forward() takes text or bytes, got ${shown(events)}`)
+    }
     if (this.#stopped.aborted || this.#closed) return this.#refuse()
     if (isGone(this.#response)) return this.#gone()
     try {
@@ -139,8 +145,9 @@ export class ResponseWriter implements SSEWriter {
     return this.#push(encodeComment(text))
   }
 
-  close(...last: SSEEvent[]): void {
+  close(...given: (SSEEvent | string)[]): void {
     if (this.#closed) return
+    const last = given.map((event) => (typeof event === 'string' ? { data: event } : event))
     const texts = last.map(encodeEvent)
     const sent = texts.filter((_, at) => this.#observer.onEvent?.(last[at] as SSEEvent) !== false)
     this.#heartbeat.stop()
@@ -152,16 +159,6 @@ export class ResponseWriter implements SSEWriter {
     if (!this.#catchingUp.promise) return
     this.#observer.onDrainEnd?.()
     this.#catchingUp.end()
-  }
-
-  // What other writers call it: a client must not wait for an end that never comes.
-
-  end(): never {
-    throw new TypeError('there is no writer.end(): write writer.close()')
-  }
-
-  send(): never {
-    throw new TypeError('there is no writer.send(): write writer.write({ data })')
   }
 
   [Symbol.dispose](): void {

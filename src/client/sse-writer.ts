@@ -36,7 +36,7 @@ export interface SSEWriter extends Disposable {
   /** Writes a comment, which clients ignore; settles as `write` does. */
   comment(text: string): Promise<void>
   /** Ends the response with these last events, in one write. Later calls do nothing. */
-  close(...last: SSEEvent[]): void
+  close(...last: (SSEEvent | string)[]): void
 }
 
 /**
@@ -48,5 +48,6 @@ export interface SSEWriter extends Disposable {
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 export function createSSEWriter(response: StreamResponse, options: SSEWriterOptions = {}): SSEWriter {
-  return new ResponseWriter(asServerResponse(response), checkWriterOptions(options, ['signal']), options)
+  const target = asServerResponse(response, 'createSSEWriter(response)')
+  return new ResponseWriter(target, checkWriterOptions(options, ['signal']), options)
 }

@@ -14,11 +14,11 @@ export interface StreamDialect {
   /** Whether an answer that simply ends is one that was cut off. */
   readonly needsTerminal: boolean
   /** Headers that its clients look for, beside those of every event stream. */
-  readonly headers?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>> | undefined
   /** Follows one stream. */
   follow(): DialectState
   /** How an answer looks that is no stream; without it, one cannot be made of the other. */
-  readonly answers?: AnswerForm
+  readonly answers?: AnswerForm | undefined
   /** The JSON body of an error that is told by status, before any event. */
   errorBody(error: StreamError, message: string, requestId?: string): unknown
 }

@@ -1,3 +1,4 @@
+import { checkNames, shown } from './bad-input.js'
 import { isStreamError, StreamError } from './stream-error.js'
 
 /** What is known of the answer of an upstream that failed. */
@@ -16,6 +17,15 @@ export interface UpstreamErrorOptions {
   cause?: unknown
 }
 
+const optionNames: readonly (keyof UpstreamErrorOptions)[] = [
+  'status',
+  'retryAfter',
+  'retryAfterMs',
+  'shouldRetry',
+  'detail',
+  'cause',
+]
+
 /** The upstream answered, with an error. */
 export class UpstreamError extends StreamError {
   override readonly name = 'UpstreamError'
@@ -29,7 +39,12 @@ export class UpstreamError extends StreamError {
   /** What the upstream said; not enumerable, so that it is in no log by accident. */
   declare readonly detail: string | undefined
 
-  constructor({ status, retryAfter, retryAfterMs, shouldRetry, detail, cause }: UpstreamErrorOptions = {}) {
+  constructor(options: UpstreamErrorOptions = {}) {
+    checkNames(options, { owner: 'options.', names: optionNames })
+    const { status, retryAfter, retryAfterMs, shouldRetry, detail, cause } = options
+    if (status !== undefined && typeof status !== 'number') {
+      throw new TypeError(`status must be a number, got ${shown(status)}`)
+    }
     const passedOn = status !== undefined && status >= 400 && status <= 599
     super('upstream_error', {
       ...(passedOn ? { status, message: `The upstream answered with status ${status}.` } : {}),

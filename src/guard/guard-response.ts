@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { warnOnce } from '../diagnostics/channels.js'
-import { checkObject } from '../errors/bad-input.js'
+import { shown } from '../errors/bad-input.js'
 import { type Guarded, guards } from '../registry.js'
 import { ResponseGuard } from './guard.js'
 import type { GuardedStream } from './handle.js'
@@ -27,9 +27,17 @@ export function guardResponse(
  * @param request the request of `node:http`, also as Express hands it on; in Koa the context or its request
  */
 export function getStream(request: object): GuardedStream | undefined {
-  checkObject('getStream(request)', request, 'a request')
-  const { req = request } = request as { req?: object }
-  return guards().get(req) as (Guarded & GuardedStream) | undefined
+  return streamOf(request, 'getStream')
+}
+
+function streamOf(request: object, call: string): GuardedStream | undefined {
+  const { req, raw } = Object(request) as { req?: object; raw?: object }
+  const inner = req ?? raw ?? request
+  const { headers } = Object(inner) as { headers?: unknown }
+  if (typeof headers === 'object' && headers !== null) {
+    return guards().get(inner) as (Guarded & GuardedStream) | undefined
+  }
+  throw new TypeError(`${call}(request) takes a request, got ${shown(request)}`)
 }
 
 /**
@@ -39,5 +47,5 @@ export function getStream(request: object): GuardedStream | undefined {
  * @param request the request of `node:http`, also as Express hands it on; in Koa the context or its request
  */
 export function getSignal(request: object): AbortSignal {
-  return getStream(request)?.signal ?? new AbortController().signal
+  return streamOf(request, 'getSignal')?.signal ?? new AbortController().signal
 }

@@ -5,13 +5,13 @@ import {
   type StreamingRequestLike,
 } from '../client/detect-streaming-request.js'
 import { modelOf } from '../client/request-hints.js'
-import { checkObject, shown } from '../errors/bad-input.js'
+import { checkFunction, checkObject, shown } from '../errors/bad-input.js'
 import { readStreamOptions, type StreamOptions, type StreamSettings } from './settings.js'
 
 /** The options of `createStreamMiddleware`, whichever the framework; `Context` is what its handlers get. */
 export interface MiddlewareOptions<Context> extends Omit<StreamOptions, 'timeouts'> {
   /** Timeouts, a profile's name, `false` for none, or a function that picks them by the request. Default: by the model. */
-  timeouts?: StreamOptions['timeouts'] | ((context: Context) => StreamOptions['timeouts'])
+  timeouts?: StreamOptions['timeouts'] | ((context: Context) => StreamOptions['timeouts']) | undefined
   /** Which requests the handler gets: those that ask for a stream, or all of them. Default `'requested'`. */
   when?: 'requested' | 'always' | undefined
   /** How to recognise a streaming request whose body has not been parsed. */
@@ -41,7 +41,7 @@ export function checkMiddleware<Context extends StreamingRequestLike>(
   const settings = readStreamOptions(isPicked ? rest : { ...rest, timeouts }, ['when', 'detect', 'model'])
   const isAlways = checkWhen(when, ['requested', 'always']) === 'always'
   checkDetection(detect, "when: 'always'")
-  if (typeof model !== 'function') throw new TypeError(`model must be a function, got ${shown(model)}`)
+  checkFunction('model', model)
   return {
     wantsStream: (context) => isAlways || detectStreamingRequest(context, detect),
     settingsFor: (context) => (isPicked ? { ...settings, timeouts: timeouts(context) } : settings),

@@ -1,4 +1,5 @@
 import { AssertionError } from 'node:assert'
+import { shown } from '../errors/bad-input.js'
 
 /** What a client has received; a `RawClient` is one. */
 export interface ReceivedAnswer {
@@ -41,7 +42,13 @@ export interface ToldError {
  * @throws AssertionError that says what is wrong and shows the end of what was received
  */
 export function assertCleanEnding(client: ReceivedAnswer): ToldError | undefined {
-  const { status } = client
+  const { status } = Object(client) as Partial<ReceivedAnswer>
+  if (typeof status !== 'number' || typeof client.text !== 'string') {
+    const hint = client instanceof Promise ? '; await it first' : ''
+    throw new TypeError(
+      `assertCleanEnding(client) takes what rawRequest() returns, got ${shown(client)}${hint}`,
+    )
+  }
   const demand = (holds: unknown, what: string): void => {
     if (holds) return
     const end = client.text.slice(-300)

@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import { checkNames, shown } from '../errors/bad-input.js'
 import { decodeChunked, type ReceivedBody } from './decode-chunked.js'
 
 /** One request, as it is written to the socket. */
@@ -7,15 +8,15 @@ export interface RawRequest {
   /** Of 127.0.0.1. */
   port: number
   /** Default `POST`. */
-  method?: string
+  method?: string | undefined
   /** Default `/v1/chat/completions`. */
-  path?: string
+  path?: string | undefined
   /** Beside `Host`, and what a body needs. */
-  headers?: Record<string, string>
+  headers?: Record<string, string> | undefined
   /** A string as it is, anything else as JSON. */
   body?: unknown
   /** Default `1.1`. */
-  httpVersion?: string
+  httpVersion?: string | undefined
 }
 
 /** How the API of OpenAI tells an error. */
@@ -49,6 +50,9 @@ export class RawClient {
 
   /** @param to a port of 127.0.0.1, or a socket of one's own, say of TLS */
   constructor(to: number | Socket) {
+    if (typeof to !== 'number' && typeof Object(to).on !== 'function') {
+      throw new TypeError(`a RawClient takes a port or a socket, got ${shown(to)}`)
+    }
     this.socket = typeof to === 'number' ? connect({ port: to, host: '127.0.0.1' }) : to
     this.socket.on('data', (bytes) => {
       this.#chunks.push(bytes)
@@ -226,6 +230,14 @@ export class RawClient {
  *
  * @example using client = await rawRequest({ port, body: { stream: true } }).finished()
  */
-export function rawRequest({ port, ...request }: RawRequest): RawClient {
+export function rawRequest(options: RawRequest): RawClient {
+  checkNames(options, {
+    owner: 'request.',
+    names: ['port', 'method', 'path', 'headers', 'body', 'httpVersion'],
+    instead: { url: 'port and path' },
+  })
+  const { port, ...request } = options
+  if (!Number.isInteger(port))
+    throw new TypeError(`request.port must be a port of 127.0.0.1, got ${shown(port)}`)
   return new RawClient(port).send(request)
 }

@@ -1,27 +1,14 @@
 import pTimeout from 'p-timeout'
+import { shown } from '../errors/bad-input.js'
 import { StreamError, StreamTimeoutError, type TimeoutPhase } from '../errors/stream-error.js'
 import { type Clock, systemClock, type Timer } from './clock.js'
+import { readCoordinatorOptions, type TimeoutCoordinatorOptions } from './coordinator-options.js'
 import { Deadlines } from './deadlines.js'
 import { type ResolvedTimeouts, resolveTimeouts, type StreamTimeouts } from './options.js'
-import { type TimeoutProfileName, timeoutProfiles } from './profiles.js'
+import type { TimeoutProfileName } from './profiles.js'
 import { StopSignal } from './stop-signal.js'
 
-/** The options of {@link TimeoutCoordinator}. */
-export interface TimeoutCoordinatorOptions {
-  /** What an unset timeout falls back to; default the `streaming` profile. */
-  defaults?: ResolvedTimeouts | undefined
-  /** A signal of the caller's; when it aborts, the stream ends as `aborted`. */
-  signal?: AbortSignal | undefined
-  /**
-   * Called before a deadline is enforced: what has become known of the request meanwhile may move it (`retime`)
-   * or lift it (`finished`).
-   */
-  beforeTimeout?: (() => void) | undefined
-  /** How long the client waits for its head, in milliseconds from the start: no attempt extends that. */
-  headWithinMs?: number | undefined
-  /** Default: the process' own. */
-  clock?: Clock | undefined
-}
+export type { TimeoutCoordinatorOptions }
 
 const never = Number.POSITIVE_INFINITY
 const mostSuppressed = 8
@@ -57,7 +44,7 @@ export class TimeoutCoordinator implements Disposable {
     timeouts?: StreamTimeouts | TimeoutProfileName | false,
     options: TimeoutCoordinatorOptions = {},
   ) {
-    this.#timeouts = resolveTimeouts(timeouts, options.defaults ?? timeoutProfiles.streaming)
+    this.#timeouts = resolveTimeouts(timeouts, readCoordinatorOptions(options))
     this.#beforeTimeout = options.beforeTimeout
     this.#clock = options.clock ?? systemClock
     this.#startedAt = this.#clock.now()
@@ -210,6 +197,7 @@ export class TimeoutCoordinator implements Disposable {
 
   /** Waits for `work`, or rejects with the signal's reason as soon as the stream must stop. */
   run<T>(work: PromiseLike<T>): Promise<T> {
+    if (typeof work === 'function') throw new TypeError(`run(work) takes a promise, got ${shown(work)}`)
     return pTimeout(Promise.resolve(work), { milliseconds: never, signal: this.signal })
   }
 

@@ -56,7 +56,10 @@ export function coordinatedSocketCleanup(
   // An upstream that has not answered yet is nothing to release.
   if (target !== undefined && target !== null) {
     checkObject('target', target, 'a response, a stream, a request or a list of them')
+    const isPromise = 'then' in (target as object) && !('destroy' in (target as object))
+    if (isPromise) throw new TypeError(`target is a promise, and holds nothing to release: await it first`)
   }
+  if (options.reason !== undefined) checkObject('cleanup.reason', options.reason, 'an error')
   const closeMs = readDuration('cleanup.closeMs', options.closeMs ?? 1_000)
   const lingerMs = options.lingerMs === undefined ? 0 : readDuration('cleanup.lingerMs', options.lingerMs)
   const settings = { closeMs, lingerMs: Number.isFinite(lingerMs) ? lingerMs : 0, reason: options.reason }

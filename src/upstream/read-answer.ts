@@ -5,7 +5,13 @@ import type { UpstreamError } from '../errors/upstream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { sse } from '../framing/sse/index.js'
-import { type InsteadOfEvents, notEvents, type ReadEventStreamOptions, readEvents } from './answer.js'
+import {
+  checkReading,
+  type InsteadOfEvents,
+  notEvents,
+  type ReadEventStreamOptions,
+  readEvents,
+} from './answer.js'
 import { coordinatedSocketCleanup } from './cleanup.js'
 import type { UpstreamSource } from './source.js'
 
@@ -27,6 +33,7 @@ const mostUnread = 8
  *   `upstream_protocol` as `readEventStream`; the signal's reason when that aborts
  */
 export async function readAnswer(source: UpstreamSource, options: ReadAnswerOptions = {}): Promise<unknown> {
+  checkReading(options, ['dialect'])
   const { maxEventBytes, dialect: choice } = options
   const followed = new Transcript(selectDialect(choice ?? 'plain'), choice ? undefined : recognizeDialect)
   let collected: CollectedAnswer | undefined

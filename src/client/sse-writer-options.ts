@@ -48,7 +48,7 @@ export interface SSEWriterOptions extends EventStreamHeadOptions {
 }
 
 /** What applies where nothing is set. */
-export const writerDefaults = {
+const writerDefaults = {
   heartbeatMs: defaultHeartbeatMs,
   headersAfterMs: 10_000,
   maxBufferedBytes: 16 * 1024 * 1024,

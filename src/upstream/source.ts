@@ -11,7 +11,7 @@ export type UpstreamBody =
 export type UpstreamResponse = Response | AxiosLikeResponse | UndiciLikeResponse
 
 /** What axios resolves to. */
-export interface AxiosLikeResponse {
+interface AxiosLikeResponse {
   /** The HTTP status. */
   status: number
   /** By name, or with a method `get`. */
@@ -21,7 +21,7 @@ export interface AxiosLikeResponse {
 }
 
 /** What `undici.request` resolves to. */
-export interface UndiciLikeResponse {
+interface UndiciLikeResponse {
   /** The HTTP status. */
   statusCode: number
   /** By name. */

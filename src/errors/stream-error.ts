@@ -188,6 +188,11 @@ const brand = Symbol.for('unhang.StreamError')
 /** What stops a stream from outside: its signal aborts with these as any signal would. */
 const abortOutcomes: readonly FailedOutcome[] = ['client_gone', 'client_stalled', 'shutdown', 'aborted']
 
+function nameOf(outcome: FailedOutcome): string {
+  if (outcome === 'timeout') return 'TimeoutError'
+  return abortOutcomes.includes(outcome) ? 'AbortError' : 'StreamError'
+}
+
 /**
  * Why a stream did not complete. Its message is a plain sentence that is safe to show a client; what was
  * thrown is in `cause`.
@@ -219,7 +224,7 @@ export class StreamError extends Error {
     checkNames(options, { owner: 'options.', names: optionNames })
     const failure = failureOf(outcome, options.phase)
     super(options.message ?? failure.message, 'cause' in options ? { cause: options.cause } : undefined)
-    this.name = abortOutcomes.includes(outcome) ? 'AbortError' : 'StreamError'
+    this.name = nameOf(outcome)
     this.outcome = outcome
     const { status = 400 } = options
     if (!Number.isInteger(status) || status < 400 || status > 599) {
@@ -236,7 +241,6 @@ export class StreamError extends Error {
 
 /** A deadline passed. `timeoutMs` is the time that was allowed; `undefined` when somebody else's timer fired. */
 export class StreamTimeoutError extends StreamError {
-  override readonly name = 'TimeoutError'
   declare readonly outcome: 'timeout' | 'client_stalled'
   declare readonly phase: TimeoutPhase
   /** The time that was allowed, in milliseconds. */

@@ -56,8 +56,7 @@ export function coordinatedSocketCleanup(
   // An upstream that has not answered yet is nothing to release.
   if (target !== undefined && target !== null) {
     checkObject('target', target, 'a response, a stream, a request or a list of them')
-    const isPromise = 'then' in (target as object) && !('destroy' in (target as object))
-    if (isPromise) throw new TypeError(`target is a promise, and holds nothing to release: await it first`)
+    checkReleasable(target as object)
   }
   if (options.reason !== undefined) checkObject('cleanup.reason', options.reason, 'an error')
   const closeMs = readDuration('cleanup.closeMs', options.closeMs ?? 1_000)
@@ -78,6 +77,17 @@ export function coordinatedSocketCleanup(
   const cleanup = only && others.length === 0 ? only : Promise.all(cleanups).then(merge)
   for (const container of containers) known.set(container, cleanup)
   return cleanup
+}
+
+/** @throws TypeError for what looks as if it could be released, and cannot be */
+function checkReleasable(target: object): void {
+  // The requests of superagent are both.
+  if ('then' in target && !('destroy' in target)) {
+    throw new TypeError('target is a promise, and holds nothing to release: await it first')
+  }
+  if (target instanceof AbortSignal) {
+    throw new TypeError('target is a signal, and holds nothing to release: write its AbortController')
+  }
 }
 
 interface CleanupSettings {

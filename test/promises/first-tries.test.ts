@@ -270,6 +270,11 @@ describe('upstreams', () => {
       'target is a promise, and holds nothing to release: await it first',
     ],
     [
+      'coordinatedSocketCleanup(signal)',
+      () => library.coordinatedSocketCleanup(new AbortController().signal),
+      'target is a signal, and holds nothing to release: write its AbortController',
+    ],
+    [
       'coordinatedSocketCleanup(target, reason)',
       () => library.coordinatedSocketCleanup({}, 'over'),
       'cleanup must be an object, got "over"',
@@ -733,6 +738,21 @@ describe('the old form of each row of the table is refused by the new one', () =
       "when must be 'requested' or 'responds'",
     ],
   ])
+
+  test('getStream(request).timeouts', async () => {
+    const { response } = await answer()
+    let message: unknown
+    const guarded = unhang.wrapApp((request, guardedResponse) => {
+      try {
+        ;(unhang.getStream(request) as Any).timeouts.touch()
+      } catch (error) {
+        message = (error as Error).message
+      }
+      guardedResponse.end()
+    })
+    guarded(response.req, response)
+    expect(message).toBe('there is no stream.timeouts: write stream.deadlines')
+  })
 
   test('stream.timeouts', async () => {
     const { response } = await answer()

@@ -19,6 +19,7 @@ async function tryOut(project, tarball) {
   const folder = join(place, project)
   await cp(join('test/projects', project), folder, { recursive: true })
   const [, program] = programs.find(([kind]) => kind.test(project)) ?? []
+  await cp('test/programs/names.json', join(folder, 'names.json'))
   if (program) await cp(join('test/programs', program), join(folder, program))
   await npm(['install', '--no-audit', '--no-fund', '--prefer-offline', tarball], folder)
   await npm(['test'], folder)

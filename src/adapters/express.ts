@@ -1,8 +1,7 @@
 import type { Application, ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
-import { shown } from '../errors/bad-input.js'
 import { guardResponse } from '../guard/guard-response.js'
 import { checkCalled, type GuardOptions, readGuardOptions } from '../guard/request.js'
-import { type AppListener, wrapApp as wrapListener } from '../guard/wrap-app.js'
+import { type AppListener, checkApp, wrapApp as wrapListener } from '../guard/wrap-app.js'
 import { guards } from '../registry.js'
 import { runStream } from '../stream/handle-stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream/middleware-options.js'
@@ -96,7 +95,7 @@ export function wrapApp(
   options: GuardOptions = {},
 ): AppListener {
   const listener = app as Parameters<typeof wrapListener>[0] & Partial<Application>
-  if (typeof listener !== 'function') throw new TypeError(`app must be a function, got ${shown(app)}`)
+  checkApp(listener)
   return wrapListener((request, response) => {
     if (typeof listener.use === 'function') catchErrors(listener as unknown as Application)
     return listener(request, response)

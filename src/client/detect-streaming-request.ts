@@ -1,4 +1,4 @@
-import { checkNames, shown } from '../errors/bad-input.js'
+import { checkNames, checkObject, shown } from '../errors/bad-input.js'
 import { readHeader } from '../errors/classify.js'
 
 /** The parts of a request that {@link detectStreamingRequest} reads: of Express, Koa, `node:http` or Fetch. */
@@ -55,10 +55,16 @@ const streamTypes = ['text/event-stream', 'application/x-ndjson']
  * @example
  * if (detectStreamingRequest(request)) console.log('the client wants a stream')
  */
-export function detectStreamingRequest(request: StreamingRequestLike, hints: StreamingHints = {}): boolean {
+export function detectStreamingRequest(request: StreamingRequestLike, hints?: StreamingHints): boolean {
+  checkObject('detectStreamingRequest(request): request', request)
+  if (hints !== undefined) checkHints(hints)
+  return wantsStream(request, hints)
+}
+
+function wantsStream(request: StreamingRequestLike, hints: StreamingHints = {}): boolean {
   const inner = request.request as StreamingRequestLike | undefined
   const isKoa = typeof inner === 'object' && inner !== null
-  if (isKoa && !request.headers) return detectStreamingRequest(inner, hints)
+  if (isKoa && !request.headers) return wantsStream(inner, hints)
   // In Koa `ctx.body` is the answer.
   const body = parsedBody(isKoa ? inner.body : request.body)
   if (body && Object.hasOwn(body, 'stream') && typeof body.stream === 'boolean') return body.stream

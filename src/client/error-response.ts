@@ -3,6 +3,7 @@ import { log } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
+import { checkFlag, checkNames, shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { clientMessage, isUpstreamError } from '../errors/upstream-error.js'
@@ -56,7 +57,7 @@ export function respondWithError(
   response: StreamResponse,
   options: ErrorResponseOptions = {},
 ): void {
-  const target = asServerResponse(response)
+  const target = checkTarget('respondWithError(error, response)', response, options)
   const reason = toStreamError(error)
   const dialect = selectDialect(options.dialect, requestPath(target))
   reason.headersSent = target.headersSent
@@ -77,6 +78,23 @@ export function respondWithError(
   // Nobody knows here whether the last event was finished; an empty line more does no harm.
   const events = dialect.follow().failing(reason, message).map(encodeEvent).join('')
   target.end(`\n\n${events}`)
+}
+
+/** A mistake must show at once, not with the first error that comes. */
+function checkTarget(call: string, response: StreamResponse, options: ErrorResponseOptions): ServerResponse {
+  const target = asServerResponse(response, call)
+  checkNames(options, {
+    owner: 'options.',
+    names: ['dialect', 'exposeUpstreamErrors', 'requestId'],
+    instead: { exposeDetails: 'exposeUpstreamErrors' },
+  })
+  const { dialect, exposeUpstreamErrors, requestId } = options
+  if (dialect !== undefined) selectDialect(dialect)
+  checkFlag('exposeUpstreamErrors', exposeUpstreamErrors)
+  if (requestId !== undefined && typeof requestId !== 'string') {
+    throw new TypeError(`requestId must be a text, got ${shown(requestId)}`)
+  }
+  return target
 }
 
 /** What an error body is made of. */
@@ -160,6 +178,7 @@ export function handleSocketHangUp(
   response: StreamResponse,
   options: ErrorResponseOptions = {},
 ): boolean {
+  checkTarget('handleSocketHangUp(error, response)', response, options)
   const reason = toStreamError(error)
   if (reason.outcome !== 'upstream_hangup') return false
   log.hangup('%s', () => describeError(reason.cause ?? reason))

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
 import { encodeComment, encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
@@ -7,7 +8,7 @@ import { type Clock, nextTurn, systemClock } from '../timeouts/clock.js'
 import { type AbortSignalLike, StopSignal } from '../timeouts/stop-signal.js'
 import { CatchingUp, ready } from './catching-up.js'
 import { Heartbeat } from './heartbeat.js'
-import { OtherWriters } from './other-writers.js'
+import { OtherNames } from './other-names.js'
 import { OutgoingText } from './outgoing-text.js'
 import {
   backlogOf,
@@ -23,6 +24,7 @@ import type { SSEWriter } from './sse-writer.js'
 import type { SSEWriterObserver, WriterSettings } from './sse-writer-options.js'
 
 const flushAtLength = 16 * 1024
+
 /** What a writer is given beside its settings. */
 export interface WriterParts {
   signal?: AbortSignalLike | undefined
@@ -31,7 +33,7 @@ export interface WriterParts {
 }
 
 /** Writes the events of one response, as the app sees it: `SSEWriter`. */
-export class ResponseWriter extends OtherWriters implements SSEWriter {
+export class ResponseWriter extends OtherNames implements SSEWriter {
   events = 0
   heartbeats = 0
   headersSent = false
@@ -50,13 +52,11 @@ export class ResponseWriter extends OtherWriters implements SSEWriter {
     this.#response = response
     this.#settings = settings
     this.#parts = parts
-    this.#observer = parts.observer ?? {}
+    const { observer = {}, clock = systemClock } = parts
+    const { headersAfterMs: firstMs, heartbeatMs: everyMs } = settings
+    this.#observer = observer
     this.#text = new OutgoingText(response, () => void this.#flush())
-    this.#heartbeat = new Heartbeat(this.#beat, {
-      firstMs: settings.headersAfterMs,
-      everyMs: settings.heartbeatMs,
-      clock: parts.clock ?? systemClock,
-    })
+    this.#heartbeat = new Heartbeat(this.#beat, { firstMs, everyMs, clock })
     response.on('close', this.#responseClosed)
     response.on('drain', this.#drained)
     writers().set(response, this)
@@ -86,21 +86,24 @@ export class ResponseWriter extends OtherWriters implements SSEWriter {
   }
 
   open(): void {
-    if (this.#stopped.aborted || this.#closed) return
+    if (this.closed) return
     if (!this.#isAnswered() && this.#commit()) this.#response.flushHeaders?.()
   }
 
   write(given: SSEEvent | string): Promise<void> {
     const event = typeof given === 'string' ? { data: given } : given
     const text = encodeEvent(event)
-    if (this.#stopped.aborted || this.#closed) return this.#refuse()
+    if (this.closed) return this.#refuse()
     if (this.#observer.onEvent?.(event) === false) return ready
     this.events++
     return this.#push(text)
   }
 
   forward(events: Uint8Array | string, count = 1): Promise<void> {
-    if (this.#stopped.aborted || this.#closed) return this.#refuse()
+    if (typeof events !== 'string' && !(events instanceof Uint8Array)) {
+      throw new TypeError(`writer.forward() takes text or bytes, got ${shown(events)}`)
+    }
+    if (this.closed) return this.#refuse()
     if (isGone(this.#response)) return this.#gone()
     try {
       return this.pass(events, count) ?? ready
@@ -117,7 +120,7 @@ export class ResponseWriter extends OtherWriters implements SSEWriter {
    */
   pass(events: Uint8Array | string, count: number): Promise<void> | undefined {
     const response = this.#response
-    if (this.#stopped.aborted || this.#closed) throw this.#refusal
+    if (this.closed) throw this.#refusal
     if (response.writableEnded) throw endedElsewhere()
     if (!this.headersSent && (this.#isAnswered() || !this.#commit())) throw this.#refusal
     const { promise } = this.#catchingUp
@@ -135,12 +138,13 @@ export class ResponseWriter extends OtherWriters implements SSEWriter {
   }
 
   comment(text: string): Promise<void> {
-    if (this.#stopped.aborted || this.#closed) return this.#refuse()
+    if (this.closed) return this.#refuse()
     return this.#push(encodeComment(text))
   }
 
-  close(...last: SSEEvent[]): void {
+  close(...given: (SSEEvent | string)[]): void {
     if (this.#closed) return
+    const last = given.map((event) => (typeof event === 'string' ? { data: event } : event))
     const texts = last.map(encodeEvent)
     const sent = texts.filter((_, at) => this.#observer.onEvent?.(last[at] as SSEEvent) !== false)
     this.#heartbeat.stop()
@@ -223,10 +227,7 @@ export class ResponseWriter extends OtherWriters implements SSEWriter {
   }
 
   readonly #drained = (): void => {
-    if (this.#closed) {
-      this.#hand()
-      return
-    }
+    if (this.#closed) return void this.#hand()
     if (!this.#catchingUp.promise) return
     // Each piece that has left is a sign of life of the client.
     this.#observer.onDrainEnd?.()
@@ -293,8 +294,6 @@ export class ResponseWriter extends OtherWriters implements SSEWriter {
   }
 }
 
-function endedElsewhere(): StreamError {
-  return new StreamError('internal', { message: 'The response was ended elsewhere.' })
-}
+const endedElsewhere = () => new StreamError('internal', { message: 'The response was ended elsewhere.' })
 
 function ignore(): void {}

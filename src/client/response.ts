@@ -1,13 +1,28 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Http2ServerResponse, ServerHttp2Session } from 'node:http2'
+import { shown } from '../errors/bad-input.js'
 import { type EventStreamHeadOptions, eventStreamHead } from './head.js'
 
 /** A response of `node:http`, `node:https` or `node:http2`, also as Express and Koa hand it on. */
 export type StreamResponse = ServerResponse | Http2ServerResponse
 
-/** The differences between HTTP/1 and HTTP/2 responses, in one place: all other files see a `ServerResponse`. */
-export function asServerResponse(response: StreamResponse): ServerResponse {
-  return response as ServerResponse
+/**
+ * The differences between HTTP/1 and HTTP/2 responses, in one place: all other files see a `ServerResponse`.
+ *
+ * @param call the function that was called with it
+ * @throws TypeError for what is no response
+ */
+export function asServerResponse(response: StreamResponse, call: string): ServerResponse {
+  if (isResponse(response)) return response as ServerResponse
+  // Koa's context and the requests of Express have the one, the replies of Fastify the other.
+  const held = (['res', 'raw'] as const).find((name) => isResponse(Object(response)[name]))
+  const hint = held === undefined ? '' : `; did you mean its .${held}?`
+  throw new TypeError(`${call} takes a response of node:http or node:http2, got ${shown(response)}${hint}`)
+}
+
+function isResponse(value: unknown): boolean {
+  const { writeHead, setHeader, on } = Object(value) as Partial<ServerResponse>
+  return typeof writeHead === 'function' && typeof setHeader === 'function' && typeof on === 'function'
 }
 
 function http2Stream(response: ServerResponse) {

@@ -1,5 +1,5 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
-import { checkNames, checkObject, shown } from '../errors/bad-input.js'
+import { checkNames, checkSignal, shown } from '../errors/bad-input.js'
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { readDuration } from '../timeouts/options.js'
@@ -95,9 +95,13 @@ export interface WriterSettings extends EventStreamHeadOptions {
  * @throws TypeError that names the option and the value
  */
 export function checkWriterOptions(options: SSEWriterOptions, more: readonly string[]): WriterSettings {
-  checkObject('writer', options)
   checkNames(options, { ...writerNames, names: [...writerNames.names, ...more] })
   const { headers, cors, maxBufferedBytes = writerDefaults.maxBufferedBytes } = options
+  checkSignal('writer.signal', options.signal)
+  const isHeaders = typeof headers === 'object' && headers !== null && !Array.isArray(headers)
+  if (headers !== undefined && headers !== false && !isHeaders) {
+    throw new TypeError(`writer.headers must be an object or false, got ${shown(headers)}`)
+  }
   for (const [name, value] of Object.entries(headers || {})) {
     try {
       validateHeaderName(name)
@@ -118,7 +122,7 @@ export function checkWriterOptions(options: SSEWriterOptions, more: readonly str
       `writer.heartbeat must be 'comment' or 'empty-delta', got ${shown(options.heartbeat)}${hint}`,
     )
   }
-  if (!(maxBufferedBytes > 0)) {
+  if (typeof maxBufferedBytes !== 'number' || !(maxBufferedBytes > 0)) {
     throw new TypeError(`writer.maxBufferedBytes must be a number above 0, got ${shown(maxBufferedBytes)}`)
   }
   return {

@@ -37,7 +37,7 @@ export interface SSEWriter extends Disposable {
   /** Writes a comment, which clients ignore; settles as `write` does. */
   comment(text: string): Promise<void>
   /** Ends the response with these last events, in one write. Later calls do nothing. */
-  close(...last: SSEEvent[]): void
+  close(...last: (SSEEvent | string)[]): void
 }
 
 /**
@@ -52,5 +52,6 @@ export interface SSEWriter extends Disposable {
  * writer.close({ data: '[DONE]' })
  */
 export function createSSEWriter(response: StreamResponse, options: SSEWriterOptions = {}): SSEWriter {
-  return new ResponseWriter(asServerResponse(response), checkWriterOptions(options, ['signal']), options)
+  const target = asServerResponse(response, 'createSSEWriter(response)')
+  return new ResponseWriter(target, checkWriterOptions(options, ['signal']), options)
 }

@@ -17,11 +17,11 @@ export interface StreamDialect {
   /** Whether a stream that ends without a terminal event was cut off. */
   readonly needsTerminal: boolean
   /** Headers that its clients expect, beside those of every event stream. */
-  readonly headers?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>> | undefined
   /** Starts to follow one stream. */
   follow(): DialectState
   /** Converts between a JSON answer and a stream; optional. */
-  readonly answers?: AnswerForm
+  readonly answers?: AnswerForm | undefined
   /** Returns the JSON body of an error that is reported by status, before any event. */
   errorBody(error: StreamError, message: string, requestId?: string): unknown
 }

@@ -29,9 +29,10 @@ export interface KnownNames {
  * @throws TypeError that names it, and what was probably meant
  */
 export function checkNames(options: object, { owner, names, instead = {} }: KnownNames): void {
+  checkOptions(owner === '' ? 'options' : owner.slice(0, -1), options)
   for (const name of Object.keys(options)) {
     if (names.includes(name)) continue
-    const meant = Object.hasOwn(instead, name) ? instead[name] : nearest(name, names)
+    const meant = Object.hasOwn(instead, name) ? instead[name] : (nested(name) ?? nearest(name, names))
     const hint = meant === undefined ? `there are ${names.join(', ')}` : `did you mean ${meant}?`
     throw new TypeError(`${owner}${name} is not an option; ${hint}`)
   }
@@ -44,6 +45,41 @@ export function checkNames(options: object, { owner, names, instead = {} }: Know
 export function checkObject(what: string, value: unknown, expected = 'an object'): void {
   if (typeof value === 'object' && value !== null) return
   throw new TypeError(`${what} must be ${expected}, got ${shown(value)}`)
+}
+
+/** A signal, say, has no names of its own: without this it would be taken for options of which none is set. */
+function checkOptions(what: string, value: object): void {
+  checkObject(what, value)
+  const hint = 'aborted' in value ? '; write { signal }' : ''
+  if (hint === '' && !Array.isArray(value)) return
+  throw new TypeError(`${what} must be an object, got ${shown(value)}${hint}`)
+}
+
+/** @throws TypeError for anything but a function; `undefined` means not set */
+export function checkFunction(what: string, value: unknown): void {
+  if (value === undefined || typeof value === 'function') return
+  throw new TypeError(`${what} must be a function, got ${shown(value)}`)
+}
+
+/** @throws TypeError for anything but true and false; `undefined` means not set */
+export function checkFlag(what: string, value: unknown): void {
+  if (value === undefined || typeof value === 'boolean') return
+  throw new TypeError(`${what} must be true or false, got ${shown(value)}`)
+}
+
+/** @throws TypeError for anything but a signal; `undefined` means not set */
+export function checkSignal(what: string, value: unknown): void {
+  if (value === undefined) return
+  const { aborted, addEventListener, signal } = Object(value)
+  if (typeof aborted === 'boolean' && typeof addEventListener === 'function') return
+  const hint = signal === undefined ? '' : '; write controller.signal'
+  throw new TypeError(`${what} must be an AbortSignal, got ${shown(value)}${hint}`)
+}
+
+/** What documents write with a dot is an object in an object. */
+function nested(name: string): string | undefined {
+  const [owner, ...rest] = name.split('.')
+  return rest.length > 0 ? `${owner}: { ${rest.join('.')} }` : undefined
 }
 
 /** The known name that is nearest to a misspelt one, if one is near. */

@@ -1,3 +1,4 @@
+import { checkNames, shown } from './bad-input.js'
 import { causeChain, propertyOf } from './cause-chain.js'
 import type { UpstreamError } from './upstream-error.js'
 
@@ -171,10 +172,35 @@ export interface StreamErrorOptions {
   cause?: unknown
 }
 
+const optionNames: readonly (keyof StreamErrorOptions)[] = [
+  'code',
+  'status',
+  'message',
+  'phase',
+  'retryable',
+  'retryAfterSeconds',
+  'cause',
+]
+
+/** @throws TypeError for an unknown outcome or phase */
+function failureOf(outcome: FailedOutcome, phase: TimeoutPhase = 'total'): Failure {
+  const known = outcome === 'timeout' ? timeouts : failures
+  const name = outcome === 'timeout' ? phase : outcome
+  if (Object.hasOwn(known, name)) return (known as Record<string, Failure>)[name] as Failure
+  const what = outcome === 'timeout' ? 'phase' : 'outcome'
+  const names = outcome === 'timeout' ? Object.keys(timeouts) : [...Object.keys(failures), 'timeout']
+  throw new TypeError(`${what} must be one of ${names.join(', ')}; got ${shown(name)}`)
+}
+
 const brand = Symbol.for('unhang.StreamError')
 
 /** What stops a stream from outside: its signal aborts with these as any signal would. */
 const abortOutcomes: readonly FailedOutcome[] = ['client_gone', 'client_stalled', 'shutdown', 'aborted']
+
+function nameOf(outcome: FailedOutcome): string {
+  if (outcome === 'timeout') return 'TimeoutError'
+  return abortOutcomes.includes(outcome) ? 'AbortError' : 'StreamError'
+}
 
 /**
  * Explains why a stream did not complete. Its message is safe to show to a client; `cause` is the original error.
@@ -206,13 +232,14 @@ export class StreamError extends Error {
   headersSent = false
 
   constructor(outcome: FailedOutcome, options: StreamErrorOptions = {}) {
-    const failure = outcome === 'timeout' ? timeouts[options.phase ?? 'total'] : failures[outcome]
+    checkNames(options, { owner: 'options.', names: optionNames })
+    const failure = failureOf(outcome, options.phase)
     super(options.message ?? failure.message, 'cause' in options ? { cause: options.cause } : undefined)
-    this.name = abortOutcomes.includes(outcome) ? 'AbortError' : 'StreamError'
+    this.name = nameOf(outcome)
     this.outcome = outcome
     const { status = 400 } = options
     if (!Number.isInteger(status) || status < 400 || status > 599) {
-      throw new RangeError(`status must be from 400 to 599, got ${String(status)}`)
+      throw new RangeError(`status must be from 400 to 599, got ${shown(options.status)}`)
     }
     this.code = options.code ?? failure.code
     this.status = options.status ?? failure.status
@@ -240,8 +267,6 @@ export class StreamError extends Error {
  * if (isStreamError(error) && error.outcome === 'timeout') console.log(error.phase, error.timeoutMs)
  */
 export class StreamTimeoutError extends StreamError {
-  /** `TimeoutError`, as the DOM names it. */
-  override readonly name = 'TimeoutError'
   /** `client_stalled` if the client was too slow, else `timeout`. */
   declare readonly outcome: 'timeout' | 'client_stalled'
   /** The deadline that passed. */

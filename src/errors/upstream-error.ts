@@ -1,3 +1,4 @@
+import { checkNames, shown } from './bad-input.js'
 import { isStreamError, StreamError } from './stream-error.js'
 
 /**
@@ -25,6 +26,15 @@ export interface UpstreamErrorOptions {
   cause?: unknown
 }
 
+const optionNames: readonly (keyof UpstreamErrorOptions)[] = [
+  'status',
+  'retryAfter',
+  'retryAfterMs',
+  'shouldRetry',
+  'detail',
+  'cause',
+]
+
 /**
  * Reports that the upstream responded with an error.
  *
@@ -45,7 +55,12 @@ export class UpstreamError extends StreamError {
   /** The upstream's own message; not enumerable, so that no log holds it by accident. */
   declare readonly detail: string | undefined
 
-  constructor({ status, retryAfter, retryAfterMs, shouldRetry, detail, cause }: UpstreamErrorOptions = {}) {
+  constructor(options: UpstreamErrorOptions = {}) {
+    checkNames(options, { owner: 'options.', names: optionNames })
+    const { status, retryAfter, retryAfterMs, shouldRetry, detail, cause } = options
+    if (status !== undefined && typeof status !== 'number') {
+      throw new TypeError(`status must be a number, got ${shown(status)}`)
+    }
     const passedOn = status !== undefined && status >= 400 && status <= 599
     super('upstream_error', {
       ...(passedOn ? { status, message: `The upstream answered with status ${status}.` } : {}),

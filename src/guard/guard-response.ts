@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { warnOnce } from '../diagnostics/channels.js'
-import { checkObject } from '../errors/bad-input.js'
+import { shown } from '../errors/bad-input.js'
 import { type Guarded, guards } from '../registry.js'
 import { ResponseGuard } from './guard.js'
 import type { GuardedStream } from './handle.js'
@@ -29,9 +29,17 @@ export function guardResponse(
  * console.log(getStream(request)?.requestId, getStream(request)?.deadlines.elapsedMs)
  */
 export function getStream(request: object): GuardedStream | undefined {
-  checkObject('getStream(request)', request, 'a request')
-  const { req = request } = request as { req?: object }
-  return guards().get(req) as (Guarded & GuardedStream) | undefined
+  return streamOf(request, 'getStream')
+}
+
+function streamOf(request: object, call: string): GuardedStream | undefined {
+  const { req, raw } = Object(request) as { req?: object; raw?: object }
+  const inner = req ?? raw ?? request
+  const { headers } = Object(inner) as { headers?: unknown }
+  if (typeof headers === 'object' && headers !== null) {
+    return guards().get(inner) as (Guarded & GuardedStream) | undefined
+  }
+  throw new TypeError(`${call}(request) takes a request, got ${shown(request)}`)
 }
 
 /**
@@ -45,5 +53,5 @@ export function getStream(request: object): GuardedStream | undefined {
  * const upstream = await fetch(url, { method: 'POST', signal: getSignal(request) })
  */
 export function getSignal(request: object): AbortSignal {
-  return getStream(request)?.signal ?? new AbortController().signal
+  return streamOf(request, 'getSignal')?.signal ?? new AbortController().signal
 }

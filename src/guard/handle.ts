@@ -90,6 +90,11 @@ export class GuardHandle implements Guarded, GuardedStream {
     return this.#clock.signal
   }
 
+  /** What it was called. */
+  get timeouts(): never {
+    throw new TypeError('there is no stream.timeouts: write stream.deadlines')
+  }
+
   readBodyFrom(parsed: () => unknown): void {
     this.#guard?.subject.readBodyFrom(parsed)
   }

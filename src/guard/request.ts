@@ -6,6 +6,7 @@ import { givenRequestId, requestIdOf } from '../client/request-id.js'
 import { serverOf } from '../client/response.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { dialectOfHead, selectDialect } from '../dialects/index.js'
+import { checkObject } from '../errors/bad-input.js'
 import type { StreamSubject } from '../stream/exchange.js'
 import { checkDetection, checkWhen } from '../stream/middleware-options.js'
 import {
@@ -55,9 +56,11 @@ export interface GuardSettings extends StreamSettings {
 
 /** @throws TypeError | RangeError that names the option and the value */
 export function readGuardOptions(options: GuardOptions): GuardSettings {
+  checkObject('options', options)
   const { writer, when, detect } = options
-  if (typeof writer === 'object' && writer !== null && 'headersAfterMs' in writer) {
-    throw new TypeError('writer.headersAfterMs has no effect in the guard: your handler sends the headers')
+  for (const name of ['headersAfterMs', 'commitAfterMs']) {
+    if ((Object(writer) as Record<string, unknown>)[name] === undefined) continue
+    throw new TypeError(`writer.${name} has no effect in the guard: your handler sends the headers`)
   }
   const settings = readStreamOptions(options, ['when', 'detect'])
   checkDetection(detect, "when: 'responds'")

@@ -23,10 +23,10 @@ export function wrapApp(
   listener: (request: IncomingMessage, response: ServerResponse) => unknown,
   options: GuardOptions = {},
 ): AppListener {
-  if (typeof listener !== 'function') throw new TypeError(`app must be a function, got ${shown(listener)}`)
+  checkApp(listener)
   const settings = readGuardOptions(options)
   return (request: IncomingMessage, response: StreamResponse) => {
-    const target = asServerResponse(response)
+    const target = asServerResponse(response, 'wrapApp(app)')
     const guard = guardResponse(request, target, settings)
     if (guard.refused) return
     try {
@@ -37,4 +37,12 @@ export function wrapApp(
       guard.answerAtLast(error)
     }
   }
+}
+
+/** @throws TypeError for anything but a listener */
+export function checkApp(app: unknown): void {
+  if (typeof app === 'function') return
+  const isKoa = typeof (Object(app) as { callback?: unknown }).callback === 'function'
+  const hint = isKoa ? "; for Koa, import wrapApp from 'unhang/koa'" : ''
+  throw new TypeError(`app must be a function, got ${shown(app)}${hint}`)
 }

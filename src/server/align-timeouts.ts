@@ -1,6 +1,6 @@
 import type { Server } from 'node:http'
 import { defaultHeartbeatMs } from '../client/heartbeat.js'
-import { checkNames, shown } from '../errors/bad-input.js'
+import { checkFlag, checkNames, shown } from '../errors/bad-input.js'
 import { readDuration } from '../timeouts/options.js'
 
 /**
@@ -50,9 +50,15 @@ const marginMs = 5_000
  */
 export function alignServerTimeouts(server: Server, options: AlignOptions = {}): TimeoutFinding[] {
   checkServer('alignServerTimeouts', server)
+  if (!('keepAliveTimeout' in server)) {
+    throw new TypeError(
+      `alignServerTimeouts(server) takes a server of node:http or node:https, got ${shown(server)}`,
+    )
+  }
   checkNames(options, { owner: 'options.', names: ['idleMs', 'heartbeatMs', 'apply'] })
   const idleMs = readDuration('idleMs', options.idleMs ?? 60_000)
   const heartbeatMs = readDuration('heartbeatMs', options.heartbeatMs ?? defaultHeartbeatMs)
+  checkFlag('apply', options.apply)
   const { apply = true } = options
   const findings: TimeoutFinding[] = []
   const find = (setting: TimeoutFinding['setting'], valueMs: number, message: string, setToMs?: number) => {
@@ -108,8 +114,9 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
  * @throws TypeError for an app, or anything else that is no server
  */
 export function checkServer(call: string, server: unknown): void {
-  const { listen, close, on } = Object(server) as Partial<Server>
-  if (typeof server === 'object' && typeof listen === 'function' && close && on) return
+  // A server of node:net has no timeout of its own.
+  const { listen, close, on, setTimeout } = Object(server) as Partial<Server>
+  if (typeof server === 'object' && typeof listen === 'function' && close && on && setTimeout) return
   const hint = typeof listen === 'function' ? '; write const server = app.listen(port)' : ''
   throw new TypeError(`${call}(server) takes the server that listens, got ${shown(server)}${hint}`)
 }

@@ -62,7 +62,9 @@ export function drainStreams(server: DrainableServer, options: DrainOptions = {}
   checkNames(options, { owner: 'options.', names: ['noticeMs', 'graceMs', 'forceMs'] })
   const known = drains().get(server)
   if (known) return known
-  const noticeMs = options.noticeMs ? readDuration('noticeMs', options.noticeMs) : 0
+  const { noticeMs: notice } = options
+  const isNone = notice === undefined || notice === false || notice === 0
+  const noticeMs = isNone ? 0 : readDuration('noticeMs', notice)
   const graceMs = readDuration('graceMs', options.graceMs ?? 10_000)
   const forceMs = readDuration('forceMs', options.forceMs ?? 5_000)
   const report = drain(server, noticeMs, graceMs, forceMs)

@@ -10,6 +10,7 @@ import {
   sessionOf,
 } from '../client/response.js'
 import type { StreamEnd } from '../diagnostics/channels.js'
+import { checkSignal, shown } from '../errors/bad-input.js'
 import { StreamError } from '../errors/stream-error.js'
 import { guards } from '../registry.js'
 import { isDraining, rememberSession } from '../server/live-streams.js'
@@ -40,12 +41,16 @@ export function handleStream(
   options: HandleStreamOptions = {},
 ): Promise<StreamEnd> {
   try {
-    const { requestId, model, signal } = options
+    const target = asServerResponse(response, 'handleStream(response, handler)')
+    if (typeof handler !== 'function')
+      throw new TypeError(`handler must be a function, got ${shown(handler)}`)
     const settings = readStreamOptions(options, ['signal', 'model', 'requestId'])
+    const { requestId, model, signal } = options
+    checkSignal('signal', signal)
     if (requestId !== undefined && !isPlainId(requestId)) {
-      throw new TypeError(`requestId must be letters, digits, dots, dashes; got ${JSON.stringify(requestId)}`)
+      throw new TypeError(`requestId must be letters, digits, dots, dashes; got ${shown(requestId)}`)
     }
-    return runStream(asServerResponse(response), handler, settings, { requestId, model, signal })
+    return runStream(target, handler, settings, { requestId, model, signal })
   } catch (error) {
     return Promise.reject(error)
   }

@@ -5,7 +5,7 @@ import {
   type StreamingRequestLike,
 } from '../client/detect-streaming-request.js'
 import { modelOf } from '../client/request-hints.js'
-import { checkObject, shown } from '../errors/bad-input.js'
+import { checkFunction, checkObject, shown } from '../errors/bad-input.js'
 import { readStreamOptions, type StreamOptions, type StreamSettings } from './settings.js'
 
 /** The options of `createStreamMiddleware`, whichever the framework; `Context` is what its handlers get. */
@@ -15,7 +15,7 @@ export interface MiddlewareOptions<Context> extends Omit<StreamOptions, 'timeout
    *
    * @defaultValue the `streaming` profile, or `advanced` for {@link StreamOptions.advancedModels}
    */
-  timeouts?: StreamOptions['timeouts'] | ((context: Context) => StreamOptions['timeouts'])
+  timeouts?: StreamOptions['timeouts'] | ((context: Context) => StreamOptions['timeouts']) | undefined
   /** Which requests the handler gets: those that ask for a stream, or all of them. @defaultValue `'requested'` */
   when?: 'requested' | 'always' | undefined
   /**
@@ -49,7 +49,7 @@ export function checkMiddleware<Context extends StreamingRequestLike>(
   const settings = readStreamOptions(isPicked ? rest : { ...rest, timeouts }, ['when', 'detect', 'model'])
   const isAlways = checkWhen(when, ['requested', 'always']) === 'always'
   checkDetection(detect, "when: 'always'")
-  if (typeof model !== 'function') throw new TypeError(`model must be a function, got ${shown(model)}`)
+  checkFunction('model', model)
   return {
     wantsStream: (context) => isAlways || detectStreamingRequest(context, detect),
     settingsFor: (context) => (isPicked ? { ...settings, timeouts: timeouts(context) } : settings),

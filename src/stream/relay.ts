@@ -3,12 +3,12 @@ import type { SSEWriter } from '../client/sse-writer.js'
 import type { EventRole, StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
 import { Transcript } from '../dialects/transcript.js'
-import { checkNames } from '../errors/bad-input.js'
+import { checkFunction, checkNames, shown } from '../errors/bad-input.js'
 import { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
-import { openEventStream, type ReadEventStreamOptions } from '../upstream/answer.js'
+import { checkMaxEventBytes, openEventStream, type ReadEventStreamOptions } from '../upstream/answer.js'
 import { eachChunk } from '../upstream/chunks.js'
 import type { UpstreamSource } from '../upstream/source.js'
 import { type EventMap, MappedRelay } from './mapped.js'
@@ -71,8 +71,22 @@ export async function relayEventStream(
   writer: SSEWriter,
   options: RelayOptions = {},
 ): Promise<RelayResult> {
+  const { forward, write, signal } = Object(writer) as Partial<SSEWriter>
+  if (typeof forward !== 'function' || typeof write !== 'function' || !signal) {
+    const call = 'relayEventStream(source, writer)'
+    throw new TypeError(`${call} takes what createSSEWriter(response) returns, got ${shown(writer)}`)
+  }
   checkNames(options, { owner: 'options.', names: relayNames })
+  checkRelaying('', options)
+  checkFunction('onChunk', options.onChunk)
   return relayInto(new WriterTarget(writer, options), source, options)
+}
+
+/** @throws TypeError that names the option and the value */
+export function checkRelaying(owner: string, { maxEventBytes, onTruncated }: RelayOptions): void {
+  checkMaxEventBytes(`${owner}maxEventBytes`, maxEventBytes)
+  if (onTruncated === undefined || ['error', 'accept'].includes(onTruncated)) return
+  throw new TypeError(`${owner}onTruncated must be 'error' or 'accept', got ${shown(onTruncated)}`)
 }
 
 /** As `relayEventStream`, to wherever the target leads. One promise for all of it: a stream waits here for minutes. */
@@ -81,6 +95,7 @@ export async function relayInto(
   source: UpstreamSource | PromiseLike<UpstreamSource>,
   { map, maxEventBytes }: RelayOptions,
 ): Promise<RelayResult> {
+  checkFunction('map', map)
   const { stopSignal: signal } = target
   const upstream = await target.open(source)
   const relay = map

@@ -79,6 +79,11 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     return this.#deadlines
   }
 
+  /** What it was called. */
+  get timeouts(): never {
+    throw new TypeError('there is no stream.timeouts: write stream.deadlines')
+  }
+
   // Bound when they are taken out: few handlers use all three.
 
   get openUpstream(): StreamContext['openUpstream'] {

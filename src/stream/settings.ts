@@ -9,7 +9,7 @@ import {
 import { type StreamEnd, warnOnce } from '../diagnostics/channels.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
-import { checkNames, checkObject, type KnownNames, shown } from '../errors/bad-input.js'
+import { checkFlag, checkFunction, checkNames, checkObject, type KnownNames } from '../errors/bad-input.js'
 import {
   otherTimeoutNames,
   type ResolvedTimeouts,
@@ -18,9 +18,14 @@ import {
   type StreamTimeouts,
   timeoutNames,
 } from '../timeouts/options.js'
-import { selectTimeoutProfile, type TimeoutProfileName, timeoutProfiles } from '../timeouts/profiles.js'
+import {
+  checkModels,
+  selectTimeoutProfile,
+  type TimeoutProfileName,
+  timeoutProfiles,
+} from '../timeouts/profiles.js'
 import type { SocketCleanupOptions } from '../upstream/cleanup.js'
-import type { RelayOptions } from './relay.js'
+import { checkRelaying, type RelayOptions } from './relay.js'
 
 /**
  * The options of every streaming function, nested by the part that reads them; times are in milliseconds.
@@ -111,7 +116,13 @@ const names = ['timeouts', 'writer', 'relay', 'cleanup', 'dialect', ...flags, 'a
 
 /** What somebody may write at the top instead of where it belongs, or wrote before it had its name. */
 const instead: Readonly<Record<string, string>> = {
-  ...Object.fromEntries(owners.flatMap(({ owner, names: own }) => own.map((name) => [name, owner + name]))),
+  ...Object.fromEntries(
+    owners.flatMap(({ owner, names: own, instead: before = {} }) => [
+      ...Object.entries(before).map(([name, now]) => [name, owner + now]),
+      ...own.map((name) => [name, owner + name]),
+    ]),
+  ),
+  retries: 'openUpstream(…, { retries })',
   recovery: 'reportErrors',
   exposeDetails: 'exposeUpstreamErrors',
   timeout: 'timeouts: { totalMs }',
@@ -125,11 +136,9 @@ const instead: Readonly<Record<string, string>> = {
  * @throws TypeError | RangeError that names the option and the value
  */
 export function readStreamOptions(options: StreamOptions, more: readonly string[] = []): StreamSettings {
-  checkObject('options', options)
   checkNames(options, { owner: 'options.', names: [...names, ...more], instead })
   const { timeouts, writer = {}, relay = {}, cleanup = {}, advancedModels, onEnd } = options
   resolveTimeouts(timeouts, timeoutProfiles.streaming)
-  checkObject('relay', relay)
   checkNames(relay, owners[2] as KnownNames)
   if (cleanup !== false) {
     checkObject('cleanup', cleanup, 'an object or false')
@@ -137,27 +146,13 @@ export function readStreamOptions(options: StreamOptions, more: readonly string[
   }
   const settings = checkWriterOptions(writer, [])
   checkHeadersWindow(settings, writer, timeouts)
-  for (const name of flags) {
-    const value: unknown = options[name]
-    if (value !== undefined && typeof value !== 'boolean') {
-      throw new TypeError(`${name} must be true or false, got ${shown(value)}`)
-    }
-  }
-  if (advancedModels !== undefined && !isModelList(advancedModels)) {
-    throw new TypeError(`advancedModels must be a list of names and patterns, got ${shown(advancedModels)}`)
-  }
+  for (const name of flags) checkFlag(name, options[name])
+  checkModels(advancedModels)
   for (const name of ['closeMs', 'lingerMs'] as const) {
     if (cleanup && cleanup[name] !== undefined) readDuration(`cleanup.${name}`, cleanup[name])
   }
-  if (relay.onTruncated !== undefined && !['error', 'accept'].includes(relay.onTruncated)) {
-    throw new TypeError(`relay.onTruncated must be 'error' or 'accept', got ${shown(relay.onTruncated)}`)
-  }
-  if (relay.maxEventBytes !== undefined && !(relay.maxEventBytes > 0)) {
-    throw new TypeError(`relay.maxEventBytes must be a number above 0, got ${shown(relay.maxEventBytes)}`)
-  }
-  if (onEnd !== undefined && typeof onEnd !== 'function') {
-    throw new TypeError(`onEnd must be a function, got ${shown(onEnd)}`)
-  }
+  checkRelaying('relay.', relay)
+  checkFunction('onEnd', onEnd)
   const dialect = selectDialect(options.dialect)
   return {
     timeouts,
@@ -182,10 +177,6 @@ export function timeoutsFor(
   const choice = { streaming: true, model: request.model }
   const profile = selectTimeoutProfile(choice, advancedModels ? { advancedModels } : {})
   return withinClientTimeout(resolveTimeouts(timeouts, profile), request.headers)
-}
-
-function isModelList(value: unknown): boolean {
-  return Array.isArray(value) && value.every((model) => typeof model === 'string' || model instanceof RegExp)
 }
 
 /** A head that is sent no earlier than the deadline it waits for comes too late for anything. */

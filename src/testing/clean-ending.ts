@@ -1,4 +1,5 @@
 import { AssertionError } from 'node:assert'
+import { shown } from '../errors/bad-input.js'
 
 /** What a client has received; a {@link RawClient} is one. */
 export interface ReceivedAnswer {
@@ -45,7 +46,13 @@ export interface ToldError {
  * const failure = assertCleanEnding(client)
  */
 export function assertCleanEnding(client: ReceivedAnswer): ToldError | undefined {
-  const { status } = client
+  const { status } = Object(client) as Partial<ReceivedAnswer>
+  if (typeof status !== 'number' || typeof client.text !== 'string') {
+    const hint = client instanceof Promise ? '; await it first' : ''
+    throw new TypeError(
+      `assertCleanEnding(client) takes what rawRequest() returns, got ${shown(client)}${hint}`,
+    )
+  }
   const demand = (holds: unknown, what: string): void => {
     if (holds) return
     const end = client.text.slice(-300)

@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import { checkNames, shown } from '../errors/bad-input.js'
 import { decodeChunked, type ReceivedBody } from './decode-chunked.js'
 
 /** One request, as {@link rawRequest} writes it to the socket. */
@@ -7,15 +8,15 @@ export interface RawRequest {
   /** The port of 127.0.0.1. */
   port: number
   /** The HTTP method. @defaultValue `POST` */
-  method?: string
+  method?: string | undefined
   /** The path. @defaultValue `/v1/chat/completions` */
-  path?: string
+  path?: string | undefined
   /** Headers beside `Host`, and those that a body needs. @defaultValue `{}` */
-  headers?: Record<string, string>
+  headers?: Record<string, string> | undefined
   /** The body: a string as it is, anything else as JSON. Not set: there is none. */
   body?: unknown
   /** The version of HTTP in the request line. @defaultValue `1.1` */
-  httpVersion?: string
+  httpVersion?: string | undefined
 }
 
 /** The JSON of an error in the OpenAI API. */
@@ -56,6 +57,9 @@ export class RawClient {
 
   /** @param to a port of 127.0.0.1, or a socket of one's own, say of TLS */
   constructor(to: number | Socket) {
+    if (typeof to !== 'number' && typeof Object(to).on !== 'function') {
+      throw new TypeError(`a RawClient takes a port or a socket, got ${shown(to)}`)
+    }
     this.socket = typeof to === 'number' ? connect({ port: to, host: '127.0.0.1' }) : to
     this.socket.on('data', (bytes) => {
       this.#chunks.push(bytes)
@@ -234,6 +238,14 @@ export class RawClient {
  * @example
  * using client = await rawRequest({ port, body: { stream: true } }).finished()
  */
-export function rawRequest({ port, ...request }: RawRequest): RawClient {
+export function rawRequest(options: RawRequest): RawClient {
+  checkNames(options, {
+    owner: 'request.',
+    names: ['port', 'method', 'path', 'headers', 'body', 'httpVersion'],
+    instead: { url: 'port and path' },
+  })
+  const { port, ...request } = options
+  if (!Number.isInteger(port))
+    throw new TypeError(`request.port must be a port of 127.0.0.1, got ${shown(port)}`)
   return new RawClient(port).send(request)
 }

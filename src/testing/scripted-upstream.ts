@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { shown } from '../errors/bad-input.js'
 
 /** What the upstream does with one request, step by step. */
 export type UpstreamScript = (exchange: UpstreamExchange) => unknown
@@ -130,6 +131,10 @@ export class UpstreamExchange {
  * await using upstream = await startUpstream((exchange) => exchange.open().data({ a: 1 }).reset())
  */
 export async function startUpstream(script: UpstreamScript): Promise<ScriptedUpstream> {
+  if (typeof script !== 'function') {
+    const hint = typeof script === 'string' ? `; did you mean faults.${script}?` : ''
+    throw new TypeError(`startUpstream(script) takes a function, got ${shown(script)}${hint}`)
+  }
   const sockets = new Set<Socket>()
   const exchanges: UpstreamExchange[] = []
   const waiting: (() => void)[] = []

@@ -1,5 +1,5 @@
 import { warnOnce } from '../diagnostics/channels.js'
-import { checkNames, checkObject, shown } from '../errors/bad-input.js'
+import { checkNames, checkObject, nearest, shown } from '../errors/bad-input.js'
 import { type TimeoutProfileName, timeoutProfiles } from './profiles.js'
 
 /**
@@ -68,6 +68,10 @@ export const otherTimeoutNames: Readonly<Record<string, TimeoutName>> = {
   default: 'firstByteMs',
   inactivity: 'inactivityMs',
   max: 'totalMs',
+  timeout: 'totalMs',
+  timeoutMs: 'totalMs',
+  idle: 'inactivityMs',
+  idleMs: 'inactivityMs',
   drainMs: 'clientStallMs',
   stallMs: 'upstreamStallMs',
 }
@@ -99,9 +103,9 @@ export function resolveTimeouts(
   if (timeouts === undefined) return defaults
   if (typeof timeouts === 'string' && Object.hasOwn(timeoutProfiles, timeouts))
     return timeoutProfiles[timeouts]
-  const profiles = Object.keys(timeoutProfiles).map((name) => `'${name}'`)
-  checkObject('timeouts', timeouts, `an object, false or a profile (${profiles.join(', ')})`)
-  const set = readTimeouts(timeouts as StreamTimeouts)
+  if (typeof timeouts === 'string') throw noSuchProfile('timeouts', timeouts)
+  checkObject('timeouts', timeouts, `an object, false or a profile (${listOfProfiles()})`)
+  const set = readTimeouts(timeouts)
   const resolved: Record<TimeoutName, number> = { ...defaults, ...set }
   for (const [inner, outer] of nesting) {
     // One that is off contradicts nothing.
@@ -118,6 +122,20 @@ export function resolveTimeouts(
   }
   keepReachable(resolved, set)
   return resolved
+}
+
+/** The names of the profiles, as a message shows them. */
+export function listOfProfiles(): string {
+  return Object.keys(timeoutProfiles)
+    .map((name) => `'${name}'`)
+    .join(', ')
+}
+
+/** What to throw for a profile that is not there. */
+export function noSuchProfile(what: string, name: string): TypeError {
+  const meant = nearest(name, Object.keys(timeoutProfiles))
+  const hint = meant === undefined ? '' : `; did you mean '${meant}'?`
+  return new TypeError(`${what} must be a profile (${listOfProfiles()}), got ${shown(name)}${hint}`)
 }
 
 function readTimeouts(timeouts: StreamTimeouts): Partial<Record<TimeoutName, number>> {

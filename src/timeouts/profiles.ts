@@ -1,3 +1,4 @@
+import { checkNames, shown } from '../errors/bad-input.js'
 import type { ResolvedTimeouts } from './options.js'
 
 const everyStream = {
@@ -65,12 +66,25 @@ export interface TimeoutProfileRequest {
  * const { totalMs } = selectTimeoutProfile({ streaming: true, model: 'o3' })
  */
 export function selectTimeoutProfile(
-  { streaming, model }: TimeoutProfileRequest,
-  options: { advancedModels?: readonly (string | RegExp)[] } = {},
+  request: TimeoutProfileRequest,
+  options: { advancedModels?: readonly (string | RegExp)[] | undefined } = {},
 ): ResolvedTimeouts {
+  checkNames(request, { owner: 'request.', names: ['streaming', 'model'], instead: { stream: 'streaming' } })
+  checkNames(options, { owner: 'options.', names: ['advancedModels'] })
+  checkModels(options.advancedModels)
+  const { streaming, model } = request
   const advanced = options.advancedModels ?? advancedModels
-  if (model !== undefined && advanced.some((known) => matches(known, model))) return timeoutProfiles.advanced
+  // It may come from a client: what is no text is no model.
+  const isAdvanced = typeof model === 'string' && advanced.some((known) => matches(known, model))
+  if (isAdvanced) return timeoutProfiles.advanced
   return streaming ? timeoutProfiles.streaming : timeoutProfiles.standard
+}
+
+/** @throws TypeError for anything but a list of names and patterns; `undefined` means not set */
+export function checkModels(models: unknown): void {
+  const isModel = (each: unknown) => typeof each === 'string' || each instanceof RegExp
+  if (models === undefined || (Array.isArray(models) && models.every(isModel))) return
+  throw new TypeError(`advancedModels must be a list of names and patterns, got ${shown(models)}`)
 }
 
 function matches(known: string | RegExp, model: string): boolean {

@@ -1,33 +1,14 @@
 import pTimeout from 'p-timeout'
+import { shown } from '../errors/bad-input.js'
 import { StreamError, StreamTimeoutError, type TimeoutPhase } from '../errors/stream-error.js'
 import { type Clock, systemClock, type Timer } from './clock.js'
+import { readCoordinatorOptions, type TimeoutCoordinatorOptions } from './coordinator-options.js'
 import { Deadlines } from './deadlines.js'
 import { type ResolvedTimeouts, resolveTimeouts, type StreamTimeouts } from './options.js'
-import { type TimeoutProfileName, timeoutProfiles } from './profiles.js'
+import type { TimeoutProfileName } from './profiles.js'
 import { StopSignal } from './stop-signal.js'
 
-/**
- * The options of {@link TimeoutCoordinator}.
- *
- * @example
- * const timeouts = new TimeoutCoordinator({ totalMs: 20_000 }, { defaults: timeoutProfiles.standard })
- */
-export interface TimeoutCoordinatorOptions {
-  /** What an unset timeout falls back to. @defaultValue the `streaming` profile */
-  defaults?: ResolvedTimeouts | undefined
-  /** Ends the stream as `aborted`. Not set: only deadlines and `settle()` end it. */
-  signal?: AbortSignal | undefined
-  /**
-   * Called before a deadline is enforced, to move it (`retime`) or to lift it (`finished`). Not set: nothing is called.
-   */
-  beforeTimeout?: (() => void) | undefined
-  /**
-   * How long the client waits for its headers, in milliseconds from the start. Not set: as long as it takes.
-   */
-  headWithinMs?: number | undefined
-  /** The clock, for tests. @defaultValue the process' own */
-  clock?: Clock | undefined
-}
+export type { TimeoutCoordinatorOptions }
 
 const never = Number.POSITIVE_INFINITY
 const mostSuppressed = 8
@@ -66,7 +47,7 @@ export class TimeoutCoordinator implements Disposable {
     timeouts?: StreamTimeouts | TimeoutProfileName | false,
     options: TimeoutCoordinatorOptions = {},
   ) {
-    this.#timeouts = resolveTimeouts(timeouts, options.defaults ?? timeoutProfiles.streaming)
+    this.#timeouts = resolveTimeouts(timeouts, readCoordinatorOptions(options))
     this.#beforeTimeout = options.beforeTimeout
     this.#clock = options.clock ?? systemClock
     this.#startedAt = this.#clock.now()
@@ -217,6 +198,7 @@ export class TimeoutCoordinator implements Disposable {
 
   /** Waits for `work`, or rejects with the signal's reason as soon as the stream must stop. */
   run<T>(work: PromiseLike<T>): Promise<T> {
+    if (typeof work === 'function') throw new TypeError(`run(work) takes a promise, got ${shown(work)}`)
     return pTimeout(Promise.resolve(work), { milliseconds: never, signal: this.signal })
   }
 

@@ -1,3 +1,4 @@
+import { checkFunction, checkNames, checkSignal, shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
 import { UpstreamError } from '../errors/upstream-error.js'
@@ -28,6 +29,23 @@ export interface ReadEventStreamOptions {
   signal?: AbortSignalLike | undefined
   /** Called for every chunk as it arrives, before its events. Not set: nothing is called. */
   onChunk?: ((chunk: Uint8Array | string) => void) | undefined
+}
+
+/**
+ * @param more names that the caller reads itself
+ * @throws TypeError that names the option and the value
+ */
+export function checkReading(options: ReadEventStreamOptions, more: readonly string[] = []): void {
+  checkNames(options, { owner: 'options.', names: ['maxEventBytes', 'signal', 'onChunk', ...more] })
+  checkMaxEventBytes('maxEventBytes', options.maxEventBytes)
+  checkSignal('signal', options.signal)
+  checkFunction('onChunk', options.onChunk)
+}
+
+/** @throws TypeError for anything but a number above 0; `undefined` means not set */
+export function checkMaxEventBytes(what: string, value: unknown): void {
+  if (value === undefined || (typeof value === 'number' && value > 0)) return
+  throw new TypeError(`${what} must be a number above 0, got ${shown(value)}`)
 }
 
 /**

@@ -63,7 +63,9 @@ export function coordinatedSocketCleanup(
   // An upstream that has not answered yet is nothing to release.
   if (target !== undefined && target !== null) {
     checkObject('target', target, 'a response, a stream, a request or a list of them')
+    checkReleasable(target as object)
   }
+  if (options.reason !== undefined) checkObject('cleanup.reason', options.reason, 'an error')
   const closeMs = readDuration('cleanup.closeMs', options.closeMs ?? 1_000)
   const lingerMs = options.lingerMs === undefined ? 0 : readDuration('cleanup.lingerMs', options.lingerMs)
   const settings = { closeMs, lingerMs: Number.isFinite(lingerMs) ? lingerMs : 0, reason: options.reason }
@@ -82,6 +84,17 @@ export function coordinatedSocketCleanup(
   const cleanup = only && others.length === 0 ? only : Promise.all(cleanups).then(merge)
   for (const container of containers) known.set(container, cleanup)
   return cleanup
+}
+
+/** @throws TypeError for what looks as if it could be released, and cannot be */
+function checkReleasable(target: object): void {
+  // The requests of superagent are both.
+  if ('then' in target && !('destroy' in target)) {
+    throw new TypeError('target is a promise, and holds nothing to release: await it first')
+  }
+  if (target instanceof AbortSignal) {
+    throw new TypeError('target is a signal, and holds nothing to release: write its AbortController')
+  }
 }
 
 interface CleanupSettings {

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { log } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
-import { checkNames, shown } from '../errors/bad-input.js'
+import { checkFlag, checkFunction, checkNames, shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError, StreamFailure } from '../errors/stream-error.js'
 import { isUpstreamError } from '../errors/upstream-error.js'
@@ -94,6 +94,13 @@ export interface OpenUpstreamContext {
 }
 
 const retryNames = ['retries', 'retryUncertain', 'minAttemptMs', 'shouldRetry', 'onRetry'] as const
+/** What people write first. */
+const otherRetryNames = {
+  attempts: 'retries, which counts one less',
+  maxAttempts: 'retries, which counts one less',
+  maxRetries: 'retries',
+  retry: 'retries',
+}
 const never = Number.POSITIVE_INFINITY
 const firstBackoffMs = 250
 const maxBackoffMs = 4_000
@@ -113,8 +120,10 @@ const maxBackoffMs = 4_000
  */
 export async function openUpstream<T extends UpstreamSource>(
   open: OpenAttempt<T>,
-  { signal, timeouts: allowed, ...retry }: OpenUpstreamOptions = {},
+  options: OpenUpstreamOptions = {},
 ): Promise<T> {
+  checkRetries(options, ['signal', 'timeouts'])
+  const { signal, timeouts: allowed, ...retry } = options
   const timeouts = new TimeoutCoordinator(allowed, { signal })
   const upstream = await callUpstream(
     open,
@@ -145,21 +154,11 @@ export async function callUpstream<T extends UpstreamSource>(
   options: RetryOptions = {},
 ): Promise<T> {
   checkAttempt(open)
-  checkNames(options, {
-    owner: 'retry.',
-    names: retryNames,
-    instead: { attempts: 'retries, which counts one less' },
-  })
+  checkRetries(options)
   const { timeouts, isClientRetry } = context
   const { connectMs } = timeouts.timeouts
   const { retries = isClientRetry ? 0 : 1, retryUncertain = false, shouldRetry, onRetry } = options
   const minAttemptMs = options.minAttemptMs ?? (Number.isFinite(connectMs) ? connectMs + 1_000 : 1_000)
-  if (!Number.isSafeInteger(retries) || retries < 0) {
-    throw new TypeError(`retry.retries must be a whole number from 0, got ${shown(retries)}`)
-  }
-  if (!(minAttemptMs >= 0)) {
-    throw new TypeError(`retry.minAttemptMs must be a number from 0, got ${shown(options.minAttemptMs)}`)
-  }
   let spareForStale = 1
   for (let attempt = 1, retried = 0; ; attempt++) {
     const outcome = await callOnce(open, attempt, timeouts)
@@ -183,6 +182,21 @@ export async function callUpstream<T extends UpstreamSource>(
     if (timeouts.reason) throw timeouts.reason
     if (context.committed()) throw failure
   }
+}
+
+/** @param more names that the caller reads itself */
+function checkRetries(options: RetryOptions, more: readonly string[] = []): void {
+  checkNames(options, { owner: 'retry.', names: [...retryNames, ...more], instead: otherRetryNames })
+  const { retries = 0, minAttemptMs = 0, retryUncertain, shouldRetry, onRetry } = options
+  if (!Number.isSafeInteger(retries) || retries < 0) {
+    throw new TypeError(`retry.retries must be a whole number from 0, got ${shown(retries)}`)
+  }
+  if (typeof minAttemptMs !== 'number' || !(minAttemptMs >= 0)) {
+    throw new TypeError(`retry.minAttemptMs must be a number from 0, got ${shown(minAttemptMs)}`)
+  }
+  checkFlag('retry.retryUncertain', retryUncertain)
+  checkFunction('retry.shouldRetry', shouldRetry)
+  checkFunction('retry.onRetry', onRetry)
 }
 
 /** Meanwhile the head must not be sent: the failure would lose its status. Nor may the first deadline pass. */

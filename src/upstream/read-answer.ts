@@ -8,6 +8,7 @@ import { defaultMaxEventBytes } from '../framing/sse/follow.js'
 import { sse } from '../framing/sse/index.js'
 import {
   answerTooLarge,
+  checkReading,
   type InsteadOfEvents,
   notEvents,
   type ReadEventStreamOptions,
@@ -41,6 +42,7 @@ const mostUnread = 8
  * response.json(await readAnswer(await fetch(url, { method: 'POST', signal: getSignal(request) })))
  */
 export async function readAnswer(source: UpstreamSource, options: ReadAnswerOptions = {}): Promise<unknown> {
+  checkReading(options, ['dialect'])
   const { maxEventBytes = defaultMaxEventBytes, dialect: choice } = options
   const followed = new Transcript(selectDialect(choice ?? 'plain'), choice ? undefined : recognizeDialect)
   let collected: CollectedAnswer | undefined

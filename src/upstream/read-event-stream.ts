@@ -1,7 +1,13 @@
 import type { Follower } from '../framing/framing.js'
 import { sse } from '../framing/sse/index.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
-import { AnswerReader, notEvents, openEventStream, type ReadEventStreamOptions } from './answer.js'
+import {
+  AnswerReader,
+  checkReading,
+  notEvents,
+  openEventStream,
+  type ReadEventStreamOptions,
+} from './answer.js'
 import { eachChunk } from './chunks.js'
 import type { Backpressure, ChunkReading } from './node-chunks.js'
 import { isNodeReadable, type UpstreamSource } from './source.js'
@@ -172,5 +178,6 @@ export function readEventStream(
   source: UpstreamSource,
   options: ReadEventStreamOptions = {},
 ): AsyncGenerator<EventSourceMessage, void> {
+  checkReading(options)
   return new EventReader(async () => source, options)
 }

@@ -20,6 +20,11 @@ export function watchConnect<Request extends ClientRequest>(
   request: Request,
   deadlines: StreamDeadlines | TimeoutCoordinator,
 ): Request {
+  if (typeof Object(request).once !== 'function' || !('reusedSocket' in request)) {
+    throw new TypeError(
+      `watchConnect(request, deadlines) takes a request of node:http or node:https, got ${shown(request)}`,
+    )
+  }
   const { connecting } = Object(deadlines) as Partial<TimeoutCoordinator>
   if (typeof connecting !== 'function') {
     throw new TypeError(

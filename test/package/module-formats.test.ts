@@ -6,17 +6,35 @@ import { expect, test } from 'vitest'
 import { workshop } from '../support/workshop.js'
 
 const run = promisify(execFile)
+/** What the design promised by name. */
+const designed = [
+  'createSSEWriter',
+  'TimeoutCoordinator',
+  'coordinatedSocketCleanup',
+  'detectStreamingRequest',
+  'handleSocketHangUp',
+  'isSocketHangUp',
+  'timeoutProfiles',
+]
 
 test('the package works as ESM and as CommonJS, and both are one', async () => {
   await using place = await workshop()
-  const check = `
-    const names = ['createSSEWriter', 'TimeoutCoordinator', 'coordinatedSocketCleanup', 'detectStreamingRequest', 'handleStream']
-    for (const name of names) if (typeof unhang[name] !== 'function') throw new Error(name)
-    if (typeof express.createStreamMiddleware !== 'function') throw new Error('createStreamMiddleware')
+  // .ci/projects.mjs imports the same names from the packed tarball.
+  const names = JSON.parse(await readFile('test/programs/names.json', 'utf8'))
+  expect(Object.keys(names)).toEqual(['unhang', 'unhang/express', 'unhang/koa', 'unhang/testing'])
+  for (const name of designed) expect(names.unhang).toContain(name)
+  const check = (load: (door: string) => string) => `
+    for (const [door, expected] of Object.entries(${JSON.stringify(names)})) {
+      const found = Object.keys(${load('door')}).sort().join()
+      if (found !== expected.join()) throw new Error(door + ' has ' + found)
+    }
+    for (const name of ['standard', 'streaming', 'advanced']) {
+      if (!(unhang.timeoutProfiles[name].totalMs > 0)) throw new Error(name)
+    }
   `
   await writeFile(
     join(place.folder, 'a.cjs'),
-    `const unhang = require('unhang'); const express = require('unhang/express'); ${check}
+    `const unhang = require('unhang'); ${check((door) => `require(${door})`)}
     import('unhang').then((other) => {
       if (!other.isStreamError(new unhang.StreamError('internal'))) throw new Error('two copies, two kinds of error')
       const target = new AbortController()
@@ -27,7 +45,7 @@ test('the package works as ESM and as CommonJS, and both are one', async () => {
   )
   await writeFile(
     join(place.folder, 'a.mjs'),
-    `import * as unhang from 'unhang'; import * as express from 'unhang/express'; ${check}`,
+    `import * as unhang from 'unhang'; ${check((door) => `await import(${door})`)}`,
   )
   for (const file of ['a.cjs', 'a.mjs']) await run(process.execPath, [join(place.folder, file)])
   const bundles = (await readdir('dist')).filter((file) => file.endsWith('.cjs'))

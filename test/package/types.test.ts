@@ -68,4 +68,18 @@ describe('types', () => {
     const { stdout } = await run('npx', ['tsc', '--noEmit', '-p', '.']).catch((failure) => failure)
     expect(stdout).toBe('')
   }, 120_000)
+
+  // .ci/types.mjs does so with every TypeScript, module resolution and framework that is supported.
+  test('of the package fit what everybody writes, also under the strictest of options', async () => {
+    const options = '--strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess'
+    const flags = `--noEmit --module nodenext --target es2022 --types node ${options}`
+    const args = ['tsc', ...flags.split(' '), 'test/programs/types.ts']
+    const { stdout } = await run('npx', args).catch((failure) => failure)
+    expect(
+      stdout
+        .split('\n')
+        .filter((line: string) => !line.startsWith('node_modules/'))
+        .join('\n'),
+    ).toBe('')
+  }, 120_000)
 })

@@ -46,6 +46,31 @@ describe.each<[string, 'module' | 'commonjs', string]>([
   })
 })
 
+test('each retry, in a stream and outside of one', async () => {
+  const retried = `
+    import { openUpstream } from './dist/index.js'
+    let calls = 0
+    const upstream = http.createServer((_request, response) => {
+      const isBusy = ++calls % 2 === 1
+      response.writeHead(isBusy ? 503 : 200, { 'retry-after': '0', 'content-type': 'text/event-stream' })
+      response.end('data: x\\n\\n')
+    }).listen(0, '127.0.0.1', async () => {
+      const open = ({ signal }) => fetch('http://127.0.0.1:' + upstream.address().port, { signal })
+      await (await openUpstream(open)).text()
+      const server = http.createServer((_request, response) => {
+        handleStream(response, async ({ relay, openUpstream }) => relay(await openUpstream(open)))
+      }).listen(0, '127.0.0.1', async () => {
+        await (await fetch('http://127.0.0.1:' + server.address().port)).text()
+        setTimeout(() => process.exit(), 50)
+      })
+    })
+  `
+  const lines = (await stderrOf(esm + retried, 'module', 'unhang:stream')).trim().split('\n')
+  const why = 'UpstreamError upstream_error: The upstream answered with status 503.'
+  expect(lines[0]).toMatch(new RegExp(`unhang:stream retry 1 in 0 ms, after ${why}`))
+  expect(lines[2]).toMatch(new RegExp(`unhang:stream [\\w-]+: retry 1 in 0 ms, after ${why}`))
+})
+
 test('nobody pays for debug who does not use it', async () => {
   const loaded = `; process.on('exit', () => console.error(Object.keys(require.cache).filter((file) => /debug/.test(file))))`
   expect(await stderrOf(cjs + stream + loaded, 'commonjs')).toBe('[]\n')

@@ -327,6 +327,7 @@ describe('options', () => {
     [{ timeout: 5 }, 'options.timeout is not an option; did you mean timeouts: { totalMs }?'],
     [{ whatever: 5 }, 'options.whatever is not an option; there are timeouts, writer'],
     [{ heartbeatMs: 5 }, 'did you mean writer.heartbeatMs?'],
+    [{ 'writer.heartbeatMs': 5 }, 'did you mean writer: { heartbeatMs }?'],
     [{ requestId: 'a\nb' }, 'requestId must be letters'],
     [{ writer: { beat: 5 } }, 'writer.beat is not an option; there are heartbeatMs'],
     [{ relay: { max: 5 } }, 'relay.max is not an option'],

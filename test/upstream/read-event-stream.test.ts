@@ -334,7 +334,7 @@ describe('limits', () => {
 
   test('a bad limit is named', () => {
     expect(() => readEventStream(iterate([]), { maxEventBytes: 0 })).toThrow(
-      'relay.maxEventBytes must be a number above 0, got 0',
+      'maxEventBytes must be a number above 0, got 0',
     )
   })
 })

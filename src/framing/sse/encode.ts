@@ -53,6 +53,7 @@ export function encodeEvent(source: SSEEvent | string): string {
 
 /** The wire text of a comment, one line for each of its lines. */
 export function encodeComment(text: string): string {
+  if (typeof text !== 'string') throw new TypeError(`a comment must be a text, got ${shown(text)}`)
   if (text === '') return heartbeat
   return text
     .split(lineEnd)
@@ -104,6 +105,9 @@ function checkField(name: string, value: unknown, forbidden: RegExp): string {
 }
 
 function missingData(event: object): TypeError {
+  if (Array.isArray(event) || ArrayBuffer.isView(event)) {
+    return new TypeError(`an event must be an object with data, or a text, got ${shown(event)}`)
+  }
   const others = Object.keys(event).filter((name) => !['data', 'event', 'id', 'retry'].includes(name))
   const hint = others.length > 0 ? `; event.${others[0]} is not a field, write { data: … }` : ''
   return new TypeError(`event.data is missing: undefined${hint}`)

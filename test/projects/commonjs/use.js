@@ -27,6 +27,9 @@ async function told(...events) {
 }
 
 async function main() {
+  for (const [door, expected] of Object.entries(require('./names.json'))) {
+    assert.deepEqual(Object.keys(require(door)).sort(), expected, door)
+  }
   const chunk =
     'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n'
   assert.equal(await told(chunk, 'data: [DONE]\n\n'), undefined)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import express from 'express'
 import { isStreamError, StreamError } from 'unhang'
 import { createStreamMiddleware } from 'unhang/express'
@@ -24,6 +25,10 @@ async function told(fault) {
   }
 }
 
+const names = JSON.parse(await readFile('names.json', 'utf8'))
+for (const [door, expected] of Object.entries(names)) {
+  assert.deepEqual(Object.keys(await import(door)).sort(), expected, door)
+}
 assert.equal(await told('good'), undefined)
 assert.equal((await told('finBeforeHead')).status, 503)
 assert.equal(isStreamError(new StreamError('internal')), true)

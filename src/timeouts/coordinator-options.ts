@@ -1,0 +1,71 @@
+import { checkFunction, checkNames, checkObject, checkSignal } from '../errors/bad-input.js'
+import type { Clock } from './clock.js'
+import {
+  listOfProfiles,
+  noSuchProfile,
+  type ResolvedTimeouts,
+  readDuration,
+  timeoutNames,
+} from './options.js'
+import { type TimeoutProfileName, timeoutProfiles } from './profiles.js'
+
+/**
+ * The options of {@link TimeoutCoordinator}.
+ *
+ * @example
+ * const timeouts = new TimeoutCoordinator({ totalMs: 20_000 }, { defaults: timeoutProfiles.standard })
+ */
+export interface TimeoutCoordinatorOptions {
+  /** What an unset timeout falls back to. @defaultValue the `streaming` profile */
+  defaults?: ResolvedTimeouts | TimeoutProfileName | undefined
+  /** Ends the stream as `aborted`. Not set: only deadlines and `settle()` end it. */
+  signal?: AbortSignal | undefined
+  /**
+   * Called before a deadline is enforced, to move it (`retime`) or to lift it (`finished`). Not set: nothing is called.
+   */
+  beforeTimeout?: (() => void) | undefined
+  /**
+   * How long the client waits for its headers, in milliseconds from the start. Not set: as long as it takes.
+   */
+  headWithinMs?: number | undefined
+  /** The clock, for tests. @defaultValue the process' own */
+  clock?: Clock | undefined
+}
+
+const optionNames: readonly (keyof TimeoutCoordinatorOptions)[] = [
+  'defaults',
+  'signal',
+  'beforeTimeout',
+  'headWithinMs',
+  'clock',
+]
+
+/**
+ * @returns what unset timeouts fall back to
+ * @throws TypeError that names the option and the value
+ */
+export function readCoordinatorOptions(options: TimeoutCoordinatorOptions): ResolvedTimeouts {
+  checkNames(options, { owner: 'options.', names: optionNames })
+  checkFunction('beforeTimeout', options.beforeTimeout)
+  checkSignal('signal', options.signal)
+  if (options.headWithinMs !== undefined) readDuration('headWithinMs', options.headWithinMs)
+  return completeTimeouts(options.defaults)
+}
+
+/**
+ * What unset timeouts fall back to: all of them must be there.
+ *
+ * @throws TypeError that names the timeout and its value
+ */
+function completeTimeouts(defaults: ResolvedTimeouts | TimeoutProfileName | undefined): ResolvedTimeouts {
+  if (defaults === undefined) return timeoutProfiles.streaming
+  if (typeof defaults === 'string' && Object.hasOwn(timeoutProfiles, defaults))
+    return timeoutProfiles[defaults]
+  if (typeof defaults === 'string') throw noSuchProfile('options.defaults', defaults)
+  checkObject('options.defaults', defaults, `all timeouts or a profile (${listOfProfiles()})`)
+  for (const name of timeoutNames) {
+    const value = defaults[name]
+    if (typeof value !== 'number') readDuration(`options.defaults.${name}`, value)
+  }
+  return defaults
+}

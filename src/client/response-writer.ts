@@ -107,8 +107,8 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
     if (isGone(this.#response)) return this.#gone()
     try {
       return this.pass(events, count) ?? ready
-    } catch {
-      return this.#refuse()
+    } catch (reason) {
+      return this.#refuse(reason)
     }
   }
 
@@ -271,7 +271,8 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
     this.#heartbeat.stop()
     this.#parts.signal?.removeEventListener('abort', this)
     this.#catchingUp.giveUp(reason)
-    this.#stopped.abort(reason)
+    if (this.#closed) this.#stopped.finish(reason)
+    else this.#stopped.abort(reason)
   }
 
   /** Who writes in a loop would never let the event come that says so. */
@@ -287,8 +288,8 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
   }
 
   /** Handled already, so that a write nobody awaits cannot end the process. */
-  #refuse(): Promise<never> {
-    const refusal = Promise.reject(this.#refusal)
+  #refuse(reason = this.#refusal): Promise<never> {
+    const refusal = Promise.reject(reason)
     refusal.catch(ignore)
     return refusal
   }

@@ -72,7 +72,7 @@ export function exactBacklogOf(response: ServerResponse): number {
 /** Whether a head that was sent is that of an event stream. */
 export function isEventStream(response: ServerResponse): boolean {
   const type = response.getHeader('content-type')
-  if (type !== undefined) return /^text\/event-stream\b/i.test(String(type))
+  if (type !== undefined) return /^\s*text\/event-stream\b/i.test(String(type))
   // Headers that were given to writeHead() alone are to be found in no other place.
   const { _header: head } = response as { _header?: unknown }
   return typeof head === 'string' && /^content-type: *text\/event-stream\b/im.test(head)
@@ -146,8 +146,23 @@ export function sessionOf(response: ServerResponse): ServerHttp2Session | undefi
 export function watchPipelined(response: ServerResponse, onClose: () => void): void {
   const socket = (response.req as IncomingMessage | undefined)?.socket
   if (http2Stream(response) || response.socket !== null || !socket) return
-  socket.once('close', onClose)
-  response.once('socket', () => socket.off('close', onClose))
+  const waiting = pipelinedOn(socket)
+  waiting.add(onClose)
+  response.once('socket', () => waiting.delete(onClose))
+}
+
+const pipelined = new WeakMap<object, Set<() => void>>()
+
+/** One listener on each socket: many requests may wait on one. */
+function pipelinedOn(socket: IncomingMessage['socket']): Set<() => void> {
+  const known = pipelined.get(socket)
+  if (known) return known
+  const waiting = new Set<() => void>()
+  pipelined.set(socket, waiting)
+  socket.once('close', () => {
+    for (const onClose of waiting) onClose()
+  })
+  return waiting
 }
 
 /** Calls back when an ended response has left this process, or never will. */

@@ -35,8 +35,14 @@ export class Transcript {
 
   /** Looks at an event on its way to the client. */
   observe(event: SSEEvent): EventRole {
-    if (this.#recognize) this.#recognizeBy(event)
+    const known = this.#recognize?.(event, this.dialect)
+    if (known) this.#decide(known)
     const role = this.#followed.observe(event)
+    // An error could be of any API, and says nothing against the path.
+    if (this.#recognize && role !== 'error') {
+      this.#unrecognized.push(event)
+      if (this.#unrecognized.length >= maxUnrecognized) this.#decide(plain)
+    }
     if (role === 'terminal') this.sawTerminal = true
     this.#skips = this.#recognize || this.sawTerminal ? undefined : this.#followed.skips?.()
     return role
@@ -44,12 +50,6 @@ export class Transcript {
 
   /** Which events need not be observed now; see `DialectState.skips`. */
   readonly skips = (): SkippedEvents | undefined => this.#skips
-
-  #recognizeBy(event: SSEEvent): void {
-    const dialect = this.#recognize?.(event, this.dialect)
-    if (!dialect && this.#unrecognized.length + 1 < maxUnrecognized) this.#unrecognized.push(event)
-    else this.#decide(dialect ?? plain)
-  }
 
   /** Until an event fits, a path is a guess: a stream of which none does is no stream of that API. */
   #decide(dialect: StreamDialect): void {

@@ -6,21 +6,25 @@ export function withoutMark(bytes: Buffer): Buffer {
   return isMarked ? bytes.subarray(byteOrderMark.length) : bytes
 }
 
-/** No line of an event stream begins with a brace. */
+/** No line of an event stream begins with a brace or a bracket. */
 export function looksLikeJson(chunk: unknown): boolean {
-  if (typeof chunk === 'string') return /^\s*\{/.test(chunk.slice(0, 16))
-  return chunk instanceof Uint8Array && /^\s*\{/.test(Buffer.from(chunk.subarray(0, 16)).toString('latin1'))
+  return /^\s*[[{]/.test(textAtStart(chunk, 16))
 }
 
-/** Whether these bytes could begin an event stream. */
+function textAtStart(chunk: unknown, length: number): string {
+  if (typeof chunk === 'string') return chunk.slice(0, length)
+  if (!(chunk instanceof Uint8Array)) return ''
+  return Buffer.from(chunk.buffer, chunk.byteOffset, Math.min(chunk.length, length)).toString()
+}
+
+/** Whole lines of fields and comments up to a blank one; or the usual first event, of which the rest is still to come. */
+const firstEvent =
+  /^\ufeff?[\r\n]*(?:(?:(?:(?:data|event|id|retry)(?::[^\r\n]*)?|:[^\r\n]*)(?:\r\n|\r|\n))+(?:\r\n|\r|\n)|(?:event: *[\w.]+\r?\n)?data: *\{)/
+const maxFirstEvent = 4_096
+
+/** Whether these bytes surely begin an event stream. A text may begin with a colon, too. */
 export function beginsWithEvent(chunk: unknown): boolean {
-  const start =
-    typeof chunk === 'string'
-      ? chunk.slice(0, 16)
-      : Buffer.from(chunk as Uint8Array)
-          .subarray(0, 19)
-          .toString()
-  return /^\ufeff?[\r\n]*(?:(?:data|event|id|retry) *:|:)/.test(start)
+  return firstEvent.test(textAtStart(chunk, maxFirstEvent))
 }
 
 /** Whether one line at least is of an event stream: a comment, or a field of an event. */
@@ -33,8 +37,4 @@ function decoded(chunk: unknown, encoding: string | undefined): string {
   if (typeof chunk !== 'string') return Buffer.from(chunk as Uint8Array).toString()
   const isText = encoding !== 'hex' && !encoding?.startsWith('base64')
   return isText ? chunk : Buffer.from(chunk, encoding as BufferEncoding).toString()
-}
-
-export function isEmpty(chunk: unknown): boolean {
-  return (typeof chunk === 'string' || chunk instanceof Uint8Array) && chunk.length === 0
 }

@@ -15,26 +15,11 @@ import type { Follower } from '../framing/framing.js'
 import { encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
 import { sse } from '../framing/sse/index.js'
 import type { EventOutput } from '../stream/event-output.js'
-import type { Exchange, StreamSubject } from '../stream/exchange.js'
+import type { Exchange } from '../stream/exchange.js'
 import { systemClock, type Timer } from '../timeouts/clock.js'
-import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { holdsEventLine, looksLikeJson, withoutMark } from './body-start.js'
-import { ignoreWrite, type OriginalMethods, silenceHeaders, useOwnMethods } from './intercept.js'
-import type { GuardSettings } from './request.js'
-import type { ResponseHead } from './response-head.js'
-
-/** What the output of a guarded response needs of its guard. */
-export interface GuardParts {
-  readonly own: OriginalMethods
-  readonly settings: GuardSettings
-  readonly timeouts: TimeoutCoordinator
-  readonly subject: StreamSubject
-  readonly head: ResponseHead
-  /** An ending has been decided: from here on what the handler writes is refused. */
-  closed(reason: StreamError | undefined): void
-  /** All of it has left this process. */
-  over(): void
-}
+import type { WatchedResponse } from './handle.js'
+import { ignoreWrite, silenceHeaders, useOwnMethods } from './intercept.js'
 
 /** The response that a handler writes its events to by itself, on their way to the client. */
 export class GuardOutput implements EventOutput {
@@ -44,7 +29,7 @@ export class GuardOutput implements EventOutput {
   /** Whether the handler has begun an event stream. */
   committed = false
   readonly #response: ServerResponse
-  readonly #parts: GuardParts
+  readonly #parts: WatchedResponse
   #exchange: Exchange | undefined
   #follower: Follower | undefined
   #heartbeat: Heartbeat | undefined
@@ -62,7 +47,7 @@ export class GuardOutput implements EventOutput {
   /** Compressed, or a JSON document under the name of an event stream: nothing is put into it. */
   #isOpaque: boolean | undefined
 
-  constructor(response: ServerResponse, parts: GuardParts) {
+  constructor(response: ServerResponse, parts: WatchedResponse) {
     this.#response = response
     this.#parts = parts
   }
@@ -105,6 +90,12 @@ export class GuardOutput implements EventOutput {
 
   get sawTerminal(): boolean {
     return this.#exchange?.transcript.sawTerminal ?? false
+  }
+
+  /** Whether its dialect has a terminal event, which has not come. */
+  get needsMore(): boolean {
+    const transcript = this.#exchange?.transcript
+    return transcript?.dialect.needsTerminal === true && !transcript.complete
   }
 
   /** Passes on what the handler writes. A failure found in it ends the stream. */
@@ -205,7 +196,7 @@ export class GuardOutput implements EventOutput {
     this.#reason = reason
     this.#quiet()
     systemClock.clearTimeout(this.#lingering)
-    this.#parts.closed(reason)
+    this.#parts.closed()
   }
 
   /** The client has all of it, but its source may still end by itself within `lingerMs`. */
@@ -219,6 +210,8 @@ export class GuardOutput implements EventOutput {
     this.#stopped = true
     this.#heartbeat?.stop()
     this.#response.off('drain', this.#drained)
+    // From here on the flush watches the client.
+    this.#parts.timeouts.drainEnded()
   }
 
   async flushed(): Promise<'flushed' | 'stalled'> {
@@ -243,7 +236,7 @@ export class GuardOutput implements EventOutput {
       return toStreamError(error)
     } finally {
       // What comes before the first event is the handler's own: a greeting, not yet the upstream.
-      if (this.events === 0) timeouts.wrote()
+      if (this.events === 0 && !this.#isOpaque) timeouts.wrote()
       else timeouts.touch()
     }
     return this.#follower?.failure ?? this.#reported

@@ -3,13 +3,14 @@ import { describeError, describeTrace } from '../diagnostics/describe-error.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { clientMessage } from '../errors/upstream-error.js'
-import type { GuardOutput, GuardParts } from './event-output.js'
+import type { GuardOutput } from './event-output.js'
+import type { WatchedResponse } from './handle.js'
 import type { PipedSources } from './piped-sources.js'
 
 /** Ends a response that was to be no stream, whose handler has failed: there is nobody else to respond. */
 export function failResponse(
   output: GuardOutput,
-  { subject, settings }: GuardParts,
+  { subject, settings }: WatchedResponse,
   sources: PipedSources,
   reason: StreamError,
 ): void {

@@ -13,8 +13,7 @@ import { guards } from '../registry.js'
 import { isDraining, rememberSession } from '../server/live-streams.js'
 import { Exchange } from '../stream/exchange.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
-import { isEmpty, looksLikeJson } from './body-start.js'
-import { GuardOutput, type GuardParts } from './event-output.js'
+import { GuardOutput } from './event-output.js'
 import { failResponse } from './fail-response.js'
 import { GuardHandle, type GuardState, type WatchedResponse } from './handle.js'
 import { ignoreEnd, ignoreWrite, interceptResponse, type OriginalMethods, refuseWrite } from './intercept.js'
@@ -26,7 +25,7 @@ import { ResponseHead } from './response-head.js'
  * The promises of `handleStream` for a handler that writes to the response itself. Until the head is written
  * it only waits; a response that is no event stream is then left alone, byte for byte.
  */
-export class ResponseGuard implements WatchedResponse, GuardParts {
+export class ResponseGuard implements WatchedResponse {
   readonly timeouts: TimeoutCoordinator
   readonly settings: GuardSettings
   readonly subject: RequestedStream
@@ -94,7 +93,8 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
     // A head that went past us, as HTTP/2 allows, is none of ours.
     if (this.state === 'waiting' && this.response.headersSent) return this.pass()
     if (this.state === 'waiting' && !this.subject.isWanted) return this.timeouts.finished()
-    if (this.settings.timeouts !== false) this.timeouts.retime(this.subject.timeouts)
+    const isOver = this.state === 'closed' || this.state === 'passing'
+    if (this.settings.timeouts !== false && !isOver) this.timeouts.retime(this.subject.timeouts)
   }
 
   readonly #setHeader = (name: string, value: unknown): ServerResponse => {
@@ -104,6 +104,9 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
   }
 
   readonly #flushHeaders = (): void => {
+    // As Node does. A handler that wants its head sent now must not wait for a body to say what it is.
+    const { headersSent, statusCode } = this.response
+    if (this.state === 'waiting' && !this.head.isHeld && !headersSent) this.response.writeHead(statusCode)
     if (this.state === 'waiting' && this.head.isHeld) this.pass()
     this.own.flushHeaders()
   }
@@ -116,14 +119,14 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
     }
     if (this.state === 'waiting') {
       const kind = this.head.written(args)
-      if (kind === 'stream') return this.#begin()
+      if (kind === 'stream' || kind === 'opaque') return this.#begin(kind === 'opaque')
       if (kind === 'held') return this.response
       this.pass()
     }
     return this.own.writeHead(...args)
   }
 
-  #begin(isOpaque = false): ServerResponse {
+  #begin(isOpaque: boolean): ServerResponse {
     if (!this.#exchange && this.#cameWhileDraining) {
       this.timeouts.settle(new StreamError('shutdown'))
       return this.response
@@ -131,7 +134,7 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
     const exchange = this.#open()
     this.state = 'streaming'
     try {
-      this.head.send()
+      this.head.send(isOpaque)
     } catch (error) {
       // What the app has hooked into the headers may throw: then there is no stream yet.
       this.state = 'waiting'
@@ -148,14 +151,10 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
   }
 
   readonly #write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
+    if (this.state === 'waiting') this.#openBy(chunk)
     if (this.state === 'closed') {
       const rest = [encoding, callback]
       return this.#output?.sawTerminal ? ignoreWrite(rest) : refuseWrite(this.response, rest)
-    }
-    if (this.state === 'waiting') {
-      // Nothing has been said yet.
-      if (this.head.isHeld && isEmpty(chunk)) return ignoreWrite([encoding, callback])
-      this.#openBy(chunk)
     }
     if (this.state !== 'streaming' || !this.#output) return this.own.write(chunk, encoding, callback)
     const wasComplete = this.#output.sawTerminal
@@ -166,25 +165,24 @@ export class ResponseGuard implements WatchedResponse, GuardParts {
 
   /** The first bytes of a body decide where the head alone does not. */
   #openBy(chunk: unknown): void {
-    const { implicitKind } = this.head
-    const isPlain = implicitKind === 'other' || (implicitKind === 'stream' && looksLikeJson(chunk))
+    const kind = this.head.begins(chunk)
+    if (kind === 'other') return this.pass()
+    if (this.head.isHeld) return void this.#begin(kind === 'opaque')
+    this.head.expect(kind)
     // As Node would, so that whoever stands in front of us hears of it.
-    if (!this.head.isHeld && !isPlain) this.response.writeHead(this.response.statusCode)
-    if (this.state !== 'waiting') return
-    const kind = this.head.heldBegins(chunk)
-    if (kind === 'other') this.pass()
-    else this.#begin(kind === 'opaque')
+    this.response.writeHead(this.response.statusCode)
   }
 
   readonly #end = (chunk?: unknown, ...rest: unknown[]): ServerResponse => {
-    if (this.state === 'closed') return ignoreEnd(this.response, [chunk, ...rest])
     const isLast = chunk !== undefined && chunk !== null && typeof chunk !== 'function'
     if (this.state === 'waiting') this.#openBy(isLast ? chunk : '')
-    if (this.state !== 'streaming') return this.own.end(chunk as string, ...(rest as []))
+    if (this.state === 'closed') return ignoreEnd(this.response, [chunk, ...rest])
+    if (this.state !== 'streaming' || !this.#output) return this.own.end(chunk as string, ...(rest as []))
     const encoding = typeof rest[0] === 'string' ? rest[0] : undefined
-    const isFailure = this.head.late?.saysFailure || (isLast && !this.#output?.fits(chunk, encoding))
-    if (isLast && !isFailure) this.#write(chunk, encoding)
-    this.#conclude(isFailure === true)
+    const fits = !isLast || this.#output.fits(chunk, encoding)
+    const isFailure = this.head.late?.saysFailure || (!fits && this.#output.needsMore)
+    if (isLast && fits && !isFailure) this.#write(chunk, encoding)
+    this.#conclude(isFailure || (!fits && this.#piping?.arePiping === true))
     return ignoreEnd(this.response, [chunk, ...rest])
   }
 

@@ -5,6 +5,7 @@ import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadl
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import type { OriginalMethods } from './intercept.js'
 import type { GuardSettings, RequestedStream } from './request.js'
+import type { ResponseHead } from './response-head.js'
 
 /** The stream of a guarded request, as its handler sees it; {@link getStream} returns it. */
 export interface GuardedStream {
@@ -29,8 +30,13 @@ export interface WatchedResponse {
   readonly settings: GuardSettings
   readonly own: OriginalMethods
   readonly response: ServerResponse
+  readonly head: ResponseHead
   fail(error: unknown): void
   pass(): void
+  /** An ending has been decided: from here on what the handler writes is refused. */
+  closed(): void
+  /** All of it has left this process. */
+  over(): void
 }
 
 const nothingLeft: GuardOutcome = { refused: false, requestId: undefined, timeouts: undefined }

@@ -6,7 +6,6 @@ const lateMethods = [
   'setHeaders',
   'appendHeader',
   'removeHeader',
-  'flushHeaders',
   'writeEarlyHints',
   'writeContinue',
   'writeProcessing',
@@ -45,7 +44,10 @@ export class LateHead {
     return this.#isOther || this.#response.statusCode >= 400
   }
 
-  #called(name: (typeof lateMethods)[number], [header, value]: unknown[]): ServerResponse {
+  #called(name: (typeof lateMethods)[number], args: readonly unknown[]): ServerResponse {
+    const [header, value] = args
+    // Early hints have a callback, and a handler may wait for it.
+    for (const each of args) if (typeof each === 'function') process.nextTick(each)
     const isType = name === 'setHeader' && String(header).toLowerCase() === 'content-type'
     if (isType && !/^\s*text\/event-stream\b/i.test(String(value))) this.#isOther = true
     return this.#response

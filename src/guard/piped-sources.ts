@@ -161,6 +161,7 @@ export class PipedSource {
 
   readonly #ended = (): void => {
     this.#isOver = true
+    this.#response.off('unpipe', this.#unpiped)
   }
 
   readonly #unpiped = (source: Source): void => {

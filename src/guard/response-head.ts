@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { warnOnce } from '../diagnostics/channels.js'
-import { beginsWithEvent } from './body-start.js'
+import { beginsWithEvent, looksLikeJson } from './body-start.js'
 import { type GivenHead, kindOfHead, readHead, sendStreamHead, setGivenHeaders } from './given-head.js'
 import type { OriginalMethods } from './intercept.js'
 import { LateHead } from './late-head.js'
@@ -8,7 +8,12 @@ import { NoTransformHeader } from './no-transform-header.js'
 import type { GuardSettings, RequestedStream } from './request.js'
 
 /** What a head makes of its response; `held` until the first bytes of the body say more. */
-export type HeadKind = 'stream' | 'held' | 'other'
+export type HeadKind = 'stream' | 'opaque' | 'held' | 'other'
+
+interface WrittenHead {
+  readonly given: GivenHead
+  readonly args: readonly unknown[]
+}
 
 /** The status and the headers of a guarded response, from the first that is set until after they have been sent. */
 export class ResponseHead {
@@ -17,10 +22,12 @@ export class ResponseHead {
   readonly #settings: GuardSettings
   readonly #subject: RequestedStream
   readonly #uncompressed: NoTransformHeader | undefined
-  /** A head that may be one of an event stream, and the arguments it came with. */
-  #held: { head: GivenHead; args: readonly unknown[] } | undefined
-  #head: GivenHead | undefined
-  #late: LateHead | undefined
+  /** Whether a head has been written that may be one of an event stream: what it is, the body says. */
+  isHeld = false
+  /** What the handler has said of the headers since they were sent. */
+  late: LateHead | undefined
+  #head: WrittenHead | undefined
+  #expected: 'stream' | 'opaque' | undefined
 
   constructor(
     response: ServerResponse,
@@ -39,15 +46,6 @@ export class ResponseHead {
     if (type !== undefined) this.headerSet('content-type', type)
   }
 
-  /** What the handler has said of the headers since they were sent. */
-  get late(): LateHead | undefined {
-    return this.#late
-  }
-
-  get isHeld(): boolean {
-    return this.#held !== undefined
-  }
-
   headerSet(name: string, value: unknown): void {
     this.#uncompressed?.headerSet(name, value)
   }
@@ -55,55 +53,57 @@ export class ResponseHead {
   /** The handler writes its head, in whichever form. */
   written(args: readonly unknown[]): HeadKind {
     const head = readHead(args)
-    const kind = this.#kindOf(head)
-    if (kind === 'stream') this.#head = head
-    const isHeld = kind === 'compressed' || kind === 'unknown'
-    this.#held = isHeld ? { head, args } : undefined
-    return isHeld ? 'held' : kind
-  }
-
-  /** What the head will be that the first bytes bring with them. */
-  get implicitKind(): ReturnType<typeof kindOfHead> {
-    return this.#kindOf({ status: this.#response.statusCode, message: undefined, headers: [] })
+    const kind = this.#expected ?? this.#kindOf(head)
+    this.#head = { given: head, args }
+    if (kind === 'stream' || kind === 'opaque' || kind === 'other') return kind
+    // Over HTTP/2 the head is sent now, or never.
+    if (this.#response.req.httpVersionMajor === 2) return 'other'
+    this.isHeld = true
+    this.#response.statusCode = head.status
+    return 'held'
   }
 
   /**
-   * The first bytes of a response whose head is held. Those of an event stream are one whatever its head says: `fetch`
-   * decodes a body, and a handler that copies the headers says that it is still encoded.
+   * The first bytes of a response whose head is held, or has not been written. Those of an event stream are one whatever the
+   * head says: `fetch` decodes a body, and a handler that copies the headers says that it is still encoded.
    *
    * @returns `opaque` for an event stream that nobody can look into
    */
-  heldBegins(chunk: unknown): 'stream' | 'opaque' | 'other' {
-    const head = this.#held?.head
-    if (!head) return 'other'
-    const isCompressed = this.#kindOf(head) === 'compressed'
-    const isEvents = beginsWithEvent(chunk)
-    if (!isCompressed && !isEvents) return 'other'
-    this.#head = head
-    if (isEvents) {
-      head.headers = head.headers.filter(([name]) => name.toLowerCase() !== 'content-encoding')
-      this.#response.removeHeader('content-encoding')
-      return 'stream'
-    }
+  begins(chunk: unknown): 'stream' | 'opaque' | 'other' {
+    const implicit = { status: this.#response.statusCode, message: undefined, headers: [] }
+    const kind = this.#kindOf(this.isHeld && this.#head ? this.#head.given : implicit)
+    if (kind === 'other') return kind
+    if (kind === 'stream') return looksLikeJson(chunk) ? 'other' : kind
+    if (beginsWithEvent(chunk)) return 'stream'
+    if (kind === 'unknown') return 'other'
     warnOnce('a compressed event stream passes the guard: it cannot report errors in it, and cuts it instead')
     return 'opaque'
   }
 
+  /** What has been found of the first bytes decides about the head that is written with them. */
+  expect(kind: 'stream' | 'opaque'): void {
+    this.#expected = kind
+  }
+
   /** Sends the head of an event stream. @throws what the app has hooked into it */
-  send(): void {
-    const head = this.#head as GivenHead
-    this.#held = undefined
-    setGivenHeaders(this.#response, this.#own, head.headers)
-    sendStreamHead(this.#response, this.#own, head, this.#settings, this.#subject.requestId)
-    this.#late = new LateHead(this.#response)
+  send(isOpaque: boolean): void {
+    const { given, args } = this.#head as WrittenHead
+    this.isHeld = false
+    if (isOpaque) this.#own.writeHead(...args)
+    else {
+      given.headers = given.headers.filter(([name]) => name.toLowerCase() !== 'content-encoding')
+      setGivenHeaders(this.#response, this.#own, given.headers)
+      sendStreamHead(this.#response, this.#own, given, this.#settings, this.#subject.requestId)
+    }
+    this.late = new LateHead(this.#response)
   }
 
   /** It is no event stream: what is held goes out as it came. */
   release(): void {
     this.#uncompressed?.undo()
-    const args = this.#held?.args
-    this.#held = undefined
-    if (args) this.#own.writeHead(...args)
+    const wasHeld = this.isHeld
+    this.isHeld = false
+    if (wasHeld && this.#head) this.#own.writeHead(...this.#head.args)
   }
 
   #kindOf(head: GivenHead): ReturnType<typeof kindOfHead> {

@@ -11,6 +11,7 @@ import { addLiveStream, type LiveStream, removeLiveStream } from '../server/live
 import { systemClock } from '../timeouts/clock.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import type { EventOutput } from './event-output.js'
+import { logFailure, logLate, logRetry, type Retry } from './exchange-log.js'
 import { recordEnd } from './record.js'
 import type { EventSink } from './relay-target.js'
 import type { StreamSettings } from './settings.js'
@@ -22,13 +23,6 @@ export interface StreamSubject {
   readonly server: object | undefined
   /** How the client's stream ends, as far as nothing was set. */
   readonly dialect: StreamDialect
-}
-
-/** One retry of an upstream; see `UpstreamRetry`. */
-interface Retry {
-  readonly attempt: number
-  readonly error: StreamError
-  readonly delayMs: number
 }
 
 /** What a stream holds of its upstreams. */
@@ -175,29 +169,17 @@ export class Exchange implements LiveStream, EventSink {
   }
 
   /** A call of an upstream is about to be retried. */
-  retrying({ attempt, error, delayMs }: Retry): void {
+  retrying(retry: Retry): void {
     this.#retries++
-    const spentMs = Math.round(delayMs)
-    log.stream('%s: retry %d in %d ms, after %s', this.requestId, attempt, spentMs, () =>
-      describeError(error),
-    )
+    logRetry(this.requestId, retry)
   }
 
   /** What fails on a connection that is gone fails because it is gone. */
   fail(error: unknown): void {
-    if (this.#state !== 'open') return this.#failedLate(error)
+    if (this.#state !== 'open') return logLate(this.requestId, error, this.timeouts.reason)
     const reason = toStreamError(error)
     const isLeft = this.#output.left && reason.outcome !== 'client_gone'
     this.timeouts.settle(isLeft ? new StreamError('client_gone', { cause: error }) : reason)
-  }
-
-  /** What fails because its stream has stopped says nothing new. */
-  #failedLate(error: unknown): void {
-    const { reason } = this.timeouts
-    if (reason && (error === reason.cause || toStreamError(error).outcome !== 'internal')) return
-    if (reason?.outcome === 'client_gone') {
-      log.stream('%s: the handler stopped after the client had left', this.requestId)
-    } else log.stream('%s: the handler failed after the end: %s', this.requestId, () => describeError(error))
   }
 
   stop(reason: StreamError): void {
@@ -222,9 +204,33 @@ export class Exchange implements LiveStream, EventSink {
     this.timeouts.finished()
     this.#output.stop(reason)
     this.#upstreams.release(reason)
-    const failure = reason ?? this.#close()
-    if (failure) this.#report(failure)
-    void this.#finish(failure === undefined || this.transcript.survives(failure))
+    void this.#finish(this.#write(reason))
+  }
+
+  /**
+   * Writes the ending. A dialect of the app's own may fail at any of it.
+   *
+   * @returns whether the client has the whole answer, whatever happened after it
+   */
+  #write(reason: StreamError | undefined): boolean {
+    try {
+      const failure = reason ?? this.#close()
+      if (failure) this.#report(failure)
+      return failure === undefined || this.transcript.survives(failure)
+    } catch (error) {
+      log.stream('%s: the stream could not be ended: %s', this.requestId, () => describeError(error))
+      this.timeouts.settle(toStreamError(error))
+      this.#output.destroy(this.timeouts.reason ?? toStreamError(error))
+      return false
+    }
+  }
+
+  get #sawTerminal(): boolean {
+    try {
+      return this.transcript.complete
+    } catch {
+      return false
+    }
   }
 
   /** @returns what went wrong with it */
@@ -243,7 +249,7 @@ export class Exchange implements LiveStream, EventSink {
     const output = this.#output
     reason.headersSent = output.status !== undefined
     const { outcome, code, headersSent } = reason
-    this.#log(reason)
+    logFailure(requestId, reason)
     if (outcome === 'client_gone' || output.gone) return
     if (outcome === 'client_stalled' || !this.#settings.reportsErrors || output.isForeign) {
       // A turn later: what has been written by now is on its way then.
@@ -262,29 +268,18 @@ export class Exchange implements LiveStream, EventSink {
     channels.reported.publish({ requestId, outcome, code, headersSent })
   }
 
-  #log(reason: StreamError): void {
-    const { requestId } = this
-    const { outcome, code } = reason
-    log.stream('%s: %s, %s: %s', requestId, outcome, code, () => describeError(reason.cause ?? reason))
-    if (!(reason instanceof StreamTimeoutError)) return
-    const { phase, timeoutMs } = reason
-    log.timeout('%s: %s after %d ms', requestId, phase, timeoutMs)
-    channels.timeout.publish({ requestId, phase, timeoutMs })
-  }
-
-  /** @param completed whether the client has the whole answer, whatever happened after it */
   async #finish(completed: boolean): Promise<void> {
     const { timeouts } = this
     const isStalled = (await this.#output.flushed()) === 'stalled'
     if (!isStalled) timeouts.settle()
     else if (timeouts.settle(new StreamTimeoutError('clientStall', timeouts.timeouts.clientStallMs))) {
-      this.#log(timeouts.reason as StreamError)
+      logFailure(this.requestId, timeouts.reason as StreamError)
     }
     const ended = {
       timeouts,
       subject: this.#subject,
       output: this.#output,
-      sawTerminal: this.transcript.complete,
+      sawTerminal: this.#sawTerminal,
       retries: this.#retries,
       completed: completed && !isStalled,
     }

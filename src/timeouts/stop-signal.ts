@@ -10,12 +10,13 @@ export class StopSignal implements AbortSignalLike {
   reason: unknown
   #listeners: AbortListener[] = []
   #controller: AbortController | undefined
+  #isQuiet = false
 
   /** A real one, for a handler: it aborts when all parts have been told. */
   get abortSignal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController()
-      if (this.aborted) this.#controller.abort(this.reason)
+      if (this.aborted && !this.#isQuiet) this.#controller.abort(this.reason)
     }
     return this.#controller.signal
   }
@@ -45,6 +46,14 @@ export class StopSignal implements AbortSignalLike {
     } finally {
       this.removeEventListener('abort', abort)
     }
+  }
+
+  /** All has been done: what comes later is refused with the reason, but the real signal stays quiet. */
+  finish(reason: unknown): void {
+    if (this.aborted) return
+    this.aborted = this.#isQuiet = true
+    this.reason = reason
+    this.#listeners = []
   }
 
   /** @param between called when all parts have been told, before anybody else hears of it */

@@ -180,7 +180,7 @@ export class JsonAnswer {
   parse(): object | undefined {
     if (!this.#isJson) return undefined
     const json = parse(this.text)
-    if (!json) throw notEvents('something that is no JSON either')
+    if (!json) throw notEvents('an unreadable JSON document')
     // Some send a list of what would have been events.
     const { error } = Object(Array.isArray(json) ? json[0] : json) as { error?: unknown }
     if (error) throw reportedError({ error })

@@ -12,13 +12,20 @@ const lingerMs = 1_000
 /** What came of one call; `stale`: it met a keep-alive connection that the upstream had closed. */
 type Outcome<T> = { upstream: T } | { failure: StreamError; stale: boolean }
 
-/** Makes one call of an upstream. */
+/**
+ * Makes one call of an upstream.
+ *
+ * @param caller ends the call, and its response once there is no stream that does
+ */
 export async function callOnce<T extends UpstreamSource>(
   open: OpenAttempt<T>,
   attempt: number,
   timeouts: TimeoutCoordinator,
+  caller?: AbortSignal,
 ): Promise<Outcome<T>> {
   const controller = new AbortController()
+  // Of its own, so that nothing stays on the caller's: that may live as long as the app.
+  const signal = caller ? AbortSignal.any([caller, controller.signal]) : controller.signal
   const stop = () => controller.abort(timeouts.signal.reason)
   let endAttempt = () => {}
   const expired = new Promise<never>((_resolve, reject) => {
@@ -48,7 +55,7 @@ export async function callOnce<T extends UpstreamSource>(
   }
   let isOver = false
   try {
-    const opening = Promise.resolve(open({ signal: controller.signal, attempt }))
+    const opening = Promise.resolve(open({ signal, attempt }))
     // One that comes when nobody waits for it any more is let go at once.
     opening.then((late) => {
       if (isOver && typeof late === 'object') void coordinatedSocketCleanup(late)

@@ -81,6 +81,8 @@ export interface OpenUpstreamOptions extends RetryOptions {
 /** What a stream knows of itself that decides about retries. */
 export interface OpenUpstreamContext {
   timeouts: TimeoutCoordinator
+  /** A signal that ends the call where there is no stream that does. */
+  caller?: AbortSignal | undefined
   /** Whether the client is retrying after a failure. */
   isClientRetry: boolean
   /** Whether the client has had a byte: then nothing may be begun again. */
@@ -104,6 +106,8 @@ const otherRetryNames = {
 const never = Number.POSITIVE_INFINITY
 const firstBackoffMs = 250
 const maxBackoffMs = 4_000
+/** What a timer can hold; anything longer would fire at once. */
+const maxDelayMs = 2 ** 31 - 1
 
 /**
  * Calls an upstream outside of a stream, and retries only when that is safe.
@@ -129,6 +133,7 @@ export async function openUpstream<T extends UpstreamSource>(
     open,
     {
       timeouts,
+      caller: signal,
       isClientRetry: false,
       committed: () => false,
       headersAfterMs: never,
@@ -143,7 +148,7 @@ export async function openUpstream<T extends UpstreamSource>(
     throw error
   })
   // From here on only the caller's signal ends it.
-  timeouts.finished()
+  timeouts.settle()
   return upstream
 }
 
@@ -161,7 +166,7 @@ export async function callUpstream<T extends UpstreamSource>(
   const minAttemptMs = options.minAttemptMs ?? (Number.isFinite(connectMs) ? connectMs + 1_000 : 1_000)
   let spareForStale = 1
   for (let attempt = 1, retried = 0; ; attempt++) {
-    const outcome = await callOnce(open, attempt, timeouts)
+    const outcome = await callOnce(open, attempt, timeouts, context.caller)
     if ('upstream' in outcome) return outcome.upstream
     const { failure, stale } = outcome
     if (timeouts.settled || context.committed()) throw failure
@@ -178,7 +183,7 @@ export async function callUpstream<T extends UpstreamSource>(
     const retry = { attempt, error: failure as StreamFailure, delayMs }
     context.retrying(retry)
     onRetry?.(retry)
-    if (delayMs > 0) await wait(delayMs, undefined, { signal: timeouts.signal, ref: false }).catch(() => {})
+    if (delayMs > 0) await wait(delayMs, undefined, { signal: timeouts.signal }).catch(() => {})
     if (timeouts.reason) throw timeouts.reason
     if (context.committed()) throw failure
   }
@@ -208,7 +213,7 @@ function fits(
   const { firstByteMs, totalMs } = timeouts.timeouts
   const beginsMs = timeouts.elapsedMs + delayMs
   const leftMs = Math.min(totalMs, clientWaitsMs) - beginsMs
-  return leftMs >= minAttemptMs && beginsMs < headersAfterMs && delayMs < firstByteMs
+  return leftMs >= minAttemptMs && beginsMs < headersAfterMs && delayMs < Math.min(firstByteMs, maxDelayMs)
 }
 
 /** The forms that people write first would get an object where they expect a signal. */

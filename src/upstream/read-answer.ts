@@ -1,6 +1,7 @@
 import type { CollectedAnswer, StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, recognizeDialect, selectDialect } from '../dialects/index.js'
 import { Transcript } from '../dialects/transcript.js'
+import { StreamError } from '../errors/stream-error.js'
 import type { UpstreamError } from '../errors/upstream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
@@ -10,7 +11,6 @@ import {
   answerTooLarge,
   checkReading,
   type InsteadOfEvents,
-  notEvents,
   type ReadEventStreamOptions,
   readEvents,
 } from './answer.js'
@@ -76,6 +76,11 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
   follower.end()
   if (reported) throw reported
   followed.requireComplete(received)
-  if (!collected) throw notEvents('an event stream of an unknown kind, which is also no JSON')
+  if (!collected) throw unknownAnswer()
   return collected.answer
+}
+
+function unknownAnswer(): StreamError {
+  const message = 'The upstream answered with an event stream of an unknown kind; set the option dialect.'
+  return new StreamError('upstream_protocol', { message })
 }

@@ -182,7 +182,8 @@ export class ResponseGuard implements WatchedResponse {
     const fits = !isLast || this.#output.fits(chunk, encoding)
     const isFailure = this.head.late?.saysFailure || (!fits && this.#output.needsMore)
     if (isLast && fits && !isFailure) this.#write(chunk, encoding)
-    this.#conclude(isFailure || (!fits && this.#piping?.arePiping === true))
+    const hasBroken = this.#piping?.areBroken || (!fits && this.#piping?.arePiping)
+    this.#conclude(isFailure || hasBroken === true)
     return ignoreEnd(this.response, [chunk, ...rest])
   }
 

@@ -35,6 +35,11 @@ export class PipedSources {
     return [...(this.#sources ?? [])].some(({ isOver }) => !isOver)
   }
 
+  /** Whether one of those has broken, be it that nobody has heard of it yet. */
+  get areBroken(): boolean {
+    return [...(this.#sources ?? [])].some(({ isBroken }) => isBroken)
+  }
+
   /**
    * An app that listens to its source's errors may have another source, or a response of its own: calls back if by then
    * it has neither.
@@ -92,6 +97,8 @@ export class PipedSources {
 export type Source = NodeJS.ReadableStream & {
   destroyed?: boolean
   readableEnded?: boolean
+  complete?: boolean
+  socket?: { destroyed?: boolean } | null
   write?: unknown
   unpipe?(response?: ServerResponse): void
 }
@@ -125,6 +132,12 @@ export class PipedSource {
   /** Whether nothing more comes from it: `pipe` ends the response before anybody else hears of the end. */
   get isOver(): boolean {
     return this.#isOver || this.source.readableEnded === true
+  }
+
+  /** A request reports its reset before its response is destroyed, of which only the socket is gone by then. */
+  get isBroken(): boolean {
+    const { destroyed, complete, socket } = this.source
+    return !this.isOver && (destroyed === true || (complete === false && socket?.destroyed === true))
   }
 
   /**

@@ -1,7 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { warnOnce } from '../diagnostics/channels.js'
+import { describeError } from '../diagnostics/describe-error.js'
 import { shown } from '../errors/bad-input.js'
 import { type Guarded, guards } from '../registry.js'
+import { resolveTimeouts } from '../timeouts/options.js'
+import { timeoutProfiles } from '../timeouts/profiles.js'
 import { ResponseGuard } from './guard.js'
 import type { GuardedStream } from './handle.js'
 import type { GuardSettings } from './request.js'
@@ -13,11 +16,41 @@ export function guardResponse(
   settings: GuardSettings,
 ): Guarded {
   const known = guards().get(response)
-  if (!known) return new ResponseGuard(request, response, settings).handle
+  if (!known) {
+    if (settings.skip?.(request)) return unguarded
+    return new ResponseGuard(request, response, settingsFor(request, settings)).handle
+  }
   if (!settings.areDefaults) {
     warnOnce("guardStreams() is mounted twice; the inner one's options are ignored")
   }
   return known
+}
+
+/** A response that nothing is done to. */
+const unguarded: Guarded = {
+  requestId: '',
+  signal: new AbortController().signal,
+  refused: false,
+  readBodyFrom() {},
+  stepAside() {},
+  answer: () => false,
+  answerAtLast(error) {
+    throw error
+  },
+}
+
+/** A function of the app's that fails must not cost the client its response. */
+function settingsFor(request: IncomingMessage, settings: GuardSettings): GuardSettings {
+  const { pickTimeouts } = settings
+  if (!pickTimeouts) return settings
+  try {
+    const timeouts = pickTimeouts(request)
+    resolveTimeouts(timeouts, timeoutProfiles.streaming)
+    return { ...settings, timeouts }
+  } catch (error) {
+    warnOnce(`timeouts(request) failed, the defaults are used: ${describeError(error)}`)
+    return settings
+  }
 }
 
 /**

@@ -6,7 +6,7 @@ import { givenRequestId, requestIdOf } from '../client/request-id.js'
 import { serverOf } from '../client/response.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { dialectOfHead, selectDialect } from '../dialects/index.js'
-import { checkObject } from '../errors/bad-input.js'
+import { checkFunction, checkObject } from '../errors/bad-input.js'
 import type { StreamSubject } from '../stream/exchange.js'
 import { checkDetection, checkWhen } from '../stream/middleware-options.js'
 import {
@@ -24,7 +24,15 @@ import { timeoutProfiles } from '../timeouts/profiles.js'
  * @example
  * app.use(guardStreams({ timeouts: 'advanced', writer: { heartbeatMs: 10_000 }, exposeUpstreamErrors: true }))
  */
-export interface GuardOptions extends Omit<StreamOptions, 'writer'> {
+export interface GuardOptions extends Omit<StreamOptions, 'writer' | 'timeouts'> {
+  /**
+   * The deadlines, a profile by its name, `false` for none, or a function that picks them by the request.
+   *
+   * @defaultValue the `streaming` profile, or `advanced` for {@link StreamOptions.advancedModels}
+   */
+  timeouts?: StreamOptions['timeouts'] | ((request: IncomingMessage) => StreamOptions['timeouts']) | undefined
+  /** Leaves a request alone for which it returns `true`: its response is not guarded. Not set: every response is. */
+  skip?: ((request: IncomingMessage) => boolean) | undefined
   /**
    * How the response is completed. Your handler sends the headers, so there is no `headersAfterMs`.
    *
@@ -50,6 +58,9 @@ export interface GuardOptions extends Omit<StreamOptions, 'writer'> {
 export interface GuardSettings extends StreamSettings {
   readonly when: 'requested' | 'responds'
   readonly detect: StreamingHints | undefined
+  readonly skip: ((request: IncomingMessage) => boolean) | undefined
+  /** Picks the timeouts, if a function of the app does. */
+  readonly pickTimeouts: ((request: IncomingMessage) => StreamOptions['timeouts']) | undefined
   /** Whether nothing was set. */
   readonly areDefaults: boolean
 }
@@ -57,17 +68,22 @@ export interface GuardSettings extends StreamSettings {
 /** @throws TypeError | RangeError that names the option and the value */
 export function readGuardOptions(options: GuardOptions): GuardSettings {
   checkObject('options', options)
-  const { writer, when, detect } = options
+  const { writer, when, detect, skip, timeouts, ...rest } = options
   for (const name of ['headersAfterMs', 'commitAfterMs']) {
     if ((Object(writer) as Record<string, unknown>)[name] === undefined) continue
     throw new TypeError(`writer.${name} has no effect in the guard: your handler sends the headers`)
   }
-  const settings = readStreamOptions(options, ['when', 'detect'])
+  const pickTimeouts = typeof timeouts === 'function' ? timeouts : undefined
+  const given = { ...rest, writer, ...(typeof timeouts !== 'function' && { timeouts }) }
+  const settings = readStreamOptions(given, ['when', 'detect', 'skip'])
+  checkFunction('skip', skip)
   checkDetection(detect, "when: 'responds'")
   return {
     ...settings,
     when: checkWhen(when, ['requested', 'responds']),
     detect,
+    skip,
+    pickTimeouts,
     areDefaults: Object.keys(options).length === 0,
   }
 }

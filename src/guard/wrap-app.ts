@@ -27,6 +27,7 @@ export function wrapApp(
   const settings = readGuardOptions(options)
   return (request: IncomingMessage, response: StreamResponse) => {
     const target = asServerResponse(response, 'wrapApp(app)')
+    if (settings.skip?.(request)) return listener(request, target)
     const guard = guardResponse(request, target, settings)
     if (guard.refused) return
     try {

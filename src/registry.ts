@@ -44,9 +44,9 @@ export interface Guarded {
    *
    * @returns whether it has been answered now
    */
-  answer(error: unknown): boolean
+  respond(error: unknown): boolean
   /** The listener itself failed: there is nobody else to answer. */
-  answerAtLast(error: unknown): void
+  respondAtLast(error: unknown): void
 }
 
 /** One registry per process; requests and responses are its keys. */

@@ -19,7 +19,7 @@ export const start = ({ upstreamPort }) => {
 function guard(response) {
   const { write, end } = response
   const events = new WholeEvents()
-  const record = { bytes: 0, longestGapMs: 0 }
+  const record = { bytes: 0, maxGapMs: 0 }
   let cameAt = performance.now()
   const fail = () => {
     if (!response.writableEnded) end.call(response, `${events.isBetween ? '' : '\n\n'}${failure}`)
@@ -32,7 +32,7 @@ function guard(response) {
   response.write = (bytes) => {
     if (response.writableEnded) return false
     const now = performance.now()
-    record.longestGapMs = Math.max(record.longestGapMs, now - cameAt)
+    record.maxGapMs = Math.max(record.maxGapMs, now - cameAt)
     cameAt = now
     events.take(bytes)
     record.bytes += bytes.length

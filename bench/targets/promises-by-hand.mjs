@@ -19,7 +19,7 @@ export const keepPromises =
     createServer(async (request, response) => {
       request.resume()
       const events = makeEvents()
-      const record = { bytes: 0, longestGapMs: 0 }
+      const record = { bytes: 0, maxGapMs: 0 }
       const controller = new AbortController()
       // What comes is written at once.
       let cameAt = performance.now()
@@ -44,7 +44,7 @@ export const keepPromises =
       response.writeHead(200, headers)
       read(upstream, response, (bytes) => {
         const now = performance.now()
-        record.longestGapMs = Math.max(record.longestGapMs, now - cameAt)
+        record.maxGapMs = Math.max(record.maxGapMs, now - cameAt)
         cameAt = now
         if (response.writableEnded) return true
         try {

@@ -43,7 +43,7 @@ function attributesOf(provider: string, end: StreamEnd): Attributes {
     'unhang.outcome': outcome,
     ...(phase === undefined ? {} : { 'unhang.phase': phase }),
     ...(end.ttfbMs === undefined ? {} : { 'unhang.ttfb_ms': end.ttfbMs }),
-    'unhang.longest_gap_ms': end.longestGapMs,
+    'unhang.longest_gap_ms': end.maxGapMs,
     'unhang.events': end.events,
     'unhang.bytes': end.bytes,
     'unhang.heartbeats': end.heartbeats,

@@ -73,7 +73,7 @@ function count(end: StreamEnd): void {
   bytes.inc(end.bytes)
   heartbeats.inc(end.heartbeats)
   if (end.ttfbMs !== undefined) firstByte.observe(end.ttfbMs / 1_000)
-  longestGap.observe(end.longestGapMs / 1_000)
+  longestGap.observe(end.maxGapMs / 1_000)
   duration.observe({ outcome }, end.durationMs / 1_000)
 }
 

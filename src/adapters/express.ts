@@ -102,8 +102,8 @@ export function wrapApp(
   }, options)
 }
 
-const answerLast: ErrorRequestHandler = (error, _request, response, next) => {
-  if (!guards().get(response)?.answer(error)) next(error)
+const respondLast: ErrorRequestHandler = (error, _request, response, next) => {
+  if (!guards().get(response)?.respond(error)) next(error)
 }
 
 /**
@@ -114,9 +114,9 @@ function catchErrors(app: Application): void {
   const { _router } = app as { _router?: { stack: { handle: unknown }[] } }
   // Express 4 throws for `router`, Express 5 has no other.
   const stack = _router?.stack ?? ('lazyrouter' in app ? [] : (app.router?.stack ?? []))
-  if (stack.at(-1)?.handle === answerLast) return
-  const place = stack.findIndex(({ handle }) => handle === answerLast)
+  if (stack.at(-1)?.handle === respondLast) return
+  const place = stack.findIndex(({ handle }) => handle === respondLast)
   if (place !== -1) stack.splice(place, 1)
-  app.use(answerLast)
+  app.use(respondLast)
   passRejectionsOn(app)
 }

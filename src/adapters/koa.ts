@@ -80,7 +80,7 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
     try {
       await next()
     } catch (error) {
-      if (!guard.answer(error)) throw error
+      if (!guard.respond(error)) throw error
       // Whoever listens for the app's errors hears of this one, too.
       context.app.emit('error', error, context)
     }
@@ -121,6 +121,6 @@ function catchErrors(app: Koa): void {
   caught.add(app)
   app.on('error', (error: unknown, context?: Context) => {
     const guard = context && guards().get(context.res)
-    guard?.answer(error)
+    guard?.respond(error)
   })
 }

@@ -99,10 +99,10 @@ function parsedBody(body: unknown): { stream?: unknown } | undefined {
 }
 
 function header({ headers }: StreamingRequestLike, name: string): string | undefined {
-  return readHeader(headers, name)?.slice(0, longestHeader)
+  return readHeader(headers, name)?.slice(0, maxHeader)
 }
 
-const longestHeader = 4096
+const maxHeader = 4096
 
 /**
  * `true` or `false` only if the header names a stream type: `q=0` refuses it.

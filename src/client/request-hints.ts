@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ResolvedTimeouts } from '../timeouts/options.js'
 
-const shortestMs = 1_000
-const leastMarginMs = 250
+const minMs = 1_000
+const minMarginMs = 250
 
 /**
  * The timeouts for a client that says how long it waits for the head (the OpenAI SDKs do, in whole seconds): an
@@ -24,7 +24,7 @@ export function clientWaitsMs(headers: IncomingHttpHeaders): number {
   const waitsMs = Number(headers['x-stainless-timeout']) * 1_000
   // "0" is what becomes of a fraction of a second.
   if (!Number.isFinite(waitsMs) || waitsMs <= 0) return Number.POSITIVE_INFINITY
-  return Math.max(shortestMs, waitsMs - Math.max(leastMarginMs, waitsMs * 0.02))
+  return Math.max(minMs, waitsMs - Math.max(minMarginMs, waitsMs * 0.02))
 }
 
 /** Whether the client is calling again: what we did then as well would multiply. */

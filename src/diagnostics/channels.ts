@@ -37,7 +37,7 @@ export interface StreamEnd {
   /** From the start to the end, in milliseconds. */
   durationMs: number
   /** The longest silence between two signs of life of the upstream, in milliseconds. */
-  longestGapMs: number
+  maxGapMs: number
   /** Events written to the client, including closing and error events. */
   events: number
   /** Bytes of the event stream written to the client. */
@@ -91,11 +91,11 @@ export const channels = {
 }
 
 const warned = new Set<string>()
-const mostWarnings = 100
+const maxWarnings = 100
 
 /** A warning about a setting that cannot do what it says, once per process and wording. */
 export function warnOnce(message: string): void {
-  if (warned.has(message) || warned.size >= mostWarnings) return
+  if (warned.has(message) || warned.size >= maxWarnings) return
   warned.add(message)
   const { process } = globalThis as { process?: Partial<NodeJS.Process> }
   if (process?.emitWarning) process.emitWarning(message, 'UnhangWarning')

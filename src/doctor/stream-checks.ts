@@ -134,9 +134,9 @@ function buffering({ client, durationMs, eventsAtMs }: Answer): CheckResult {
 }
 
 function heartbeats({ client, durationMs }: Answer, silenceMs: number): CheckResult {
-  const longestMs = client.longestGapMs
-  const evidence = `longest silence ${(longestMs / 1_000).toFixed(1)} s`
-  if (longestMs > silenceMs) {
+  const maxMs = client.maxGapMs
+  const evidence = `longest silence ${(maxMs / 1_000).toFixed(1)} s`
+  if (maxMs > silenceMs) {
     return found(
       'heartbeats',
       {

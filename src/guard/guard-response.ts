@@ -33,8 +33,8 @@ const unguarded: Guarded = {
   refused: false,
   readBodyFrom() {},
   stepAside() {},
-  answer: () => false,
-  answerAtLast(error) {
+  respond: () => false,
+  respondAtLast(error) {
     throw error
   },
 }

@@ -109,7 +109,7 @@ export class GuardHandle implements Guarded, GuardedStream {
     if (this.#guard?.state === 'waiting') this.#guard.pass()
   }
 
-  answer(error: unknown): boolean {
+  respond(error: unknown): boolean {
     const guard = this.#guard
     if (!guard) return this.#left.refused
     const { state, subject, settings, response } = guard
@@ -120,7 +120,7 @@ export class GuardHandle implements Guarded, GuardedStream {
     return this.refused
   }
 
-  answerAtLast(error: unknown): void {
+  respondAtLast(error: unknown): void {
     const guard = this.#guard
     if (!guard) return
     if (guard.state !== 'passing') guard.fail(error)

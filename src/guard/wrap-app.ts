@@ -33,9 +33,9 @@ export function wrapApp(
     try {
       const answered = listener(request, target)
       // Most return nothing.
-      if (answered) Promise.resolve(answered).catch((error) => guard.answerAtLast(error))
+      if (answered) Promise.resolve(answered).catch((error) => guard.respondAtLast(error))
     } catch (error) {
-      guard.answerAtLast(error)
+      guard.respondAtLast(error)
     }
   }
 }

@@ -21,7 +21,7 @@ export type EventMap = (
 ) => SSEEvent | readonly (SSEEvent | null | undefined)[] | null | undefined
 
 /** In bytes of the upstream. */
-const longestSlice = 8 * 1024
+const maxSlice = 8 * 1024
 
 /** Passes the events of an upstream on as `map` makes them: all that come of one chunk in one write, if it is no large one. */
 export class MappedRelay extends Relay {
@@ -44,7 +44,7 @@ export class MappedRelay extends Relay {
   /** Slice by slice: what is made of a large chunk can be many times as large, and must not all wait for the client. */
   #pushFrom(chunk: Buffer, start: number): Backpressure {
     for (let at = start; ; ) {
-      const end = at + longestSlice
+      const end = at + maxSlice
       this.#feed(end < chunk.length || at > 0 ? chunk.subarray(at, end) : chunk)
       const written = this.#forward()
       if (this.transcript?.sawTerminal) return this.last(written)

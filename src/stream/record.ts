@@ -29,7 +29,7 @@ export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): Stream
     status: output.status,
     ttfbMs: timeouts.ttfbMs,
     durationMs: timeouts.elapsedMs,
-    longestGapMs: timeouts.longestGapMs,
+    maxGapMs: timeouts.maxGapMs,
     events: output.events,
     bytes: output.bytes,
     heartbeats: output.heartbeats,

@@ -136,7 +136,7 @@ export class RawClient {
   }
 
   /** The longest silence between two pieces, in milliseconds. */
-  get longestGapMs(): number {
+  get maxGapMs(): number {
     const gaps = this.arrivalsMs.map((arrivalMs, index) => arrivalMs - (this.arrivalsMs[index - 1] ?? 0))
     return Math.max(0, ...gaps)
   }

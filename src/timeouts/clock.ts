@@ -1,7 +1,7 @@
 import pTimeout from 'p-timeout'
 
 /** The longest delay `setTimeout` keeps; anything longer would fire after 1 ms. */
-const longestDelayMs = 2 ** 31 - 1
+const maxDelayMs = 2 ** 31 - 1
 
 export type Timer = ReturnType<typeof setTimeout>
 
@@ -28,7 +28,7 @@ const firstPerformance = performance
 export const systemClock: Clock = {
   now: () => (setTimeout === firstSetTimeout ? firstPerformance : performance).now(),
   setTimeout(callback, delayMs) {
-    const timer = setTimeout(callback, Math.min(Math.max(delayMs, 1), longestDelayMs))
+    const timer = setTimeout(callback, Math.min(Math.max(delayMs, 1), maxDelayMs))
     // Sockets keep the process alive; a deadline alone must not.
     timer.unref?.()
     return timer

@@ -34,7 +34,7 @@ export class Deadlines {
   #timeouts: ResolvedTimeouts
   firstByteAt = never
   firstWriteAt: number | undefined
-  longestGapMs = 0
+  maxGapMs = 0
 
   constructor(timeouts: ResolvedTimeouts, startedAt: number, headWithinMs = never) {
     this.#timeouts = timeouts
@@ -88,7 +88,7 @@ export class Deadlines {
       return true
     }
     const gapMs = now - this.#lastByteAt
-    if (gapMs > this.longestGapMs) this.longestGapMs = gapMs
+    if (gapMs > this.maxGapMs) this.maxGapMs = gapMs
     this.#lastByteAt = now
     return false
   }
@@ -126,7 +126,7 @@ export class Deadlines {
   /** The silence at the end counts too: often it is the longest. */
   ended(now: number): void {
     const waits = this.#lastByteAt !== never && this.#drainingSince === never && !this.#finished
-    if (waits) this.longestGapMs = Math.max(this.longestGapMs, now - this.#lastByteAt)
+    if (waits) this.maxGapMs = Math.max(this.maxGapMs, now - this.#lastByteAt)
   }
 
   finished(): void {

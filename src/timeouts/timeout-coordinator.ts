@@ -11,7 +11,7 @@ import { StopSignal } from './stop-signal.js'
 export type { TimeoutCoordinatorOptions }
 
 const never = Number.POSITIVE_INFINITY
-const mostSuppressed = 8
+const maxSuppressed = 8
 
 /**
  * Keeps the time of one stream: every deadline, the one outcome, and the one signal that ends it.
@@ -110,8 +110,8 @@ export class TimeoutCoordinator implements Disposable {
   }
 
   /** The longest time between two touches, in milliseconds. */
-  get longestGapMs(): number {
-    return this.#deadlines.longestGapMs
+  get maxGapMs(): number {
+    return this.#deadlines.maxGapMs
   }
 
   /** Calls `listener` once, in the turn in which the outcome is fixed. One listener only. */
@@ -218,9 +218,9 @@ export class TimeoutCoordinator implements Disposable {
     this.#clock.clearTimeout(this.#timer)
     this.#timer = undefined
     this.#unfollow?.()
-    const tell = () => this.#onSettled?.(reason)
-    if (reason && this.#stopSignal) this.#stopSignal.abort(reason, tell)
-    else tell()
+    const report = () => this.#onSettled?.(reason)
+    if (reason && this.#stopSignal) this.#stopSignal.abort(reason, report)
+    else report()
     // It may be kept for its outcome, and must not keep the rest of the stream for that.
     this.#onSettled = this.#beforeTimeout = undefined
     return true
@@ -228,7 +228,7 @@ export class TimeoutCoordinator implements Disposable {
 
   #suppress(late: StreamError): void {
     this.#suppressed ??= []
-    if (this.#suppressed.length < mostSuppressed) this.#suppressed.push(late)
+    if (this.#suppressed.length < maxSuppressed) this.#suppressed.push(late)
   }
 
   /** Stops a stream that has no outcome yet as `aborted`. */

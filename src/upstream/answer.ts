@@ -98,7 +98,7 @@ export async function readFailure(
   return response && isUnread ? await readUpstreamError(response, options) : toStreamError(error)
 }
 
-const longestDetail = 64 * 1024
+const maxDetail = 64 * 1024
 
 async function readAnswerError(
   { body, status, retryAfter, retryAfterMs, shouldRetry }: UpstreamAnswer,
@@ -110,7 +110,7 @@ async function readAnswerError(
   const take = (chunk: Uint8Array | string) => {
     onChunk?.(chunk)
     text += toByteText(chunk)
-    return text.length > longestDetail ? false : undefined
+    return text.length > maxDetail ? false : undefined
   }
   try {
     if (body) await eachChunk(body, signal, { take }).taken
@@ -123,7 +123,7 @@ async function readAnswerError(
     retryAfter,
     retryAfterMs,
     shouldRetry,
-    detail: sentenceOf(decodeByteText(text.slice(0, longestDetail))),
+    detail: sentenceOf(decodeByteText(text.slice(0, maxDetail))),
   })
 }
 
@@ -272,7 +272,7 @@ export async function readEvents(
   options: ReadEventStreamOptions,
   take: FunctionReader['push'],
 ): Promise<InsteadOfEvents | undefined> {
-  const taker = new FunctionReader(options, take)
-  await eachChunk(await openEventStream(source, options), options.signal, taker).taken
-  return taker.jsonAnswer()
+  const sink = new FunctionReader(options, take)
+  await eachChunk(await openEventStream(source, options), options.signal, sink).taken
+  return sink.jsonAnswer()
 }

@@ -5,18 +5,18 @@ import { isNodeReadable, type UpstreamBody } from './source.js'
 import { readChunks } from './web-chunks.js'
 
 /**
- * Hands the chunks of an upstream on as they come, to a taker. What had already arrived is handed out before an
+ * Hands the chunks of an upstream on as they come, to a sink. What had already arrived is handed out before an
  * error is thrown; the upstream is not destroyed.
  *
  * @throws StreamError of an `upstream_*` outcome when the upstream breaks; the signal's reason when it aborts; what
- *   the taker throws
+ *   the sink throws
  */
 export function eachChunk(
   body: UpstreamBody,
   signal: AbortSignalLike | undefined,
-  taker: ChunkSink,
+  sink: ChunkSink,
 ): ChunkReading {
-  return isNodeReadable(body) ? new NodeChunks(body, signal, taker) : new IteratedChunks(body, signal, taker)
+  return isNodeReadable(body) ? new NodeChunks(body, signal, sink) : new IteratedChunks(body, signal, sink)
 }
 
 class IteratedChunks implements ChunkReading {
@@ -26,9 +26,9 @@ class IteratedChunks implements ChunkReading {
   /** Set while nobody wants the next one. */
   #resume: (() => void) | undefined
 
-  constructor(body: UpstreamBody, signal: AbortSignalLike | undefined, taker: ChunkSink) {
+  constructor(body: UpstreamBody, signal: AbortSignalLike | undefined, sink: ChunkSink) {
     this.#chunks = readChunks(body, signal)
-    this.taken = this.#takeAll(taker)
+    this.taken = this.#takeAll(sink)
   }
 
   resume(): void {
@@ -44,9 +44,9 @@ class IteratedChunks implements ChunkReading {
     return isPaused ? stopped : undefined
   }
 
-  async #takeAll(taker: ChunkSink): Promise<void> {
+  async #takeAll(sink: ChunkSink): Promise<void> {
     for await (const chunk of this.#chunks) {
-      const wait = taker.take(typeof chunk === 'string' ? this.#strings.whole(chunk) : chunk)
+      const wait = sink.take(typeof chunk === 'string' ? this.#strings.whole(chunk) : chunk)
       if (wait === false) return
       if (wait === 'pause') {
         await new Promise<void>((resolve) => {

@@ -20,7 +20,7 @@ export interface CleanupPart {
 }
 
 /** As much as is read of an answer that should have ended. */
-const longestTail = 64 * 1024
+const maxTail = 64 * 1024
 
 /** What a Node stream, a request, a socket and an HTTP/2 stream have in common. */
 interface NodePart {
@@ -130,7 +130,7 @@ class StreamPart implements CleanupPart {
       stream.once('end', resolve).once('close', resolve)
       stream.on('data', (chunk: Uint8Array) => {
         read += chunk.length
-        if (read > longestTail) reject(new Error(`more than ${longestTail} bytes were left`))
+        if (read > maxTail) reject(new Error(`more than ${maxTail} bytes were left`))
       })
       stream.resume()
     }).finally(() => setImmediate(() => socket?.off('error', ignore)))
@@ -171,7 +171,7 @@ class WebPart implements CleanupPart {
     const holding = heldReader(this.#stream)
     const reader = holding ?? holdReader(this.#stream)
     try {
-      for (let read = 0; read <= longestTail; ) {
+      for (let read = 0; read <= maxTail; ) {
         const { done, value } = await reader.read()
         if (done) {
           this.#done = true
@@ -179,7 +179,7 @@ class WebPart implements CleanupPart {
         }
         read += value.length
       }
-      throw new Error(`more than ${longestTail} bytes were left`)
+      throw new Error(`more than ${maxTail} bytes were left`)
     } finally {
       if (!holding) releaseReader(this.#stream)
     }

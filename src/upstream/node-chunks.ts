@@ -23,7 +23,7 @@ export interface ChunkReading {
   stop(): Promise<unknown> | undefined
 }
 
-const longestJoin = 64 * 1024
+const maxJoin = 64 * 1024
 
 /**
  * Paused mode: what has come is joined, and not reading is all the backpressure there is. No promise for each
@@ -33,7 +33,7 @@ export class NodeChunks implements ChunkReading {
   readonly taken: Promise<void>
   readonly #stream: Readable
   readonly #signal: AbortSignalLike | undefined
-  readonly #taker: ChunkSink
+  readonly #sink: ChunkSink
   readonly #strings = new WholeCharacters()
   #failure: { error: unknown } | undefined
   #ended: boolean
@@ -42,10 +42,10 @@ export class NodeChunks implements ChunkReading {
   #resolve: () => void = () => {}
   #reject: (error: unknown) => void = () => {}
 
-  constructor(stream: Readable, signal: AbortSignalLike | undefined, taker: ChunkSink) {
+  constructor(stream: Readable, signal: AbortSignalLike | undefined, sink: ChunkSink) {
     this.#stream = stream
     this.#signal = signal
-    this.#taker = taker
+    this.#sink = sink
     this.#ended = stream.readableEnded
     this.taken = new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -68,7 +68,7 @@ export class NodeChunks implements ChunkReading {
       for (;;) {
         const chunk = this.#next()
         if (chunk === null) break
-        const wait = this.#taker.take(typeof chunk === 'string' ? this.#strings.whole(chunk) : chunk)
+        const wait = this.#sink.take(typeof chunk === 'string' ? this.#strings.whole(chunk) : chunk)
         if (this.#isOver) return abandon(wait)
         if (wait === false) return this.#finish()
         if (wait === 'pause') {
@@ -91,9 +91,9 @@ export class NodeChunks implements ChunkReading {
     // Streams of older packages do not say whether theirs are objects.
     const mayJoin =
       first instanceof Uint8Array && stream.readableLength > 0 && stream.readableObjectMode === false
-    if (!mayJoin || first.length >= longestJoin) return first
+    if (!mayJoin || first.length >= maxJoin) return first
     const pieces = [first]
-    for (let bytes = first.length; bytes < longestJoin && stream.readableLength > 0; ) {
+    for (let bytes = first.length; bytes < maxJoin && stream.readableLength > 0; ) {
       const piece: Uint8Array | null = stream.read()
       if (piece === null) break
       pieces.push(piece)

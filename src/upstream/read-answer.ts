@@ -29,7 +29,7 @@ export interface ReadAnswerOptions extends ReadEventStreamOptions {
 }
 
 const lingerMs = 1_000
-const mostUnread = 8
+const maxUnread = 8
 
 /**
  * Returns one JSON answer, even from an upstream that can only stream. For requests without `"stream": true`.
@@ -56,7 +56,7 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
     if (followed.observe(event) === 'error') reported ??= reportedError(event.data)
     unread.push(event)
     collected ??= followed.dialect.answers?.collect()
-    if (collected || received > mostUnread) for (const each of unread.splice(0)) collected?.add(each)
+    if (collected || received > maxUnread) for (const each of unread.splice(0)) collected?.add(each)
     if ((collected?.size ?? 0) > maxEventBytes) throw answerTooLarge(maxEventBytes)
   }
   const follower = sse.follow(add, { maxEventBytes })

@@ -51,7 +51,7 @@ export function watchConnect<Request extends ClientRequest>(
 const stale = new WeakSet<object>()
 
 /** A connection that has been closed says so within a round trip; one that is cut later was at work. */
-const longestMs = 1_000
+const maxMs = 1_000
 
 /**
  * Remembers of a request's error that it met a kept connection which the upstream had closed: not a byte came
@@ -67,7 +67,7 @@ function watchStaleConnection(request: ClientRequest): void {
   request.once('error', (error: Error & { code?: string }) => {
     const isClosed = error.code === 'ECONNRESET' || error.code === 'EPIPE'
     if (!request.reusedSocket || !isClosed || !sent) return
-    if (sent.socket.bytesRead === sent.bytesRead && systemClock.now() - sent.at < longestMs) stale.add(error)
+    if (sent.socket.bytesRead === sent.bytesRead && systemClock.now() - sent.at < maxMs) stale.add(error)
   })
 }
 

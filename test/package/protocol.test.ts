@@ -204,14 +204,14 @@ test("what copies of unhang share under Symbol.for('unhang.…')", async () => {
   const [behindGuard, ofRoute] = responses as [ServerResponse, ServerResponse]
   const guard = of<WeakMap<object, object>>('guards').get(behindGuard)
   expect(of<WeakMap<object, object>>('guards').get(behindGuard.req)).toBe(guard)
-  const protocol = ['requestId', 'signal', 'refused', 'readBodyFrom', 'stepAside', 'answer', 'answerAtLast']
+  const protocol = ['requestId', 'signal', 'refused', 'readBodyFrom', 'stepAside', 'respond', 'respondAtLast']
   expect(pick(guard, protocol)).toMatchInlineSnapshot(`
     {
-      "answer": "function",
-      "answerAtLast": "function",
       "readBodyFrom": "function",
       "refused": "boolean",
       "requestId": "string",
+      "respond": "function",
+      "respondAtLast": "function",
       "signal": "object",
       "stepAside": "function",
     }
@@ -256,7 +256,7 @@ test('each channel says what it says it does', async () => {
   expect(seen).toMatchInlineSnapshot(`
     {
       "cleanup": "requestId, report",
-      "end": "outcome, reason, phase, requestId, model, status, ttfbMs, durationMs, longestGapMs, events, bytes, heartbeats, sawTerminal, retries, suppressed",
+      "end": "outcome, reason, phase, requestId, model, status, ttfbMs, durationMs, maxGapMs, events, bytes, heartbeats, sawTerminal, retries, suppressed",
       "head": "requestId",
       "reported": "requestId, outcome, code, headersSent",
       "start": "requestId, model",

@@ -55,7 +55,12 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => unknown
 /** A guarded handler, and the records of its streams. */
 async function guard(handler: Handler, options: GuardOptions = {}) {
   const ends: StreamEnd[] = []
-  const server = await listen(wrapApp(handler, { ...options, onEnd: (end) => ends.push(end) }))
+  const onEnd = (end: StreamEnd) => {
+    ends.push(end)
+    // What fails in a test is looked at there.
+    return true
+  }
+  const server = await listen(wrapApp(handler, { ...options, onEnd }))
   return {
     ...server,
     async end(): Promise<StreamEnd> {
@@ -681,7 +686,7 @@ describe('what is left of a guard when its response is over', () => {
     expect(after.requestId).toBe('given')
     expect(after.signal.aborted).toBe(false)
     expect(after.deadlines.signal.aborted).toBe(false)
-    expect(guards().get(response)?.answer(new Error('late'))).toBe(false)
+    expect(guards().get(response)?.respond(new Error('late'))).toBe(false)
   })
 
   test('a stream keeps its id, its clock and its signal, and takes no error any more', async () => {
@@ -692,7 +697,7 @@ describe('what is left of a guard when its response is over', () => {
     expect(after.deadlines.signal).toBe(deadlines.signal)
     expect(after.deadlines.phase).toBe(deadlines.phase)
     expect(after.signal.reason).toMatchObject({ outcome: 'client_gone' })
-    expect(guards().get(response)?.answer(new Error('late'))).toBe(true)
+    expect(guards().get(response)?.respond(new Error('late'))).toBe(true)
   })
 
   test('an answer that was no stream, and that its client did not wait for: the signal stays aborted', async () => {

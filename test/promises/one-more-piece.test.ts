@@ -39,7 +39,13 @@ describe('a guarded handler', () => {
           for (const bytes of first) response.write(bytes)
           opened(response)
         },
-        { ...options, onEnd: (record) => ended(record) },
+        {
+          ...options,
+          onEnd: (record) => {
+            ended(record)
+            return true
+          },
+        },
       ),
     )
     const client = rawRequest({ port: server.port, body: { stream: true } })
@@ -68,7 +74,7 @@ describe('a guarded handler', () => {
       outcome: 'completed',
       heartbeats: 0,
       events: 15,
-      longestGapMs: 600,
+      maxGapMs: 600,
     })
     expect(client.data.at(-1)).toBe('[DONE]')
   })

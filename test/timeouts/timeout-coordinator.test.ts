@@ -46,7 +46,7 @@ describe('phases', () => {
     }
     expect(timeouts.settled).toBe(false)
     expect(timeouts.phase).toBe('inactivity')
-    expect(timeouts.longestGapMs).toBe(900)
+    expect(timeouts.maxGapMs).toBe(900)
     await pass(200)
     expect(timeouts.reason).toMatchObject({ phase: 'inactivity' })
   })

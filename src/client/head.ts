@@ -31,7 +31,14 @@ export interface EventStreamHead {
 const eventStream = 'text/event-stream'
 // An event stream is as long as it gets, and is written as it is: a length, a tag or an encoding that was copied from an
 // upstream would be a lie.
-const connectionNames = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade']
+/** Of one connection only. HTTP/2 has none of them: https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2 */
+export const connectionNames = [
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+]
 const transferEncoding = 'transfer-encoding'
 const untrue = ['content-length', 'content-encoding', transferEncoding, 'etag']
 

@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { connectionNames } from '../client/head.js'
 import { setRequestId } from '../client/request-id.js'
 import { completeHead } from '../client/response.js'
 import type { OriginalMethods } from './intercept.js'
@@ -20,6 +21,22 @@ export function readHead(args: readonly unknown[]): GivenHead {
     message,
     headers: listHeaders(message === undefined ? (third ?? second) : third),
   }
+}
+
+/** Whether Node throws for a header over HTTP/2, which a handler copies that was written for HTTP/1. */
+export function isForConnection(response: ServerResponse, name: string): boolean {
+  return response.req.httpVersionMajor === 2 && connectionNames.includes(String(name).toLowerCase())
+}
+
+/** The same arguments of `writeHead`, without headers that HTTP/2 does not have. */
+export function withoutConnectionHeaders(
+  response: ServerResponse,
+  args: readonly unknown[],
+): readonly unknown[] {
+  const { status, message, headers } = readHead(args)
+  if (!headers.some(([name]) => isForConnection(response, name))) return args
+  const allowed = Object.fromEntries(headers.filter(([name]) => !isForConnection(response, name)))
+  return message === undefined ? [status, allowed] : [status, message, allowed]
 }
 
 /** Of these a client expects no body, or only a part of one. */

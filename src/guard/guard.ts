@@ -15,6 +15,7 @@ import { Exchange } from '../stream/exchange.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { GuardOutput } from './event-output.js'
 import { failResponse } from './fail-response.js'
+import { isForConnection, withoutConnectionHeaders } from './given-head.js'
 import { GuardHandle, type GuardState, type WatchedResponse } from './handle.js'
 import { ignoreEnd, ignoreWrite, interceptResponse, type OriginalMethods, refuseWrite } from './intercept.js'
 import { PipedSources, type Source } from './piped-sources.js'
@@ -98,6 +99,7 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   readonly #setHeader = (name: string, value: unknown): ServerResponse => {
+    if (isForConnection(this.response, name)) return this.response
     this.own.setHeader(name, value)
     if (this.state === 'waiting') this.head.headerSet(name, value)
     return this.response
@@ -111,7 +113,8 @@ export class ResponseGuard implements WatchedResponse {
     this.own.flushHeaders()
   }
 
-  readonly #writeHead = (...args: unknown[]): ServerResponse => {
+  readonly #writeHead = (...given: unknown[]): ServerResponse => {
+    const args = withoutConnectionHeaders(this.response, given)
     if (this.state === 'closed') return this.response
     if (this.state === 'streaming') {
       this.head.late?.written(args[0])

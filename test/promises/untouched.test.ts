@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { dialects, type GuardOptions, type StreamDialect, type StreamEnd, wrapApp } from '../../src/index.js'
 import { liveStreams } from '../../src/server/live-streams.js'
 import { chatChunk } from '../support/chat.js'
+import { serveHttp2 } from '../support/mounts.js'
 import { listen, startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
@@ -195,4 +196,33 @@ test('requests that wait for each other on a connection share one listener on it
   await client.received('x')
   while (held.length < 15) await new Promise(setImmediate)
   expect(most).toBeLessThan(8)
+})
+
+describe('HTTP/2: headers of a connection, which a handler copies, are dropped', () => {
+  const copied = {
+    'keep-alive': 'timeout=5',
+    connection: 'keep-alive',
+    'transfer-encoding': 'chunked',
+    'proxy-connection': 'keep-alive',
+    upgrade: 'h2c',
+  }
+  test.each([
+    ['writeHead', 'text/event-stream'],
+    ['setHeader', 'text/event-stream'],
+    ['writeHead', 'text/plain'],
+    ['setHeader', 'text/plain'],
+  ])('with %s, %s', async (how, type) => {
+    await using server = await serveHttp2(
+      wrapApp((_request, response) => {
+        const headers = { 'content-type': type, ...copied }
+        if (how === 'setHeader') for (const each of Object.entries(headers)) response.setHeader(...each)
+        response.writeHead(200, how === 'writeHead' ? headers : {}).end(wire(chatChunk('Hi'), '[DONE]'))
+      }),
+    )
+    const client = await server.ask({ stream: true })
+    const seen = await client.finished()
+    expect(seen.status).toBe(200)
+    expect(seen.text).toContain('[DONE]')
+    expect(seen.headers['keep-alive']).toBeUndefined()
+  })
 })

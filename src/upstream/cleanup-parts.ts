@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
+import { isStreamError } from '../errors/stream-error.js'
 import { cancelHeld, heldReader, holdReader, releaseReader } from './web-chunks.js'
 
 /** One thing of an exchange that can be released. */
@@ -137,7 +138,11 @@ class StreamPart implements CleanupPart {
   }
 
   async stop(reason: Error | undefined): Promise<'destroy'> {
-    if (!this.closed) this.#stream.destroy(reason)
+    const isLeft = isStreamError(reason) && reason.outcome === 'client_gone'
+    // A client that leaves is no error of its upstream: a handler that listens for those would take it for one. Only a
+    // response of node:http can be destroyed without any.
+    const isQuiet = isLeft && typeof this.#stream.complete === 'boolean'
+    if (!this.closed) this.#stream.destroy(isQuiet ? undefined : reason)
     return 'destroy'
   }
 

@@ -9,6 +9,7 @@ import { serveHttp1, serveHttp2 } from '../support/mounts.js'
 import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
+import { withResolvers } from '../support/with-resolvers.js'
 
 const eventStream = { 'Content-Type': 'text/event-stream' }
 const wire = (...events: unknown[]) =>
@@ -77,26 +78,41 @@ describe.each(Object.entries(late))('a handler answers a broken upstream with %s
     expect(seen.ending).toBe('complete')
   })
 
-  test('a client that left ends no process', async () => {
+  test('a client that left is no error of the upstream, and ends no process', async () => {
     await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
-    let answered = () => {}
-    const hasAnswered = new Promise<void>((resolve) => {
-      answered = resolve
-    })
+    const heard: string[] = []
+    const closed = withResolvers<void>()
     await using server = await guarded((_request, response) => {
       const call = httpRequest(upstream.url, { method: 'POST', agent: false }, (body) => {
         response.writeHead(200, eventStream)
         body.on('error', () => {
+          heard.push('error')
           answer(response)
-          answered()
         })
+        body.on('close', closed.resolve)
         body.pipe(response)
       })
-      call.on('error', () => {}).end()
+      call.on('error', () => heard.push('error of the request')).end()
     })
     const client = await rawRequest({ port: server.port, body: { stream: true } }).received('Hel')
     client.reset()
-    await hasAnswered
+    await closed.promise
+    expect(heard).toEqual([])
+    await (await upstream.exchange(0)).closed
+  })
+
+  test('a client that left, in a handler that hears of it from elsewhere', async () => {
+    const left = withResolvers<void>()
+    await using server = await guarded((_request, response) => {
+      response.writeHead(200, eventStream).write(wire(chatChunk('Hel')))
+      response.on('close', () => {
+        answer(response)
+        left.resolve()
+      })
+    })
+    const client = await rawRequest({ port: server.port, body: { stream: true } }).received('Hel')
+    client.reset()
+    await left.promise
   })
 })
 

@@ -86,8 +86,7 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
   }
 
   open(): void {
-    if (this.closed) return
-    if (!this.#isAnswered() && this.#commit()) this.#response.flushHeaders?.()
+    if (!this.closed && !this.#isAnswered() && this.#commit()) this.#response.flushHeaders?.()
   }
 
   write(given: SSEEvent | string): Promise<void> {
@@ -138,8 +137,7 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
   }
 
   comment(text: string): Promise<void> {
-    if (this.closed) return this.#refuse()
-    return this.#push(encodeComment(text))
+    return this.closed ? this.#refuse() : this.#push(encodeComment(text))
   }
 
   close(...given: (SSEEvent | string)[]): void {
@@ -150,6 +148,7 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
     this.#heartbeat.stop()
     if (this.#isAnswered() || (!isGone(this.#response) && !this.#commit())) return
     this.#closed = true
+    this.#parts.signal?.removeEventListener('abort', this)
     this.events += sent.length
     this.#text.add(sent.join(''))
     this.#hand()
@@ -162,7 +161,8 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
     this.#heartbeat.stop()
     this.#response.off('close', this.#responseClosed)
     this.#response.off('drain', this.#drained)
-    this.#stop(new StreamError('aborted', { message: 'The writer was disposed.' }))
+    if (this.#closed) this.#stopped.finish(disposed)
+    else this.#stop(disposed())
     if (isGone(this.#response)) writers().delete(this.#response)
   }
 
@@ -250,7 +250,7 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
     // Nobody asks for it any more, and what a WeakMap holds outlives the young generation.
     writers().delete(this.#response)
     // Once end() was called the response is complete as far as we are concerned, whoever closes first.
-    if (this.#closed || this.#stopped.aborted) return this.#stop(new StreamError('client_gone'))
+    if (this.#closed) return this.#stopped.finish(disposed)
     if (wasLeft(this.#response)) this.#lost(new StreamError('client_gone'))
     else this.#stop(endedElsewhere())
   }
@@ -267,12 +267,11 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
   }
 
   #stop(reason: unknown): void {
-    if (this.#stopped.aborted) return
+    if (this.closed) return
     this.#heartbeat.stop()
     this.#parts.signal?.removeEventListener('abort', this)
     this.#catchingUp.giveUp(reason)
-    if (this.#closed) this.#stopped.finish(reason)
-    else this.#stopped.abort(reason)
+    this.#stopped.abort(reason)
   }
 
   /** Who writes in a loop would never let the event come that says so. */
@@ -295,6 +294,7 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
   }
 }
 
+const disposed = () => new StreamError('aborted', { message: 'The writer was disposed.' })
 const endedElsewhere = () => new StreamError('internal', { message: 'The response was ended elsewhere.' })
 
 function ignore(): void {}

@@ -7,7 +7,8 @@ type AbortListener = Parameters<AbortSignalLike['addEventListener']>[1]
  */
 export class StopSignal implements AbortSignalLike {
   aborted = false
-  reason: unknown
+  #reason: unknown
+  #makeReason: (() => unknown) | undefined
   #listeners: AbortListener[] = []
   #controller: AbortController | undefined
   #isQuiet = false
@@ -48,11 +49,19 @@ export class StopSignal implements AbortSignalLike {
     }
   }
 
-  /** All has been done: what comes later is refused with the reason, but the real signal stays quiet. */
-  finish(reason: unknown): void {
+  get reason(): unknown {
+    this.#reason ??= this.#makeReason?.()
+    return this.#reason
+  }
+
+  /**
+   * All has been done: what comes later is refused with the reason, but the real signal stays quiet. An error for each good
+   * stream would be a tenth of what it costs to set one up.
+   */
+  finish(makeReason: () => unknown): void {
     if (this.aborted) return
     this.aborted = this.#isQuiet = true
-    this.reason = reason
+    this.#makeReason = makeReason
     this.#listeners = []
   }
 
@@ -60,7 +69,7 @@ export class StopSignal implements AbortSignalLike {
   abort(reason: unknown, between?: () => void): void {
     if (this.aborted) return
     this.aborted = true
-    this.reason = reason
+    this.#reason = reason
     const listeners = this.#listeners
     this.#listeners = []
     for (const listener of listeners) {

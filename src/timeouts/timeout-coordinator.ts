@@ -13,6 +13,8 @@ export type { TimeoutCoordinatorOptions }
 const never = Number.POSITIVE_INFINITY
 const maxSuppressed = 8
 
+type SettledListener = (reason: StreamError | undefined) => void
+
 /**
  * Keeps the time of one stream: every deadline, the one outcome, and the one signal that ends it.
  *
@@ -40,7 +42,7 @@ export class TimeoutCoordinator implements Disposable {
   #settled = false
   #reason: StreamError | undefined
   #onConnectTimeout: ((reason: StreamTimeoutError) => void) | undefined
-  #onSettled: ((reason: StreamError | undefined) => void) | undefined
+  #onSettled: SettledListener | undefined
   #suppressed: StreamError[] | undefined
 
   constructor(
@@ -114,10 +116,14 @@ export class TimeoutCoordinator implements Disposable {
     return this.#deadlines.maxGapMs
   }
 
-  /** Calls `listener` once, in the turn in which the outcome is fixed. One listener only. */
+  /** Calls `listener` once, in the turn in which the outcome is fixed. Listeners are called in the order they were given. */
   onSettled(listener: (reason: StreamError | undefined) => void): void {
-    if (this.#settled) listener(this.#reason)
-    else this.#onSettled = listener
+    if (this.#settled) return listener(this.#reason)
+    const before = this.#onSettled
+    this.#onSettled = (reason) => {
+      before?.(reason)
+      listener(reason)
+    }
   }
 
   /** Puts other timeouts in force, counted from the same start, also after `finished()`. */

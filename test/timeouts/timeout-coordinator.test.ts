@@ -167,6 +167,14 @@ describe('the latch', () => {
     expect(completed.signal.aborted).toBe(false)
   })
 
+  test('each listener hears of the outcome, in the order they came', () => {
+    const timeouts = new TimeoutCoordinator()
+    const heard: string[] = []
+    for (const name of ['first', 'second', 'third']) timeouts.onSettled(() => heard.push(name))
+    timeouts.settle()
+    expect(heard).toEqual(['first', 'second', 'third'])
+  })
+
   test('a signal asked for afterwards knows', () => {
     const timeouts = new TimeoutCoordinator()
     timeouts.settle(new StreamError('shutdown'))

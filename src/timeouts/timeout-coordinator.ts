@@ -119,11 +119,8 @@ export class TimeoutCoordinator implements Disposable {
   /** Calls `listener` once, in the turn in which the outcome is fixed. Listeners are called in the order they were given. */
   onSettled(listener: (reason: StreamError | undefined) => void): void {
     if (this.#settled) return listener(this.#reason)
-    const before = this.#onSettled
-    this.#onSettled = (reason) => {
-      before?.(reason)
-      listener(reason)
-    }
+    // The only one as it is: a closure around it was seen to outlive the young generation.
+    this.#onSettled = this.#onSettled ? both(this.#onSettled, listener) : listener
   }
 
   /** Puts other timeouts in force, counted from the same start, also after `finished()`. */
@@ -280,5 +277,12 @@ export class TimeoutCoordinator implements Disposable {
     this.#deadlines.connected()
     this.#onConnectTimeout(reason)
     this.#plan()
+  }
+}
+
+function both(first: SettledListener, second: SettledListener): SettledListener {
+  return (reason) => {
+    first(reason)
+    second(reason)
   }
 }

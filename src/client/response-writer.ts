@@ -119,7 +119,7 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
    */
   pass(events: Uint8Array | string, count: number): Promise<void> | undefined {
     const response = this.#response
-    if (this.closed) throw this.#refusal
+    if (this.#stopped.aborted || this.#closed) throw this.#refusal
     if (response.writableEnded) throw endedElsewhere()
     if (!this.headersSent && (this.#isAnswered() || !this.#commit())) throw this.#refusal
     const { promise } = this.#catchingUp

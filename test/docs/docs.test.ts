@@ -5,7 +5,7 @@ import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
-import { snippets } from '../support/guide-programs.js'
+import { referencePages, snippets } from '../support/guide-programs.js'
 import { rawRequest } from '../support/raw-client.js'
 import { type Script, startUpstream } from '../support/scripted-upstream.js'
 import { workshop } from '../support/workshop.js'
@@ -98,16 +98,7 @@ function asModule(code: string): string {
 
 test('every TypeScript snippet of the README and of the reference compiles', async () => {
   await using place = await workshop()
-  const pages = [
-    'README.md',
-    'docs/QUICKSTART.md',
-    'docs/GUARD.md',
-    'docs/STREAMING-ROUTES.md',
-    'docs/OPTIONS.md',
-    'docs/API.md',
-    'docs/MONITORING.md',
-  ]
-  for (const page of pages) {
+  for (const page of referencePages) {
     const codes = await snippets(page, 'ts')
     expect(codes.length, page).toBeGreaterThan(1)
     for (const [index, code] of codes.entries()) {

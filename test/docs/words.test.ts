@@ -1,6 +1,7 @@
 import { access, readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { referencePages } from '../support/guide-programs.js'
 
 const guides = (await readdir('docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)
 const pages = [
@@ -63,15 +64,7 @@ test('sentences() finds them, so that a long one is seen', () => {
   expect(found.filter((sentence) => words(sentence) > 30)).toEqual([`${long}.`])
 })
 
-test.each([
-  'README.md',
-  'docs/QUICKSTART.md',
-  'docs/GUARD.md',
-  'docs/STREAMING-ROUTES.md',
-  'docs/OPTIONS.md',
-  'docs/API.md',
-  'docs/MONITORING.md',
-])('%s: no sentence has more than 30 words', async (page) => {
+test.each(referencePages)('%s: no sentence has more than 30 words', async (page) => {
   const found = sentences(await readFile(page, 'utf8'))
   expect(found.length).toBeGreaterThan(10)
   expect(found.filter((sentence) => words(sentence) > 30)).toEqual([])

@@ -4,9 +4,7 @@ import { chatChunk } from '../support/chat.js'
 import { listen, startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
-
-const wire = (...events: unknown[]) =>
-  events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
+import { wire } from '../support/wire.js'
 
 /** Of apps of their own, under paths that are also those of an API. */
 const paths = ['/api/conversations/7/messages', '/api/completions', '/api/surveys/9/responses', '/news']

@@ -26,12 +26,11 @@ import { guards, writers } from '../../src/registry.js'
 import { certificate } from '../support/certificate.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { expressVersions } from '../support/express-versions.js'
+import { guarded, type Handler } from '../support/guarded.js'
 import { listen, startProxy } from '../support/proxy.js'
 import { RawClient, rawRequest } from '../support/raw-client.js'
+import { eventStream, wire } from '../support/wire.js'
 
-const eventStream = { 'Content-Type': 'text/event-stream' }
-const wire = (...events: unknown[]) =>
-  events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
 const later = (durationMs: number) => new Promise((resolve) => setTimeout(resolve, durationMs))
 const [, express] = expressVersions[0] as (typeof expressVersions)[0]
 
@@ -50,17 +49,9 @@ function printedFailure() {
   }
 }
 
-type Handler = (request: IncomingMessage, response: ServerResponse) => unknown
-
 /** A guarded handler, and the records of its streams. */
 async function guard(handler: Handler, options: GuardOptions = {}) {
-  const ends: StreamEnd[] = []
-  const onEnd = (end: StreamEnd) => {
-    ends.push(end)
-    // What fails in a test is looked at there.
-    return true
-  }
-  const server = await listen(wrapApp(handler, { ...options, onEnd }))
+  const { ends, ...server } = await guarded(handler, options)
   return {
     ...server,
     async end(): Promise<StreamEnd> {

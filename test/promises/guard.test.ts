@@ -31,10 +31,7 @@ import { listen } from '../support/proxy.js'
 import { RawClient, rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
 import { expectWarning } from '../support/warnings.js'
-
-const eventStream = { 'Content-Type': 'text/event-stream' }
-const wire = (...events: unknown[]) =>
-  events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
+import { eventStream, wire } from '../support/wire.js'
 
 describe('what is no event stream passes as it was', () => {
   const app = () => {

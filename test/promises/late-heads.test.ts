@@ -2,30 +2,16 @@ import { request as httpRequest, type IncomingMessage, type ServerResponse } fro
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { guardStreams } from '../../src/adapters/express.js'
-import { type GuardOptions, type StreamEnd, wrapApp } from '../../src/index.js'
+import { wrapApp } from '../../src/index.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { expressVersions } from '../support/express-versions.js'
+import { guarded, type Handler } from '../support/guarded.js'
 import { serveHttp1, serveHttp2 } from '../support/mounts.js'
 import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
+import { eventStream, wire } from '../support/wire.js'
 import { withResolvers } from '../support/with-resolvers.js'
-
-const eventStream = { 'Content-Type': 'text/event-stream' }
-const wire = (...events: unknown[]) =>
-  events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
-
-type Handler = (request: IncomingMessage, response: ServerResponse) => unknown
-
-async function guarded(handler: Handler, options: GuardOptions = {}) {
-  const ends: StreamEnd[] = []
-  const onEnd = (end: StreamEnd) => {
-    ends.push(end)
-    return true
-  }
-  const server = await listen(wrapApp(handler, { ...options, onEnd }))
-  return { ...server, ends, [Symbol.asyncDispose]: server[Symbol.asyncDispose] }
-}
 
 /** How handlers answer an upstream that breaks, long after their head. */
 const late: Record<string, (response: ServerResponse) => unknown> = {

@@ -11,10 +11,9 @@ import { expressVersions } from '../support/express-versions.js'
 import { listen, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
+import { eventStream } from '../support/wire.js'
 
 const [, express] = expressVersions[0] as (typeof expressVersions)[0]
-
-const eventStream = { 'Content-Type': 'text/event-stream' }
 
 /** What the seven fixes of the plan do to one proxy, each seen in a way that the others have no part in. */
 async function observe(

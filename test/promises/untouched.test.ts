@@ -1,31 +1,17 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { PassThrough, Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { dialects, type GuardOptions, type StreamDialect, type StreamEnd, wrapApp } from '../../src/index.js'
+import { dialects, type StreamDialect, wrapApp } from '../../src/index.js'
 import { liveStreams } from '../../src/server/live-streams.js'
 import { chatChunk } from '../support/chat.js'
+import { guarded, type Handler } from '../support/guarded.js'
 import { serveHttp2 } from '../support/mounts.js'
 import { listen, startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
 import { expectWarning } from '../support/warnings.js'
-
-type Handler = (request: IncomingMessage, response: ServerResponse) => unknown
-
-const eventStream = { 'Content-Type': 'text/event-stream' }
-const wire = (...events: unknown[]) =>
-  events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
-
-async function guarded(handler: Handler, options: GuardOptions = {}) {
-  const ends: StreamEnd[] = []
-  const onEnd = (end: StreamEnd) => {
-    ends.push(end)
-    return true
-  }
-  const server = await listen(wrapApp(handler, { ...options, onEnd }))
-  return { ...server, ends, [Symbol.asyncDispose]: server[Symbol.asyncDispose] }
-}
+import { eventStream, wire } from '../support/wire.js'
 
 /** What a client of a request that wants a stream gets, without the guard and behind it. */
 async function both(handler: Handler) {

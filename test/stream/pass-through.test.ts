@@ -9,9 +9,7 @@ import type { EventSink, RelayTarget } from '../../src/stream/relay-target.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { startProxy } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
-
-const wire = (...events: unknown[]) =>
-  events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
+import { wire } from '../support/wire.js'
 
 /** What a client gets of these chunks, passed on. */
 async function passed(chunks: readonly (string | Uint8Array)[], options: HandleStreamOptions = {}) {

@@ -14,9 +14,7 @@ import {
 import { chatAnswer, chatChunk, textOf } from '../support/chat.js'
 import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
-
-const wire = (...events: unknown[]) =>
-  events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join('')
+import { wire } from '../support/wire.js'
 
 /** Relays a source to a client, closes, and gives what came of it. */
 async function relay(source: UpstreamSource, options?: RelayOptions) {

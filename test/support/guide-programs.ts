@@ -4,6 +4,17 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 
+/** What a newcomer reads: their snippets compile, and their sentences are short. */
+export const referencePages = [
+  'README.md',
+  'docs/QUICKSTART.md',
+  'docs/GUARD.md',
+  'docs/STREAMING-ROUTES.md',
+  'docs/OPTIONS.md',
+  'docs/API.md',
+  'docs/MONITORING.md',
+]
+
 function snippetsOf(text: string, language: string): string[] {
   return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))].map(
     ([, code]) => code ?? '',

@@ -5,16 +5,11 @@ import {
   readEventStream,
   type UpstreamRetry,
 } from '../../src/index.js'
-import { chatAnswer, chatChunk } from '../support/chat.js'
+import { chatChunk } from '../support/chat.js'
 import { startProxy } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
-import { type Script, startUpstream } from '../support/scripted-upstream.js'
+import { good, type Script, startUpstream } from '../support/scripted-upstream.js'
 
-const good: Script = (exchange) =>
-  exchange
-    .open()
-    .data(...chatAnswer('Hello'))
-    .end()
 const busy: Script = (exchange) => exchange.answer('503 Busy', '{"error":"busy"}', 'Retry-After: 0')
 const hangsUp: Script = (exchange) => exchange.fin()
 

@@ -8,18 +8,12 @@ import {
   watchConnect,
   wrapApp,
 } from '../../src/index.js'
-import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
+import { chatChunk, failureOf, textOf } from '../support/chat.js'
 import { clockOf } from '../support/clock-of.js'
 import { listen, startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
-import { type Script, startUpstream } from '../support/scripted-upstream.js'
+import { good, type Script, startUpstream } from '../support/scripted-upstream.js'
 import { synBlackhole } from '../support/syn-blackhole.js'
-
-const good: Script = (exchange) =>
-  exchange
-    .open()
-    .data(...chatAnswer('Hello'))
-    .end()
 
 /** One stream whose upstream does something else at each attempt; the last goes on. */
 async function attempts(

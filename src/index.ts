@@ -70,17 +70,16 @@ export {
 export type { StreamDeadlines } from './timeouts/stream-deadlines.js'
 export { TimeoutCoordinator, type TimeoutCoordinatorOptions } from './timeouts/timeout-coordinator.js'
 export type { ReadEventStreamOptions } from './upstream/answer.js'
+export type { OpenAttempt, UpstreamCall } from './upstream/call-once.js'
 export {
   coordinatedSocketCleanup,
   type SocketCleanupOptions,
   type SocketCleanupReport,
 } from './upstream/cleanup.js'
 export {
-  type OpenAttempt,
   type OpenUpstreamOptions,
   openUpstream,
   type RetryOptions,
-  type UpstreamCall,
   type UpstreamRetry,
 } from './upstream/open-upstream.js'
 export { type ReadAnswerOptions, readAnswer } from './upstream/read-answer.js'

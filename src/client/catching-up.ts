@@ -19,7 +19,7 @@ export class CatchingUp {
       this.#resolve = resolve
       this.#reject = reject
     })
-    // Nobody has to wait for it.
+    // A caller that does not wait must not cause an unhandled rejection.
     promise.catch(() => {})
     this.promise = promise
     return promise

@@ -150,7 +150,7 @@ export function requestPath(response: ServerResponse): string {
  * Returns whether the upstream closed the connection before its response was complete.
  *
  * The error may come from `node:http`, axios, fetch, undici, got or node-fetch, at any depth of the cause chain. An
- * abort of your own is no hang-up.
+ * abort by your own code is not a hang-up.
  *
  * @example
  * await fetch(url).catch((error) => {

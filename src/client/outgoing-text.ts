@@ -7,8 +7,8 @@ import { writable } from './response.js'
 const maxPiece = 64 * 1024
 
 /**
- * The text that waits to be written to a response. It is written in pieces: of one large write nobody could see how far
- * the client has come.
+ * The text that waits to be written to a response. It is written in pieces, because Node does not tell how
+ * much of one large write the client has read.
  */
 export class OutgoingText {
   /** Bytes that have been handed to the response. */
@@ -94,7 +94,7 @@ export class OutgoingText {
     return this.#response.write(writable(this.#response, text), 'latin1')
   }
 
-  /** compression() keeps what it is given until it is told to. */
+  /** The response of `compression()` holds text back until its `flush` is called. */
   #letGo(): void {
     const { flush } = this.#response as { flush?: unknown }
     if (typeof flush === 'function') flush.call(this.#response)

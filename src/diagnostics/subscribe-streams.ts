@@ -1,4 +1,4 @@
-import { checkNames, checkObject, shown } from '../errors/bad-input.js'
+import { checkFunction, checkNames, checkObject } from '../errors/bad-input.js'
 import type { FailedOutcome, TimeoutPhase } from '../errors/stream-error.js'
 import { channels, type StreamEnd } from './channels.js'
 
@@ -72,10 +72,8 @@ export function subscribeStreams(subscribers: StreamSubscribers): () => void {
     instead: { onRecovery: 'onReported' },
   })
   const subscribed = Object.entries(subscribers).flatMap(([name, callback]) => {
+    checkFunction(`subscribers.${name}`, callback)
     if (callback === undefined) return []
-    if (typeof callback !== 'function') {
-      throw new TypeError(`subscribers.${name} must be a function, got ${shown(callback)}`)
-    }
     const channel = byName[name as keyof typeof byName]
     const listener = (message: unknown) => callback(message as never)
     return [{ channel, listener }]

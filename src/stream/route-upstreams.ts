@@ -10,12 +10,8 @@ import type { EventSourceMessage } from '../framing/sse/parse.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { readFailure } from '../upstream/answer.js'
-import {
-  callUpstream,
-  type OpenAttempt,
-  type RetryOptions,
-  type UpstreamRetry,
-} from '../upstream/open-upstream.js'
+import type { OpenAttempt } from '../upstream/call-once.js'
+import { callUpstream, type RetryOptions, type UpstreamRetry } from '../upstream/open-upstream.js'
 import type { Upstreams } from '../upstream/opened.js'
 import { warnOfOwnTimer } from '../upstream/own-timer.js'
 import { EventReader } from '../upstream/read-event-stream.js'

@@ -101,14 +101,19 @@ export interface StreamSettings {
   readonly onEnd: ((end: StreamEnd) => unknown) | undefined
 }
 
-const cleanupNames: readonly (keyof SocketCleanupOptions)[] = ['lingerMs', 'closeMs']
+const relayNames: KnownNames = { owner: 'relay.', names: ['maxEventBytes', 'onTruncated'] }
+const cleanupNames: KnownNames = {
+  owner: 'cleanup.',
+  names: ['lingerMs', 'closeMs'] satisfies (keyof SocketCleanupOptions)[],
+  instead: { graceMs: 'closeMs' },
+}
 
 /** The objects among the options, and what stands in each. */
 const owners: readonly KnownNames[] = [
   { owner: 'timeouts.', names: timeoutNames, instead: otherTimeoutNames },
   writerNames,
-  { owner: 'relay.', names: ['maxEventBytes', 'onTruncated'] },
-  { owner: 'cleanup.', names: cleanupNames, instead: { graceMs: 'closeMs' } },
+  relayNames,
+  cleanupNames,
 ]
 
 const flags = ['doneAfterError', 'exposeUpstreamErrors', 'reportErrors'] as const
@@ -139,10 +144,10 @@ export function readStreamOptions(options: StreamOptions, more: readonly string[
   checkNames(options, { owner: 'options.', names: [...names, ...more], instead })
   const { timeouts, writer = {}, relay = {}, cleanup = {}, advancedModels, onEnd } = options
   resolveTimeouts(timeouts, timeoutProfiles.streaming)
-  checkNames(relay, owners[2] as KnownNames)
+  checkNames(relay, relayNames)
   if (cleanup !== false) {
     checkObject('cleanup', cleanup, 'an object or false')
-    checkNames(cleanup, owners[3] as KnownNames)
+    checkNames(cleanup, cleanupNames)
   }
   const settings = checkWriterOptions(writer, [])
   checkHeadersWindow(settings, writer, timeouts)

@@ -3,9 +3,24 @@ import type { StreamError } from '../errors/stream-error.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { type ReadEventStreamOptions, readFailure, readUpstreamError } from './answer.js'
 import { coordinatedSocketCleanup } from './cleanup.js'
-import type { OpenAttempt } from './open-upstream.js'
 import { openSource, type UpstreamSource } from './source.js'
 import { isStaleConnection } from './watch-connect.js'
+
+/** One call of an upstream, as {@link OpenAttempt} gets it. */
+export interface UpstreamCall {
+  /** Aborts when this call must stop; pass it to the client instead of the stream's own signal. */
+  readonly signal: AbortSignal
+  /** Which call this is, from 1. */
+  readonly attempt: number
+}
+
+/**
+ * Makes one call of an upstream; a response with an error status counts as a failure.
+ *
+ * @example
+ * const open: OpenAttempt<Response> = ({ signal }) => fetch(url, { signal })
+ */
+export type OpenAttempt<T> = (call: UpstreamCall) => Promise<T>
 
 const lingerMs = 1_000
 
@@ -34,7 +49,7 @@ export async function callOnce<T extends UpstreamSource>(
       reject(reason)
     })
   })
-  // Nobody may be waiting for it.
+  // It may reject when the call has settled and nothing waits for it.
   expired.catch(() => {})
   timeouts.signal.addEventListener('abort', stop)
   if (timeouts.reason) stop()

@@ -8,24 +8,8 @@ import { isUpstreamError } from '../errors/upstream-error.js'
 import type { StreamTimeouts } from '../timeouts/options.js'
 import type { TimeoutProfileName } from '../timeouts/profiles.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
-import { callOnce } from './call-once.js'
+import { callOnce, type OpenAttempt } from './call-once.js'
 import type { UpstreamSource } from './source.js'
-
-/** One call of an upstream, as {@link OpenAttempt} gets it. */
-export interface UpstreamCall {
-  /** Aborts when this call must stop; pass it to the client instead of the stream's own signal. */
-  readonly signal: AbortSignal
-  /** Which call this is, from 1. */
-  readonly attempt: number
-}
-
-/**
- * Makes one call of an upstream; a response with an error status counts as a failure.
- *
- * @example
- * const open: OpenAttempt<Response> = ({ signal }) => fetch(url, { signal })
- */
-export type OpenAttempt<T> = (call: UpstreamCall) => Promise<T>
 
 /** A call that failed, and the one that follows. */
 export interface UpstreamRetry {

@@ -28,16 +28,13 @@ export type {
   StreamDialect,
 } from './dialects/dialect.js'
 export { type DialectName, dialects } from './dialects/index.js'
+export type { FailedOutcome, StreamErrorCode, StreamOutcome, TimeoutPhase } from './errors/outcomes.js'
 export {
-  type FailedOutcome,
   isStreamError,
   StreamError,
-  type StreamErrorCode,
   type StreamErrorOptions,
   type StreamFailure,
-  type StreamOutcome,
   StreamTimeoutError,
-  type TimeoutPhase,
 } from './errors/stream-error.js'
 export { isUpstreamError, UpstreamError, type UpstreamErrorOptions } from './errors/upstream-error.js'
 export { encodeEvent, type SSEEvent } from './framing/sse/encode.js'
@@ -69,20 +66,16 @@ export {
 } from './timeouts/profiles.js'
 export type { StreamDeadlines } from './timeouts/stream-deadlines.js'
 export { TimeoutCoordinator, type TimeoutCoordinatorOptions } from './timeouts/timeout-coordinator.js'
-export type { ReadEventStreamOptions } from './upstream/answer.js'
 export type { OpenAttempt, UpstreamCall } from './upstream/call-once.js'
 export {
   coordinatedSocketCleanup,
   type SocketCleanupOptions,
   type SocketCleanupReport,
 } from './upstream/cleanup.js'
-export {
-  type OpenUpstreamOptions,
-  openUpstream,
-  type RetryOptions,
-  type UpstreamRetry,
-} from './upstream/open-upstream.js'
+export { type OpenUpstreamOptions, openUpstream } from './upstream/open-upstream.js'
 export { type ReadAnswerOptions, readAnswer } from './upstream/read-answer.js'
 export { readEventStream } from './upstream/read-event-stream.js'
+export type { ReadEventStreamOptions } from './upstream/reading-options.js'
+export type { RetryOptions, UpstreamRetry } from './upstream/retry-options.js'
 export type { UpstreamBody, UpstreamResponse, UpstreamSource } from './upstream/source.js'
 export { watchConnect } from './upstream/watch-connect.js'

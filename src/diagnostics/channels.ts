@@ -1,5 +1,6 @@
 import type { Channel } from 'node:diagnostics_channel'
-import type { FailedOutcome, StreamFailure, StreamOutcome, TimeoutPhase } from '../errors/stream-error.js'
+import type { FailedOutcome, StreamOutcome, TimeoutPhase } from '../errors/outcomes.js'
+import type { StreamFailure } from '../errors/stream-error.js'
 import { debugLog } from './debug-log.js'
 
 /** `DEBUG=unhang:*` shows all of these on stderr. */

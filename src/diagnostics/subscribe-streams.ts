@@ -1,5 +1,5 @@
 import { checkFunction, checkNames, checkObject } from '../errors/bad-input.js'
-import type { FailedOutcome, TimeoutPhase } from '../errors/stream-error.js'
+import type { FailedOutcome, TimeoutPhase } from '../errors/outcomes.js'
 import { channels, type StreamEnd } from './channels.js'
 
 /** How an upstream was released, as a subscriber sees it; see {@link SocketCleanupReport}. */

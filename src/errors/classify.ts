@@ -1,11 +1,6 @@
 import { type Cause, causeChain, textOf } from './cause-chain.js'
-import {
-  type FailedOutcome,
-  isStreamError,
-  StreamError,
-  StreamTimeoutError,
-  type TimeoutPhase,
-} from './stream-error.js'
+import type { FailedOutcome, TimeoutPhase } from './outcomes.js'
+import { isStreamError, StreamError, StreamTimeoutError } from './stream-error.js'
 import { UpstreamError } from './upstream-error.js'
 
 /**

@@ -1,153 +1,11 @@
 import { checkNames, shown } from './bad-input.js'
 import { causeChain, propertyOf } from './cause-chain.js'
+import { failureOf } from './failures.js'
+import type { FailedOutcome, StreamErrorCode, TimeoutPhase } from './outcomes.js'
 import type { UpstreamError } from './upstream-error.js'
-
-/** How a stream ended: `completed`, or how it failed. */
-export type StreamOutcome = 'completed' | FailedOutcome
-
-/**
- * How a stream failed. `upstream_…`: the upstream failed. `client_…`: the client left, or stopped reading.
- * `shutdown` and `aborted`: your app stopped the stream. `internal`: your handler threw.
- */
-export type FailedOutcome =
-  | 'timeout'
-  | 'upstream_connect'
-  | 'upstream_error'
-  | 'upstream_hangup'
-  | 'upstream_protocol'
-  | 'upstream_truncated'
-  | 'client_gone'
-  | 'client_stalled'
-  | 'shutdown'
-  | 'aborted'
-  | 'internal'
-
-/** A deadline, named as its timeout without `Ms`. */
-export type TimeoutPhase =
-  | 'connect'
-  | 'firstByte'
-  | 'firstEvent'
-  | 'inactivity'
-  | 'upstreamStall'
-  | 'clientStall'
-  | 'total'
-
-/** The codes of unhang's failures, as a client reads them in `error.code`. */
-export type StreamErrorCode =
-  | 'upstream_unreachable'
-  | 'upstream_error'
-  | 'rate_limit_exceeded'
-  | 'connection_reset'
-  | 'upstream_protocol_error'
-  | 'upstream_event_too_large'
-  | 'upstream_answer_too_large'
-  | 'upstream_truncated'
-  | 'client_disconnected'
-  | 'client_stalled'
-  | 'server_shutting_down'
-  | 'request_aborted'
-  | 'internal_error'
-  | 'no_answer'
-  | 'invalid_request'
-  | 'upstream_connect_timeout'
-  | 'upstream_first_byte_timeout'
-  | 'upstream_first_event_timeout'
-  | 'upstream_inactivity_timeout'
-  | 'upstream_stalled'
-  | 'request_timeout_total'
 
 /** A code of unhang's, or one that the app gave its own error. */
 type AnyCode = StreamErrorCode | (string & {})
-
-interface Failure {
-  code: StreamErrorCode
-  status: number
-  message: string
-  retryable?: boolean
-  /** When a client may ask again; sent as `Retry-After`. */
-  retryAfterSeconds?: number
-}
-
-/** The one table of causes: what each failed outcome tells the client. */
-const failures: Record<Exclude<FailedOutcome, 'timeout'>, Failure> = {
-  upstream_connect: {
-    code: 'upstream_unreachable',
-    status: 503,
-    message: 'The upstream could not be reached.',
-    retryable: true,
-    retryAfterSeconds: 1,
-  },
-  upstream_error: {
-    code: 'upstream_error',
-    status: 502,
-    message: 'The upstream answered with an error.',
-  },
-  upstream_hangup: {
-    code: 'connection_reset',
-    status: 503,
-    message: 'The upstream closed the connection before the answer was complete.',
-    retryAfterSeconds: 1,
-  },
-  upstream_protocol: {
-    code: 'upstream_protocol_error',
-    status: 502,
-    message: 'The upstream sent an answer that cannot be read.',
-  },
-  upstream_truncated: {
-    code: 'upstream_truncated',
-    status: 502,
-    message: 'The upstream ended the answer before it was complete.',
-  },
-  client_gone: { code: 'client_disconnected', status: 499, message: 'The client disconnected.' },
-  client_stalled: { code: 'client_stalled', status: 499, message: 'The client stopped reading.' },
-  shutdown: {
-    code: 'server_shutting_down',
-    status: 503,
-    message: 'The server is shutting down; please try again.',
-    retryable: true,
-    retryAfterSeconds: 5,
-  },
-  aborted: { code: 'request_aborted', status: 499, message: 'The request was aborted.' },
-  internal: { code: 'internal_error', status: 500, message: 'The server met an internal error.' },
-}
-
-const timeouts: Record<TimeoutPhase, Failure> = {
-  connect: {
-    code: 'upstream_connect_timeout',
-    status: 504,
-    message: 'The upstream could not be reached in time.',
-    retryable: true,
-  },
-  firstByte: {
-    code: 'upstream_first_byte_timeout',
-    status: 504,
-    message: 'The upstream did not begin to answer in time.',
-    // The upstream has accepted the request: it may well have been billed.
-    retryable: false,
-  },
-  firstEvent: {
-    code: 'upstream_first_event_timeout',
-    status: 504,
-    message: 'The upstream sent no content in time.',
-    retryable: false,
-  },
-  inactivity: {
-    code: 'upstream_inactivity_timeout',
-    status: 504,
-    message: 'The upstream fell silent in the middle of the answer.',
-  },
-  upstreamStall: {
-    code: 'upstream_stalled',
-    status: 504,
-    message: 'The upstream stayed connected but sent no more content.',
-  },
-  clientStall: { ...failures.client_stalled },
-  total: {
-    code: 'request_timeout_total',
-    status: 504,
-    message: 'The answer took longer than the total time allowed.',
-  },
-}
 
 /**
  * The options of {@link StreamError}.
@@ -181,16 +39,6 @@ const optionNames: readonly (keyof StreamErrorOptions)[] = [
   'retryAfterSeconds',
   'cause',
 ]
-
-/** @throws TypeError for an unknown outcome or phase */
-function failureOf(outcome: FailedOutcome, phase: TimeoutPhase = 'total'): Failure {
-  const known = outcome === 'timeout' ? timeouts : failures
-  const name = outcome === 'timeout' ? phase : outcome
-  if (Object.hasOwn(known, name)) return (known as Record<string, Failure>)[name] as Failure
-  const what = outcome === 'timeout' ? 'phase' : 'outcome'
-  const names = outcome === 'timeout' ? Object.keys(timeouts) : [...Object.keys(failures), 'timeout']
-  throw new TypeError(`${what} must be one of ${names.join(', ')}; got ${shown(name)}`)
-}
 
 const brand = Symbol.for('unhang.StreamError')
 

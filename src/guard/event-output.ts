@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http'
 import { sendErrorBody } from '../client/error-response.js'
 import { Heartbeat } from '../client/heartbeat.js'
 import { setRequestId } from '../client/request-id.js'
-import { backlogOf, exactBacklogOf, isClosed, isGone, wasLeft, writable } from '../client/response.js'
+import { backlogOf, exactBacklogOf, writable } from '../client/response.js'
 import { waitUntilFlushed } from '../client/stalled-client.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
@@ -16,19 +16,19 @@ import { encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
 import { sse } from '../framing/sse/index.js'
 import type { EventOutput } from '../stream/event-output.js'
 import type { Exchange } from '../stream/exchange.js'
+import { ResponseOutput } from '../stream/response-output.js'
 import { systemClock, type Timer } from '../timeouts/clock.js'
 import { holdsEventLine, looksLikeJson, withoutMark } from './body-start.js'
 import type { WatchedResponse } from './handle.js'
 import { ignoreWrite, silenceHeaders, useOwnMethods } from './intercept.js'
 
 /** The response that a handler writes its events to by itself, on their way to the client. */
-export class GuardOutput implements EventOutput {
+export class GuardOutput extends ResponseOutput implements EventOutput {
   events = 0
   bytes = 0
   heartbeats = 0
   /** Whether the handler has begun an event stream. */
   committed = false
-  readonly #response: ServerResponse
   readonly #parts: WatchedResponse
   #exchange: Exchange | undefined
   #follower: Follower | undefined
@@ -48,7 +48,7 @@ export class GuardOutput implements EventOutput {
   #isOpaque: boolean | undefined
 
   constructor(response: ServerResponse, parts: WatchedResponse) {
-    this.#response = response
+    super(response)
     this.#parts = parts
   }
 
@@ -67,15 +67,7 @@ export class GuardOutput implements EventOutput {
     const firstMs = Number.POSITIVE_INFINITY
     this.#heartbeat = new Heartbeat(this.#beat, { firstMs, everyMs: heartbeatMs, clock: systemClock })
     this.#heartbeat.committed()
-    this.#response.on('drain', this.#drained)
-  }
-
-  get gone(): boolean {
-    return isGone(this.#response)
-  }
-
-  get left(): boolean {
-    return isClosed(this.#response) && wasLeft(this.#response)
+    this.response.on('drain', this.#drained)
   }
 
   get isForeign(): boolean {
@@ -83,9 +75,9 @@ export class GuardOutput implements EventOutput {
   }
 
   get status(): number | undefined {
-    if (!this.#response.headersSent) return undefined
+    if (!this.response.headersSent) return undefined
     // What the handler sets later is not what the client has.
-    return this.#parts.head.late?.status ?? this.#response.statusCode
+    return this.#parts.head.late?.status ?? this.response.statusCode
   }
 
   get sawTerminal(): boolean {
@@ -111,7 +103,7 @@ export class GuardOutput implements EventOutput {
     const before = this.#looked
     const failure = this.#look(bytes)
     this.#heartbeat?.postpone()
-    const asGiven = typeof chunk === 'string' ? writable(this.#response, chunk, charset) : chunk
+    const asGiven = typeof chunk === 'string' ? writable(this.response, chunk, charset) : chunk
     // Nothing follows the terminal event, also not in the same write.
     const part = this.#endsAt === undefined ? bytes : bytes.subarray(0, this.#endsAt - before)
     this.bytes += part.length
@@ -165,7 +157,7 @@ export class GuardOutput implements EventOutput {
     // What had begun is an event from here on, and counts.
     if (closing) this.#follower?.push(Buffer.from(closing))
     const text = isSilent ? '' : closing + events.map(encodeEvent).join('')
-    this.#respondBy(() => void this.#response.end(text === '' ? undefined : writable(this.#response, text)))
+    this.#respondBy(() => void this.response.end(text === '' ? undefined : writable(this.response, text)))
     this.bytes += Buffer.byteLength(text)
     if (!isSilent) this.events += events.length
   }
@@ -174,18 +166,18 @@ export class GuardOutput implements EventOutput {
     const { subject, settings } = this.#parts
     const { requestId } = subject
     this.#respondBy(() => {
-      if (settings.writer.headers !== false) setRequestId(this.#response, requestId)
+      if (settings.writer.headers !== false) setRequestId(this.response, requestId)
       const dialect = settings.dialect ?? subject.dialect
-      sendErrorBody(this.#response, reason, { message, dialect, requestId })
+      sendErrorBody(this.response, reason, { message, dialect, requestId })
     })
   }
 
   /** Below whatever else stands in front of the response; the handler, which does not know, is kept from harm. */
   #respondBy(use: () => void): void {
-    useOwnMethods(this.#response, this.#parts.own, use)
-    if (this.#reason) silenceHeaders(this.#response)
+    useOwnMethods(this.response, this.#parts.own, use)
+    if (this.#reason) silenceHeaders(this.response)
     // A handler that waits for its client waits in vain.
-    setImmediate(() => this.#response.emit('drain'))
+    setImmediate(() => this.response.emit('drain'))
   }
 
   destroy(reason: Error): void {
@@ -209,7 +201,7 @@ export class GuardOutput implements EventOutput {
   #quiet(): void {
     this.#stopped = true
     this.#heartbeat?.stop()
-    this.#response.off('drain', this.#drained)
+    this.response.off('drain', this.#drained)
     // From here on the flush watches the client.
     this.#parts.timeouts.drainEnded()
   }
@@ -217,13 +209,13 @@ export class GuardOutput implements EventOutput {
   async flushed(): Promise<'flushed' | 'stalled'> {
     const { clientStallMs } = this.#parts.timeouts.timeouts
     const destroy = (error: Error) => void this.#parts.own.destroy(error)
-    const stalled = await waitUntilFlushed(this.#response, { clientStallMs, taken: this.taken, destroy })
+    const stalled = await waitUntilFlushed(this.response, { clientStallMs, taken: this.taken, destroy })
     this.#parts.over()
     return stalled ? 'stalled' : 'flushed'
   }
 
   /** How much the client has taken so far. */
-  readonly taken = (): number => this.bytes - exactBacklogOf(this.#response)
+  readonly taken = (): number => this.bytes - exactBacklogOf(this.response)
 
   /** @returns what is wrong with the stream from here on */
   #look(bytes: Buffer): StreamError | undefined {
@@ -265,7 +257,7 @@ export class GuardOutput implements EventOutput {
     const text = event ? encodeEvent(event) : heartbeat
     this.heartbeats++
     this.bytes += Buffer.byteLength(text)
-    if (!this.#parts.own.write(writable(this.#response, text))) this.#wait()
+    if (!this.#parts.own.write(writable(this.response, text))) this.#wait()
   }
 
   /**
@@ -280,7 +272,7 @@ export class GuardOutput implements EventOutput {
   #wait(): void {
     const { settings, timeouts } = this.#parts
     this.#heartbeat?.hold()
-    if (backlogOf(this.#response) > settings.writer.maxBufferedBytes)
+    if (backlogOf(this.response) > settings.writer.maxBufferedBytes)
       this.#fail(new StreamError('client_stalled'))
     else if (timeouts.phase !== 'clientStall') timeouts.drainStarted(this.taken)
   }

@@ -6,7 +6,7 @@ import type { Follower } from '../framing/framing.js'
 import { encodeEvent, type SSEEvent } from '../framing/sse/encode.js'
 import { sse } from '../framing/sse/index.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
-import type { InsteadOfEvents } from '../upstream/answer.js'
+import type { InsteadOfEvents } from '../upstream/json-answer.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
 import { Relay, type RelayTarget } from './relay-target.js'
 

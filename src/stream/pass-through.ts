@@ -6,8 +6,8 @@ import { asBuffer } from '../framing/bytes.js'
 import type { Follower } from '../framing/framing.js'
 import { sse } from '../framing/sse/index.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
-import { notEvents } from '../upstream/answer.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
+import { notEvents } from '../upstream/protocol-errors.js'
 import { Relay, type RelayTarget } from './relay-target.js'
 
 const maxHeldBytes = 16 * 1024

@@ -3,7 +3,7 @@ import type { Transcript } from '../dialects/transcript.js'
 import type { UpstreamError } from '../errors/upstream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
-import { AnswerReader, type ChunkObserver } from '../upstream/answer.js'
+import { AnswerReader, type ChunkObserver } from '../upstream/answer-reader.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
 import type { UpstreamSource } from '../upstream/source.js'
 

@@ -1,12 +1,13 @@
 import type { ServerResponse } from 'node:http'
 import { sendErrorBody } from '../client/error-response.js'
-import { isClosed, isEventStream, isGone, wasLeft } from '../client/response.js'
+import { isEventStream } from '../client/response.js'
 import type { ResponseWriter } from '../client/response-writer.js'
 import { waitUntilFlushed } from '../client/stalled-client.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventOutput } from './event-output.js'
+import { ResponseOutput } from './response-output.js'
 
 /** What a route's output needs beside its writer. */
 export interface RouteOutputOptions {
@@ -17,13 +18,12 @@ export interface RouteOutputOptions {
 }
 
 /** The response of a streaming route, written by a writer of ours. */
-export class RouteOutput implements EventOutput {
-  readonly #response: ServerResponse
+export class RouteOutput extends ResponseOutput implements EventOutput {
   readonly #writer: ResponseWriter
   readonly #options: RouteOutputOptions
 
   constructor(response: ServerResponse, writer: ResponseWriter, options: RouteOutputOptions) {
-    this.#response = response
+    super(response)
     this.#writer = writer
     this.#options = options
   }
@@ -32,20 +32,12 @@ export class RouteOutput implements EventOutput {
     return this.#writer.headersSent || this.#writer.events > 0
   }
 
-  get gone(): boolean {
-    return isGone(this.#response)
-  }
-
-  get left(): boolean {
-    return isClosed(this.#response) && wasLeft(this.#response)
-  }
-
   get isForeign(): boolean {
-    return this.#response.headersSent && !this.#writer.headersSent && !isEventStream(this.#response)
+    return this.response.headersSent && !this.#writer.headersSent && !isEventStream(this.response)
   }
 
   get status(): number | undefined {
-    return this.#response.headersSent ? this.#response.statusCode : undefined
+    return this.response.headersSent ? this.response.statusCode : undefined
   }
 
   get events(): number {
@@ -67,25 +59,25 @@ export class RouteOutput implements EventOutput {
   end(events: readonly SSEEvent[]): void {
     this.#writer.close(...events)
     // What the app has hooked into the headers may fail each time.
-    if (!this.#response.headersSent && !this.gone) throw new Error('the headers could not be sent')
+    if (!this.response.headersSent && !this.gone) throw new Error('the headers could not be sent')
   }
 
   respond(reason: StreamError, message: string): void {
     const { dialect, requestId } = this.#options
-    sendErrorBody(this.#response, reason, { message, dialect, requestId })
+    sendErrorBody(this.response, reason, { message, dialect, requestId })
   }
 
   destroy(reason: Error): void {
-    this.#response.destroy(reason)
+    this.response.destroy(reason)
   }
 
   stop(): void {}
 
   async flushed(): Promise<'flushed' | 'stalled'> {
-    const stalled = await waitUntilFlushed(this.#response, {
+    const stalled = await waitUntilFlushed(this.response, {
       clientStallMs: this.#options.clientStallMs,
       taken: () => this.#writer.taken,
-      destroy: (error) => this.#response.destroy(error),
+      destroy: (error) => this.response.destroy(error),
     })
     this.#writer[Symbol.dispose]()
     return stalled ? 'stalled' : 'flushed'

@@ -1,4 +1,4 @@
-import type { TimeoutPhase } from '../errors/stream-error.js'
+import type { TimeoutPhase } from '../errors/outcomes.js'
 import type { ResolvedTimeouts } from './options.js'
 
 const never = Number.POSITIVE_INFINITY

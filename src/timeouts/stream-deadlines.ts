@@ -1,4 +1,4 @@
-import type { TimeoutPhase } from '../errors/stream-error.js'
+import type { TimeoutPhase } from '../errors/outcomes.js'
 import type { TimeoutCoordinator } from './timeout-coordinator.js'
 
 /**

@@ -1,6 +1,7 @@
 import pTimeout from 'p-timeout'
 import { shown } from '../errors/bad-input.js'
-import { StreamError, StreamTimeoutError, type TimeoutPhase } from '../errors/stream-error.js'
+import type { TimeoutPhase } from '../errors/outcomes.js'
+import { StreamError, StreamTimeoutError } from '../errors/stream-error.js'
 import { type Clock, systemClock, type Timer } from './clock.js'
 import { readCoordinatorOptions, type TimeoutCoordinatorOptions } from './coordinator-options.js'
 import { Deadlines } from './deadlines.js'

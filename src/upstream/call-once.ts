@@ -1,8 +1,9 @@
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError } from '../errors/stream-error.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
-import { type ReadEventStreamOptions, readFailure, readUpstreamError } from './answer.js'
 import { coordinatedSocketCleanup } from './cleanup.js'
+import { readFailure, readUpstreamError } from './error-response.js'
+import type { ReadEventStreamOptions } from './reading-options.js'
 import { openSource, type UpstreamSource } from './source.js'
 import { isStaleConnection } from './watch-connect.js'
 

@@ -2,7 +2,8 @@ import { checkNames, checkObject } from '../errors/bad-input.js'
 import { processWide } from '../registry.js'
 import { systemClock, within } from '../timeouts/clock.js'
 import { readDuration } from '../timeouts/options.js'
-import { type CleanupPart, collectParts } from './cleanup-parts.js'
+import type { CleanupPart } from './cleanup-part.js'
+import { collectParts } from './cleanup-parts.js'
 
 /**
  * The options of {@link coordinatedSocketCleanup}; times are in milliseconds, `Infinity` or `false` for never.

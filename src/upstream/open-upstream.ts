@@ -1,53 +1,16 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { log } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
-import { checkFlag, checkFunction, checkNames, shown } from '../errors/bad-input.js'
+import { shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
-import type { StreamError, StreamFailure } from '../errors/stream-error.js'
-import { isUpstreamError } from '../errors/upstream-error.js'
+import type { StreamFailure } from '../errors/stream-error.js'
 import type { StreamTimeouts } from '../timeouts/options.js'
 import type { TimeoutProfileName } from '../timeouts/profiles.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { callOnce, type OpenAttempt } from './call-once.js'
+import { delayBefore } from './retry-delay.js'
+import { checkRetries, type RetryOptions, type UpstreamRetry } from './retry-options.js'
 import type { UpstreamSource } from './source.js'
-
-/** A call that failed, and the one that follows. */
-export interface UpstreamRetry {
-  /** Which call failed, from 1. */
-  readonly attempt: number
-  /** Why it failed. */
-  readonly error: StreamFailure
-  /** How long unhang waits before the next call, in milliseconds. */
-  readonly delayMs: number
-}
-
-/**
- * When to retry an upstream; times are in milliseconds.
- *
- * @example
- * await openUpstream(({ signal }) => fetch(url, { signal }), {
- *   retries: 3,
- *   onRetry: ({ attempt, error, delayMs }) => console.log(attempt, error.code, delayMs),
- * })
- */
-export interface RetryOptions {
-  /** The maximum number of retries. @defaultValue `1`, or `0` if the client is retrying itself */
-  retries?: number | undefined
-  /** Whether to retry a request that may have been billed: after a hang-up, a 500, 502 or 504. @defaultValue `false` */
-  retryUncertain?: boolean | undefined
-  /**
-   * The minimum time that must be left of `totalMs` to start another call, in milliseconds.
-   *
-   * @defaultValue `connectMs + 1_000`
-   */
-  minAttemptMs?: number | undefined
-  /**
-   * Decides about a failure: `true` to retry, `false` not to; `undefined` leaves it to unhang. Not set: unhang decides.
-   */
-  shouldRetry?: ((error: StreamFailure, attempt: number) => boolean | undefined) | undefined
-  /** Called before each retry. Not set: nothing is called. */
-  onRetry?: ((retry: UpstreamRetry) => void) | undefined
-}
 
 /**
  * The options of {@link openUpstream}.
@@ -79,17 +42,7 @@ export interface OpenUpstreamContext {
   retrying(retry: UpstreamRetry): void
 }
 
-const retryNames = ['retries', 'retryUncertain', 'minAttemptMs', 'shouldRetry', 'onRetry'] as const
-/** What people write first. */
-const otherRetryNames = {
-  attempts: 'retries, which counts one less',
-  maxAttempts: 'retries, which counts one less',
-  maxRetries: 'retries',
-  retry: 'retries',
-}
 const never = Number.POSITIVE_INFINITY
-const firstBackoffMs = 250
-const maxBackoffMs = 4_000
 /** What a timer can hold; anything longer would fire at once. */
 const maxDelayMs = 2 ** 31 - 1
 
@@ -173,21 +126,6 @@ export async function callUpstream<T extends UpstreamSource>(
   }
 }
 
-/** @param more names that the caller reads itself */
-function checkRetries(options: RetryOptions, more: readonly string[] = []): void {
-  checkNames(options, { owner: 'retry.', names: [...retryNames, ...more], instead: otherRetryNames })
-  const { retries = 0, minAttemptMs = 0, retryUncertain, shouldRetry, onRetry } = options
-  if (!Number.isSafeInteger(retries) || retries < 0) {
-    throw new TypeError(`retry.retries must be a whole number from 0, got ${shown(retries)}`)
-  }
-  if (typeof minAttemptMs !== 'number' || !(minAttemptMs >= 0)) {
-    throw new TypeError(`retry.minAttemptMs must be a number from 0, got ${shown(minAttemptMs)}`)
-  }
-  checkFlag('retry.retryUncertain', retryUncertain)
-  checkFunction('retry.shouldRetry', shouldRetry)
-  checkFunction('retry.onRetry', onRetry)
-}
-
 /** Meanwhile the head must not be sent: the failure would lose its status. Nor may the first deadline pass. */
 function fits(
   delayMs: number,
@@ -208,39 +146,4 @@ function checkAttempt(open: unknown): void {
   throw new TypeError(
     'openUpstream hands its function one object: write openUpstream(({ signal, attempt }) => …)',
   )
-}
-
-/**
- * How long to wait before another call; `undefined` where another one might do harm.
- *
- * @param isWanted the caller has said so: then only an upstream's own word decides how long to wait
- */
-function delayBefore(
-  retry: number,
-  failure: StreamError,
-  retryUncertain: boolean,
-  isWanted: boolean,
-): number | undefined {
-  const backoffMs = Math.random() * Math.min(maxBackoffMs, firstBackoffMs * 2 ** retry)
-  const otherwise = isWanted ? backoffMs : undefined
-  if (failure.phase === 'connect') return backoffMs
-  if (failure.outcome === 'upstream_connect') return failure.retryable === false ? otherwise : backoffMs
-  if (failure.outcome === 'upstream_hangup') return retryUncertain ? backoffMs : undefined
-  if (!isUpstreamError(failure)) return otherwise
-  const { upstreamStatus = 0, retryAfter, retryAfterMs, retryable } = failure
-  if (retryable === false) return otherwise
-  if ([429, 503, 529].includes(upstreamStatus)) {
-    const waitMs = /^\d+$/.test(retryAfterMs ?? '') ? Number(retryAfterMs) : readRetryAfter(retryAfter)
-    return waitMs ?? backoffMs
-  }
-  return retryUncertain && [500, 502, 504].includes(upstreamStatus) ? backoffMs : otherwise
-}
-
-/** Whole seconds, or a date of HTTP; anything else says nothing. */
-function readRetryAfter(value: string | undefined): number | undefined {
-  if (value === undefined) return undefined
-  if (/^\s*\d+\s*$/.test(value)) return Number(value) * 1_000
-  if (!/^\s*[A-Z][a-z]+,? /.test(value)) return undefined
-  const at = Date.parse(value)
-  return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now())
 }

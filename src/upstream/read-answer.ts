@@ -7,14 +7,11 @@ import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { defaultMaxEventBytes } from '../framing/sse/follow.js'
 import { sse } from '../framing/sse/index.js'
-import {
-  answerTooLarge,
-  checkReading,
-  type InsteadOfEvents,
-  type ReadEventStreamOptions,
-  readEvents,
-} from './answer.js'
+import { readEvents } from './answer-reader.js'
 import { coordinatedSocketCleanup } from './cleanup.js'
+import type { InsteadOfEvents } from './json-answer.js'
+import { answerTooLarge } from './protocol-errors.js'
+import { checkReading, type ReadEventStreamOptions } from './reading-options.js'
 import type { UpstreamSource } from './source.js'
 
 /**

@@ -1,15 +1,12 @@
 import type { Follower } from '../framing/framing.js'
 import { sse } from '../framing/sse/index.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
-import {
-  AnswerReader,
-  checkReading,
-  notEvents,
-  openEventStream,
-  type ReadEventStreamOptions,
-} from './answer.js'
+import { AnswerReader } from './answer-reader.js'
 import { eachChunk } from './chunks.js'
 import type { Backpressure, ChunkReading } from './node-chunks.js'
+import { openEventStream } from './open-event-stream.js'
+import { notEvents } from './protocol-errors.js'
+import { checkReading, type ReadEventStreamOptions } from './reading-options.js'
 import { isNodeReadable, type UpstreamSource } from './source.js'
 
 export interface EventReaderOptions extends ReadEventStreamOptions {

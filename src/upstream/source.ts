@@ -35,8 +35,9 @@ interface UndiciLikeResponse {
 /** A response of an HTTP client, or the stream of bytes in it. */
 export type UpstreamSource = UpstreamBody | UpstreamResponse
 
-export interface UpstreamAnswer {
-  /** `undefined` for an answer without one (a Fetch response to HEAD, or a 204). */
+/** The body of a response, and what is known of its head. */
+export interface OpenedSource {
+  /** `undefined` for a response without one (a Fetch response to HEAD, or a 204). */
   body: UpstreamBody | undefined
   /** These are known only when the whole response was given, not its body alone. */
   status: number | undefined
@@ -61,7 +62,7 @@ interface AnyResponse {
  *
  * @throws TypeError for something that holds no stream of bytes
  */
-export function openSource(source: UpstreamSource): UpstreamAnswer {
+export function openSource(source: UpstreamSource): OpenedSource {
   const { status, statusCode, headers } = (source ?? {}) as AnyResponse
   const code = status ?? statusCode
   return {

@@ -35,7 +35,7 @@ describe('docs/FAILURE-MODES.md', () => {
   })
 
   test.each(['outcomes', 'codes'])('names only %s that exist', async (kind) => {
-    const source = await readFile('src/errors/stream-error.ts', 'utf8')
+    const source = await readFile('src/errors/outcomes.ts', 'utf8')
     const report = await readFile('src/errors/upstream-report.ts', 'utf8')
     const named = rows.flatMap((row) => {
       const cells = row.split(' | ')

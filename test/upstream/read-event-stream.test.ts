@@ -2,7 +2,7 @@ import { PassThrough, Readable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type EventSourceMessage, readEventStream, type UpstreamSource } from '../../src/index.js'
-import { readUpstreamError } from '../../src/upstream/answer.js'
+import { readUpstreamError } from '../../src/upstream/error-response.js'
 
 function readAll(source: UpstreamSource, options = {}): Promise<EventSourceMessage[]> {
   return collect(readEventStream(source, options))

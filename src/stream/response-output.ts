@@ -1,0 +1,19 @@
+import type { ServerResponse } from 'node:http'
+import { isClosed, isGone, wasLeft } from '../client/response.js'
+
+/** What every output into a response of Node knows of its client. */
+export abstract class ResponseOutput {
+  protected readonly response: ServerResponse
+
+  constructor(response: ServerResponse) {
+    this.response = response
+  }
+
+  get gone(): boolean {
+    return isGone(this.response)
+  }
+
+  get left(): boolean {
+    return isClosed(this.response) && wasLeft(this.response)
+  }
+}

@@ -1,0 +1,71 @@
+import { eachChunk } from './chunks.js'
+import { type InsteadOfEvents, JsonAnswer } from './json-answer.js'
+import type { Backpressure, ChunkSink } from './node-chunks.js'
+import { openEventStream } from './open-event-stream.js'
+import type { ReadEventStreamOptions } from './reading-options.js'
+import type { UpstreamSource } from './source.js'
+
+/** Who is told of each chunk as it comes. */
+export interface ChunkObserver {
+  touch(chunk: Uint8Array | string): void
+}
+
+/** Takes the chunks of an upstream's event stream, and keeps those of a JSON document that comes instead. */
+export abstract class AnswerReader implements ChunkSink {
+  /** Until it is sure that events have come. */
+  #instead: JsonAnswer | undefined
+  readonly #observer: ChunkObserver
+
+  constructor(maxEventBytes: number | undefined, observer: ChunkObserver) {
+    this.#instead = new JsonAnswer(maxEventBytes)
+    this.#observer = observer
+  }
+
+  /** Takes a chunk of events. */
+  abstract push(chunk: Uint8Array | string): Backpressure
+
+  take(chunk: Uint8Array | string): Backpressure {
+    this.#observer.touch(chunk)
+    if (this.#instead) {
+      if (this.#instead.takes(chunk)) return undefined
+      if (this.#instead.isDecided) this.#instead = undefined
+    }
+    return this.push(chunk)
+  }
+
+  /**
+   * Call when all has come.
+   *
+   * @returns the document, if it was JSON
+   * @throws UpstreamError | StreamError as `readEventStream`
+   */
+  jsonAnswer(): InsteadOfEvents | undefined {
+    const json = this.#instead?.parse()
+    return json && { json, text: (this.#instead as JsonAnswer).text }
+  }
+}
+
+class FunctionReader extends AnswerReader {
+  readonly push: (chunk: Uint8Array | string) => Backpressure
+
+  constructor(options: ReadEventStreamOptions, push: FunctionReader['push']) {
+    super(options.maxEventBytes, { touch: (chunk) => options.onChunk?.(chunk) })
+    this.push = push
+  }
+}
+
+/**
+ * Hands the chunks of an upstream's event stream to `take`.
+ *
+ * @returns the document, if it was JSON that came
+ * @throws UpstreamError | StreamError as `readEventStream`
+ */
+export async function readEvents(
+  source: UpstreamSource,
+  options: ReadEventStreamOptions,
+  take: FunctionReader['push'],
+): Promise<InsteadOfEvents | undefined> {
+  const sink = new FunctionReader(options, take)
+  await eachChunk(await openEventStream(source, options), options.signal, sink).taken
+  return sink.jsonAnswer()
+}

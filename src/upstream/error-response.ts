@@ -1,0 +1,63 @@
+import { toStreamError } from '../errors/classify.js'
+import type { StreamError } from '../errors/stream-error.js'
+import { UpstreamError } from '../errors/upstream-error.js'
+import { sentenceOf } from '../errors/upstream-report.js'
+import { decodeByteText, toByteText } from '../framing/bytes.js'
+import { eachChunk } from './chunks.js'
+import type { ReadEventStreamOptions } from './reading-options.js'
+import { isNodeReadable, type OpenedSource, openSource, type UpstreamSource } from './source.js'
+
+/**
+ * Reads an answer with an error status: its status and `Retry-After` are passed on to the client; what it says
+ * is kept in `detail`, for logs.
+ */
+export function readUpstreamError(
+  source: UpstreamSource,
+  options: ReadEventStreamOptions = {},
+): Promise<UpstreamError> {
+  return readErrorResponse(openSource(source), options)
+}
+
+/**
+ * What a call failed with. A client that throws for a status (axios, got) leaves the answer's body unread: it is
+ * read here, or else its connection would be held for ever.
+ */
+export async function readFailure(
+  error: unknown,
+  options: ReadEventStreamOptions = {},
+): Promise<StreamError> {
+  const { response } = Object(error) as { response?: UpstreamSource }
+  const { data, body } = Object(response) as { data?: unknown; body?: unknown }
+  const isUnread = isNodeReadable(data) || isNodeReadable(body)
+  return response && isUnread ? await readUpstreamError(response, options) : toStreamError(error)
+}
+
+const maxDetail = 64 * 1024
+
+/** @throws the reason of the signal, if that aborts */
+export async function readErrorResponse(
+  { body, status, retryAfter, retryAfterMs, shouldRetry }: OpenedSource,
+  { signal, onChunk }: ReadEventStreamOptions,
+): Promise<UpstreamError> {
+  // The head of an error is all that was waited for: from here on silence is what counts.
+  onChunk?.('')
+  let text = ''
+  const take = (chunk: Uint8Array | string) => {
+    onChunk?.(chunk)
+    text += toByteText(chunk)
+    return text.length > maxDetail ? false : undefined
+  }
+  try {
+    if (body) await eachChunk(body, signal, { take }).taken
+  } catch (error) {
+    // The status is worth more than the rest of its explanation.
+    if (signal?.aborted) throw error
+  }
+  return new UpstreamError({
+    status,
+    retryAfter,
+    retryAfterMs,
+    shouldRetry,
+    detail: sentenceOf(decodeByteText(text.slice(0, maxDetail))),
+  })
+}

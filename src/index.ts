@@ -37,8 +37,8 @@ export {
   StreamTimeoutError,
 } from './errors/stream-error.js'
 export { isUpstreamError, UpstreamError, type UpstreamErrorOptions } from './errors/upstream-error.js'
+export type { SkippedEvents } from './framing/sse/blocks.js'
 export { encodeEvent, type SSEEvent } from './framing/sse/encode.js'
-export type { SkippedEvents } from './framing/sse/follow.js'
 export type { EventSourceMessage } from './framing/sse/parse.js'
 export { getSignal, getStream } from './guard/guard-response.js'
 export type { GuardedStream } from './guard/handle.js'

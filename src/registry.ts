@@ -35,6 +35,10 @@ export interface Guarded {
   readonly signal: AbortSignal
   /** Whether the request has been answered, or left, before its handler ran. */
   readonly refused: boolean
+  /** Its options, which are the defaults of routes and guards inside it; `undefined` once the response is over. */
+  readonly options: object | undefined
+  /** A guard inside it: what that one sets counts more. */
+  refine(options: object): void
   /** Tells where the framework keeps the parsed body. */
   readBodyFrom(parsed: () => unknown): void
   /** A stream written the unhang way takes the response over. */

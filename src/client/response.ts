@@ -1,6 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Http2ServerResponse, ServerHttp2Session } from 'node:http2'
 import { shown } from '../errors/bad-input.js'
+import { asBuffer } from '../framing/bytes.js'
 import { type EventStreamHeadOptions, eventStreamHead } from './head.js'
 
 /** A response of `node:http`, `node:https` or `node:http2`, also as Express and Koa hand it on. */
@@ -111,8 +112,8 @@ export function discardUnreadBody(response: ServerResponse): void {
  * A text as it can be written. Over HTTP/2, Node 26.10 sends garbage for a string after which nothing but the end is
  * written in the same turn; bytes are safe.
  */
-export function writable(response: ServerResponse, text: string, encoding?: BufferEncoding): string | Buffer {
-  return http2Stream(response) ? Buffer.from(text, encoding) : text
+export function writable(response: ServerResponse, text: string, encoding?: unknown): string | Buffer {
+  return http2Stream(response) ? asBuffer(text, encoding) : text
 }
 
 /** The server's `timeout` counts silence on the socket; the stream's own deadlines take its place. */

@@ -1,6 +1,6 @@
 import type { StreamError } from '../errors/stream-error.js'
+import type { SkippedEvents } from '../framing/sse/blocks.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { SkippedEvents } from '../framing/sse/follow.js'
 
 export type { SkippedEvents }
 

@@ -1,6 +1,6 @@
 import { StreamError } from '../errors/stream-error.js'
+import type { SkippedEvents } from '../framing/sse/blocks.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { SkippedEvents } from '../framing/sse/follow.js'
 import type { DialectState, EventRole, FailingOptions, StreamDialect } from './dialect.js'
 import { plain } from './plain.js'
 
@@ -46,6 +46,11 @@ export class Transcript {
     if (role === 'terminal') this.sawTerminal = true
     this.#skips = this.#recognize || this.sawTerminal ? undefined : this.#followed.skips?.()
     return role
+  }
+
+  /** Whether the events have shown which API they are of. Until then it is what the path says. */
+  get isProven(): boolean {
+    return this.#recognize === undefined
   }
 
   /** Which events need not be observed now; see `DialectState.skips`. */

@@ -14,9 +14,11 @@ export function decodeByteText(text: string): string {
   return Buffer.from(text, 'latin1').toString()
 }
 
-/** The same memory as a Buffer; a text as UTF-8. */
-export function asBuffer(bytes: Uint8Array | string): Buffer {
-  if (typeof bytes === 'string') return Buffer.from(bytes)
+/** The same memory as a Buffer; a text in its encoding, UTF-8 if there is none. */
+export function asBuffer(bytes: Uint8Array | string, encoding?: unknown): Buffer {
+  if (typeof bytes === 'string') {
+    return Buffer.from(bytes, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
+  }
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 

@@ -1,6 +1,6 @@
 import { byteOrderMark } from '../framing/bytes.js'
 
-/** Nobody needs it, and readers of lines take it for a part of the first one. */
+/** Removes a byte order mark: nobody needs it, and a reader of lines takes it for a part of the first line. */
 export function withoutMark(bytes: Buffer): Buffer {
   const isMarked = bytes.toString('latin1', 0, byteOrderMark.length) === byteOrderMark
   return isMarked ? bytes.subarray(byteOrderMark.length) : bytes
@@ -17,17 +17,17 @@ function textAtStart(chunk: unknown, length: number): string {
   return Buffer.from(chunk.buffer, chunk.byteOffset, Math.min(chunk.length, length)).toString()
 }
 
-/** Whole lines of fields and comments up to a blank one; or the usual first event, of which the rest is still to come. */
+/** Lines of fields and comments up to a blank line. Or the start of an event with JSON, whose rest has not come yet. */
 const firstEvent =
   /^\ufeff?[\r\n]*(?:(?:(?:(?:data|event|id|retry)(?::[^\r\n]*)?|:[^\r\n]*)(?:\r\n|\r|\n))+(?:\r\n|\r|\n)|(?:event: *[\w.]+\r?\n)?data: *\{)/
 const maxFirstEvent = 4_096
 
-/** Whether these bytes surely begin an event stream. A text may begin with a colon, too. */
+/** Whether these bytes surely begin an event stream. A colon alone does not prove it: a text may begin with one. */
 export function beginsWithEvent(chunk: unknown): boolean {
   return firstEvent.test(textAtStart(chunk, maxFirstEvent))
 }
 
-/** Whether one line at least is of an event stream: a comment, or a field of an event. */
+/** Whether at least one line belongs to an event stream: a comment, or a field of an event. */
 export function holdsEventLine(chunk: unknown, encoding: string | undefined): boolean {
   const text = decoded(chunk, encoding)
   return /^\s*$/.test(text) || /(?:^|[\r\n])\ufeff?(?:(?:data|event|id|retry)(?::|[\r\n]|$)|:)/.test(text)

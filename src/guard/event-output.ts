@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http'
 import { sendErrorBody } from '../client/error-response.js'
 import { Heartbeat } from '../client/heartbeat.js'
 import { setRequestId } from '../client/request-id.js'
-import { backlogOf, exactBacklogOf, writable } from '../client/response.js'
+import { exactBacklogOf, writable } from '../client/response.js'
 import { waitUntilFlushed } from '../client/stalled-client.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
@@ -19,7 +19,9 @@ import type { Exchange } from '../stream/exchange.js'
 import { ResponseOutput } from '../stream/response-output.js'
 import { systemClock, type Timer } from '../timeouts/clock.js'
 import { holdsEventLine, looksLikeJson, withoutMark } from './body-start.js'
+import { ClientPace } from './client-pace.js'
 import type { WatchedResponse } from './handle.js'
+import { JsonReport } from './held-json.js'
 import { ignoreWrite, silenceHeaders, useOwnMethods } from './intercept.js'
 
 /** The response that a handler writes its events to by itself, on their way to the client. */
@@ -30,6 +32,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   /** Whether the handler has begun an event stream. */
   committed = false
   readonly #parts: WatchedResponse
+  readonly #pace: ClientPace
   #exchange: Exchange | undefined
   #follower: Follower | undefined
   #heartbeat: Heartbeat | undefined
@@ -46,10 +49,13 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   #reported: UpstreamError | undefined
   /** Compressed, or a JSON document under the name of an event stream: nothing is put into it. */
   #isOpaque: boolean | undefined
+  #json: JsonReport | undefined
+  #isProven = false
 
   constructor(response: ServerResponse, parts: WatchedResponse) {
     super(response)
     this.#parts = parts
+    this.#pace = new ClientPace(parts, () => this.taken())
   }
 
   /** The handler has begun an event stream. */
@@ -62,6 +68,8 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
       skips: exchange.transcript.skips,
       onSkipped: this.#skipped,
       maxEventBytes: settings.maxEventBytes,
+      // The guard forwards: it need not hold what it cannot look into.
+      passesLarge: true,
     })
     const { heartbeatMs } = settings.writer
     const firstMs = Number.POSITIVE_INFINITY
@@ -71,7 +79,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   }
 
   get isForeign(): boolean {
-    return this.#isOpaque === true
+    return this.#isOpaque === true && !this.#reported
   }
 
   get status(): number | undefined {
@@ -97,13 +105,12 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     // Node says best what it does not take.
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
       return own.write(chunk, encoding, callback)
-    const charset = typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8'
-    const given = typeof chunk === 'string' ? Buffer.from(chunk, charset) : asBuffer(chunk)
+    const given = asBuffer(chunk, encoding)
     const bytes = this.#isOpaque === undefined ? withoutMark(given) : given
     const before = this.#looked
     const failure = this.#look(bytes)
     this.#heartbeat?.postpone()
-    const asGiven = typeof chunk === 'string' ? writable(this.response, chunk, charset) : chunk
+    const asGiven = typeof chunk === 'string' ? writable(this.response, chunk, encoding) : chunk
     // Nothing follows the terminal event, also not in the same write.
     const part = this.#endsAt === undefined ? bytes : bytes.subarray(0, this.#endsAt - before)
     this.bytes += part.length
@@ -134,15 +141,18 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   /**
    * The handler says that this was all: was it?
    *
+   * @param isFailure whether it responds with a status or a text of its own: then its upstream has broken
    * @param isPiping whether it has been ended over the head of a source, which then is what has broken
    * @throws StreamError for an answer that is not complete
    */
-  requireComplete(isPiping: boolean): void {
-    if (this.#failure) throw this.#failure
+  requireComplete(isFailure: boolean, isPiping: boolean): void {
     const { settings } = this.#parts
     const transcript = this.#exchange?.transcript
+    if (isFailure && !transcript?.complete) throw new StreamError('upstream_hangup')
+    if (this.#failure) throw this.#failure
     try {
       this.#follower?.end()
+      if (this.#isOpaque && this.#reported) throw this.#reported
       if (settings.acceptsTruncated || this.#isOpaque) return
       if (transcript?.dialect.needsTerminal) transcript.requireComplete(this.events)
     } catch (error) {
@@ -221,7 +231,11 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   #look(bytes: Buffer): StreamError | undefined {
     const { timeouts } = this.#parts
     this.#looked += bytes.length
-    this.#isOpaque ??= bytes.length > 0 ? looksLikeJson(bytes) : undefined
+    if (this.#isOpaque === undefined && bytes.length > 0) {
+      this.#isOpaque = looksLikeJson(bytes)
+      if (this.#isOpaque) this.#json = new JsonReport()
+    }
+    this.#reported ??= this.#json?.push(bytes) || undefined
     try {
       this.#follower?.push(bytes)
     } catch (error) {
@@ -231,7 +245,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
       if (this.events === 0 && !this.#isOpaque) timeouts.wrote()
       else timeouts.touch()
     }
-    return this.#follower?.failure ?? this.#reported
+    return this.#follower?.failure ?? (this.#isOpaque ? undefined : this.#reported)
   }
 
   readonly #observe = (event: SSEEvent, end: number): void => {
@@ -239,6 +253,10 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     if (!exchange || this.sawTerminal || this.#reported) return
     this.events++
     const role = exchange.observe(event)
+    if (this.#isProven !== exchange.transcript.isProven) {
+      this.#isProven = true
+      this.#parts.retime()
+    }
     if (role === 'terminal') this.#endsAt = end
     if (role !== 'error') return
     this.#reported = reportedError(event.data)
@@ -270,15 +288,13 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   }
 
   #wait(): void {
-    const { settings, timeouts } = this.#parts
     this.#heartbeat?.hold()
-    if (backlogOf(this.response) > settings.writer.maxBufferedBytes)
-      this.#fail(new StreamError('client_stalled'))
-    else if (timeouts.phase !== 'clientStall') timeouts.drainStarted(this.taken)
+    const reason = this.#pace.fellBehind()
+    if (reason) this.#fail(reason)
   }
 
   readonly #drained = (): void => {
     this.#heartbeat?.resume()
-    this.#parts.timeouts.drainEnded()
+    this.#pace.caughtUp()
   }
 }

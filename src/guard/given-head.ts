@@ -89,7 +89,7 @@ export function setGivenHeaders(
 ): void {
   for (const [name] of headers) response.removeHeader(name)
   for (const [name, value] of headers) {
-    // As the first one it would be set, which is looked at while the head is open.
+    // The original method, because the guard's own would look at the header once more.
     if (response.hasHeader(name)) response.appendHeader(name, value as string)
     else own.setHeader(name, value)
   }

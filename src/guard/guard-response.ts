@@ -16,13 +16,12 @@ export function guardResponse(
   settings: GuardSettings,
 ): Guarded {
   const known = guards().get(response)
-  if (!known) {
-    if (settings.skip?.(request)) return unguarded
-    return new ResponseGuard(request, response, settingsFor(request, settings)).handle
+  if (settings.skip?.(request)) {
+    known?.stepAside()
+    return known ?? unguarded
   }
-  if (!settings.areDefaults) {
-    warnOnce("guardStreams() is mounted twice; the inner one's options are ignored")
-  }
+  if (!known) return new ResponseGuard(request, response, settingsFor(request, settings)).handle
+  if (!settings.areDefaults) known.refine(settingsFor(request, settings).given)
   return known
 }
 
@@ -31,6 +30,8 @@ const unguarded: Guarded = {
   requestId: '',
   signal: new AbortController().signal,
   refused: false,
+  options: undefined,
+  refine() {},
   readBodyFrom() {},
   stepAside() {},
   respond: () => false,
@@ -46,7 +47,7 @@ function settingsFor(request: IncomingMessage, settings: GuardSettings): GuardSe
   try {
     const timeouts = pickTimeouts(request)
     resolveTimeouts(timeouts, timeoutProfiles.streaming)
-    return { ...settings, timeouts }
+    return { ...settings, timeouts, given: { ...settings.given, timeouts } }
   } catch (error) {
     warnOnce(`timeouts(request) failed, the defaults are used: ${describeError(error)}`)
     return settings

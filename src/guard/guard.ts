@@ -7,8 +7,8 @@ import {
   wasLeft,
   watchPipelined,
 } from '../client/response.js'
-import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
+import { asBuffer } from '../framing/bytes.js'
 import { guards } from '../registry.js'
 import { isDraining, rememberSession } from '../server/live-streams.js'
 import { Exchange } from '../stream/exchange.js'
@@ -17,10 +17,11 @@ import { GuardOutput } from './event-output.js'
 import { failResponse } from './fail-response.js'
 import { isForConnection, withoutConnectionHeaders } from './given-head.js'
 import { GuardHandle, type GuardState, type WatchedResponse } from './handle.js'
+import { HeldJson } from './held-json.js'
 import { ignoreEnd, ignoreWrite, interceptResponse, type OriginalMethods, refuseWrite } from './intercept.js'
 import type { Source } from './piped-source.js'
 import { PipedSources } from './piped-sources.js'
-import { type GuardSettings, RequestedStream } from './request.js'
+import { type GuardOptions, type GuardSettings, RequestedStream, refineSettings } from './request.js'
 import { ResponseHead } from './response-head.js'
 
 /**
@@ -29,16 +30,16 @@ import { ResponseHead } from './response-head.js'
  */
 export class ResponseGuard implements WatchedResponse {
   readonly timeouts: TimeoutCoordinator
-  readonly settings: GuardSettings
   readonly subject: RequestedStream
   readonly own: OriginalMethods
   /** What everybody else knows it by. */
   readonly handle = new GuardHandle(this)
   readonly response: ServerResponse
   readonly head: ResponseHead
-  #exchange: Exchange | undefined
-  #output: GuardOutput | undefined
+  exchange: Exchange | undefined
+  output: GuardOutput | undefined
   state: GuardState = 'waiting'
+  #held: HeldJson | undefined
   /** Most responses have none. */
   #piping: PipedSources | undefined
   /** Whether its server was shutting down when the request came: what began before may finish. */
@@ -46,7 +47,6 @@ export class ResponseGuard implements WatchedResponse {
 
   constructor(request: IncomingMessage, response: ServerResponse, settings: GuardSettings) {
     this.response = response
-    this.settings = settings
     this.subject = new RequestedStream(request, response, settings)
     this.#cameWhileDraining = isDraining(this.subject.server)
     rememberSession(sessionOf(response), this.subject.server)
@@ -63,7 +63,7 @@ export class ResponseGuard implements WatchedResponse {
       setHeader: this.#setHeader as ServerResponse['setHeader'],
       flushHeaders: this.#flushHeaders,
     })
-    this.head = new ResponseHead(response, this.own, settings, this.subject)
+    this.head = new ResponseHead(response, this.own, this.subject)
     guards().set(request, this.handle)
     guards().set(response, this.handle)
     response.on('pipe', this.#piped).on('close', this.#closed).on('error', ignore)
@@ -75,19 +75,41 @@ export class ResponseGuard implements WatchedResponse {
     }
   }
 
+  get settings(): GuardSettings {
+    return this.subject.settings
+  }
+
+  get isPaced(): boolean {
+    return this.#piping?.arePiping === true
+  }
+
   /** The stream's life, from when it is known that there is one. */
   #open(): Exchange {
-    if (!this.#exchange) {
-      this.#output = new GuardOutput(this.response, this)
+    if (!this.exchange) {
+      this.output = new GuardOutput(this.response, this)
       const { subject, settings, timeouts } = this
       const upstreams = { release: (reason?: StreamError) => this.#sources.release(reason) }
-      this.#exchange = new Exchange(subject, settings, { output: this.#output, timeouts, upstreams })
+      this.exchange = new Exchange(subject, settings, { output: this.output, timeouts, upstreams })
     }
-    return this.#exchange
+    return this.exchange
   }
 
   fail(error: unknown): void {
     this.#open().fail(error)
+  }
+
+  refine(options: GuardOptions): void {
+    if (this.state !== 'waiting') return
+    this.subject.settings = refineSettings(this.settings, options)
+    this.exchange?.refine(this.settings)
+    this.head.settingsChanged()
+    this.retime()
+  }
+
+  retime(): void {
+    const transcript = this.state === 'streaming' ? this.exchange?.transcript : undefined
+    const { subject } = this
+    this.timeouts.retime(transcript ? subject.timeoutsOf(transcript) : subject.timeouts)
   }
 
   /** By now the body may have been parsed: it says which model was asked for, and whether for a stream. */
@@ -96,7 +118,7 @@ export class ResponseGuard implements WatchedResponse {
     if (this.state === 'waiting' && this.response.headersSent) return this.pass()
     if (this.state === 'waiting' && !this.subject.isWanted) return this.timeouts.finished()
     const isOver = this.state === 'closed' || this.state === 'passing'
-    if (this.settings.timeouts !== false && !isOver) this.timeouts.retime(this.subject.timeouts)
+    if (this.settings.timeouts !== false && !isOver) this.retime()
   }
 
   readonly #setHeader = (name: string, value: unknown): ServerResponse => {
@@ -131,7 +153,7 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   #begin(isOpaque: boolean): ServerResponse {
-    if (!this.#exchange && this.#cameWhileDraining) {
+    if (!this.exchange && this.#cameWhileDraining) {
       this.timeouts.settle(new StreamError('shutdown'))
       return this.response
     }
@@ -144,10 +166,8 @@ export class ResponseGuard implements WatchedResponse {
       this.state = 'waiting'
       throw error
     }
-    this.#output?.begin(exchange, isOpaque)
+    this.output?.begin(exchange, isOpaque)
     this.#reconsider()
-    const { subscriptionTimeouts } = this.subject
-    if (subscriptionTimeouts) this.timeouts.retime(subscriptionTimeouts)
     liftSocketTimeout(this.response)
     exchange.begin()
     exchange.headSent()
@@ -155,21 +175,29 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   readonly #write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
-    if (this.state === 'waiting') this.#openBy(chunk)
+    if (this.state === 'waiting') this.#openBy(chunk, encoding)
+    // What was written is held.
+    if (this.state === 'waiting') return ignoreWrite([encoding, callback])
     if (this.state === 'closed') {
       const rest = [encoding, callback]
-      return this.#output?.sawTerminal ? ignoreWrite(rest) : refuseWrite(this.response, rest)
+      return this.output?.sawTerminal ? ignoreWrite(rest) : refuseWrite(this.response, rest)
     }
-    if (this.state !== 'streaming' || !this.#output) return this.own.write(chunk, encoding, callback)
-    const wasComplete = this.#output.sawTerminal
-    const more = this.#output.pass(chunk, encoding, callback)
-    if (!wasComplete && this.#output.sawTerminal) this.#finishAtTerminal()
+    if (this.state !== 'streaming' || !this.output) return this.own.write(chunk, encoding, callback)
+    const wasComplete = this.output?.sawTerminal
+    const more = this.output.pass(chunk, encoding, callback)
+    if (!wasComplete && this.output?.sawTerminal) this.#finishAtTerminal()
     return more
   }
 
   /** The first bytes of a body decide where the head alone does not. */
-  #openBy(chunk: unknown): void {
-    const kind = this.head.begins(chunk)
+  #openBy(chunk: unknown, encoding?: unknown, isLast = false): void {
+    const kind = this.#held
+      ? 'json'
+      : this.head.begins(typeof chunk === 'string' ? asBuffer(chunk, encoding) : chunk)
+    if (kind === 'json') {
+      this.#held ??= new HeldJson(this)
+      return this.#held.add(chunk, encoding, isLast)
+    }
     if (kind === 'other') return this.pass()
     if (this.head.isHeld) return void this.#begin(kind === 'opaque')
     this.head.expect(kind)
@@ -179,27 +207,24 @@ export class ResponseGuard implements WatchedResponse {
 
   readonly #end = (chunk?: unknown, ...rest: unknown[]): ServerResponse => {
     const isLast = chunk !== undefined && chunk !== null && typeof chunk !== 'function'
-    if (this.state === 'waiting') this.#openBy(isLast ? chunk : '')
+    if (this.state === 'waiting') this.#openBy(isLast ? chunk : '', rest[0], true)
     if (this.state === 'closed') return ignoreEnd(this.response, [chunk, ...rest])
-    if (this.state !== 'streaming' || !this.#output) return this.own.end(chunk as string, ...(rest as []))
+    if (this.state !== 'streaming' || !this.output) return this.own.end(chunk as string, ...(rest as []))
     const encoding = typeof rest[0] === 'string' ? rest[0] : undefined
-    const fits = !isLast || this.#output.fits(chunk, encoding)
-    const isFailure = this.head.late?.saysFailure || (!fits && this.#output.needsMore)
+    const fits = !isLast || this.output.fits(chunk, encoding)
+    const isFailure = this.head.late?.saysFailure || (!fits && this.output.needsMore)
     if (isLast && fits && !isFailure) this.#write(chunk, encoding)
-    const hasBroken = this.#piping?.areBroken || (!fits && this.#piping?.arePiping)
-    this.#conclude(isFailure || hasBroken === true)
+    const hasBroken = this.#piping?.areBroken || (!fits && this.isPaced)
+    this.#conclude(isFailure || hasBroken)
     return ignoreEnd(this.response, [chunk, ...rest])
   }
 
   /** The handler says that this was all: was it? */
   #conclude(isFailure: boolean): void {
     if (this.state !== 'streaming') return
-    // It responds with a status or a text of its own: its upstream has broken.
-    if (isFailure && !this.#exchange?.transcript.complete)
-      return this.fail(new StreamError('upstream_hangup'))
     try {
-      this.#output?.requireComplete(this.#piping?.arePiping ?? false)
-      this.#exchange?.complete()
+      this.output?.requireComplete(isFailure, this.isPaced)
+      this.exchange?.complete()
     } catch (error) {
       this.fail(error)
     }
@@ -215,12 +240,7 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   get #sources(): PipedSources {
-    this.#piping ??= new PipedSources(
-      this.response,
-      () => this.subject.requestId,
-      this.settings.cleanup,
-      (error, isHeard) => this.#sourceBroke(error, isHeard),
-    )
+    this.#piping ??= new PipedSources(this)
     return this.#piping
   }
 
@@ -228,28 +248,11 @@ export class ResponseGuard implements WatchedResponse {
     if (this.state !== 'passing' || !this.handle.isOver) this.#sources.add(source)
   }
 
-  #sourceBroke(error: unknown, isHeard: boolean): void {
-    if (isGone(this.response)) return
-    if (this.state === 'passing') {
-      // A body that is no event stream can only be cut: it must not look complete.
-      if (error !== undefined && !isHeard) this.own.destroy(toStreamError(error, 'upstream_hangup'))
-      return
-    }
-    if (this.#output?.sawTerminal) return this.#exchange?.complete()
-    const fail = () => this.fail(error ?? new StreamError('upstream_hangup'))
-    if (!isHeard) return fail()
-    if (this.state === 'waiting') return
-    this.#sources.unlessReplaced(
-      () => this.#output?.bytes,
-      () => this.state === 'streaming' && fail(),
-    )
-  }
-
   #settled(reason: StreamError): void {
     if (this.state === 'closed' || this.state === 'passing') return
     const exchange = this.#open()
     if (this.state === 'streaming' || this.subject.isWanted) exchange.settled(reason)
-    else failResponse(this.#output as GuardOutput, this, this.#sources, reason)
+    else failResponse(this.output as GuardOutput, this, this.#sources, reason)
   }
 
   closed(): void {
@@ -264,14 +267,14 @@ export class ResponseGuard implements WatchedResponse {
     if (this.state !== 'streaming') return
     this.timeouts.finished()
     const { lingerMs = 1_000 } = this.settings.cleanup || {}
-    if (!this.#piping?.arePiping || lingerMs === false) return this.#exchange?.complete()
-    this.#output?.linger(lingerMs, () => this.#exchange?.complete())
+    if (!this.isPaced || lingerMs === false) return this.exchange?.complete()
+    this.output?.linger(lingerMs, () => this.exchange?.complete())
   }
 
   readonly #closed = (): void => {
     if (this.state === 'closed') return
     // It has all of it, and need not wait for the upstream to end.
-    if (this.#output?.sawTerminal) return this.#exchange?.complete()
+    if (this.output?.sawTerminal) return this.exchange?.complete()
     if (wasLeft(this.response)) this.timeouts.settle(new StreamError('client_gone'))
     if (this.state === 'passing') this.over()
   }
@@ -279,7 +282,7 @@ export class ResponseGuard implements WatchedResponse {
   /** No event stream, and so none of ours. */
   pass(): void {
     this.state = 'passing'
-    this.#exchange?.abandon()
+    this.exchange?.abandon()
     this.head.release()
     this.timeouts.finished()
   }

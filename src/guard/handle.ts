@@ -4,7 +4,7 @@ import type { Guarded } from '../registry.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import type { OriginalMethods } from './intercept.js'
-import type { GuardSettings, RequestedStream } from './request.js'
+import type { GuardOptions, GuardSettings, RequestedStream } from './request.js'
 import type { ResponseHead } from './response-head.js'
 
 /** The stream of a guarded request, as its handler sees it; {@link getStream} returns it. */
@@ -31,8 +31,14 @@ export interface WatchedResponse {
   readonly own: OriginalMethods
   readonly response: ServerResponse
   readonly head: ResponseHead
+  /** Whether what writes can be made to wait: a source that is piped. */
+  readonly isPaced: boolean
   fail(error: unknown): void
   pass(): void
+  /** A guard inside this one: what that one sets counts more. */
+  refine(options: GuardOptions): void
+  /** More is known by now of what its deadlines depend on. */
+  retime(): void
   /** An ending has been decided: from here on what the handler writes is refused. */
   closed(): void
   /** All of it has left this process. */
@@ -99,6 +105,14 @@ export class GuardHandle implements Guarded, GuardedStream {
   /** What it was called. */
   get timeouts(): never {
     throw new TypeError('there is no stream.timeouts: write stream.deadlines')
+  }
+
+  get options(): GuardOptions | undefined {
+    return this.#guard?.settings.given
+  }
+
+  refine(options: GuardOptions): void {
+    this.#guard?.refine(options)
   }
 
   readBodyFrom(parsed: () => unknown): void {

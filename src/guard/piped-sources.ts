@@ -1,34 +1,33 @@
-import type { ServerResponse } from 'node:http'
-import type { StreamError } from '../errors/stream-error.js'
-import type { StreamOptions } from '../stream/settings.js'
+import { isGone } from '../client/response.js'
+import { toStreamError } from '../errors/classify.js'
+import { StreamError } from '../errors/stream-error.js'
+import type { Exchange } from '../stream/exchange.js'
 import { systemClock } from '../timeouts/clock.js'
 import { Upstreams } from '../upstream/opened.js'
-import { type OnBroken, PipedSource, type Source } from './piped-source.js'
+import type { GuardOutput } from './event-output.js'
+import type { WatchedResponse } from './handle.js'
+import { PipedSource, type Source } from './piped-source.js'
 
 /** How long a handler that has heard of its source's end may take to find another. */
 const fallbackMs = 1_000
 
+/** A response that sources are piped into. */
+interface SourcedResponse extends WatchedResponse {
+  /** Once it is known that there is a stream. */
+  readonly output: GuardOutput | undefined
+  readonly exchange: Exchange | undefined
+}
+
 /** What a handler pipes into its response: watched while the response lives, and let go with it. */
 export class PipedSources {
-  readonly #response: ServerResponse
-  readonly #requestId: () => string
-  readonly #cleanup: StreamOptions['cleanup']
-  readonly #onBroken: OnBroken
+  readonly #guard: SourcedResponse
   #sources: Set<PipedSource> | undefined
   #upstreams: Upstreams | undefined
   /** Set once the response is over: what is piped later is let go at once. */
   #released: { reason: StreamError | undefined } | undefined
 
-  constructor(
-    response: ServerResponse,
-    requestId: () => string,
-    cleanup: StreamOptions['cleanup'],
-    onBroken: OnBroken,
-  ) {
-    this.#response = response
-    this.#requestId = requestId
-    this.#cleanup = cleanup
-    this.#onBroken = onBroken
+  constructor(guard: SourcedResponse) {
+    this.#guard = guard
   }
 
   /** Whether one is being piped that has not ended. */
@@ -39,19 +38,6 @@ export class PipedSources {
   /** Whether one of those has broken, be it that nobody has heard of it yet. */
   get areBroken(): boolean {
     return [...(this.#sources ?? [])].some(({ isBroken }) => isBroken)
-  }
-
-  /**
-   * An app that listens to its source's errors may have another source, or a response of its own: calls back if by then
-   * it has neither.
-   *
-   * @param progress how much the handler has written so far
-   */
-  unlessReplaced(progress: () => number | undefined, callback: () => void): void {
-    const before = progress()
-    systemClock.setTimeout(() => {
-      if (!this.arePiping && progress() === before) callback()
-    }, fallbackMs)
   }
 
   /** Lets them go with the response, for `reason`, unless they are there for others as well. */
@@ -71,12 +57,31 @@ export class PipedSources {
   add(source: Source): void {
     // What is piped after a failure still has to be let go.
     if (this.#released && !this.#released.reason) return
-    const piped = new PipedSource(source, this.#response, this.#onBroken)
+    const piped = new PipedSource(source, this.#guard.response, this.#broke)
     if (this.#released) this.#detach(piped)
     else {
       this.#sources ??= new Set()
       this.#sources.add(piped)
     }
+  }
+
+  readonly #broke = (error: unknown, isHeard: boolean): void => {
+    const guard = this.#guard
+    if (isGone(guard.response)) return
+    if (guard.state === 'passing') {
+      // A body that is no event stream can only be cut: it must not look complete.
+      if (error !== undefined && !isHeard) guard.own.destroy(toStreamError(error, 'upstream_hangup'))
+      return
+    }
+    if (guard.output?.sawTerminal) return guard.exchange?.complete()
+    const fail = () => guard.fail(error ?? new StreamError('upstream_hangup'))
+    if (!isHeard) return fail()
+    if (guard.state === 'waiting') return
+    // An app that listens to its source's errors may have another source, or a response of its own.
+    const before = guard.output?.bytes
+    systemClock.setTimeout(() => {
+      if (!this.arePiping && guard.output?.bytes === before && guard.state === 'streaming') fail()
+    }, fallbackMs)
   }
 
   #detach(piped: PipedSource): void {
@@ -87,7 +92,7 @@ export class PipedSources {
 
   #adopt(source: Source): void {
     if (!this.#upstreams) {
-      this.#upstreams = new Upstreams(this.#cleanup, this.#requestId())
+      this.#upstreams = new Upstreams(this.#guard.settings.cleanup, this.#guard.subject.requestId)
       if (this.#released) this.#upstreams.release(this.#released.reason)
     }
     this.#upstreams.adopt(source)

@@ -6,13 +6,16 @@ import { givenRequestId, requestIdOf } from '../client/request-id.js'
 import { serverOf } from '../client/response.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { dialectOfHead, selectDialect } from '../dialects/index.js'
+import type { Transcript } from '../dialects/transcript.js'
 import { checkFunction, checkObject } from '../errors/bad-input.js'
 import type { StreamSubject } from '../stream/exchange.js'
+import { withDefaults } from '../stream/inherited-settings.js'
 import { checkDetection, checkWhen } from '../stream/middleware-options.js'
 import {
   readStreamOptions,
   type StreamOptions,
   type StreamSettings,
+  setTimeouts,
   timeoutsFor,
 } from '../stream/settings.js'
 import { type ResolvedTimeouts, resolveTimeouts } from '../timeouts/options.js'
@@ -56,6 +59,7 @@ export interface GuardOptions extends Omit<StreamOptions, 'writer' | 'timeouts'>
 
 /** The options of a guard, read once. */
 export interface GuardSettings extends StreamSettings {
+  readonly given: GuardOptions & StreamOptions
   readonly when: 'requested' | 'responds'
   readonly detect: StreamingHints | undefined
   readonly skip: ((request: IncomingMessage) => boolean) | undefined
@@ -66,7 +70,7 @@ export interface GuardSettings extends StreamSettings {
 }
 
 /** @throws TypeError | RangeError that names the option and the value */
-export function readGuardOptions(options: GuardOptions): GuardSettings {
+export function readGuardOptions(options: GuardOptions = {}): GuardSettings {
   checkObject('options', options)
   const { writer, when, detect, skip, timeouts, ...rest } = options
   for (const name of ['headersAfterMs', 'commitAfterMs']) {
@@ -80,12 +84,24 @@ export function readGuardOptions(options: GuardOptions): GuardSettings {
   checkDetection(detect, "when: 'responds'")
   return {
     ...settings,
+    given: { ...options, timeouts: given.timeouts },
     when: checkWhen(when, ['requested', 'responds']),
     detect,
     skip,
     pickTimeouts,
     areDefaults: Object.keys(options).length === 0,
   }
+}
+
+/**
+ * What a guard inside another one says goes first.
+ *
+ * @param inner options that have been checked, where they were given
+ */
+export function refineSettings(outer: GuardSettings, inner: GuardOptions): GuardSettings {
+  const own = readGuardOptions(inner)
+  const { when = outer.when, detect = outer.detect } = inner
+  return { ...withDefaults(own, outer.given), when, detect }
 }
 
 /**
@@ -102,12 +118,12 @@ export class RequestedStream implements StreamSubject {
   #parsedBody: (() => unknown) | undefined
   readonly #request: IncomingMessage & { body?: unknown }
   readonly #response: ServerResponse
-  readonly #settings: GuardSettings
+  settings: GuardSettings
 
   constructor(request: IncomingMessage, response: ServerResponse, settings: GuardSettings) {
     this.#request = request
     this.#response = response
-    this.#settings = settings
+    this.settings = settings
   }
 
   get requestId(): string {
@@ -138,7 +154,7 @@ export class RequestedStream implements StreamSubject {
   }
 
   get isWanted(): boolean {
-    const { when, detect } = this.#settings
+    const { when, detect } = this.settings
     if (when === 'responds') return false
     const { method, url, headers } = this.#request
     return detectStreamingRequest({ method, url, headers, body: this.#body }, detect)
@@ -151,18 +167,20 @@ export class RequestedStream implements StreamSubject {
   /** The timeouts that fit it. Of an unread body nobody knows the model: it may be one that thinks long. */
   get timeouts(): ResolvedTimeouts {
     const { headers } = this.#request
-    if (this.#body !== undefined) return timeoutsFor(this.#settings, { model: this.model, headers })
-    return withinClientTimeout(resolveTimeouts(this.#settings.timeouts, timeoutProfiles.advanced), headers)
+    if (this.#body !== undefined) return timeoutsFor(this.settings, { model: this.model, headers })
+    return withinClientTimeout(setTimeouts(this.settings, timeoutProfiles.advanced), headers)
   }
 
-  /** Once its answer has begun as a stream of an unknown kind, a page that subscribed may wait for days. */
-  get subscriptionTimeouts(): ResolvedTimeouts | undefined {
-    const { timeouts, dialect } = this.#settings
-    const isUnknown = dialect === undefined && this.dialect.name === 'plain'
-    if (!isUnknown || this.#request.method !== 'GET' || timeouts !== undefined) return undefined
-    return {
-      ...resolveTimeouts(false, timeoutProfiles.streaming),
-      clientStallMs: this.timeouts.clientStallMs,
-    }
+  /**
+   * The timeouts of its event stream. A page that subscribed with `GET` may wait for days: until the events show an API,
+   * such a stream has no deadline but that of a client that does not read.
+   */
+  timeoutsOf({ dialect, isProven }: Transcript): ResolvedTimeouts {
+    const { timeouts, outerTimeouts, dialect: choice } = this.settings
+    const isSet = timeouts !== undefined || outerTimeouts !== undefined || choice !== undefined
+    const isUnknown = dialect.name === 'plain' || (!isProven && !this.isWanted)
+    const fitting = this.timeouts
+    if (isSet || !isUnknown || this.#request.method !== 'GET') return fitting
+    return { ...resolveTimeouts(false, timeoutProfiles.streaming), clientStallMs: fitting.clientStallMs }
   }
 }

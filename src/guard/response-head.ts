@@ -5,7 +5,7 @@ import { type GivenHead, kindOfHead, readHead, sendStreamHead, setGivenHeaders }
 import type { OriginalMethods } from './intercept.js'
 import { LateHead } from './late-head.js'
 import { NoTransformHeader } from './no-transform-header.js'
-import type { GuardSettings, RequestedStream } from './request.js'
+import type { RequestedStream } from './request.js'
 
 /** What a head makes of its response; `held` until the first bytes of the body say more. */
 export type HeadKind = 'stream' | 'opaque' | 'held' | 'other'
@@ -19,9 +19,8 @@ interface WrittenHead {
 export class ResponseHead {
   readonly #response: ServerResponse
   readonly #own: OriginalMethods
-  readonly #settings: GuardSettings
   readonly #subject: RequestedStream
-  readonly #uncompressed: NoTransformHeader | undefined
+  #uncompressed: NoTransformHeader | undefined
   /** Whether a head has been written that may be one of an event stream: what it is, the body says. */
   isHeld = false
   /** What the handler has said of the headers since they were sent. */
@@ -29,20 +28,20 @@ export class ResponseHead {
   #head: WrittenHead | undefined
   #expected: 'stream' | 'opaque' | undefined
 
-  constructor(
-    response: ServerResponse,
-    own: OriginalMethods,
-    settings: GuardSettings,
-    subject: RequestedStream,
-  ) {
+  constructor(response: ServerResponse, own: OriginalMethods, subject: RequestedStream) {
     this.#response = response
     this.#own = own
-    this.#settings = settings
     this.#subject = subject
-    if (settings.writer.headers === false) return
-    this.#uncompressed = new NoTransformHeader(response, own)
+    this.settingsChanged()
+  }
+
+  /** Whether headers are completed is known, or has changed. */
+  settingsChanged(): void {
+    const isWanted = this.#subject.settings.writer.headers !== false
+    if (!isWanted) this.#uncompressed?.undo()
+    this.#uncompressed = isWanted ? new NoTransformHeader(this.#response, this.#own) : undefined
     // Another middleware may have said already that it will be a stream.
-    const type = response.getHeader('content-type')
+    const type = this.#response.getHeader('content-type')
     if (type !== undefined) this.headerSet('content-type', type)
   }
 
@@ -67,13 +66,13 @@ export class ResponseHead {
    * The first bytes of a response whose head is held, or has not been written. Those of an event stream are one whatever the
    * head says: `fetch` decodes a body, and a handler that copies the headers says that it is still encoded.
    *
-   * @returns `opaque` for an event stream that nobody can look into
+   * @returns `opaque` for an event stream that nobody can look into, `json` for JSON under the name of one
    */
-  begins(chunk: unknown): 'stream' | 'opaque' | 'other' {
+  begins(chunk: unknown): 'stream' | 'opaque' | 'json' | 'other' {
     const implicit = { status: this.#response.statusCode, message: undefined, headers: [] }
     const kind = this.#kindOf(this.isHeld && this.#head ? this.#head.given : implicit)
     if (kind === 'other') return kind
-    if (kind === 'stream') return looksLikeJson(chunk) ? 'other' : kind
+    if (kind === 'stream') return looksLikeJson(chunk) ? 'json' : kind
     if (beginsWithEvent(chunk)) return 'stream'
     if (kind === 'unknown') return 'other'
     warnOnce('a compressed event stream passes the guard: it cannot report errors in it, and cuts it instead')
@@ -93,7 +92,7 @@ export class ResponseHead {
     else {
       given.headers = given.headers.filter(([name]) => name.toLowerCase() !== 'content-encoding')
       setGivenHeaders(this.#response, this.#own, given.headers)
-      sendStreamHead(this.#response, this.#own, given, this.#settings, this.#subject.requestId)
+      sendStreamHead(this.#response, this.#own, given, this.#subject.settings, this.#subject.requestId)
     }
     this.late = new LateHead(this.#response)
   }

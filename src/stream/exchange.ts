@@ -16,7 +16,7 @@ import { recordEnd } from './record.js'
 import type { EventSink } from './relay-target.js'
 import type { StreamSettings } from './settings.js'
 
-/** What is known of the stream; asked when it is needed, since some of it is known late. */
+/** What is known of the stream. Some of it is known late, so each member is read when it is needed. */
 export interface StreamSubject {
   readonly requestId: string
   readonly model: string | undefined
@@ -25,9 +25,9 @@ export interface StreamSubject {
   readonly dialect: StreamDialect
 }
 
-/** What a stream holds of its upstreams. */
+/** The upstreams that a stream holds. */
 interface HeldUpstreams {
-  /** Lets them go; see `Upstreams.release`. */
+  /** Releases them; see `Upstreams.release`. */
   release(reason?: StreamError): void
 }
 
@@ -38,7 +38,7 @@ interface HeldUpstreams {
 export class Exchange implements LiveStream, EventSink {
   readonly timeouts: TimeoutCoordinator
   readonly #subject: StreamSubject
-  readonly #settings: StreamSettings
+  #settings: StreamSettings
   readonly #output: EventOutput
   readonly #upstreams: HeldUpstreams
   #transcript: Transcript | undefined
@@ -89,11 +89,16 @@ export class Exchange implements LiveStream, EventSink {
   /** The record, once the client has its ending; nothing of a response that was no stream after all. */
   get ended(): Promise<StreamEnd | undefined> {
     this.#whenEnded ??= new Promise((resolve) => {
-      // Itself, and not in a closure: what such a one holds was seen to outlive the young generation.
+      // The function itself: a closure around it was seen to keep the exchange out of the young generation.
       this.#resolveEnded = resolve
       if (this.#state === 'ended') resolve(this.#record)
     })
     return this.#whenEnded
+  }
+
+  /** A guard inside the one that began it sets more. */
+  refine(settings: StreamSettings): void {
+    this.#settings = settings
   }
 
   /** Joins the live streams, so that a server that shuts down waits for it. */
@@ -101,7 +106,7 @@ export class Exchange implements LiveStream, EventSink {
     addLiveStream(this)
   }
 
-  /** From here on it is announced, and will be recorded. */
+  /** Announces the stream. From here on it will be recorded. */
   begin(): void {
     if (this.#begun) return
     this.#begun = true
@@ -138,7 +143,7 @@ export class Exchange implements LiveStream, EventSink {
     return undefined
   }
 
-  /** Looks at an event on its way to the client. What comes after the ending changes nothing any more. */
+  /** Looks at an event on its way to the client. An event that comes after the ending changes nothing. */
   observe(event: SSEEvent): EventRole | undefined {
     if (this.#state !== 'open') return undefined
     const role = this.transcript.observe(event)
@@ -174,7 +179,7 @@ export class Exchange implements LiveStream, EventSink {
     logRetry(this.requestId, retry)
   }
 
-  /** What fails on a connection that is gone fails because it is gone. */
+  /** A failure on a connection whose client has left is no failure of the upstream: the client is what failed. */
   fail(error: unknown): void {
     if (this.#state !== 'open') return logLate(this.requestId, error, this.timeouts.reason)
     const reason = toStreamError(error)
@@ -208,7 +213,7 @@ export class Exchange implements LiveStream, EventSink {
   }
 
   /**
-   * Writes the ending. A dialect of the app's own may fail at any of it.
+   * Writes the ending. A dialect of the app's own may throw at each step.
    *
    * @returns whether the client has the whole answer, whatever happened after it
    */

@@ -14,6 +14,7 @@ import { checkSignal, shown } from '../errors/bad-input.js'
 import { StreamError } from '../errors/stream-error.js'
 import { guards } from '../registry.js'
 import { isDraining, rememberSession } from '../server/live-streams.js'
+import { withDefaults } from './inherited-settings.js'
 import { RouteStream, type StreamCall } from './route-stream.js'
 import { readStreamOptions, type StreamSettings } from './settings.js'
 import type { HandleStreamOptions, StreamHandler } from './stream-context.js'
@@ -60,11 +61,13 @@ export function handleStream(
 export async function runStream(
   response: ServerResponse,
   handler: StreamHandler,
-  settings: StreamSettings,
+  own: StreamSettings,
   { requestId = requestIdOf(response), model, signal }: Partial<StreamCall>,
 ): Promise<StreamEnd> {
+  const guard = guards().get(response)
+  const settings = withDefaults(own, guard?.options)
   // A guard around the same response has nothing left to do.
-  guards().get(response)?.stepAside()
+  guard?.stepAside()
   const stream = new RouteStream(response, settings, { requestId, model, signal })
   stream.exchange.enlist()
   rememberSession(sessionOf(response), stream.server)

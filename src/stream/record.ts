@@ -15,7 +15,7 @@ export interface EndedStream {
   completed: boolean
 }
 
-/** Writes the record of a stream that has ended, and tells everybody who wants to know. */
+/** Makes the record of a stream that has ended, and publishes it: to the log, the channel and `onEnd`. */
 export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): StreamEnd {
   const { timeouts, subject, output, sawTerminal, retries, completed } = stream
   const reason = completed ? undefined : (timeouts.reason as StreamFailure | undefined)

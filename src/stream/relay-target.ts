@@ -53,7 +53,7 @@ export interface EventSink {
   accept(events: Uint8Array | string, count: number): Promise<void> | undefined
 }
 
-/** Who wants to know when something has come, and that it was a piece of the answer. */
+/** Hears of each chunk of an upstream, and of each event that is a piece of the answer. */
 export interface RelayClock extends ChunkObserver {
   content(): void
 }
@@ -66,7 +66,7 @@ export interface RelayTarget {
   readonly transcript: Transcript | undefined
   /** Aborts when the stream must stop. */
   readonly stopSignal: AbortSignalLike
-  /** The upstream, once it has answered: from then on it belongs to the stream. */
+  /** Registers the upstream with the stream, as soon as it has responded: the stream will release it. */
   open(source: UpstreamSource | PromiseLike<UpstreamSource>): UpstreamSource | PromiseLike<UpstreamSource>
   /** Observes and writes one event. */
   write(event: SSEEvent): Promise<void> | undefined

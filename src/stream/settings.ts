@@ -86,7 +86,11 @@ export interface StreamOptions {
 
 /** The options, read once and handed on. */
 export interface StreamSettings {
+  /** The options as they were given. */
+  readonly given: StreamOptions
   readonly timeouts: StreamTimeouts | TimeoutProfileName | false | undefined
+  /** Those of a guard around it: the defaults of `timeouts`. */
+  readonly outerTimeouts?: StreamTimeouts | TimeoutProfileName | false | undefined
   readonly writer: WriterSettings
   readonly maxEventBytes: number | undefined
   /** Whether an upstream that ends without saying that its answer is complete is good enough. */
@@ -142,26 +146,32 @@ const instead: Readonly<Record<string, string>> = {
  */
 export function readStreamOptions(options: StreamOptions, more: readonly string[] = []): StreamSettings {
   checkNames(options, { owner: 'options.', names: [...names, ...more], instead })
-  const { timeouts, writer = {}, relay = {}, cleanup = {}, advancedModels, onEnd } = options
+  const { timeouts, writer = {}, relay = {}, cleanup = {}, advancedModels } = options
   resolveTimeouts(timeouts, timeoutProfiles.streaming)
   checkNames(relay, relayNames)
   if (cleanup !== false) {
     checkObject('cleanup', cleanup, 'an object or false')
     checkNames(cleanup, cleanupNames)
   }
-  const settings = checkWriterOptions(writer, [])
-  checkHeadersWindow(settings, writer, timeouts)
+  checkHeadersWindow(checkWriterOptions(writer, []), writer, timeouts)
   for (const name of flags) checkFlag(name, options[name])
   checkModels(advancedModels)
   for (const name of ['closeMs', 'lingerMs'] as const) {
     if (cleanup && cleanup[name] !== undefined) readDuration(`cleanup.${name}`, cleanup[name])
   }
   checkRelaying('relay.', relay)
-  checkFunction('onEnd', onEnd)
+  checkFunction('onEnd', options.onEnd)
+  return toSettings(options)
+}
+
+/** Options that have been checked. */
+export function toSettings(options: StreamOptions): StreamSettings {
+  const { timeouts, writer = {}, relay = {}, cleanup = {}, advancedModels, onEnd } = options
   const dialect = selectDialect(options.dialect)
   return {
+    given: options,
     timeouts,
-    writer: settings,
+    writer: checkWriterOptions(writer, []),
     maxEventBytes: relay.maxEventBytes,
     acceptsTruncated: relay.onTruncated === 'accept',
     cleanup,
@@ -176,12 +186,21 @@ export function readStreamOptions(options: StreamOptions, more: readonly string[
 
 /** The timeouts of one request: by its model, and never longer than its client waits. */
 export function timeoutsFor(
-  { timeouts, advancedModels }: StreamSettings,
+  settings: StreamSettings,
   request: { model: string | undefined; headers: IncomingHttpHeaders },
 ): ResolvedTimeouts {
+  const { advancedModels } = settings
   const choice = { streaming: true, model: request.model }
   const profile = selectTimeoutProfile(choice, advancedModels ? { advancedModels } : {})
-  return withinClientTimeout(resolveTimeouts(timeouts, profile), request.headers)
+  return withinClientTimeout(setTimeouts(settings, profile), request.headers)
+}
+
+/** What was set, also by a guard around it; the rest is that of the profile. */
+export function setTimeouts(
+  { timeouts, outerTimeouts }: StreamSettings,
+  profile: ResolvedTimeouts,
+): ResolvedTimeouts {
+  return resolveTimeouts(timeouts, resolveTimeouts(outerTimeouts, profile))
 }
 
 /** A head that is sent no earlier than the deadline it waits for comes too late for anything. */

@@ -204,10 +204,22 @@ test("what copies of unhang share under Symbol.for('unhang.…')", async () => {
   const [behindGuard, ofRoute] = responses as [ServerResponse, ServerResponse]
   const guard = of<WeakMap<object, object>>('guards').get(behindGuard)
   expect(of<WeakMap<object, object>>('guards').get(behindGuard.req)).toBe(guard)
-  const protocol = ['requestId', 'signal', 'refused', 'readBodyFrom', 'stepAside', 'respond', 'respondAtLast']
+  const protocol = [
+    'requestId',
+    'signal',
+    'refused',
+    'options',
+    'refine',
+    'readBodyFrom',
+    'stepAside',
+    'respond',
+    'respondAtLast',
+  ]
   expect(pick(guard, protocol)).toMatchInlineSnapshot(`
     {
+      "options": "object",
       "readBodyFrom": "function",
+      "refine": "function",
       "refused": "boolean",
       "requestId": "string",
       "respond": "function",

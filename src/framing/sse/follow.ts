@@ -2,18 +2,11 @@ import { Buffer } from 'node:buffer'
 import { StreamError } from '../../errors/stream-error.js'
 import { asBuffer, byteOrderMark, decodeByteText } from '../bytes.js'
 import type { Follower } from '../framing.js'
+import { blockEndIn, isPiece, type SkippedEvents } from './blocks.js'
 import { EventParser, type EventSourceMessage } from './parse.js'
 
 /** The longest event, and the longest answer of any other kind, that is accepted. */
 export const defaultMaxEventBytes = 8 * 1024 * 1024
-
-/** Which events hold nothing but another piece of the answer; both expressions see an event's bytes as text. */
-export interface SkippedEvents {
-  /** Matches every such event. */
-  readonly content: RegExp
-  /** Matches no such event. */
-  readonly unless: RegExp
-}
 
 export interface FollowOptions {
   /** Asked for each event: which kind need not be parsed now. */
@@ -22,13 +15,17 @@ export interface FollowOptions {
   onSkipped?: ((end: number) => void) | undefined
   /** The longest event that is accepted. */
   maxEventBytes?: number | undefined
+  /** A longer event is no failure: its bytes are let go as they come, and it is handed out by its name alone. */
+  passesLarge?: boolean | undefined
 }
 
 /** A blank line has begun in these bytes, if what comes next ends it. */
 const overlap = 3
 /** Longer than any comment that is worth a look. */
 const maxCommentBytes = 1_024
-const blankLine = /(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r|\n)/g
+/** Where the name of an event stands, if it has one. */
+const maxNameBytes = 1_024
+const eventName = /^event: ?([^\r\n]*)/m
 // Whole comments, and lines that only say when to reconnect, begin no event.
 const lineEnd = /[\r\n]/
 const commentsAtStart = /^(?:\n|:[^\r\n]*(?:\r\n|\r(?!$)|\n))+/
@@ -52,8 +49,9 @@ export class EventFollower implements Follower {
   #open = ''
   /** Whether it begins with a comment. To look into the text itself would join its pieces each time. */
   #isComment = false
-  /** How many of its bytes were comments that are not kept. */
+  /** How many of its bytes are not kept: comments, and most of an event that is too large. */
   #dropped = 0
+  #isTooLarge = false
   /** Its last bytes. Apart from the rest, so that a long event is joined once and not with each piece. */
   #tail = ''
   /** How many bytes so far are whole events. */
@@ -79,7 +77,7 @@ export class EventFollower implements Follower {
     let at = this.#lastEnd.endsWith('\r') ? this.#skipHalf(text) : 0
     const before = this.#tail.length
     const searched = before === 0 ? text : this.#tail + text
-    const find = searched.includes('\r') ? endOfBlock : endOfPlainBlock
+    const find = blockEndIn(searched)
     for (let end = find(searched, at); end > 0; end = find(searched, at + before)) {
       const next = end - before
       if (this.#open !== '') this.#block(this.#open + text.slice(0, next), undefined, 0, next - at)
@@ -102,10 +100,23 @@ export class EventFollower implements Follower {
   #keep(text: string): void {
     this.#lastEnd = ''
     if (this.#open === '') this.#isComment = text.startsWith(':')
-    this.#open += text
     this.#tail = text.length >= overlap ? text.slice(-overlap) : (this.#tail + text).slice(-overlap)
+    if (this.#isTooLarge) {
+      this.#dropped += text.length
+      return
+    }
+    this.#open += text
     if (this.#isComment && this.#open.length > maxCommentBytes && lineEnd.test(text)) this.#dropComments()
-    if (this.#open.length > this.#maxEventBytes) this.failure = this.#tooLong()
+    if (this.#open.length <= this.#maxEventBytes) return
+    if (this.#options.passesLarge) this.#shorten()
+    else this.failure = this.#tooLong()
+  }
+
+  #shorten(): void {
+    this.#isTooLarge = true
+    const firstLines = this.#open.slice(0, maxNameBytes)
+    this.#dropped += this.#open.length - firstLines.length
+    this.#open = firstLines
   }
 
   /** An upstream that sends nothing else is not remembered for ever. */
@@ -121,6 +132,7 @@ export class EventFollower implements Follower {
     const end = this.#whole + this.#dropped + block.length
     this.#open = this.#tail = ''
     this.#dropped = 0
+    if (this.#isTooLarge) return this.#passLarge(block, end)
     if (this.#whole === 0 && block.startsWith(byteOrderMark)) return this.#marked(block)
     const skips = this.#options.skips?.()
     if (skips && block.length <= this.#maxEventBytes && isPiece(block, skips)) {
@@ -128,6 +140,15 @@ export class EventFollower implements Follower {
       return this.#options.onSkipped?.(end)
     }
     this.#read(bytes ? bytes.toString('utf8', start, start + length) : decodeByteText(block), block, end)
+  }
+
+  /** @param block its first lines and its last */
+  #passLarge(block: string, end: number): void {
+    this.#isTooLarge = false
+    this.#ended(block, end)
+    const name = eventName.exec(block.slice(0, maxNameBytes))?.[1]
+    if (name === undefined) this.#options.onSkipped?.(end)
+    else this.#onEvent({ event: name, data: '', id: undefined }, end)
   }
 
   #marked(block: string): void {
@@ -138,7 +159,8 @@ export class EventFollower implements Follower {
 
   #read(text: string, block: string, end: number): void {
     const event = this.#parser.parse(text)
-    if (event && block.length > this.#maxEventBytes && Buffer.byteLength(event.data) > this.#maxEventBytes) {
+    const isTooLarge = block.length > this.#maxEventBytes && !this.#options.passesLarge
+    if (event && isTooLarge && Buffer.byteLength(event.data) > this.#maxEventBytes) {
       this.failure = this.#tooLong()
       return
     }
@@ -158,7 +180,8 @@ export class EventFollower implements Follower {
    * @returns how many of all bytes are whole events
    */
   end(): number {
-    if (this.failure || this.#open === '') return this.#whole
+    // Of an event that is too large nobody can say whether it is whole.
+    if (this.failure || this.#isTooLarge || this.#open === '') return this.#whole
     const open = this.#open
     const end = this.#whole + this.#dropped + open.length
     const isMarked = this.#whole === 0 && open.startsWith(byteOrderMark)
@@ -176,7 +199,7 @@ export class EventFollower implements Follower {
 
   /** What stands between the last whole event and now. */
   get gap(): 'none' | 'comment' | 'event' {
-    if (this.#lastEnd === '\n\r') return 'event'
+    if (this.#lastEnd === '\n\r' || this.#isTooLarge) return 'event'
     if (this.#open === '') return this.#dropped > 0 ? 'comment' : 'none'
     return this.#open.length <= maxCommentBytes && commentLines.test(this.#open) ? 'comment' : 'event'
   }
@@ -187,27 +210,6 @@ export class EventFollower implements Follower {
       message: `The upstream sent an event of more than ${this.#maxEventBytes} bytes.`,
     })
   }
-}
-
-/** Where the first blank line at or after `from` ends; 0 without one. */
-function endOfPlainBlock(text: string, from: number): number {
-  const at = text.indexOf('\n\n', from)
-  return at === -1 ? 0 : at + 2
-}
-
-/** The same in a text that holds a CR. */
-function endOfBlock(text: string, from: number): number {
-  blankLine.lastIndex = from
-  return blankLine.test(text) ? blankLine.lastIndex : 0
-}
-
-/** One line of data without other fields, which holds content and nothing that would change the stream's state. */
-function isPiece(block: string, { content, unless }: SkippedEvents): boolean {
-  if (!block.startsWith('data:')) return false
-  const lineEnd = block.indexOf('\n')
-  const isOneLine =
-    lineEnd === block.length - 2 || (lineEnd === block.length - 3 && block.endsWith('\r\n\r\n'))
-  return isOneLine && content.test(block) && !unless.test(block)
 }
 
 function isJson(text: string): boolean {

@@ -1,0 +1,36 @@
+/** Which events hold nothing but another piece of the answer; both expressions see an event's bytes as text. */
+export interface SkippedEvents {
+  /** Matches every such event. */
+  readonly content: RegExp
+  /** Matches no such event. */
+  readonly unless: RegExp
+}
+
+// A block is the lines of one event or comment, with the blank line that ends it.
+const blankLine = /(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r|\n)/g
+
+/** How to find the end of a block in this text; only a text that holds a CR needs the slower way. */
+export function blockEndIn(text: string): (text: string, from: number) => number {
+  return text.includes('\r') ? endOfBlock : endOfPlainBlock
+}
+
+/** Where the first blank line at or after `from` ends; 0 without one. */
+function endOfPlainBlock(text: string, from: number): number {
+  const at = text.indexOf('\n\n', from)
+  return at === -1 ? 0 : at + 2
+}
+
+/** The same in a text that holds a CR. */
+function endOfBlock(text: string, from: number): number {
+  blankLine.lastIndex = from
+  return blankLine.test(text) ? blankLine.lastIndex : 0
+}
+
+/** One line of data without other fields, which holds content and nothing that would change the stream's state. */
+export function isPiece(block: string, { content, unless }: SkippedEvents): boolean {
+  if (!block.startsWith('data:')) return false
+  const lineEnd = block.indexOf('\n')
+  const isOneLine =
+    lineEnd === block.length - 2 || (lineEnd === block.length - 3 && block.endsWith('\r\n\r\n'))
+  return isOneLine && content.test(block) && !unless.test(block)
+}

@@ -1,0 +1,40 @@
+import type { ServerResponse } from 'node:http'
+import { backlogOf } from '../client/response.js'
+import { StreamError } from '../errors/stream-error.js'
+import type { WatchedResponse } from './handle.js'
+
+/** Whether a client keeps up with what its handler writes. */
+export class ClientPace {
+  readonly #response: ServerResponse
+  readonly #guard: WatchedResponse
+  /** How much the client has taken so far. */
+  readonly #taken: () => number
+  #isBehind = false
+
+  constructor(guard: WatchedResponse, taken: () => number) {
+    this.#response = guard.response
+    this.#guard = guard
+    this.#taken = taken
+  }
+
+  /**
+   * A write was the last that the client had room for.
+   *
+   * @returns why the stream has to be cut: more and more is buffered for a client that does not read
+   */
+  fellBehind(): StreamError | undefined {
+    const { settings, timeouts, isPaced } = this.#guard
+    // One large write is no harm by itself. More of them are, from a handler that does not wait for its client.
+    const isFlooded = this.#isBehind && !isPaced
+    this.#isBehind = true
+    if (isFlooded && backlogOf(this.#response) > settings.writer.maxBufferedBytes)
+      return new StreamError('client_stalled')
+    if (timeouts.phase !== 'clientStall') timeouts.drainStarted(this.#taken)
+    return undefined
+  }
+
+  caughtUp(): void {
+    this.#isBehind = false
+    this.#guard.timeouts.drainEnded()
+  }
+}

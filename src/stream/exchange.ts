@@ -225,14 +225,6 @@ export class Exchange implements LiveStream, EventSink {
     }
   }
 
-  get #sawTerminal(): boolean {
-    try {
-      return this.transcript.complete
-    } catch {
-      return false
-    }
-  }
-
   /** @returns what went wrong with it */
   #close(): StreamError | undefined {
     try {
@@ -279,7 +271,7 @@ export class Exchange implements LiveStream, EventSink {
       timeouts,
       subject: this.#subject,
       output: this.#output,
-      sawTerminal: this.#sawTerminal,
+      transcript: () => this.transcript,
       retries: this.#retries,
       completed: completed && !isStalled,
     }

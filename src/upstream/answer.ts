@@ -2,7 +2,7 @@ import { checkFunction, checkNames, checkSignal, shown } from '../errors/bad-inp
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
 import { UpstreamError } from '../errors/upstream-error.js'
-import { reportedError, sentenceOf } from '../errors/upstream-report.js'
+import { isErrorReport, reportedError, sentenceOf } from '../errors/upstream-report.js'
 import { byteOrderMark, decodeByteText, toByteText } from '../framing/bytes.js'
 import { defaultMaxEventBytes } from '../framing/sse/follow.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
@@ -182,8 +182,8 @@ export class JsonAnswer {
     const json = parse(this.text)
     if (!json) throw notEvents('an unreadable JSON document')
     // Some send a list of what would have been events.
-    const { error } = Object(Array.isArray(json) ? json[0] : json) as { error?: unknown }
-    if (error) throw reportedError({ error })
+    const report = Array.isArray(json) ? Object(json[0]) : json
+    if (isErrorReport(report)) throw reportedError(report)
     return json
   }
 }

@@ -1,7 +1,7 @@
 import pTimeout from 'p-timeout'
 import { shown } from '../errors/bad-input.js'
 import { StreamError, StreamTimeoutError, type TimeoutPhase } from '../errors/stream-error.js'
-import { type Clock, systemClock, type Timer } from './clock.js'
+import { afterStandstillMs, type Clock, systemClock, type Timer } from './clock.js'
 import { readCoordinatorOptions, type TimeoutCoordinatorOptions } from './coordinator-options.js'
 import { Deadlines } from './deadlines.js'
 import { type ResolvedTimeouts, resolveTimeouts, type StreamTimeouts } from './options.js'
@@ -12,6 +12,10 @@ export type { TimeoutCoordinatorOptions }
 
 const never = Number.POSITIVE_INFINITY
 const maxSuppressed = 8
+/** A timer that is later than this has not been late by itself. */
+const punctualMs = 5
+/** How long to wait for what a standstill has interrupted. */
+const maxGraceMs = 1_000
 
 type SettledListener = (reason: StreamError | undefined) => void
 
@@ -19,7 +23,8 @@ type SettledListener = (reason: StreamError | undefined) => void
  * Keeps the time of one stream: every deadline, the one outcome, and the one signal that ends it.
  *
  * All deadlines share one timer. A deadline that seems to have passed is checked again after one full turn of the
- * event loop. Data that arrived while the process was busy still counts.
+ * event loop. Data that arrived while the process was busy still counts. After a standstill of the process the deadline is
+ * checked once more, some milliseconds later.
  *
  * @param timeouts the deadlines, a profile by its name, or `false` for none at all
  * @throws TypeError | RangeError that names the timeout and its value
@@ -257,14 +262,16 @@ export class TimeoutCoordinator implements Disposable {
   }
 
   readonly #timerFired = (): void => {
+    const lateMs = this.#clock.now() - this.#timerAt
     this.#timerAt = never
     if (this.#deadlines.next().at > this.#clock.now()) return this.#plan()
     this.#rechecking = true
     // Two hops: timers run before the poll for input, so only after the second has all of it been seen.
-    this.#clock.setImmediate(() => this.#clock.setImmediate(() => this.#recheck()))
+    this.#clock.setImmediate(() => this.#clock.setImmediate(() => this.#recheck(lateMs)))
   }
 
-  #recheck(): void {
+  /** @param lateMs by how much the timer was late: for so long at least the process has stood still */
+  #recheck(lateMs: number): void {
     this.#rechecking = false
     if (this.#settled) return
     if (this.#beforeTimeout && this.#deadlines.next().at <= this.#clock.now()) this.#beforeTimeout()
@@ -272,11 +279,19 @@ export class TimeoutCoordinator implements Disposable {
     const { phase, at } = this.#deadlines.next()
     if (at > now) return this.#plan()
     if (phase === 'clientStall' && this.#deadlines.clientMoved(now)) return this.#plan()
+    if (lateMs > punctualMs && phase !== 'total') return this.#recheckAfterStandstill(lateMs)
     const reason = new StreamTimeoutError(phase, this.timeouts[`${phase}Ms`])
     if (phase !== 'connect' || !this.#onConnectTimeout) return void this.settle(reason)
     this.#deadlines.connected()
     this.#onConnectTimeout(reason)
     this.#plan()
+  }
+
+  /** What takes more than a turn goes on first: a handshake takes several, and what is compressed a thread. */
+  #recheckAfterStandstill(lateMs: number): void {
+    this.#rechecking = true
+    const graceMs = Math.min(Math.max(lateMs, afterStandstillMs), maxGraceMs)
+    this.#timer = this.#clock.setTimeout(() => this.#recheck(0), graceMs)
   }
 }
 

@@ -161,7 +161,8 @@ describe('expiry is provisional', () => {
     })
 
     test('total: nothing extends it', async () => {
-      const timeouts = new TimeoutCoordinator({ totalMs: 1_000 })
+      const timeouts = new TimeoutCoordinator({ totalMs: 1_000, inactivityMs: false })
+      timeouts.touch()
       await pass(1_500)
       expect(timeouts.reason).toMatchObject({ phase: 'total' })
     })

@@ -186,6 +186,10 @@ export class Exchange implements LiveStream, EventSink {
     this.timeouts.settle(reason)
   }
 
+  cut(reason: StreamError): void {
+    this.#output.destroy(reason)
+  }
+
   /** The outcome has been fixed. */
   settled(reason: StreamError | undefined): void {
     if (reason) this.#end(reason)

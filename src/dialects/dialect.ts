@@ -62,6 +62,11 @@ export interface DialectState {
   observe(event: SSEEvent): EventRole
   /** Whether the answer is complete, so that nothing is lost if the upstream breaks now. */
   readonly complete: boolean
+  /**
+   * Whether the terminal event said that the answer was cut short. Nothing is added for the client, but the record says
+   * `upstream_truncated`. Not set: it did not.
+   */
+  readonly cutShort?: boolean
   /** Returns the events that a client still needs to see the stream as complete. */
   closing(): SSEEvent[]
   /** Returns the events that report a failure to the client. */

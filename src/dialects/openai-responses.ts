@@ -104,18 +104,21 @@ interface ResponseEvent {
   sequence_number: unknown
 }
 
-const terminal = /^response\.(completed|incomplete|failed|cancelled)$/
+const failed = /^(error|response\.(failed|cancelled))$/
+const terminal = /^response\.(completed|incomplete)$/
 
 class ResponseStream implements DialectState {
   complete = false
+  cutShort = false
   #nextNumber = 0
 
   observe({ data, event }: SSEEvent): EventRole {
     const { type = event, sequence_number: number } = jsonOf<ResponseEvent>(data) ?? {}
     if (Number.isSafeInteger(number)) this.#nextNumber = Number(number) + 1
-    if (type === 'error') return 'error'
+    if (failed.test(String(type))) return 'error'
     if (terminal.test(String(type))) {
       this.complete = true
+      this.cutShort = type === 'response.incomplete'
       return 'terminal'
     }
     return String(type).endsWith('.delta') ? 'content' : 'other'

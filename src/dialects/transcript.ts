@@ -76,6 +76,20 @@ export class Transcript {
     return !this.pending && (this.sawTerminal || this.#followed.complete)
   }
 
+  /** Whether the terminal event, which the client has, said that something is missing. */
+  get cutShort(): boolean {
+    return this.complete && this.#followed.cutShort === true
+  }
+
+  /**
+   * Whether an event of an upstream ends an answer of which nothing has come: so end some that have failed.
+   *
+   * @param received how many events the upstream has sent before
+   */
+  endsNothing({ data }: SSEEvent, received: number): boolean {
+    return received === 0 && data === '[DONE]' && this.dialect.needsTerminal
+  }
+
   /**
    * The upstream simply ended: was that the end?
    *

@@ -54,7 +54,8 @@ function readCause(thrown: object): Cause {
   return {
     thrown,
     code: read('code'),
-    syscall: read('syscall'),
+    // node-fetch names it otherwise.
+    syscall: read('syscall') ?? read('erroredSysCall'),
     name: read('name'),
     message: read('message'),
     stack: read('stack'),

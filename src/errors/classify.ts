@@ -66,6 +66,21 @@ const byCodePattern: [RegExp, Build][] = [
   [/^(HPE_.*|Z_.*|ERR__ERROR_FORMAT.*|ERR_BROTLI.*|ERR_PADDING.*)$/, garbled],
 ]
 
+/**
+ * What a client gives no code: fetch, undici, node-fetch and follow-redirects the redirects they followed in vain, and Deno
+ * anything at all.
+ */
+const byMessage: [RegExp, Build][] = [
+  [
+    /redirect (count exceeded|loop detected)|too many redirects|max(imum( number of)?)? redirects?\b/i,
+    garbled,
+  ],
+  [/client error \(Connect\)|error trying to connect/, unreachable],
+  [/message head is too large/, garbled],
+  [/connection reset by peer|forcibly closed by the remote host|connection closed before message/i, hangUp],
+  [/^error reading a body from connection/, hangUp],
+]
+
 const byName: Record<string, Build> = {
   TimeoutError: timeout('total'),
   AbortError: aborted,
@@ -83,9 +98,9 @@ function classify(link: Cause): Build | undefined {
     if (code === 'ERR_BAD_RESPONSE' && /aborted/.test(textOf(message))) return hangUp
   }
   if (typeof code === 'string') {
-    // The system's word on a connection: one that was being made, or one that had been at work.
     // No connection was begun: this process, or the machine, has none left.
     if (syscall === 'connect' && /^E(MFILE|NFILE|NOBUFS|NOMEM)$/.test(code)) return unreachable
+    // The system's word on a connection: one that was being made, or one that had been at work.
     if (typeof syscall === 'string' && /^E(TIMEDOUT|HOSTUNREACH|NETUNREACH|NETDOWN)$/.test(code)) {
       if (syscall !== 'connect') return hangUp
       return code === 'ETIMEDOUT' ? timeout('connect') : unreachable
@@ -96,11 +111,8 @@ function classify(link: Cause): Build | undefined {
   }
   if (typeof name === 'string' && Object.hasOwn(byName, name)) return byName[name]
   if (name === 'TypeError' && message === 'terminated') return hangUp
-  // fetch gives its redirects no code (undici: "redirect count exceeded"), nor does Deno its resets.
-  if (/redirect count exceeded|too many redirects|maximum redirect/i.test(textOf(message))) return garbled
   if (name === 'MaxRedirectsError') return garbled
-  if (name === 'TypeError' && /connection (reset|closed before message completed)/i.test(textOf(message)))
-    return hangUp
+  if (typeof message === 'string') return byMessage.find(([pattern]) => pattern.test(message))?.[1]
   return undefined
 }
 

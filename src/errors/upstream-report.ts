@@ -18,6 +18,9 @@ interface ErrorObject {
   type?: unknown
   code?: unknown
   status?: unknown
+  statusCode?: unknown
+  /** In an event of OpenAI's Responses: the whole response. */
+  response?: unknown
 }
 
 /**
@@ -28,9 +31,21 @@ interface ErrorObject {
 export function reportedError(reported: unknown): UpstreamError {
   const json = typeof reported === 'string' ? parse(reported) : reported
   const outer: ErrorObject = isObject(json) ? json : {}
-  const inner: ErrorObject = isObject(outer.error) ? outer.error : {}
-  const named = [inner.status, inner.code, inner.type, outer.status, outer.code].map(statusOf)
-  return new UpstreamError({ status: named.find(Boolean), detail: sentenceOf(reported) })
+  const inner = errorOf(outer)
+  const { status, statusCode, code, type } = isObject(inner) ? inner : ({} as ErrorObject)
+  const named = [status, statusCode, code, type, outer.status, outer.statusCode, outer.code, outer.type]
+  const detail = isObject(outer.response) ? sentenceOf(outer.response) : sentenceOf(reported)
+  return new UpstreamError({ status: named.map(statusOf).find(Boolean), detail })
+}
+
+/** Whether a JSON document that came in place of a stream reports an error: as one, or by nothing but its status. */
+export function isErrorReport(json: object): boolean {
+  const { error, status, statusCode, code } = json as ErrorObject
+  return Boolean(error) || [status, statusCode, code].some((named) => statusOf(named) !== undefined)
+}
+
+function errorOf({ error, response }: ErrorObject): unknown {
+  return error || !isObject(response) ? error : response.error
 }
 
 /** The sentence in an error body of any of the usual shapes, else all of it. */

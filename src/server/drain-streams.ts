@@ -1,6 +1,6 @@
 import type { Server } from 'node:http'
 import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2'
-import { log } from '../diagnostics/channels.js'
+import { log, type StreamEnd } from '../diagnostics/channels.js'
 import { checkNames } from '../errors/bad-input.js'
 import { StreamError } from '../errors/stream-error.js'
 import { processWide } from '../registry.js'
@@ -89,25 +89,29 @@ async function drain(
   for (const session of sessions) session.close()
   const streams = [...liveStreams()].filter((stream) => stream.server === server)
   log.drain('%d live streams', streams.length)
-  let finished = 0
+  const open = new Set(streams)
+  const report = { finished: 0, reported: 0, forced: 0 }
   const ended = streams.map(async (stream) => {
-    await stream.ended
-    finished++
+    const end = (await stream.ended) as Partial<StreamEnd> | undefined
+    if (!open.delete(stream)) return
+    // One that had all it needed, but for an end of its upstream, has finished.
+    if (end?.outcome === 'shutdown') report.reported++
+    else report.finished++
     // Its connection is idle from now on, and nobody else would close it.
-    setImmediate(() => closeIdle(server, streams.length - finished))
+    setImmediate(() => closeIdle(server, open.size))
   })
-  const stopSweeping = sweep(() => closeIdle(server, streams.length - finished))
+  const stopSweeping = sweep(() => closeIdle(server, open.size))
   // Other answers under way, too: whoever ends the process next would cut them. (HTTP/2 sessions end when their
   // clients see fit.)
   const isHttp1 = 'closeIdleConnections' in server
   await within(Promise.all([...ended, isHttp1 ? closed : undefined]), graceMs)
-  const report = { finished, reported: 0, forced: 0 }
-  for (const stream of streams) stream.stop(new StreamError('shutdown'))
+  const reason = new StreamError('shutdown')
+  for (const stream of open) stream.stop(reason)
   await within(Promise.all(ended), forceMs)
   stopSweeping()
-  report.reported = finished - report.finished
-  report.forced = streams.length - finished
-  if (report.forced > 0) closeAll(server, sessions)
+  report.forced = open.size
+  for (const stream of open) stream.cut(reason)
+  open.clear()
   log.drain('%d finished, %d reported, %d forced', report.finished, report.reported, report.forced)
   return report
 }
@@ -138,9 +142,4 @@ function sweep(closeNow: () => void): () => void {
   }
   again()
   return () => systemClock.clearTimeout(timer)
-}
-
-function closeAll(server: DrainableServer, sessions: ReturnType<typeof sessionsOf>): void {
-  if ('closeAllConnections' in server) server.closeAllConnections()
-  for (const session of sessions) session.destroy()
 }

@@ -6,7 +6,9 @@ export interface LiveStream {
   readonly server: object | undefined
   /** Ends it for `reason`, telling its client. */
   stop(reason: StreamError): void
-  /** Settles when its client has the ending. */
+  /** Cuts its connection, and no other. */
+  cut(reason: StreamError): void
+  /** Settles with its record when its client has the ending. */
   readonly ended: Promise<unknown>
 }
 

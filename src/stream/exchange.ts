@@ -191,6 +191,10 @@ export class Exchange implements LiveStream, EventSink {
     this.timeouts.settle(reason)
   }
 
+  cut(reason: StreamError): void {
+    this.#output.destroy(reason)
+  }
+
   /** The outcome has been fixed. */
   settled(reason: StreamError | undefined): void {
     if (reason) this.#end(reason)
@@ -226,14 +230,6 @@ export class Exchange implements LiveStream, EventSink {
       log.stream('%s: the stream could not be ended: %s', this.requestId, () => describeError(error))
       this.timeouts.settle(toStreamError(error))
       this.#output.destroy(this.timeouts.reason ?? toStreamError(error))
-      return false
-    }
-  }
-
-  get #sawTerminal(): boolean {
-    try {
-      return this.transcript.complete
-    } catch {
       return false
     }
   }
@@ -284,7 +280,7 @@ export class Exchange implements LiveStream, EventSink {
       timeouts,
       subject: this.#subject,
       output: this.#output,
-      sawTerminal: this.#sawTerminal,
+      transcript: () => this.transcript,
       retries: this.#retries,
       completed: completed && !isStalled,
     }

@@ -1,6 +1,7 @@
 // Imported: as a global, Buffer is an accessor, and this runs for each event.
 import { Buffer } from 'node:buffer'
 import { toAnswerEvents } from '../dialects/index.js'
+import { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import { asBuffer } from '../framing/bytes.js'
 import type { Follower } from '../framing/framing.js'
@@ -94,6 +95,8 @@ export class PassThroughRelay extends Relay {
 
   readonly #observe = (event: EventSourceMessage, end: number): void => {
     if (this.#isOver()) return
+    if (this.transcript?.endsNothing(event, this.received + this.#events))
+      throw new StreamError('upstream_truncated')
     this.#events++
     this.#lastEnd = end
     const role = this.sink.observe(event)

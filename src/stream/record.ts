@@ -1,15 +1,18 @@
 import { channels, log, type StreamEnd, warnOnce } from '../diagnostics/channels.js'
 import { describeError, describeTrace } from '../diagnostics/describe-error.js'
-import type { StreamFailure } from '../errors/stream-error.js'
+import type { Transcript } from '../dialects/transcript.js'
+import { StreamError, type StreamFailure } from '../errors/stream-error.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import type { EventOutput } from './event-output.js'
+import { logFailure } from './exchange-log.js'
 
 /** What a record is made from. */
 export interface EndedStream {
   timeouts: TimeoutCoordinator
   subject: { readonly requestId: string; readonly model: string | undefined }
   output: Pick<EventOutput, 'status' | 'events' | 'bytes' | 'heartbeats'>
-  sawTerminal: boolean
+  /** A dialect of the app's own may fail at it. */
+  transcript: () => Pick<Transcript, 'complete' | 'cutShort'>
   retries: number
   /** Whether the client has a complete answer, whatever happened after it. */
   completed: boolean
@@ -17,8 +20,13 @@ export interface EndedStream {
 
 /** Makes the record of a stream that has ended, and publishes it: to the log, the channel and `onEnd`. */
 export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): StreamEnd {
-  const { timeouts, subject, output, sawTerminal, retries, completed } = stream
-  const reason = completed ? undefined : (timeouts.reason as StreamFailure | undefined)
+  const { timeouts, subject, output, retries, completed } = stream
+  const { sawTerminal, cutShort } = lastWord(stream)
+  const reason = (completed ? cutShort : timeouts.reason) as StreamFailure | undefined
+  if (cutShort && reason === cutShort) {
+    cutShort.headersSent = true
+    logFailure(subject.requestId, cutShort)
+  }
   const late = timeouts.suppressed.map((error) => error.outcome)
   const end: StreamEnd = {
     outcome: reason?.outcome ?? 'completed',
@@ -39,6 +47,16 @@ export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): Stream
   }
   void announce(end, onEnd)
   return end
+}
+
+/** What the stream itself said of its end. The client has read of it, if the answer was cut short. */
+function lastWord({ transcript }: EndedStream): { sawTerminal: boolean; cutShort?: StreamError } {
+  try {
+    const { complete: sawTerminal, cutShort } = transcript()
+    return { sawTerminal, ...(cutShort && { cutShort: new StreamError('upstream_truncated') }) }
+  } catch {
+    return { sawTerminal: false }
+  }
 }
 
 /** `onEnd` may be asynchronous, and it may fail: neither is the client's concern, nor a reason to end the process. */

@@ -10,8 +10,8 @@ import { selectDialect } from '../dialects/index.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
+import { StreamClock } from '../timeouts/stream-clock.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
-import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { Upstreams } from '../upstream/opened.js'
 import { Exchange, type StreamSubject } from './exchange.js'
 import { RouteOutput } from './route-output.js'
@@ -33,7 +33,7 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
   readonly model: string | undefined
   readonly server: object | undefined
   readonly dialect: StreamDialect
-  readonly clock: TimeoutCoordinator
+  readonly clock: StreamClock
   readonly writer: ResponseWriter
   readonly upstreams: Upstreams
   readonly exchange: Exchange
@@ -49,11 +49,9 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     this.server = serverOf(response)
     this.dialect = settings.dialect ?? selectDialect(undefined, requestPath(response))
     const requestHeaders = (response.req as IncomingMessage | undefined)?.headers ?? {}
-    const timeouts = new TimeoutCoordinator(undefined, {
-      defaults: timeoutsFor(settings, { model, headers: requestHeaders }),
-      signal,
-      headWithinMs: clientWaitsMs(requestHeaders),
-    })
+    const defaults = timeoutsFor(settings, { model, headers: requestHeaders })
+    const timeouts = new StreamClock(undefined, { defaults, signal })
+    timeouts.expectHeadWithin(clientWaitsMs(requestHeaders))
     this.clock = timeouts
     const upstreams = new Upstreams(settings.cleanup, requestId)
     const writer = new ResponseWriter(response, withHeadersOf(this.dialect, settings), {

@@ -8,7 +8,7 @@ import { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
-import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import type { StreamClock } from '../timeouts/stream-clock.js'
 import type { OpenAttempt } from '../upstream/call-once.js'
 import { readFailure } from '../upstream/error-response.js'
 import { callUpstream } from '../upstream/open-upstream.js'
@@ -25,7 +25,7 @@ import type { StreamSettings } from './settings.js'
 /** What the upstreams of a route's handler need of its stream. */
 export interface RouteParts {
   readonly exchange: Exchange
-  readonly timeouts: TimeoutCoordinator
+  readonly timeouts: StreamClock
   readonly writer: SSEWriter
   readonly upstreams: Upstreams
   readonly requestHeaders: IncomingHttpHeaders
@@ -40,7 +40,7 @@ interface FailedRelay {
 /** The upstreams of a route's handler: how it calls, reads and relays them, and what came of them. */
 export class RouteUpstreams implements RelayTarget {
   readonly sink: Exchange
-  readonly clock: TimeoutCoordinator
+  readonly clock: StreamClock
   readonly #parts: RouteParts
   readonly #settings: StreamSettings
   #relays: Promise<RelayResult>[] = []

@@ -46,7 +46,7 @@ const customTimers = {
 }
 
 /** As long as a socket needs to hear that there is room again, to write, and to say so. */
-const afterStandstillMs = 50
+export const afterStandstillMs = 50
 
 /** Resolves when everything else has had its turn. */
 export function nextTurn(): Promise<void> {

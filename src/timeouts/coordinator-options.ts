@@ -1,5 +1,4 @@
 import { checkFunction, checkNames, checkObject, checkSignal } from '../errors/bad-input.js'
-import type { Clock } from './clock.js'
 import {
   listOfProfiles,
   noSuchProfile,
@@ -24,21 +23,9 @@ export interface TimeoutCoordinatorOptions {
    * Called before a deadline is enforced, to move it (`retime`) or to lift it (`finished`). Not set: nothing is called.
    */
   beforeTimeout?: (() => void) | undefined
-  /**
-   * How long the client waits for its headers, in milliseconds from the start. Not set: as long as it takes.
-   */
-  headWithinMs?: number | undefined
-  /** The clock, for tests. @defaultValue the process' own */
-  clock?: Clock | undefined
 }
 
-const optionNames: readonly (keyof TimeoutCoordinatorOptions)[] = [
-  'defaults',
-  'signal',
-  'beforeTimeout',
-  'headWithinMs',
-  'clock',
-]
+const optionNames: readonly (keyof TimeoutCoordinatorOptions)[] = ['defaults', 'signal', 'beforeTimeout']
 
 /**
  * @returns what unset timeouts fall back to
@@ -48,7 +35,6 @@ export function readCoordinatorOptions(options: TimeoutCoordinatorOptions): Reso
   checkNames(options, { owner: 'options.', names: optionNames })
   checkFunction('beforeTimeout', options.beforeTimeout)
   checkSignal('signal', options.signal)
-  if (options.headWithinMs !== undefined) readDuration('headWithinMs', options.headWithinMs)
   return completeTimeouts(options.defaults)
 }
 

@@ -22,7 +22,7 @@ export class Deadlines {
   readonly #startedAt: number
   #attemptAt: number
   /** When the client stops waiting for its head. */
-  #headBy: number
+  #headBy = never
   #connectingSince = never
   #connection = 0
   #lastByteAt = never
@@ -36,11 +36,10 @@ export class Deadlines {
   firstWriteAt: number | undefined
   maxGapMs = 0
 
-  constructor(timeouts: ResolvedTimeouts, startedAt: number, headWithinMs = never) {
+  constructor(timeouts: ResolvedTimeouts, startedAt: number) {
     this.#timeouts = timeouts
     this.#startedAt = startedAt
     this.#attemptAt = startedAt
-    this.#headBy = startedAt + headWithinMs
   }
 
   get phase(): TimeoutPhase {
@@ -56,6 +55,10 @@ export class Deadlines {
     if (this.firstByteAt === never) this.#attemptAt = now
     // The head is out: the client waits for it no more.
     this.#headBy = never
+  }
+
+  expectHead(at: number): void {
+    this.#headBy = at
   }
 
   attemptStarted(now: number): void {

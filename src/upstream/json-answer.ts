@@ -1,4 +1,4 @@
-import { reportedError } from '../errors/upstream-report.js'
+import { isErrorReport, reportedError } from '../errors/upstream-report.js'
 import { byteOrderMark, decodeByteText, toByteText } from '../framing/bytes.js'
 import { defaultMaxEventBytes } from '../framing/sse/follow.js'
 import { answerTooLarge, notEvents } from './protocol-errors.js'
@@ -51,8 +51,8 @@ export class JsonAnswer {
     const json = parse(this.text)
     if (!json) throw notEvents('an unreadable JSON document')
     // Some send a list of what would have been events.
-    const { error } = Object(Array.isArray(json) ? json[0] : json) as { error?: unknown }
-    if (error) throw reportedError({ error })
+    const report = Array.isArray(json) ? Object(json[0]) : json
+    if (isErrorReport(report)) throw reportedError(report)
     return json
   }
 }

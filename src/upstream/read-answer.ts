@@ -49,6 +49,7 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
   const unread: SSEEvent[] = []
   const add = (event: SSEEvent) => {
     if (followed.sawTerminal) return
+    if (followed.endsNothing(event, received)) throw new StreamError('upstream_truncated')
     received++
     if (followed.observe(event) === 'error') reported ??= reportedError(event.data)
     unread.push(event)

@@ -1,9 +1,11 @@
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
+import { promisify } from 'node:util'
 import axios from 'axios'
 import got from 'got'
 import nodeFetch from 'node-fetch'
-import { request as undiciRequest } from 'undici'
+import { interceptors, Agent as UndiciAgent, request as undiciRequest } from 'undici'
 import { describe, expect, test } from 'vitest'
 import { toStreamError } from '../../src/errors/classify.js'
 import { isSocketHangUp, isStreamError, StreamError } from '../../src/index.js'
@@ -59,6 +61,13 @@ describe.each(Object.entries(callers))('%s', (_name, call) => {
     expect(isSocketHangUp(error)).toBe(true)
   })
 
+  test('a head that is too large is no answer that can be read', async () => {
+    const error = await thrownBy(call, (exchange) =>
+      exchange.raw(`HTTP/1.1 200 OK\r\nX-Large: ${'x'.repeat(100_000)}\r\n\r\n`),
+    )
+    expect(toStreamError(error)).toMatchObject({ outcome: 'upstream_protocol', status: 502 })
+  })
+
   test('a refused connection is none', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -81,6 +90,107 @@ describe.each(Object.entries(callers))('%s', (_name, call) => {
     await using upstream = await startUpstream(() => controller.abort())
     const error = await call(upstream.url, controller.signal).catch((thrown: unknown) => thrown)
     expect(toStreamError(error).outcome).toBe('aborted')
+  })
+})
+
+const following: Record<string, (url: string) => Promise<unknown>> = {
+  axios: (url) => axios.get(url, { responseType: 'stream' }),
+  fetch: (url) => fetch(url),
+  undici: (url) => {
+    const dispatcher = new UndiciAgent().compose(interceptors.redirect({ maxRedirections: 3 }))
+    const options = { dispatcher, throwOnMaxRedirect: true }
+    return undiciRequest(url, options)
+  },
+  got: (url) => got(url, { retry: { limit: 0 } }),
+  'node-fetch': (url) => nodeFetch(url),
+}
+
+describe.each(Object.entries(following))('%s: an upstream that sends it', (_name, call) => {
+  test.each<[string, Script]>([
+    ['round in circles', (exchange) => exchange.answer('302 Found', '', 'Location: /again')],
+    ['ever on', (exchange) => exchange.answer('302 Found', '', `Location: ${exchange.head.split(' ')[1]}on`)],
+  ])('%s', async (_where, script) => {
+    const error = await thrownBy(call, script)
+    expect(toStreamError(error)).toMatchObject({ outcome: 'upstream_protocol', status: 502 })
+  })
+})
+
+/** Each message is one that Deno 2.9 gave for what stands before it. */
+test.each<[string, Error, string]>([
+  ['a reset before the head', failedFetch('Connection reset by peer (os error 104)'), 'upstream_hangup'],
+  [
+    'FIN before the head',
+    failedFetch(
+      'error sending request for http://x/: client error (SendRequest): connection closed before message completed',
+    ),
+    'upstream_hangup',
+  ],
+  ['any break mid-body', new TypeError('error reading a body from connection'), 'upstream_hangup'],
+  [
+    'a name that does not resolve',
+    failedFetch(
+      'error sending request for url (http://x/): client error (Connect): dns error: failed to lookup address information',
+    ),
+    'upstream_connect',
+  ],
+  [
+    'a head that is too large',
+    failedFetch('error sending request for http://x/: client error (SendRequest): message head is too large'),
+    'upstream_protocol',
+  ],
+  [
+    'redirects in circles',
+    new TypeError('Fetch failed: Maximum number of redirects (20) reached'),
+    'upstream_protocol',
+  ],
+])('Deno, %s', (_what, error, outcome) => {
+  expect(toStreamError(error)).toMatchObject({ outcome })
+})
+
+function failedFetch(message: string): Error {
+  return new TypeError('fetch failed', { cause: new Error(message) })
+}
+
+const noFilesLeft = `
+import { closeSync, openSync } from 'node:fs'
+import http from 'node:http'
+import axios from 'axios'
+import got from 'got'
+import nodeFetch from 'node-fetch'
+import { request as undici } from 'undici'
+import { openUpstream } from './dist/index.js'
+// fetch refuses port 1 by itself.
+const url = 'http://127.0.0.1:2'
+const callers = {
+  'node:http': () => new Promise((resolve, reject) => http.get(url, resolve).on('error', reject)),
+  axios: () => axios.get(url),
+  fetch: () => fetch(url),
+  undici: () => undici(url),
+  got: () => got(url, { retry: { limit: 0 } }),
+  'node-fetch': () => nodeFetch(url),
+}
+const failure = (call) => openUpstream(call, { retries: 0 }).catch(({ outcome, retryable }) => [outcome, retryable])
+// Whatever is loaded late is loaded now.
+for (const call of Object.values(callers)) await failure(call)
+const files = []
+try { for (;;) files.push(openSync('/dev/null')) } catch {}
+const failures = {}
+for (const [name, call] of Object.entries(callers)) failures[name] = await failure(call)
+for (const file of files) closeSync(file)
+console.log(JSON.stringify(failures))
+`
+
+test('EMFILE: a process without files to open cannot reach its upstream, and may retry', async () => {
+  const node = [process.execPath, '--input-type=module', '-e', noFilesLeft]
+  const { stdout } = await promisify(execFile)('sh', ['-c', 'ulimit -n 256 && exec "$@"', 'sh', ...node])
+  const unreachable = ['upstream_connect', true]
+  expect(JSON.parse(stdout)).toEqual({
+    'node:http': unreachable,
+    axios: unreachable,
+    fetch: unreachable,
+    undici: unreachable,
+    got: unreachable,
+    'node-fetch': unreachable,
   })
 })
 

@@ -77,15 +77,10 @@ test('what a peer controls is quoted and cut', () => {
 })
 
 test.each([
-  [Object.assign(new Error('no files left'), { code: 'EMFILE', syscall: 'connect' }), 'upstream_connect'],
-  [Object.assign(new Error('open'), { code: 'EMFILE', syscall: 'open' }), 'internal'],
-  [Object.assign(new Error('overflow'), { code: 'UND_ERR_HEADERS_OVERFLOW' }), 'upstream_protocol'],
-  [new TypeError('fetch failed', { cause: new Error('redirect count exceeded') }), 'upstream_protocol'],
-  [
-    Object.assign(new Error('Maximum number of redirects exceeded'), { code: 'ERR_FR_TOO_MANY_REDIRECTS' }),
-    'upstream_protocol',
-  ],
-  [new TypeError('error sending request: connection reset by peer'), 'upstream_hangup'],
-])('%s: %s', (error, outcome) => {
+  ...['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'].map((code) => [code, 'connect', 'upstream_connect'] as const),
+  ['EMFILE', 'open', 'internal'] as const,
+])('%s of %s is %s', (code, syscall, outcome) => {
+  const error = Object.assign(new Error('none left'), { code, syscall })
   expect(toStreamError(error)).toMatchObject({ outcome })
+  if (syscall === 'connect') expect(toStreamError(error).retryable).toBe(true)
 })

@@ -30,6 +30,13 @@ function _types(
   expectTypeOf(library.createSSEWriter(response)).toEqualTypeOf<unhang.SSEWriter>()
   expectTypeOf<unhang.SSEWriter['write']>().returns.toEqualTypeOf<Promise<void>>()
   expectTypeOf(library.TimeoutCoordinator).toBeConstructibleWith({ inactivityMs: 1, totalMs: false })
+  const timeouts = new library.TimeoutCoordinator({ totalMs: 1 }, { defaults: 'standard' })
+  expectTypeOf(timeouts).toEqualTypeOf<unhang.TimeoutCoordinator>()
+  expectTypeOf<keyof unhang.TimeoutCoordinatorOptions>().toEqualTypeOf<
+    'defaults' | 'signal' | 'beforeTimeout'
+  >()
+  // @ts-expect-error a part of unhang's own
+  timeouts.stopSignal.abort()
   expectTypeOf(library.coordinatedSocketCleanup).returns.resolves.toEqualTypeOf<unhang.SocketCleanupReport>()
   expectTypeOf(library.detectStreamingRequest).returns.toEqualTypeOf<boolean>()
   expectTypeOf(library.readAnswer).returns.resolves.toBeUnknown()

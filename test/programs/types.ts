@@ -156,7 +156,7 @@ export async function settings(response: ServerResponse, request: IncomingMessag
   respondWithError(new Error(), response, { dialect, exposeUpstreamErrors: flag, requestId: off })
   handleSocketHangUp(new Error(), response, { dialect: off })
   await coordinatedSocketCleanup(answer, { reason: off, closeMs: number, lingerMs: number })
-  new TimeoutCoordinator(name, { defaults: name, signal: off, beforeTimeout: off, headWithinMs: number })
+  new TimeoutCoordinator(name, { defaults: name, signal: off, beforeTimeout: off })
   selectTimeoutProfile({ streaming: true, model: off }, { advancedModels: off })
   detectStreamingRequest(request, detect)
   alignServerTimeouts(express().listen(0), { idleMs: number, heartbeatMs: number, apply: flag })

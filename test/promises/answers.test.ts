@@ -153,6 +153,11 @@ describe('a stream was asked for and JSON comes', () => {
     ['{"error":{"message":"slow down","code":429}}', 429, 'rate_limit_exceeded'],
     ['{"error":"overloaded"}', 502, 'upstream_error'],
     ['[{"error":{"code":429}}]', 429, 'rate_limit_exceeded'],
+    ['{"statusCode":401,"message":"Unauthorized"}', 401, 'upstream_error'],
+    ['{"error":"Unauthorized","status":401}', 401, 'upstream_error'],
+    ['{"code":401,"msg":"no key"}', 401, 'upstream_error'],
+    ['{"object":"error","type":"invalid_request_error","code":404}', 404, 'upstream_error'],
+    ['{"detail":"Not authenticated"}', 502, 'upstream_protocol_error'],
     ['{"choices":[],"object":"list"}', 502, 'upstream_protocol_error'],
     ['{"cut":', 502, 'upstream_protocol_error'],
   ])('%s has the status %i', async (body, status, code) => {

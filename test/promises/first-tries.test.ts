@@ -148,7 +148,7 @@ describe('works', () => {
     const retry = { retries: u, retryUncertain: u, minAttemptMs: u, shouldRetry: u, onRetry: u }
     const opened = await unhang.openUpstream(async () => upstream(), { ...retry, signal: u, timeouts: u })
     await unhang.coordinatedSocketCleanup(opened, { reason: u, closeMs: u, lingerMs: u })
-    new unhang.TimeoutCoordinator(u, { defaults: u, signal: u, beforeTimeout: u, headWithinMs: u }).settle()
+    new unhang.TimeoutCoordinator(u, { defaults: u, signal: u, beforeTimeout: u }).settle()
     unhang.detectStreamingRequest({ method: u, url: u, headers: u }, hints)
     unhang.selectTimeoutProfile({ streaming: true, model: u }, { advancedModels: u })
     unhang.subscribeStreams({ onStart: u, onHead: u, onTimeout: u, onCleanup: u, onReported: u, onEnd: u })()

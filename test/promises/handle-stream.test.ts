@@ -14,6 +14,7 @@ import {
   type StreamEnd,
   StreamError,
   StreamTimeoutError,
+  subscribeStreams,
   type UpstreamError,
 } from '../../src/index.js'
 import { liveStreams } from '../../src/server/live-streams.js'
@@ -166,7 +167,8 @@ describe('the record', () => {
     using _other = await ask(proxy.port).finished()
     await proxy.end()
     expect(print).toHaveBeenCalledTimes(1)
-    for (const onEnd of [() => {}, async () => 'yes']) {
+    const stop = subscribeStreams({ onEnd: () => {} })
+    for (const onEnd of [undefined, () => {}, async () => 'yes']) {
       print.mockClear()
       await using heard = await listen((_request, response) => {
         ended.push(handleStream(response, () => Promise.reject(bug), { onEnd }))
@@ -175,6 +177,19 @@ describe('the record', () => {
       await ended.at(-1)
       await vi.waitUntil(() => print.mock.calls.length === 1)
     }
+    stop()
+  })
+
+  test('as JSON it says why, and of the cause no more than its name, its code and its message', async () => {
+    const cause = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET', config: { key: 'sk-1' } })
+    await using proxy = await startProxy(() => Promise.reject(cause))
+    using _client = await ask(proxy.port).finished()
+    expect(JSON.parse(JSON.stringify(await proxy.end())).reason).toMatchObject({
+      outcome: 'upstream_hangup',
+      message: 'The upstream closed the connection before the answer was complete.',
+      cause: { name: 'Error', code: 'ECONNRESET', message: 'read ECONNRESET' },
+    })
+    expect(JSON.stringify(await proxy.end())).not.toContain('sk-1')
   })
 })
 

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
+import { createServer, request as httpRequest, type Server } from 'node:http'
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
@@ -105,6 +105,52 @@ describe.each(['handleStream', 'the guard'] as const)('FM-34: %s', (kind) => {
     })
     client[Symbol.dispose]()
   })
+})
+
+test('one whose client has its ending is finished, though its upstream, which is piped, goes on', async () => {
+  await using upstream = await startUpstream((exchange) => exchange.open().data(...chatAnswer('Hi')))
+  const server = createServer(
+    wrapApp((_request, response) => {
+      httpRequest(upstream.url, (answer) => {
+        response.setHeader('content-type', 'text/event-stream')
+        answer.pipe(response)
+      }).end()
+    }),
+  )
+  using client = await rawRequest({ port: await listening(server), body: { stream: true } }).received(
+    '[DONE]',
+  )
+  const report = { finished: 1, reported: 0, forced: 0 }
+  expect(await drainStreams(server, { graceMs: 20, forceMs: 5_000 })).toEqual(report)
+  await client.finished()
+  expect(client.data.at(-1)).toBe('[DONE]')
+  expect(client.body.complete).toBe(true)
+})
+
+test('a client that does not read is cut alone: a download beside it goes on', async () => {
+  let finish = () => {}
+  const server = createServer((request, response) => {
+    if (request.url === '/download') {
+      response.write('12345')
+      finish = () => void response.end('67890')
+      return
+    }
+    void handleStream(response, async ({ writer }) => {
+      for (;;) await writer.write({ data: 'x'.repeat(64 * 1024) })
+    })
+  })
+  const port = await listening(server)
+  using stalled = new RawClient(port)
+  stalled.send({ path: '/events' }).socket.pause()
+  using download = await rawRequest({ port, path: '/download' }).received('12345')
+  expect(await drainStreams(server, { graceMs: 20, forceMs: 50 })).toMatchObject({ forced: 1 })
+  finish()
+  await download.finished()
+  expect(download.bodyText).toBe('1234567890')
+  expect(download.body.complete).toBe(true)
+  stalled.socket.resume()
+  await stalled.closed()
+  expect(stalled.body.complete).toBe(false)
 })
 
 test('every call gets the same report', async () => {

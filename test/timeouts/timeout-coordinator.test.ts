@@ -133,6 +133,41 @@ describe('expiry is provisional', () => {
     expect(timeouts.signal.aborted).toBe(false)
   })
 
+  describe('a timer that is late says that the process has stood still', () => {
+    beforeEach(() => {
+      const punctual = setTimeout
+      vi.stubGlobal('setTimeout', (callback: () => void, delayMs: number) =>
+        punctual(callback, delayMs + 400),
+      )
+    })
+    afterEach(() => void vi.unstubAllGlobals())
+
+    test('what comes some turns later still counts', async () => {
+      const timeouts = new TimeoutCoordinator({ inactivityMs: 1_000 })
+      timeouts.touch()
+      await pass(1_500)
+      expect(timeouts.settled).toBe(false)
+      timeouts.touch()
+      await pass(900)
+      expect(timeouts.settled).toBe(false)
+      timeouts.settle()
+    })
+
+    test('what does not come is late', async () => {
+      const timeouts = new TimeoutCoordinator({ inactivityMs: 1_000 })
+      timeouts.touch()
+      await pass(1_500 + 802)
+      expect(timeouts.reason).toMatchObject({ phase: 'inactivity' })
+    })
+
+    test('total: nothing extends it', async () => {
+      const timeouts = new TimeoutCoordinator({ totalMs: 1_000, inactivityMs: false })
+      timeouts.touch()
+      await pass(1_500)
+      expect(timeouts.reason).toMatchObject({ phase: 'total' })
+    })
+  })
+
   test('of several deadlines on one instant the more telling one is reported', async () => {
     const timeouts = new TimeoutCoordinator({ connectMs: 1_000, firstByteMs: 1_000, totalMs: 1_000 })
     timeouts.connecting()

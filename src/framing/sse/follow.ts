@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { StreamError } from '../../errors/stream-error.js'
+import { reportedError } from '../../errors/upstream-report.js'
 import { asBuffer, byteOrderMark, decodeByteText } from '../bytes.js'
 import type { Follower } from '../framing.js'
 import { blockEndIn, isPiece, type SkippedEvents } from './blocks.js'
@@ -30,6 +31,13 @@ const eventName = /^event: ?([^\r\n]*)/m
 const lineEnd = /[\r\n]/
 const commentsAtStart = /^(?:\n|:[^\r\n]*(?:\r\n|\r(?!$)|\n))+/
 const commentLines = /^(?:\n|(?::|retry *:)[^\r\n]*(?:\r\n|\r(?!$)|\n))*$/
+
+/**
+ * What llama.cpp long sent in place of an error event, and then its `[DONE]`: a field that no client reads.
+ *
+ * @see https://github.com/ggml-org/llama.cpp/pull/16109
+ */
+const errorField = /^error: *(\{.*\})[\r\n]/
 
 /**
  * Follows the bytes of one event stream, cut anywhere: hands out its events, each with the offset of its end.
@@ -162,6 +170,11 @@ export class EventFollower implements Follower {
     const isTooLarge = block.length > this.#maxEventBytes && !this.#options.passesLarge
     if (event && isTooLarge && Buffer.byteLength(event.data) > this.#maxEventBytes) {
       this.failure = this.#tooLong()
+      return
+    }
+    const [, report] = event ? [] : (errorField.exec(text) ?? [])
+    if (report !== undefined) {
+      this.failure = reportedError(report)
       return
     }
     this.#ended(block, end)

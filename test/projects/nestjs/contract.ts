@@ -83,21 +83,25 @@ async function take(
 }
 
 /** After a while a client has waited enough. The deadlines behind the guard are a third of it. */
-const isOver = (happened: Promise<unknown>): Promise<boolean> =>
+const isOver = (happened: Promise<unknown>, withinMs = 1_500): Promise<boolean> =>
   Promise.race([
     happened.then(() => true),
-    new Promise<boolean>((resolve) => setTimeout(resolve, 1_500, false)),
+    new Promise<boolean>((resolve) => setTimeout(resolve, withinMs, false).unref()),
   ])
+
+/** A test that waits in vain must fail, and not hang. */
+const longMs = 10_000
 
 const looks: Record<Harm, (client: RawClient, upstream: ScriptedUpstream, proxy: Proxy) => Promise<void>> = {
   hang: async (client) => assert.equal(await isOver(client.finished()), false),
   async truncation(client) {
-    await client.finished()
+    assert.equal(await isOver(client.finished(), longMs), true)
     assert.equal(client.status, 201)
     assert.equal(client.body.complete, true)
     assert.doesNotMatch(client.bodyText, /error|\[DONE\]/)
   },
   async 'the process ends'(client, _upstream, proxy) {
+    assert.equal(await isOver(proxy.exited, longMs), true)
     assert.equal(await proxy.exited, 1)
     await client.closed()
     assert.equal(client.body.complete, false)
@@ -112,7 +116,8 @@ for (const way of ['written', 'piped'] as const) {
 
       test(`${name}: the client has an ending behind the guard`, () =>
         take(course, paths[way], true, async (client) => {
-          const error = assertCleanEnding(await client.finished())
+          await isOver(client.finished(), longMs)
+          const error = assertCleanEnding(client)
           assert.equal(error?.code, course.code[way])
           assert.equal(error?.status, course.next ? 201 : 504)
           assert.equal(client.bodyText.includes('Hello'), course.next !== undefined)
@@ -134,6 +139,6 @@ describe('a client that leaves', { concurrency: 2 }, () => {
     take({ script: begins, next }, paths.piped, true, async (client, upstream) => {
       const { closed } = await upstream.exchange(0)
       client.reset()
-      await closed
+      assert.equal(await isOver(closed, longMs), true)
     }))
 })

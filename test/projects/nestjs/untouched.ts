@@ -43,28 +43,30 @@ const multipart = [
   `data: {"a":1}\n\n${'x'.repeat(200_000)}\r\n--edge--\r\n`,
 ].join('')
 
-const requests: Record<string, Request & { status: number }> = {
-  JSON: { method: 'GET', path: '/v1/models', status: 200 },
-  'JSON that answers a POST': { path: '/v1/embeddings', body: { input: 'Hello' }, status: 201 },
-  'JSON to a request that wants a stream': { path: '/v1/embeddings', body: { stream: true }, status: 201 },
-  'a file': { ...file, status: 200 },
-  'a file that has not changed': { ...file, headers: { 'If-None-Match': '*' }, status: 304 },
-  'a range of a file': { ...file, headers: { Range: 'bytes=2-11' }, status: 206 },
-  'a StreamableFile': { method: 'GET', path: '/report', status: 200 },
-  'a head alone': { ...file, method: 'HEAD', status: 200 },
-  'a page that is not there': { method: 'GET', path: '/nowhere', status: 404 },
-  'an exception': { method: 'GET', path: '/forbidden', status: 403 },
-  'a body that is no JSON': { path: '/v1/chat/completions', body: '{"stream":', status: 400 },
-  'an upload': {
-    path: '/upload',
-    headers: { 'Content-Type': 'multipart/form-data; boundary=edge' },
-    body: multipart,
-    status: 201,
-  },
+const upload = {
+  path: '/upload',
+  headers: { 'Content-Type': 'multipart/form-data; boundary=edge' },
+  body: multipart,
 }
 
+/** What worked before, with the status that it has. */
+const requests: [string, number, Request][] = [
+  ['JSON', 200, { method: 'GET', path: '/v1/models' }],
+  ['JSON that answers a POST', 201, { path: '/v1/embeddings', body: { input: 'Hello' } }],
+  ['JSON to a request that wants a stream', 201, { path: '/v1/embeddings', body: { stream: true } }],
+  ['a file', 200, file],
+  ['a file that has not changed', 304, { ...file, headers: { 'If-None-Match': '*' } }],
+  ['a range of a file', 206, { ...file, headers: { Range: 'bytes=2-11' } }],
+  ['a StreamableFile', 200, { method: 'GET', path: '/report' }],
+  ['a head alone', 200, { ...file, method: 'HEAD' }],
+  ['a page that is not there', 404, { method: 'GET', path: '/nowhere' }],
+  ['an exception', 403, { method: 'GET', path: '/forbidden' }],
+  ['a body that is no JSON', 400, { path: '/v1/chat/completions', body: '{"stream":' }],
+  ['an upload', 201, upload],
+]
+
 describe('the same head and body, without the guard and behind it', () => {
-  for (const [name, { status, ...request }] of Object.entries(requests)) {
+  for (const [name, status, request] of requests) {
     test(name, async () => {
       const clients = [await ask(bare, request), await ask(behind, request)] as const
       const [expected, seen] = clients.map((client) => ({

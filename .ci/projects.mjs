@@ -1,4 +1,4 @@
-// Installs what would be published into eight small projects, as strangers have them, and runs their tests.
+// Installs what would be published into nine small projects, as strangers have them, and runs their tests.
 import { execFile } from 'node:child_process'
 import { cp, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -45,6 +45,6 @@ try {
 } finally {
   await rm(place, { recursive: true })
 }
-if (projects.length !== 8) failures.push(`there should be 8 projects, not ${projects.length}`)
+if (projects.length !== 9) failures.push(`there should be 9 projects, not ${projects.length}`)
 for (const failure of failures) console.error(failure)
 process.exitCode = failures.length > 0 ? 1 : 0

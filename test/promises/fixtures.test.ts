@@ -1,124 +1,164 @@
 import type { RequestListener } from 'node:http'
-import type { Express } from 'express'
 import { describe, expect, test } from 'vitest'
-import { wrapApp as wrapExpress } from '../../src/adapters/express.js'
-import { wrapApp as wrapKoa } from '../../src/adapters/koa.js'
-import { betterSse } from '../fixtures/better-sse.js'
-import { expressFetch } from '../fixtures/express-fetch.js'
-import { expressProxy } from '../fixtures/express-http-proxy.js'
-import { httpProxyMiddleware } from '../fixtures/http-proxy-middleware.js'
-import { koaBody } from '../fixtures/koa-body.js'
-import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
+import { assertCleanEnding } from '../../src/testing/index.js'
+import { chatAnswer, chatChunk, textOf } from '../support/chat.js'
+import { startFixtureProcess } from '../support/fixture-process.js'
+import { chatPath, type Fixture, fixtures, type Harm, type Trouble } from '../support/fixtures.js'
 import { listen } from '../support/proxy.js'
 import { type RawClient, rawRequest } from '../support/raw-client.js'
-import { type Script, startUpstream } from '../support/scripted-upstream.js'
+import { type Script, type ScriptedUpstream, startUpstream } from '../support/scripted-upstream.js'
 import { expectWarning } from '../support/warnings.js'
 
-const path = '/v1/chat/completions'
-
-interface Fixture {
-  /** As somebody found it on the web. */
-  app(upstreamUrl: string): RequestListener
-  guarded(upstreamUrl: string): RequestListener
+interface Course {
+  script: Script
+  /** What happens once the client has the first event. */
+  next?(upstream: ScriptedUpstream, client: RawClient): unknown
+  /** What the client has of it in the end. */
+  kept(client: RawClient): void
 }
 
-const timeouts = { firstByteMs: 500, inactivityMs: 500 }
+const begins: Script = (exchange) => exchange.open().data(chatChunk('Hello'))
 
-/** Proxies as they are written everywhere. */
-const fixtures: Record<string, Fixture> = {
-  'a tutorial Express proxy with fetch': onExpress(expressFetch),
-  'http-proxy-middleware': onExpress(httpProxyMiddleware),
-  'express-http-proxy': onExpress(expressProxy),
-  'better-sse': onExpress(betterSse),
-  'Koa with ctx.body = stream': {
-    app: (url) => koaBody(url).callback(),
-    guarded: (url) => wrapKoa(koaBody(url), { timeouts }),
+/** Its text is there, and one error event, which is last: no text of the proxy's own follows it. */
+const failsWith = (code: string) => (client: RawClient) => {
+  expect(assertCleanEnding(client)?.code).toBe(code)
+  expect(textOf(client.data)).toBe('Hello')
+}
+
+const courses: Record<Trouble, Course> = {
+  'an upstream that resets mid-stream': {
+    script: begins,
+    next: async (upstream) => (await upstream.exchange(0)).reset(),
+    kept: failsWith('connection_reset'),
   },
-}
-
-function onExpress(create: (url: string) => Express): Fixture {
-  return {
-    app: (url) => create(url) as unknown as RequestListener,
-    guarded: (url) => wrapExpress(create(url), { timeouts }),
-  }
-}
-
-const promises: Record<string, (listener: (url: string) => RequestListener) => Promise<void>> = {
-  'an upstream that resets mid-stream': (listener) =>
-    withClient(
-      listener,
-      (exchange) => exchange.open().data(chatChunk('Hello')),
-      async (client, upstream) => {
-        await client.received('Hello')
-        await (await upstream.exchange(0)).reset()
-        await settled(client)
-        expect(client.body.complete).toBe(true)
-        expect(textOf(client.data)).toBe('Hello')
-        expect(failureOf(client.data).code).toBe('connection_reset')
-      },
-    ),
-  'an upstream that ends too early': (listener) =>
-    withClient(
-      listener,
-      (exchange) => exchange.open().data(chatChunk('Hello')).end(),
-      async (client) => {
-        await settled(client)
-        expect(failureOf(client.data).code).toBe('upstream_truncated')
-      },
-    ),
-  'an upstream that never begins': (listener) =>
-    withClient(
-      listener,
-      () => {},
-      async (client) => {
-        await settled(client)
-        expect(client.status).toBe(504)
-        expect(client.json.error.code).toBe('upstream_first_byte_timeout')
-      },
-    ),
-  'an upstream that falls silent': (listener) =>
-    withClient(
-      listener,
-      (exchange) => exchange.open().data(chatChunk('Hello')),
-      async (client) => {
-        await client.received('Hello')
-        await settled(client)
-        expect(failureOf(client.data).code).toBe('upstream_inactivity_timeout')
-      },
-    ),
+  'an upstream that hangs up mid-stream': {
+    script: begins,
+    next: async (upstream) => (await upstream.exchange(0)).fin(),
+    kept: failsWith('connection_reset'),
+  },
+  'an upstream that ends too early': {
+    script: begins,
+    next: async (upstream) => (await upstream.exchange(0)).end(),
+    kept: failsWith('upstream_truncated'),
+  },
+  'an upstream that never begins': {
+    script: () => {},
+    kept(client) {
+      expect(client.status).toBe(504)
+      expect(client.json.error.code).toBe('upstream_first_byte_timeout')
+    },
+  },
+  'an upstream that falls silent': {
+    script: begins,
+    next: () => {},
+    kept: failsWith('upstream_inactivity_timeout'),
+  },
 }
 
 async function withClient(
   listener: (url: string) => RequestListener,
   script: Script,
-  use: (client: RawClient, upstream: Awaited<ReturnType<typeof startUpstream>>) => Promise<void>,
+  use: (client: RawClient, upstream: ScriptedUpstream) => unknown,
 ): Promise<void> {
   await using upstream = await startUpstream(script)
   await using server = await listen(listener(upstream.url))
-  using client = rawRequest({ port: server.port, path, body: { stream: true } })
+  using client = rawRequest({ port: server.port, path: chatPath, body: { stream: true } })
   await use(client, upstream)
 }
 
-/** A proxy that leaves its client hanging must not hang the test: after a while the client has waited enough. */
-async function settled(client: RawClient): Promise<void> {
-  const enough = setTimeout(() => client.socket.destroy(), 2_500)
-  await client.finished()
-  clearTimeout(enough)
+/** Takes its course, up to where the client can only wait. */
+async function take({ next }: Course, client: RawClient, upstream: ScriptedUpstream): Promise<void> {
+  if (!next) return
+  await client.received('Hello')
+  await next(upstream, client)
 }
+
+/** After a while a client has waited enough. The deadlines behind the guard are a third of it. */
+const isOver = (happened: Promise<unknown>): Promise<boolean> =>
+  Promise.race([
+    happened.then(() => true),
+    new Promise<boolean>((resolve) => setTimeout(resolve, 1_500, false)),
+  ])
+
+const troublesOf = ({ harm }: Fixture, wanted: Harm) =>
+  Object.entries(courses).filter(([trouble]) => harm[trouble as Trouble] === wanted)
 
 // http-proxy, which http-proxy-middleware is built on, calls util._extend. Node warns of that from version 22 on.
 if (Number.parseInt(process.versions.node, 10) >= 22) {
   void expectWarning(/^DeprecationWarning: The `util\._extend` API is deprecated/)
 }
 
-describe.each(Object.entries(fixtures))('%s', (_name, { app, guarded }) => {
-  test.each(Object.entries(promises))(
-    '%s: dropped without the guard, kept with it',
-    async (_promise, keep) => {
-      await expect(keep(app)).rejects.toThrow()
-      await keep(guarded)
+describe.concurrent.each(Object.entries(fixtures))('%s', (name, fixture) => {
+  const { app, guarded, leaves, lacksSignal } = fixture
+
+  test.for(troublesOf(fixture, 'hang'))('%s: hang without the guard', ([, course]) =>
+    withClient(app, course.script, async (client, upstream) => {
+      await take(course, client, upstream)
+      expect(await isOver(client.finished())).toBe(false)
+    }),
+  )
+
+  test.for(troublesOf(fixture, 'cut'))('%s: cut without the guard', ([, course]) =>
+    withClient(app, course.script, async (client, upstream) => {
+      await take(course, client, upstream)
+      await client.closed()
+      expect(client.body.complete).toBe(false)
+    }),
+  )
+
+  test.for(troublesOf(fixture, 'truncation'))('%s: truncation without the guard', ([, course]) =>
+    withClient(app, course.script, async (client, upstream) => {
+      await take(course, client, upstream)
+      await client.finished()
+      expect(client.body.complete).toBe(true)
+      expect(client.status).toBe(200)
+      expect(textOf(client.data)).toBe('Hello')
+      expect(client.bodyText).not.toMatch(/error"|\[DONE\]/)
+    }),
+  )
+
+  test.for(troublesOf(fixture, 'the process ends'))(
+    '%s: the process ends without the guard',
+    async ([, course]) => {
+      await using upstream = await startUpstream(course.script)
+      await using bare = await startFixtureProcess(name, upstream.url)
+      using client = rawRequest({ port: bare.port, path: chatPath, body: { stream: true } })
+      await take(course, client, upstream)
+      const { code, trace } = await bare.ended()
+      expect(code).toBe(1)
+      expect(trace).toContain('ERR_HTTP_HEADERS_SENT')
+      await client.closed()
+      expect(client.body.complete).toBe(false)
     },
   )
+
+  test.for(Object.entries(courses))('%s: the client has an ending behind the guard', ([, course]) =>
+    withClient(guarded, course.script, async (client, upstream) => {
+      await take(course, client, upstream)
+      await client.finished()
+      course.kept(client)
+    }),
+  )
+
+  if (leaves === 'leak') {
+    test('a client that leaves: leak without the guard', () =>
+      withClient(app, begins, async (client, upstream) => {
+        const { closed } = await upstream.exchange(0)
+        await client.received('Hello')
+        client.reset()
+        expect(await isOver(closed)).toBe(false)
+      }))
+  }
+
+  if (!lacksSignal) {
+    test('a client that leaves: the upstream is released behind the guard', () =>
+      withClient(guarded, begins, async (client, upstream) => {
+        const { closed } = await upstream.exchange(0)
+        await client.received('Hello')
+        client.reset()
+        await closed
+      }))
+  }
 
   test('a good stream passes byte for byte, with and without', async () => {
     const texts: string[] = []

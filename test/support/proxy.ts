@@ -4,6 +4,7 @@ import {
   createServer,
   request as httpRequest,
   type IncomingMessage,
+  type Server,
   type ServerResponse,
 } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -32,6 +33,11 @@ export async function listen(
   const server = createServer(listener)
   server.timeout = timeoutMs
   server.keepAliveTimeout = keepAliveTimeoutMs
+  return listenOn(server)
+}
+
+/** The same for a server that there is already. */
+export async function listenOn(server: Server): Promise<TestServer> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

@@ -9,19 +9,14 @@ export interface SkippedEvents {
 // A block is the lines of one event or comment, with the blank line that ends it.
 const blankLine = /(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r|\n)/g
 
-/** How to find the end of a block in this text; only a text that holds a CR needs the slower way. */
-export function blockEndIn(text: string): (text: string, from: number) => number {
-  return text.includes('\r') ? endOfBlock : endOfPlainBlock
-}
-
-/** Where the first blank line at or after `from` ends; 0 without one. */
-function endOfPlainBlock(text: string, from: number): number {
+/** Where the first block that ends after `from` ends, in a text without a CR; 0 without one. */
+export function endOfPlainBlock(text: string, from: number): number {
   const at = text.indexOf('\n\n', from)
   return at === -1 ? 0 : at + 2
 }
 
-/** The same in a text that holds a CR. */
-function endOfBlock(text: string, from: number): number {
+/** The same in a text that holds a CR: the slower way. */
+export function endOfBlock(text: string, from: number): number {
   blankLine.lastIndex = from
   return blankLine.test(text) ? blankLine.lastIndex : 0
 }

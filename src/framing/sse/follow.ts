@@ -3,7 +3,7 @@ import { StreamError } from '../../errors/stream-error.js'
 import { reportedError } from '../../errors/upstream-report.js'
 import { asBuffer, byteOrderMark, decodeByteText } from '../bytes.js'
 import type { Follower } from '../framing.js'
-import { blockEndIn, isPiece, type SkippedEvents } from './blocks.js'
+import { endOfBlock, endOfPlainBlock, isPiece, type SkippedEvents } from './blocks.js'
 import { EventParser, type EventSourceMessage } from './parse.js'
 
 /** The longest event, and the longest answer of any other kind, that is accepted. */
@@ -85,7 +85,7 @@ export class EventFollower implements Follower {
     let at = this.#lastEnd.endsWith('\r') ? this.#skipHalf(text) : 0
     const before = this.#tail.length
     const searched = before === 0 ? text : this.#tail + text
-    const find = blockEndIn(searched)
+    const find = searched.includes('\r') ? endOfBlock : endOfPlainBlock
     for (let end = find(searched, at); end > 0; end = find(searched, at + before)) {
       const next = end - before
       if (this.#open !== '') this.#block(this.#open + text.slice(0, next), undefined, 0, next - at)

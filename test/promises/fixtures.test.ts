@@ -13,6 +13,8 @@ interface Course {
   script: Script
   /** What happens once the client has the first event. */
   next?(upstream: ScriptedUpstream, client: RawClient): unknown
+  /** The deadline that it must not wait a minute for. All others are long: a busy machine must not look like a silent upstream. */
+  timeouts?: { firstByteMs: number } | { inactivityMs: number }
   /** What the client has of it in the end. */
   kept(client: RawClient): void
 }
@@ -43,6 +45,7 @@ const courses: Record<Trouble, Course> = {
   },
   'an upstream that never begins': {
     script: () => {},
+    timeouts: { firstByteMs: 500 },
     kept(client) {
       expect(client.status).toBe(504)
       expect(client.json.error.code).toBe('upstream_first_byte_timeout')
@@ -51,6 +54,7 @@ const courses: Record<Trouble, Course> = {
   'an upstream that falls silent': {
     script: begins,
     next: () => {},
+    timeouts: { inactivityMs: 500 },
     kept: failsWith('upstream_inactivity_timeout'),
   },
 }
@@ -73,7 +77,7 @@ async function take({ next }: Course, client: RawClient, upstream: ScriptedUpstr
   await next(upstream, client)
 }
 
-/** After a while a client has waited enough. The deadlines behind the guard are a third of it. */
+/** After a while a client has waited enough. The short deadlines behind the guard are a third of it. */
 const isOver = (happened: Promise<unknown>): Promise<boolean> =>
   Promise.race([
     happened.then(() => true),
@@ -132,13 +136,15 @@ describe.concurrent.each(Object.entries(fixtures))('%s', (name, fixture) => {
     },
   )
 
-  test.for(Object.entries(courses))('%s: the client has an ending behind the guard', ([, course]) =>
-    withClient(guarded, course.script, async (client, upstream) => {
+  test.for(Object.entries(courses))('%s: the client has an ending behind the guard', ([, course]) => {
+    const { timeouts } = course
+    const listener = (url: string) => guarded(url, { timeouts })
+    return withClient(listener, course.script, async (client, upstream) => {
       await take(course, client, upstream)
       await client.finished()
       course.kept(client)
-    }),
-  )
+    })
+  })
 
   if (leaves === 'leak') {
     test('a client that leaves: leak without the guard', () =>

@@ -2,7 +2,7 @@ import type { RequestListener } from 'node:http'
 import type { Express } from 'express'
 import { wrapApp as wrapExpress } from '../../src/adapters/express.js'
 import { wrapApp as wrapKoa } from '../../src/adapters/koa.js'
-import { wrapApp } from '../../src/index.js'
+import { type GuardOptions, wrapApp } from '../../src/index.js'
 import { betterSse } from '../fixtures/better-sse.js'
 import { expressFetch } from '../fixtures/express-fetch.js'
 import { expressProxy } from '../fixtures/express-http-proxy.js'
@@ -30,7 +30,7 @@ export type Harm = 'cut' | 'hang' | 'truncation' | 'the process ends'
 export interface Fixture {
   /** As somebody found it on the web. */
   app(upstreamUrl: string): RequestListener
-  guarded(upstreamUrl: string): RequestListener
+  guarded(upstreamUrl: string, options?: GuardOptions): RequestListener
   harm: Record<Trouble, Harm>
   /** What becomes of the call to its upstream when the client leaves, without the guard. */
   leaves: 'leak' | 'released'
@@ -41,8 +41,6 @@ export interface Fixture {
   /** Whether it passes on upgrades, from its first request on. */
   upgrades?: true
 }
-
-const timeouts = { firstByteMs: 500, inactivityMs: 500 }
 
 /** Nobody watches the time, and few watch for the end. */
 const usual = {
@@ -111,13 +109,13 @@ export const fixtures: Record<string, Fixture> = {
   'better-sse': { ...onExpress(betterSse), harm: ofFetch, leaves: 'leak', lacksSignal: true },
   'Koa with ctx.body = stream': {
     app: (url) => koaBody(url).callback(),
-    guarded: (url) => wrapKoa(koaBody(url), { timeouts }),
+    guarded: (url, options) => wrapKoa(koaBody(url), options),
     harm: ofFetch,
     leaves: 'released',
   },
   'node:http with a pipe and no Content-Type': {
     app: nodePipe,
-    guarded: (url) => wrapApp(nodePipe(url), { timeouts }),
+    guarded: (url, options) => wrapApp(nodePipe(url), options),
     harm: {
       ...usual,
       'an upstream that resets mid-stream': 'truncation',
@@ -131,6 +129,6 @@ export const fixtures: Record<string, Fixture> = {
 function onExpress(create: (url: string) => Express): Pick<Fixture, 'app' | 'guarded'> {
   return {
     app: (url) => create(url) as unknown as RequestListener,
-    guarded: (url) => wrapExpress(create(url), { timeouts }),
+    guarded: (url, options) => wrapExpress(create(url), options),
   }
 }

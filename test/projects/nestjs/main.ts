@@ -1,4 +1,4 @@
-// A proxy as NestJS has it, with the guard if GUARDED is set: node main.js UPSTREAM_URL
+// A proxy as NestJS has it, behind the guard if GUARD has its options: node main.js UPSTREAM_URL
 import 'reflect-metadata'
 import type { AddressInfo, Socket } from 'node:net'
 import { Readable } from 'node:stream'
@@ -86,8 +86,8 @@ class AppModule {}
 
 async function main() {
   const app = await NestFactory.create<NestExpressApplication>(AppModule, { logger: false })
-  const timeouts = { firstByteMs: 500, inactivityMs: 500 }
-  if (process.env.GUARDED) app.use(guardStreams({ timeouts }))
+  const { GUARD } = process.env
+  if (GUARD) app.use(guardStreams(JSON.parse(GUARD)))
   app.useStaticAssets('.', { prefix: '/files/' })
   await app.listen(0, '127.0.0.1')
   const server = app.getHttpServer()

@@ -1,11 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 
-/** Starts the proxy in a process of its own, which may end. */
-export async function startProxy(upstreamUrl: string, guarded: boolean) {
-  const { GUARDED: _, ...env } = process.env
+/** Starts the proxy in a process of its own, which may end; with options of the guard, behind it. */
+export async function startProxy(upstreamUrl: string, guard?: object) {
   const child = spawn(process.execPath, ['out/main.js', upstreamUrl], {
-    env: guarded ? { ...env, GUARDED: '1' } : env,
+    env: { ...process.env, GUARD: guard ? JSON.stringify(guard) : '' },
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   const exited = once(child, 'exit')

@@ -17,7 +17,7 @@ let behind: Proxy
 before(async () => {
   const delta = { object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content: 'Hello' } }] }
   upstream = await startUpstream((exchange) => exchange.open().data(delta, '[DONE]').end())
-  ;[bare, behind] = await Promise.all([startProxy(upstream.url, false), startProxy(upstream.url, true)])
+  ;[bare, behind] = await Promise.all([startProxy(upstream.url), startProxy(upstream.url, {})])
 })
 
 after(async () => {

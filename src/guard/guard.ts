@@ -281,6 +281,8 @@ export class ResponseGuard implements WatchedResponse {
 
   /** No event stream, and so none of ours. */
   pass(): void {
+    // Nobody has heard of the client's leaving if the app took Node's own listeners off the socket.
+    if (isClosed(this.response)) return this.#closed()
     this.state = 'passing'
     this.exchange?.abandon()
     this.head.release()

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { expect } from 'vitest'
 import { freePort } from '../support/free-port.js'
@@ -8,16 +9,21 @@ import { freePort } from '../support/free-port.js'
 /** Where `npm run test:sillytavern` has put it. */
 const folder = resolve('.sillytavern')
 
-/** Starts SillyTavern's server. The first start takes a minute: it builds its page. */
-async function startServer() {
+/**
+ * Starts SillyTavern's server. The first start takes a minute: it builds its page.
+ *
+ * @param preload a module that is loaded before the server
+ */
+async function startServer(preload: string | undefined) {
   const port = await freePort()
   const options = { port, dataRoot: join(folder, 'data'), configPath: join(folder, 'config.yaml') }
   const child = spawn(
     process.execPath,
     [
+      ...(preload === undefined ? [] : ['--import', pathToFileURL(preload).href]),
       'node_modules/sillytavern/server.js',
       ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]),
-      ...['--disableCsrf', '--browserLaunchEnabled=false'],
+      '--browserLaunchEnabled=false',
     ],
     { cwd: folder, stdio: ['ignore', 'pipe', 'ignore'] },
   )
@@ -25,7 +31,7 @@ async function startServer() {
     child.stdout.on('data', (text) => String(text).includes('Go to:') && resolve())
     child.once('exit', (code) => reject(new Error(`SillyTavern exited with ${code}`)))
   })
-  return { url: `http://127.0.0.1:${port}/`, child }
+  return { port, url: `http://127.0.0.1:${port}/`, child }
 }
 
 /** A chat in SillyTavern's page, connected to a proxy as its user would have it. */
@@ -42,6 +48,7 @@ interface SillyTavernChat extends AsyncDisposable {
 }
 
 export interface SillyTavern extends AsyncDisposable {
+  readonly port: number
   /** @param model default `my-model` */
   open(baseUrl: string, streaming: boolean, model?: string): Promise<SillyTavernChat>
 }
@@ -90,13 +97,14 @@ async function openPage(
   return page
 }
 
-export async function startSillyTavern(): Promise<SillyTavern> {
-  const { url, child } = await startServer()
+export async function startSillyTavern(preload?: string): Promise<SillyTavern> {
+  const { port, url, child } = await startServer(preload)
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-quic', '--disable-background-networking'],
   })
   return {
+    port,
     async open(baseUrl, streaming, model = 'my-model') {
       const page = await openPage(browser, url, (settings) => connected(settings, baseUrl, streaming, model))
       const replies = page.locator('#chat .mes[is_user=false] .mes_text')

@@ -5,6 +5,8 @@ export default defineConfig({
   test: {
     include: ['test/sillytavern/*.test.ts'],
     setupFiles: ['test/support/warnings.ts'],
+    // They share SillyTavern's folder, where its server builds its page when it starts.
+    fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 180_000,
   },

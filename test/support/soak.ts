@@ -12,6 +12,7 @@ import {
 } from '../../src/testing/index.js'
 import { answerNaively } from './mounts.js'
 import { listen, upstreamClients } from './proxy.js'
+import { randomFrom } from './random.js'
 
 /** How the client of one stream behaves. */
 type Behaviour = 'reads' | 'leaves' | 'reads slowly' | 'never reads'
@@ -67,17 +68,6 @@ const unlikeOthersInGuard: FaultName[] = [
 
 /** Four clients keep a connection each for as many streams as run at a time. */
 const mostPooled = 4 * 40
-
-/** Numbers from 0 to 1 that are the same for the same seed. (mulberry32) */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 /** Runs mixed streams against random faults and clients, and counts what is lost and what is left. */
 export async function soak(streams: number, seed: number, concurrency = 40): Promise<SoakReport> {

@@ -101,3 +101,13 @@ test.each([
   expect(describeError(new Error(message))).toContain(shown)
   expect(describeTrace(new Error(message))).not.toMatch(/sk-|cGFzc|p@ss/)
 })
+
+// An expression that looks back at each place would take a minute for each of these.
+test.each(['a.', 'a-', ' ', '\n', '\n ', 'Bearer ', 'Bearer a', 'a://', 'a://@', '://?'])(
+  'a long message is described in one pass: %j',
+  (piece) => {
+    const error = new Error(`${piece.repeat(100_000)}end`)
+    expect(describeError(error)).toMatch(/end$/)
+    expect(describeTrace(error)).toContain('end\n    at ')
+  },
+)

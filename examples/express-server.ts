@@ -11,19 +11,24 @@ import { type AppSettings, run } from './server/run.js'
 /** An OpenAI-compatible proxy for Qolaba. */
 function createApp(settings: AppSettings) {
   const proxy = new ChatProxy(settings)
-  const { timeouts, writer } = settings
+  const { access, timeouts, writer } = settings
   const app = express()
   app.disable('x-powered-by')
-  app.use(cors({ exposedHeaders: ['x-request-id', 'retry-after'] }))
+  app.use((request, _response, next) => {
+    access.checkOrigin(request)
+    next()
+  })
+  app.use(cors({ origin: access.origins, exposedHeaders: ['x-request-id', 'retry-after'] }))
 
   app.get('/health', (_request, response) => void response.json({ status: 'ok' }))
 
-  app.get('/metrics', async (_request, response) => {
+  app.get('/metrics', async (request, response) => {
+    access.checkLocal(request)
     response.type(metrics.contentType).send(await metrics.text())
   })
 
   const requireKey: RequestHandler = (request, response, next) => {
-    response.locals.key = proxy.readKey(request.headers.authorization)
+    response.locals.key = proxy.readKey(request)
     next()
   }
   const readChat: RequestHandler = (request, response, next) => {

@@ -13,7 +13,7 @@ import { type AppSettings, run } from './server/run.js'
 /** An OpenAI-compatible proxy for Qolaba. */
 function createApp(settings: AppSettings) {
   const proxy = new ChatProxy(settings)
-  const { timeouts, writer } = settings
+  const { access, timeouts, writer } = settings
   const app = new Koa()
   const router = new Router()
 
@@ -27,19 +27,29 @@ function createApp(settings: AppSettings) {
       respondWithError(error, context.res, { dialect: 'openaiChat' })
     }
   })
-  app.use(cors({ origin: '*', exposeHeaders: ['x-request-id', 'retry-after'] }))
+  app.use((context, next) => {
+    access.checkOrigin(context.req)
+    return next()
+  })
+  app.use(
+    cors({
+      origin: (context) => access.allowedOrigin(context.get('origin')),
+      exposeHeaders: ['x-request-id', 'retry-after'],
+    }),
+  )
 
   router.get('/health', (context) => {
     context.body = { status: 'ok' }
   })
 
   router.get('/metrics', async (context) => {
+    access.checkLocal(context.req)
     context.type = metrics.contentType
     context.body = await metrics.text()
   })
 
   const requireKey: Middleware = (context, next) => {
-    context.state.key = proxy.readKey(context.get('authorization'))
+    context.state.key = proxy.readKey(context.req)
     return next()
   }
   const readChat: Middleware = (context, next) => {
@@ -70,8 +80,8 @@ function createApp(settings: AppSettings) {
 }
 
 /** The body parser's own errors do not say that a client may read them. */
-function refuseBody({ message }: Error): never {
-  throw openAIError(400, message)
+function refuseBody({ message, status = 400 }: Error & { status?: number }): never {
+  throw openAIError(status, message)
 }
 
 run(createApp)

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import type { CheckResult } from './doctor/diagnosis.js'
 import { examine } from './doctor/doctor.js'
-import { describeFindings, describeResult } from './doctor/report.js'
+import { describeFindings, describeRefusal, describeResult } from './doctor/report.js'
 
 const usage = `Usage: unhang doctor URL [--key KEY] [--model MODEL] [--json]
        unhang --version
@@ -50,7 +50,7 @@ async function main(args: string[]): Promise<number> {
   }
   if (command !== 'doctor') throw refused(command === undefined ? 'What to do?' : `There is no ${command}.`)
   if (url === undefined) throw refused('Which URL?')
-  if (more.length > 0) throw refused(`One URL at a time, got ${more.join(' ')} as well.`)
+  if (more.length > 0) throw refused('One URL at a time; a key goes after --key.')
   const { key = process.env.UNHANG_KEY, model } = values
   const announce = values.json ? undefined : console.log
   const onResult = values.json ? undefined : (result: CheckResult) => console.log(describeResult(result))
@@ -68,7 +68,7 @@ main(process.argv.slice(2)).then(
     process.exitCode = status
   },
   (error: Error) => {
-    console.error(error.message)
+    console.error(describeRefusal(error))
     process.exitCode = 2
   },
 )

@@ -77,7 +77,7 @@ export class Playground {
     const upstream = this.#call(search)
     upstream.on('response', (answer) => {
       response.writeHead(200, { 'Content-Type': 'text/event-stream', Connection: 'keep-alive' })
-      answer.on('error', console.error.bind(null, 'without unhang:')).pipe(response)
+      answer.on('error', ({ message }) => console.error('without unhang: %s', message)).pipe(response)
     })
     upstream.on('error', () => response.destroy()).end()
     response.on('close', () => upstream.destroy())

@@ -155,7 +155,7 @@ export function readEvent(text: string): Fields {
     throw new StreamError('upstream_protocol', { cause })
   }
   if (!isFields(event)) throw new StreamError('upstream_protocol')
-  if (event.error) throw new UpstreamError({ detail: JSON.stringify(event.error) })
+  if (event.error) throw new UpstreamError({ detail: text })
   return event
 }
 

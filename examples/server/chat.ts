@@ -1,9 +1,10 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { StreamContext } from 'unhang'
 import type { Chat, ChatApi } from '../qolaba/chat-api.js'
 import { QolabaClient } from '../qolaba/client.js'
 import { openAIApi } from '../qolaba/openai-api.js'
 import { studioApi } from '../qolaba/studio-api.js'
+import { bearerKey } from './access.js'
 import { answerJson } from './answer-json.js'
 import { openAIError } from './openai-error.js'
 import type { AppSettings } from './run.js'
@@ -25,16 +26,18 @@ export class ChatProxy {
     this.#api = (settings.api === 'openai' ? openAIApi(client) : studioApi(client)) as ChatApi
   }
 
-  /** @throws an error with status 401 */
-  readKey(authorization: string | undefined): string {
-    const [, given] = /^Bearer +(\S+)/i.exec(authorization ?? '') ?? []
-    const key = this.#settings.apiKey ?? given
+  /** @throws an error with status 401 or 403 */
+  readKey(request: IncomingMessage): string {
+    const { access, apiKey } = this.#settings
+    access.checkClient(request)
+    const key = apiKey ?? bearerKey(request)
     if (!key) throw openAIError(401, 'An API key is missing: send Authorization: Bearer KEY.')
     return key
   }
 
   /** @throws an error with status 400 */
   readChat(body: unknown, response: ServerResponse): Chat {
+    if (isNested(body, maxDepth)) throw openAIError(400, 'The body is nested too deeply.')
     const chat = this.#api.read(body)
     if (chat.ignored.length > 0) response.setHeader('x-ignored-parameters', chat.ignored.join(', '))
     return chat
@@ -51,4 +54,12 @@ export class ChatProxy {
       timeouts,
     })
   }
+}
+
+/** Deeper than any chat. `JSON.parse` takes more, and the stack overflows in what writes it again. */
+const maxDepth = 500
+
+function isNested(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return depth === 0 || Object.values(value).some((inner) => isNested(inner, depth - 1))
 }

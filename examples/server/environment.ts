@@ -10,6 +10,10 @@ export interface Settings {
   baseUrl: string | undefined
   /** `undefined`: the client's own key is passed on. */
   apiKey: string | undefined
+  /** What clients must send as their bearer key; `undefined`: see {@link Access}. */
+  proxyKey: string | undefined
+  /** The origins whose pages may call; `undefined`: see {@link Access}. */
+  allowOrigin: string[] | undefined
   /** How long live streams may take to finish once the server is told to stop. */
   shutdownGraceMs: number
   timeouts: StreamTimeouts
@@ -25,8 +29,9 @@ const qolaba = {
  * @throws Error whose message names the variable and its value
  */
 export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
-  const { HOST: host = '127.0.0.1', QOLABA_API_KEY: apiKey = '' } = environment
-  if (!/^[\x21-\x7e]*$/.test(apiKey)) throw new Error('QOLABA_API_KEY holds what no HTTP header can carry')
+  const { HOST: host = '127.0.0.1' } = environment
+  const apiKey = readKey(environment, 'QOLABA_API_KEY')
+  const proxyKey = readKey(environment, 'PROXY_KEY')
   for (const name of Object.keys(environment)) {
     if (/^TIMEOUT_.*_MS$/.test(name) && !timeoutNames.includes(name)) {
       throw new Error(`${name} is not a setting; there are ${timeoutNames.join(', ')}`)
@@ -37,12 +42,17 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
     throw new Error(`QOLABA_API must be studio or openai, got ${JSON.stringify(api)}`)
   }
   const baseUrl = readUrl(environment, 'QOLABA_BASE_URL') ?? (apiKey ? qolaba[api] : undefined)
+  if (proxyKey && baseUrl && !apiKey) {
+    throw new Error('PROXY_KEY needs a QOLABA_API_KEY: without one, the key that a client sends is Qolaba’s')
+  }
   return {
     port: readPort(environment),
     host,
     api,
     baseUrl,
-    apiKey: apiKey || undefined,
+    apiKey,
+    proxyKey,
+    allowOrigin: readOrigins(environment),
     // Docker and Kubernetes are through with their patience after 10 and 30 seconds.
     shutdownGraceMs: readDuration(environment, 'SHUTDOWN_GRACE_MS') ?? 8_000,
     timeouts: {
@@ -65,11 +75,38 @@ function readPort({ PORT = '3000' }: NodeJS.ProcessEnv): number {
   throw new Error(`PORT must be a whole number from 0 to 65535, got ${JSON.stringify(PORT)}`)
 }
 
+function readKey(environment: NodeJS.ProcessEnv, name: string): string | undefined {
+  const value = environment[name] || undefined
+  if (value === undefined || /^[\x21-\x7e]+$/.test(value)) return value
+  throw new Error(`${name} holds what no HTTP header can carry`)
+}
+
+function readOrigins({ ALLOW_ORIGIN: value }: NodeJS.ProcessEnv): string[] | undefined {
+  if (!value) return undefined
+  const origins = value.split(',').map((origin) => origin.trim())
+  const wrong = origins.find((origin) => !isOrigin(origin))
+  if (wrong === undefined) return origins
+  throw new Error(
+    `ALLOW_ORIGIN must hold origins such as https://chat.example, separated by commas; got ${JSON.stringify(wrong)}`,
+  )
+}
+
+/** As browsers send it. */
+function isOrigin(text: string): boolean {
+  if (/^https?:/i.test(text)) return URL.canParse(text) && new URL(text).origin === text
+  return /^[a-z][a-z\d.+-]*:\/\/[^\s/]+$/.test(text)
+}
+
 function readUrl(environment: NodeJS.ProcessEnv, name: string): string | undefined {
   const value = environment[name]
   if (!value) return undefined
   if (URL.canParse(value) && /^https?:/i.test(value)) return value
-  throw new Error(`${name} must be an http or https URL, got ${JSON.stringify(value)}`)
+  throw new Error(`${name} must be an http or https URL, got ${JSON.stringify(withoutSecrets(value))}`)
+}
+
+/** A URL as a log may show it: without user and query, where keys stand. */
+export function withoutSecrets(url: string): string {
+  return url.replace(/(?<=\/\/)[^/?#]*@|\?.*/g, '')
 }
 
 function readDuration(environment: NodeJS.ProcessEnv, name: string): number | undefined {

@@ -4,11 +4,13 @@ import { traceStreams } from '../monitoring/opentelemetry.js'
 import { countStreams } from '../monitoring/prometheus.js'
 import { Playground } from '../playground/playground.js'
 import { startFakeUpstream } from '../qolaba/fake-upstream.js'
-import { readEnvironment, type Settings } from './environment.js'
+import { Access } from './access.js'
+import { readEnvironment, type Settings, withoutSecrets } from './environment.js'
 
 /** What an app is built from. */
 export interface AppSettings extends Omit<Settings, 'baseUrl'> {
   baseUrl: string
+  access: Access
 }
 
 /** Reads the environment, starts the app, and shuts it down on SIGTERM; a bad setting is one line and exit 1. */
@@ -24,6 +26,7 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
       baseUrl: settings.baseUrl ?? upstream?.baseUrl ?? '',
       // The stand-in takes any key: nobody has to have one to see it work.
       apiKey: settings.apiKey ?? (upstream && 'stand-in'),
+      access: new Access(settings),
     })
     // Only where there is nothing but the stand-in: nobody needs a page of faults in front of a real model.
     const playground = upstream && (await Playground.start())
@@ -39,11 +42,15 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
   }
 }
 
-function announce(server: Server, { host, baseUrl }: Settings): void {
+function announce(server: Server, { host, baseUrl = '', apiKey, proxyKey }: Settings): void {
   const address = server.address()
   const port = typeof address === 'object' ? address?.port : address
-  console.log(`Listening on http://${host}:${port}, upstream: ${baseUrl ?? 'a stand-in for Qolaba'}`)
+  console.log(
+    `Listening on http://${host}:${port}, upstream: ${withoutSecrets(baseUrl) || 'a stand-in for Qolaba'}`,
+  )
   if (!baseUrl) console.log('Open it in a browser to watch streams survive.')
+  if (apiKey && !proxyKey)
+    console.log('Only clients on this machine are served; set PROXY_KEY to serve others.')
 }
 
 function fail(error: unknown): never {

@@ -1,4 +1,5 @@
 import type { Debugger } from 'debug'
+import { describeError } from './describe-error.js'
 
 /** A value that takes work is given as a function: most of the time nobody looks. */
 type Log = (format: string, ...values: unknown[]) => void
@@ -15,7 +16,7 @@ export function debugLog(namespace: string): Log {
   let show: Log | undefined
   return (format, ...values) => {
     if (globalThis.process?.env?.DEBUG === undefined) return
-    const shown = values.map((value) => (typeof value === 'function' ? value() : value))
+    const shown = values.map((value) => shownOf(typeof value === 'function' ? value() : value))
     if (show) return show(format, ...shown)
     debug ??= import('debug').then((module) => module.default)
     debug.then(
@@ -27,4 +28,9 @@ export function debugLog(namespace: string): Log {
       () => {},
     )
   }
+}
+
+/** On one line, and of an error only what {@link describeError} shows: `debug` would print all that hangs on it. */
+function shownOf(value: unknown): unknown {
+  return typeof value === 'number' || typeof value === 'boolean' ? value : describeError(value)
 }

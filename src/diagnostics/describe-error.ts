@@ -2,9 +2,11 @@ import { causeChain, textOf } from '../errors/cause-chain.js'
 
 const maxText = 100
 // biome-ignore lint/suspicious/noControlCharactersInRegex: what a peer controls must not control a terminal
-const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029]/g
+const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 /** Keys stand in the user part and in the query of URLs. */
-const secretsOfUrl = /\b([a-z][a-z\d+.-]*:\/\/)(?:[^\s/?#@]*@)?([^\s?#"'<>]*)(?:\?[^\s#"'<>]*)?/gi
+const secretsOfUrl = /\b([a-z][a-z\d+.-]{0,30}:\/\/)(?:[^\s/?#]*@)?([^\s?#"'<>]*)(?:\?[^\s#"'<>]*)?/gi
+/** undici names the header that it cannot send. */
+const credentials = /\b(Bearer|Basic) +(?=[\w.~+/=-]*[\d._=-])[\w.~+/=-]{8,}/gi
 
 /** What a peer controls, such as the name of a model: quoted, on one line, and not without end. */
 export function describeText(text: string | undefined): string {
@@ -15,7 +17,11 @@ export function describeText(text: string | undefined): string {
 
 /** An error on one line: name, code and message, and nothing that its client hung on to it (axios: the key, the prompt). */
 export function describeError(error: unknown): string {
-  return clean(lineOf(error)).replace(/\s*\n\s*/g, ' ')
+  const lines = publicText(lineOf(error)).split('\n')
+  return lines
+    .map((line) => line.trim())
+    .filter(Boolean)
+    .join(' ')
 }
 
 /** An error and its causes with their stacks, for whoever has to find a bug. */
@@ -25,7 +31,7 @@ export function describeTrace(error: unknown): string {
   return chain
     .map(({ thrown, stack }, index) => {
       const trace = typeof stack === 'string' && stack !== '' ? framesOf(stack) : ''
-      return `${index === 0 ? '' : 'caused by '}${clean(lineOf(thrown))}${trace}`
+      return `${index === 0 ? '' : 'caused by '}${publicText(lineOf(thrown))}${trace}`
     })
     .join('\n')
 }
@@ -42,12 +48,13 @@ function lineOf(error: unknown): string {
 
 /** The lines of a stack without its first, the message. */
 function framesOf(stack: string): string {
-  const at = stack.search(/\n\s+at /)
-  return at === -1 ? '' : clean(stack.slice(at))
+  const at = stack.search(/\n[ \t]+at /)
+  return at === -1 ? '' : publicText(stack.slice(at))
 }
 
-function clean(text: string): string {
-  return text.replace(secretsOfUrl, '$1$2').replace(controls, escapeControl)
+/** A text without what a terminal obeys, and without keys in URLs and headers. */
+export function publicText(text: string): string {
+  return text.replace(secretsOfUrl, '$1$2').replace(credentials, '$1 …').replace(controls, escapeControl)
 }
 
 function escapeControl(character: string): string {

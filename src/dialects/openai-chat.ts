@@ -71,7 +71,7 @@ class ChatStream implements DialectState {
     if (!chunk) return 'other'
     if (chunk.error) return 'error'
     const { id, created, model } = chunk
-    this.#first ??= { id, created, model }
+    this.#first ??= { id: scalarOf(id), created: scalarOf(created), model: scalarOf(model) }
     let role: EventRole = 'other'
     for (const choice of Array.isArray(chunk.choices) ? (chunk.choices as ChunkChoice[]) : []) {
       if (typeof choice !== 'object' || choice === null) continue
@@ -123,6 +123,11 @@ class ChatStream implements DialectState {
       this.#finished = true
     } else if (!this.#closed?.has(index)) this.#open.add(index)
   }
+}
+
+/** What is none must not be written again: it may be nested deeper than the stack is. */
+function scalarOf(value: unknown): unknown {
+  return typeof value === 'object' && value !== null ? undefined : value
 }
 
 function hasContent({ delta, text }: ChunkChoice): boolean {

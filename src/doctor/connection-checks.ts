@@ -2,6 +2,7 @@ import { RawClient } from '../testing/raw-client.js'
 import { type CheckResult, found, ok, unknown } from './diagnosis.js'
 import { type Answer, chats, type Endpoint, small } from './endpoint.js'
 import { rawSeparators } from './framing.js'
+import type { Quote } from './quote.js'
 
 /** A connection that was kept serves the next request, and is not compressed for a client that could read it. */
 export async function nextRequest(endpoint: Endpoint, { client: first }: Answer): Promise<CheckResult[]> {
@@ -23,7 +24,7 @@ export async function nextRequest(endpoint: Endpoint, { client: first }: Answer)
   if (client.status === 0) return [found('next-request', nextRequestCause, failed)]
   return [
     ok('next-request', `status ${client.status} on the same connection`),
-    compression(client.header('content-encoding')),
+    compression(client.header('content-encoding'), endpoint.quote),
   ]
 }
 
@@ -32,13 +33,13 @@ const nextRequestCause = {
   fix: 'Do not set Connection, and end each body as it was begun; alignServerTimeouts() of unhang makes the server keep what it promises.',
 }
 
-function compression(coding: string | undefined): CheckResult {
+function compression(coding: string | undefined, quote: Quote): CheckResult {
   if (coding === undefined || coding === 'identity') return ok('compression', 'none, though it was offered')
   const cause = {
     finding: 'The stream is compressed: the compressor keeps events until it has enough of them.',
     fix: 'Send Cache-Control: no-cache, no-transform (unhang does), or leave event streams out of compression.',
   }
-  return found('compression', cause, `Content-Encoding: ${coding}`)
+  return found('compression', cause, `Content-Encoding: ${quote(coding)}`)
 }
 
 /** What the server says of the connection, to a client that keeps it and to one that does not. */
@@ -58,10 +59,12 @@ export async function connection(endpoint: Endpoint, { client: kept }: Answer): 
     fix: 'Do not set Connection; Node says what it is going to do.',
   }
   const wrong = /keep-alive/i.test(said)
-    ? `Connection: ${said} to a client that asked for close`
+    ? `Connection: ${endpoint.quote(said)} to a client that asked for close`
     : isHandWritten && 'Connection: keep-alive without Keep-Alive: timeout=…'
   return [
-    wrong ? found('connection', cause, wrong) : ok('connection', `to close: ${said || 'nothing'}`),
+    wrong
+      ? found('connection', cause, wrong)
+      : ok('connection', `to close: ${said === '' ? 'nothing' : endpoint.quote(said)}`),
     keepAlive(hint),
     separators(client.bodyText),
   ]
@@ -73,13 +76,13 @@ function keepAlive(hint: string | undefined): CheckResult {
   const seconds = Number(/timeout=(\d+)/i.exec(hint ?? '')?.[1])
   if (hint === undefined || Number.isNaN(seconds))
     return unknown('keep-alive', 'the server does not say how long')
-  if (seconds >= shortestKeepAliveS) return ok('keep-alive', `Keep-Alive: ${hint}`)
+  if (seconds >= shortestKeepAliveS) return ok('keep-alive', `Keep-Alive: timeout=${seconds}`)
   const cause = {
     finding:
       'Idle connections are closed sooner than load balancers and SDKs let go of them (60 s): now and then a request is sent into a closing one.',
     fix: 'alignServerTimeouts(server) of unhang, or server.keepAliveTimeout = 75_000.',
   }
-  return found('keep-alive', cause, `Keep-Alive: ${hint}`)
+  return found('keep-alive', cause, `Keep-Alive: timeout=${seconds}`)
 }
 
 function separators(body: string): CheckResult {

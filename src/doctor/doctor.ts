@@ -1,6 +1,7 @@
 import { connection, nextRequest } from './connection-checks.js'
 import { type CheckResult, found, unknown } from './diagnosis.js'
 import { type Answer, chats, Endpoint } from './endpoint.js'
+import { publicUrl } from './quote.js'
 import { badInput, disconnect, http10, nonStreaming } from './request-checks.js'
 import { streamChecks } from './stream-checks.js'
 
@@ -18,6 +19,7 @@ export interface DoctorOptions {
 }
 
 export interface Diagnosis {
+  /** Without user and query, where keys stand. */
   url: string
   model: string
   checks: CheckResult[]
@@ -33,8 +35,9 @@ export interface Diagnosis {
 export async function examine(url: string, options: DoctorOptions = {}): Promise<Diagnosis> {
   const { key, model, limitMs = 75_000, silenceMs = 20_000 } = options
   const endpoint = new Endpoint(url, { key, model, limitMs })
+  const shownUrl = publicUrl(new URL(url))
   options.announce?.(
-    `Sends at most 8 requests to ${url}, one after the other: 6 chats of at most 200 tokens, one for the list of models, ` +
+    `Sends at most 8 requests to ${shownUrl}, one after the other: 6 chats of at most 200 tokens, one for the list of models, ` +
       `and one that is no JSON. Each may take ${limitMs / 1_000} s.\n`,
   )
   await endpoint.findModel()
@@ -43,7 +46,7 @@ export async function examine(url: string, options: DoctorOptions = {}): Promise
     checks.push(...results)
     for (const result of results) options.onResult?.(result)
   }
-  return { url, model: endpoint.model, checks }
+  return { url: shownUrl, model: endpoint.mask(endpoint.model), checks }
 }
 
 /** What is found out, as it is: whoever asks a server that hangs wants to know now. */
@@ -56,21 +59,21 @@ async function* examineEndpoint(
   const answer = await endpoint.ask(chats, { body })
   const { client, fault, isLate } = answer
   try {
-    if (fault) yield [found('framing', chunkCause, fault.message)]
+    if (fault) yield [found('framing', chunkCause, endpoint.quote(fault.message))]
     else if (client.status !== 200) return yield [refusal(answer)]
     else yield streamChecks.map((check) => check(answer, silenceMs))
     // The others would take as long each, and say no more.
     if (isLate) return
     if (!fault && client.body.complete)
-      yield await attempt('next-request', () => nextRequest(endpoint, answer))
+      yield await attempt('next-request', endpoint, () => nextRequest(endpoint, answer))
   } finally {
     client.socket.destroy()
   }
-  yield await attempt('connection', () => connection(endpoint, answer))
-  yield await attempt('non-streaming', () => nonStreaming(endpoint))
-  yield await attempt('bad-input', () => badInput(endpoint))
-  yield await attempt('http-1.0', () => http10(endpoint))
-  yield await attempt('disconnect', () => disconnect(endpoint, limitMs))
+  yield await attempt('connection', endpoint, () => connection(endpoint, answer))
+  yield await attempt('non-streaming', endpoint, () => nonStreaming(endpoint))
+  yield await attempt('bad-input', endpoint, () => badInput(endpoint))
+  yield await attempt('http-1.0', endpoint, () => http10(endpoint))
+  yield await attempt('disconnect', endpoint, () => disconnect(endpoint, limitMs))
 }
 
 const chunkCause = {
@@ -81,16 +84,17 @@ const chunkCause = {
 /** What fails otherwise than a check can tell of has shown nothing. */
 async function attempt(
   check: string,
+  { quote }: Endpoint,
   run: () => Promise<CheckResult | CheckResult[]>,
 ): Promise<CheckResult[]> {
   try {
     return [await run()].flat()
   } catch (error) {
-    return [unknown(check, (error as Error).message)]
+    return [unknown(check, quote((error as Error).message))]
   }
 }
 
-function refusal({ client, isLate, durationMs }: Answer): CheckResult {
+function refusal({ client, isLate, durationMs, quote }: Answer): CheckResult {
   const { status, socket, bytes } = client
   const isHttp = bytes.length === 0 || bytes.toString('latin1', 0, 5) === 'HTTP/'
   if (status === 0 || !isHttp) {
@@ -100,7 +104,9 @@ function refusal({ client, isLate, durationMs }: Answer): CheckResult {
     }
     const evidence = isLate
       ? `no answer within ${Math.round(durationMs / 1_000)} s`
-      : (socket.errored?.message ?? 'the connection ended without an answer')
+      : socket.errored
+        ? quote(socket.errored.message)
+        : 'the connection ended without an answer'
     return found('reachable', cause, isHttp ? evidence : 'what came is no HTTP')
   }
   const cause = {
@@ -110,5 +116,5 @@ function refusal({ client, isLate, durationMs }: Answer): CheckResult {
         ? 'Give a key with --key.'
         : 'Look at what it says; --model names a model.',
   }
-  return found('reachable', cause, `status ${status}: ${client.bodyText.slice(0, 120)}`)
+  return found('reachable', cause, `status ${status}: ${quote(client.bodyText)}`)
 }

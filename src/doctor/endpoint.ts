@@ -1,7 +1,9 @@
 import { connect as connectPlain, isIP } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { describeText, publicText } from '../diagnostics/describe-error.js'
 import { RawClient, type RawRequest } from '../testing/raw-client.js'
 import { systemClock, within } from '../timeouts/clock.js'
+import { maskOf, type Quote, secretsOf } from './quote.js'
 
 export interface EndpointOptions {
   /** Sent as `Authorization: Bearer …`. */
@@ -23,6 +25,8 @@ export interface Answer {
   fault: Error | undefined
   /** When pieces with events in them came, in milliseconds from the question. */
   eventsAtMs: number[]
+  /** How to show what it says. */
+  quote: Quote
 }
 
 /** Where chats are asked for, below the base URL. */
@@ -34,24 +38,33 @@ export const small = { max_tokens: 16 }
 /** Nobody's chat of 200 tokens is longer. */
 const mostBytes = 16 * 1024 * 1024
 
+/** Each chat says it, and so does the diagnosis: without what controls a terminal. */
+const plainName = /^[^\p{C}\p{Zl}\p{Zp}]{1,100}$/u
+
 /** An OpenAI-compatible endpoint, asked over raw connections: what is wrong is in the bytes, and HTTP clients hide it. */
 export class Endpoint {
   readonly url: URL
   model = 'default'
+  readonly mask: (text: string) => string
   readonly #options: EndpointOptions
 
   /** @throws TypeError for what is no URL of HTTP */
   constructor(url: string, options: EndpointOptions) {
     const isHttp = URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)
     if (!isHttp)
-      throw new TypeError(`URL must be one of http or https, say http://127.0.0.1:3000/v1, got ${url}`)
+      throw new TypeError(
+        `URL must be one of http or https, say http://127.0.0.1:3000/v1, got ${publicText(url.replace(/^[^/?#]*@/, ''))}`,
+      )
     if (/[^\x21-\x7e]/.test(options.key ?? ''))
       throw new TypeError('the key holds what no HTTP header can carry')
     this.url = new URL(url)
     this.url.pathname = this.url.pathname.replace(/(\/chat\/completions)?\/*$/, '')
     this.#options = options
+    this.mask = maskOf([options.key ?? '', ...secretsOf(this.url)])
     if (options.model !== undefined) this.model = options.model
   }
+
+  readonly quote: Quote = (said) => describeText(this.mask(said))
 
   connect(): RawClient {
     const { hostname, port, protocol } = this.url
@@ -99,7 +112,7 @@ export class Endpoint {
     const isInTime = await within(finished, this.#options.limitMs)
     const isLate = !isInTime || received > mostBytes
     client.socket.off('data', look)
-    return { client, durationMs: systemClock.now() - startedAt, isLate, fault, eventsAtMs }
+    return { client, durationMs: systemClock.now() - startedAt, isLate, fault, eventsAtMs, quote: this.quote }
   }
 
   /** A small chat. */
@@ -119,8 +132,9 @@ export class Endpoint {
     const { client } = await this.ask('/models', { method: 'GET' })
     client.socket.destroy()
     try {
-      const { data } = JSON.parse(client.bodyText) as { data: { id: string }[] }
-      this.model = String(data[0]?.id ?? this.model)
+      const { data } = JSON.parse(client.bodyText) as { data: { id: unknown }[] }
+      const [{ id } = { id: undefined }] = data
+      if (typeof id === 'string' && plainName.test(id)) this.model = id
     } catch {
       // Not every endpoint has that list.
     }

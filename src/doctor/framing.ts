@@ -1,17 +1,19 @@
+import type { Quote } from './quote.js'
+
 /** Between two events. */
 const blankLine = /\r\n\r\n|\n\n|\r\r/
 const separators = { '\u2028': 'U+2028', '\u2029': 'U+2029', '\u0085': 'U+0085' } as const
 
 /** What is wrong with the events of a chat, if anything. */
-export function framingFault(body: string): string | undefined {
+export function framingFault(body: string, quote: Quote): string | undefined {
   if (body.startsWith('\ufeff'))
     return 'a byte order mark before the first event: some clients lose that event'
   const blocks = body.split(blankLine)
   const rest = blocks.pop() ?? ''
   if (rest.split(/[\r\n]/).some((line) => line !== '' && !line.startsWith(':')))
-    return `the last event has no blank line after it: ${shown(rest)}`
+    return `the last event has no blank line after it: ${quote(rest)}`
   for (const [index, block] of blocks.entries()) {
-    const fault = blockFault(block, index === blocks.length - 1)
+    const fault = blockFault(block, index === blocks.length - 1, quote)
     if (fault) return fault
   }
   return undefined
@@ -22,23 +24,19 @@ export function rawSeparators(body: string): string[] {
   return Object.entries(separators).flatMap(([character, name]) => (body.includes(character) ? [name] : []))
 }
 
-function blockFault(block: string, isLast: boolean): string | undefined {
+function blockFault(block: string, isLast: boolean, quote: Quote): string | undefined {
   const lines = block.split(/\r\n|\r|\n/).filter((line) => line !== '' && !line.startsWith(':'))
   if (lines.length === 0) return undefined
   const data = lines.filter((line) => line.startsWith('data:')).map((line) => line.slice(5).replace(/^ /, ''))
-  if (data.length === 0) return `an event without data, on which OpenAI's own clients break: ${shown(block)}`
+  if (data.length === 0) return `an event without data, on which OpenAI's own clients break: ${quote(block)}`
   const strange = lines.find((line) => !/^(?:data|event|id|retry)(?::|$)/.test(line))
-  if (strange !== undefined) return `a line that is none of an event: ${shown(strange)}`
+  if (strange !== undefined) return `a line that is none of an event: ${quote(strange)}`
   const text = data.join('\n')
   if (text === '[DONE]') return isLast ? undefined : 'something follows [DONE]'
   try {
     const json: unknown = JSON.parse(text)
-    return typeof json === 'object' && json !== null ? undefined : `data that is no chunk: ${shown(text)}`
+    return typeof json === 'object' && json !== null ? undefined : `data that is no chunk: ${quote(text)}`
   } catch {
-    return `data that is no JSON: ${shown(text)}`
+    return `data that is no JSON: ${quote(text)}`
   }
-}
-
-function shown(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text)
 }

@@ -9,8 +9,8 @@ export async function nonStreaming(endpoint: Endpoint): Promise<CheckResult> {
     body: endpoint.chat('Say hi.', { ...small, stream: false }),
   })
   client.socket.destroy()
-  const type = client.header('content-type') ?? 'no Content-Type'
-  const evidence = `status ${client.status}, ${type}`
+  const type = client.header('content-type')
+  const evidence = `status ${client.status}, ${type === undefined ? 'no Content-Type' : endpoint.quote(type)}`
   if (client.status >= 400) return unknown('non-streaming', `${evidence}: it was refused`)
   if (client.body.complete && 'choices' in (jsonOf(client.bodyText) ?? {}))
     return ok('non-streaming', evidence)
@@ -31,7 +31,7 @@ export async function badInput(endpoint: Endpoint): Promise<CheckResult> {
   const isRefused = client.status >= 400 && client.status < 500
   const isTold = typeof error?.message === 'string'
   const evidence =
-    client.status === 0 ? 'no answer' : `status ${client.status}: ${client.bodyText.slice(0, 80)}`
+    client.status === 0 ? 'no answer' : `status ${client.status}: ${endpoint.quote(client.bodyText)}`
   if (isRefused && isTold && client.body.complete)
     return ok('bad-input', `status ${client.status}, error as JSON`)
   const cause = {
@@ -49,7 +49,8 @@ export async function http10(endpoint: Endpoint): Promise<CheckResult> {
   client.socket.destroy()
   const coding = client.header('transfer-encoding')
   if (client.status >= 400) return unknown('http-1.0', `status ${client.status}: it was refused`)
-  if (coding !== undefined) return found('http-1.0', http10Cause, `Transfer-Encoding: ${coding}`)
+  if (coding !== undefined)
+    return found('http-1.0', http10Cause, `Transfer-Encoding: ${endpoint.quote(coding)}`)
   const hasLength = client.header('content-length') !== undefined
   if (client.body.complete && hasLength) return ok('http-1.0', 'no chunks, and a length')
   if (isLate || client.ending !== 'fin' || !client.body.complete) {
@@ -77,7 +78,7 @@ export async function disconnect(endpoint: Endpoint, limitMs: number): Promise<C
   try {
     endpoint.send(client, chats, { body: endpoint.chat('Count from 1 to 60, one number a line.') })
     const begun = client
-      .until(() => client.bodyText.includes('data:'))
+      .until(() => client.bodyText.includes('data:') || client.body.complete)
       .then(
         () => true,
         () => false,

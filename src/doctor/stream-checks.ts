@@ -19,24 +19,25 @@ export const streamChecks: readonly ((answer: Answer, silenceMs: number) => Chec
   heartbeats,
 ]
 
-function eventStream({ client }: Answer): CheckResult {
-  const type = client.header('content-type') ?? 'no Content-Type'
-  if (/^text\/event-stream\b/i.test(type)) return ok('content-type', type)
+function eventStream({ client, quote }: Answer): CheckResult {
+  const type = client.header('content-type')
+  if (type !== undefined && /^text\/event-stream\b/i.test(type)) return ok('content-type', quote(type))
   return found(
     'content-type',
     {
       finding: 'A stream that does not say so: clients look for events only in text/event-stream.',
       fix: 'Send Content-Type: text/event-stream (unhang does).',
     },
-    type,
+    type === undefined ? 'no Content-Type' : quote(type),
   )
 }
 
-function headers({ client }: Answer): CheckResult {
+function headers({ client, quote }: Answer): CheckResult {
   const cacheControl = client.header('cache-control') ?? ''
   const isMarked = /\bno-transform\b/i.test(cacheControl)
   const isUnbuffered = client.header('x-accel-buffering')?.toLowerCase() === 'no'
-  if (isMarked && isUnbuffered) return ok('headers', `Cache-Control: ${cacheControl}, X-Accel-Buffering: no`)
+  if (isMarked && isUnbuffered)
+    return ok('headers', `Cache-Control: ${quote(cacheControl)}, X-Accel-Buffering: no`)
   const isHidden = /nginx|openresty/i.test(client.header('server') ?? '')
   if (isMarked && isHidden) {
     return unknown('headers', 'nginx keeps X-Accel-Buffering to itself: see buffering')
@@ -86,8 +87,8 @@ function terminator({ client, isLate, durationMs }: Answer, silenceMs: number): 
   return found('terminator', unframed, 'no chunks, and no length')
 }
 
-function framing({ client }: Answer): CheckResult {
-  const fault = framingFault(client.bodyText)
+function framing({ client, quote }: Answer): CheckResult {
+  const fault = framingFault(client.bodyText, quote)
   if (fault === undefined) return ok('framing', `${client.data.length} whole events`)
   return found(
     'framing',
@@ -99,20 +100,20 @@ function framing({ client }: Answer): CheckResult {
   )
 }
 
-function done({ client }: Answer): CheckResult {
+function done({ client, quote }: Answer): CheckResult {
   const { data } = client
   const last = data.at(-1) ?? ''
   if (last === '[DONE]') return ok('done', 'the last event is [DONE]')
   if (!client.body.complete) return unknown('done', 'the answer was cut')
   if (jsonOf<{ error: unknown }>(last)?.error !== undefined)
-    return unknown('done', `it ended with an error: ${last.slice(0, 120)}`)
+    return unknown('done', `it ended with an error: ${quote(last)}`)
   return found(
     'done',
     {
       finding: 'The stream simply ends: nobody can tell a complete answer from half of one.',
       fix: 'End a complete answer with data: [DONE] (unhang adds it, and tells of an upstream that stopped short).',
     },
-    last === '' ? 'no event came' : `the last event is ${last.slice(0, 120)}`,
+    last === '' ? 'no event came' : `the last event is ${quote(last)}`,
   )
 }
 

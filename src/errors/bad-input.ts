@@ -1,17 +1,19 @@
 /** A value as a message shows it. */
 export function shown(value: unknown): string {
   if (typeof value === 'function') return value.name === '' ? 'a function' : `the function ${value.name}`
-  if (typeof value !== 'object' || value === null) {
-    return typeof value === 'string' ? JSON.stringify(value) : String(value)
-  }
+  if (typeof value === 'string') return cut(JSON.stringify(value))
+  if (typeof value !== 'object' || value === null) return String(value)
   const { name = 'Object' } = value.constructor ?? {}
   if (!Array.isArray(value) && name !== 'Object') return `an object of ${name}`
   try {
-    const json = JSON.stringify(value)
-    return json.length <= 80 ? json : `${json.slice(0, 80)}…`
+    return cut(JSON.stringify(value))
   } catch {
     return 'an object'
   }
+}
+
+function cut(json: string): string {
+  return json.length <= 100 ? json : `${json.slice(0, 100)}…`
 }
 
 /** What {@link checkNames} knows of an object of options. */

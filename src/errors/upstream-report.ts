@@ -60,7 +60,8 @@ export function sentenceOf(body: unknown): string | undefined {
 }
 
 function statusOf(value: unknown): number | undefined {
-  const status = Number(value)
+  // A list becomes a number by way of its text, and one of many levels overflows the stack.
+  const status = typeof value === 'object' ? Number.NaN : Number(value)
   if (Number.isInteger(status) && status >= 400 && status <= 599) return status
   return statusByName.find(([name]) => typeof value === 'string' && name.test(value))?.[1]
 }

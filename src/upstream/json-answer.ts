@@ -69,10 +69,19 @@ function isJsonStart(text: string): boolean | undefined {
 
 function parse(text: string): object | undefined {
   try {
-    return JSON.parse(text) as object
+    const json = JSON.parse(text) as object
+    return isNested(json, maxDepth) ? undefined : json
   } catch {
     return undefined
   }
+}
+
+/** Deeper than any answer. `JSON.parse` takes more, and the stack overflows in what writes it again. */
+const maxDepth = 500
+
+function isNested(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return depth === 0 || Object.values(value).some((inner) => isNested(inner, depth - 1))
 }
 
 /** A JSON document that came instead of events. */

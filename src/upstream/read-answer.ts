@@ -47,6 +47,14 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
   let reported: UpstreamError | undefined
   /** What has come while nobody knew the dialect. */
   const unread: SSEEvent[] = []
+  const collect = (event: SSEEvent) => {
+    try {
+      collected?.add(event)
+    } catch (cause) {
+      // Nested deeper than the stack is.
+      throw cause instanceof RangeError ? new StreamError('upstream_protocol', { cause }) : cause
+    }
+  }
   const add = (event: SSEEvent) => {
     if (followed.sawTerminal) return
     if (followed.endsNothing(event, received)) throw new StreamError('upstream_truncated')
@@ -54,7 +62,7 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
     if (followed.observe(event) === 'error') reported ??= reportedError(event.data)
     unread.push(event)
     collected ??= followed.dialect.answers?.collect()
-    if (collected || received > maxUnread) for (const each of unread.splice(0)) collected?.add(each)
+    if (collected || received > maxUnread) for (const each of unread.splice(0)) collect(each)
     if ((collected?.size ?? 0) > maxEventBytes) throw answerTooLarge(maxEventBytes)
   }
   const follower = sse.follow(add, { maxEventBytes })

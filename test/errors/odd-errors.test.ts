@@ -72,6 +72,8 @@ test('what is printed of an error holds no key: not what its client hung on to i
 
 test('what a peer controls is quoted and cut', () => {
   expect(describeText('gpt\u001b[2J\n')).toBe('"gpt\\u001b[2J\\n"')
+  // Text that runs backwards hides what it says.
+  expect(describeText('gpt\u202e\u2066\u009b')).toBe('"gpt\\u202e\\u2066\\u009b"')
   expect(describeText('x'.repeat(1_000))).toHaveLength(102)
   expect(describeText(undefined)).toBe('undefined')
 })
@@ -84,3 +86,23 @@ test.each([
   expect(toStreamError(error)).toMatchObject({ outcome })
   if (syscall === 'connect') expect(toStreamError(error).retryable).toBe(true)
 })
+
+test.each([
+  ['Headers.append: "Bearer sk-0123456789\n" is an invalid header value.', 'Headers.append: "Bearer … " is'],
+  ['authorization: Basic bWU6cGFzc3dvcmQ=', 'authorization: Basic …'],
+  ['GET https://me:p@ss@example.com/v1?key=sk-1', 'GET https://example.com/v1'],
+  ['The bearer certificate has expired.', 'The bearer certificate has expired.'],
+])('a key in a message is not shown: %j', (message, shown) => {
+  expect(describeError(new Error(message))).toContain(shown)
+  expect(describeTrace(new Error(message))).not.toMatch(/sk-|cGFzc|p@ss/)
+})
+
+// An expression that looks back at each place would take a minute for each of these.
+test.each(['a.', 'a-', ' ', '\n', '\n ', 'Bearer ', 'Bearer a', 'a://', 'a://@', '://?'])(
+  'a long message is described in one pass: %j',
+  (piece) => {
+    const error = new Error(`${piece.repeat(100_000)}end`)
+    expect(describeError(error)).toMatch(/end$/)
+    expect(describeTrace(error)).toContain('end\n    at ')
+  },
+)

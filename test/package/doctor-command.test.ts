@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
+import { startUpstream, type UpstreamExchange } from '../../src/testing/index.js'
 import { startChatServer } from '../support/chat-server.js'
 import { startExample } from '../support/example-server.js'
 
@@ -45,6 +46,133 @@ describe('unhang doctor', () => {
     expect(model).toBe('mine')
     expect(checks.filter(({ outcome }: { outcome: string }) => outcome === 'finding')).toHaveLength(1)
     expect(status).toBe(1)
+  })
+
+  describe('tells nobody’s secrets, and hands a terminal nothing to obey', () => {
+    const key = 'sk-proj-0123456789abcdef-wxyz'
+    const controls = '\u001b]0;owned\u0007\u001b[2J\r\u009b31m\u2028\u202e'
+    /** What a server says that wants to be seen: all that it was sent, and what controls a terminal. */
+    const hostile = (head: string) => `${key}${controls}p@ssword${head}`.repeat(20)
+    const header = (head: string) => hostile(head).replace(/[\r\n]+/g, '\u001b ')
+    const answer = (exchange: UpstreamExchange, status = '200 OK') =>
+      exchange.answer(
+        `${status} ${controls}`,
+        JSON.stringify({ error: { message: hostile(exchange.head) } }).replaceAll('\\u001b', '\u001b'),
+        `Content-Type: ${header(exchange.head)}`,
+      )
+    const stream = (exchange: UpstreamExchange) => {
+      const said = header(exchange.head)
+      return exchange.open(
+        `Content-Type: text/event-stream; ${said}\r\nCache-Control: no-transform, ${said}\r\n` +
+          `X-Accel-Buffering: no\r\nConnection: keep-alive, ${said}\r\nKeep-Alive: timeout=5, ${said}\r\n` +
+          `Content-Encoding: ${said}`,
+      )
+    }
+
+    test.each<[string, (exchange: UpstreamExchange) => unknown]>([
+      ['refuses', (exchange) => answer(exchange, '401 Unauthorized')],
+      ['says the key where it is cut', (exchange) => exchange.answer('400 No', `${'x'.repeat(90)}${key}`)],
+      ['streams what is no chat', (exchange) => stream(exchange).chunk(hostile(exchange.head)).end()],
+      [
+        'ends without [DONE]',
+        (exchange) =>
+          stream(exchange)
+            .data({ said: hostile(exchange.head) })
+            .end(),
+      ],
+      [
+        'ends with an error',
+        (exchange) =>
+          stream(exchange)
+            .data({ error: hostile(exchange.head) })
+            .end(),
+      ],
+      [
+        'sends no event of data',
+        (exchange) =>
+          stream(exchange)
+            .chunk(`id: ${header(exchange.head)}\n\n`)
+            .end(),
+      ],
+      [
+        'sends a field of its own',
+        (exchange) =>
+          stream(exchange)
+            .chunk(`data: {}\n${header(exchange.head)}\n\n`)
+            .end(),
+      ],
+      ['sends chunks that are none', (exchange) => stream(exchange).raw(`${header(exchange.head)}\r\n`)],
+      ['is no HTTP', (exchange) => exchange.raw(hostile(exchange.head)).fin()],
+    ])('of a server that %s', async (_what, script) => {
+      const models = JSON.stringify({ data: [{ id: hostile('a-model') }] })
+      await using server = await startUpstream((exchange) => {
+        if (exchange.head.startsWith('GET')) return exchange.answer('200 OK', models)
+        return exchange.body.includes('"stream":true') ? script(exchange) : answer(exchange)
+      })
+      const url = `${server.url.replace('//', '//me:p%40ssword@')}/v1?api-key=query-secret-0123456789`
+      for (const more of [[], ['--json']]) {
+        const { out, error, status } = await doctor('doctor', url, '--key', key, ...more)
+        expect(server.exchanges.length).toBeGreaterThan(0)
+        expect(status).toBe(1)
+        expect(error).toBe('')
+        for (const secret of ['sk-proj', 'p@ssword', 'p%40ssword', 'query-secret', '0123456789']) {
+          expect(out).not.toContain(secret)
+        }
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there
+        expect(out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029\u202e]/)
+        for (const line of out.split('\n')) expect(line.length).toBeLessThan(500)
+      }
+    })
+
+    test.each<[string, string]>([
+      [key, '…wxyz'],
+      ['a-model\u001b[2J', 'default'],
+      ['x'.repeat(101), 'default'],
+      ['模型-1', '模型-1'],
+    ])('of a server that calls its model %j', async (id, shown) => {
+      await using server = await startUpstream((exchange) =>
+        exchange.head.startsWith('GET')
+          ? exchange.answer('200 OK', JSON.stringify({ data: [{ id }] }))
+          : exchange.answer('400 Bad Request', '{}'),
+      )
+      const { out } = await doctor('doctor', `${server.url}/v1`, '--key', key, '--json')
+      expect(JSON.parse(out).model).toBe(shown)
+      expect(out).not.toContain('0123456789')
+    })
+
+    test('of a key it shows the end, so that one knows which it was', async () => {
+      await using server = await startUpstream((exchange) =>
+        exchange.answer(
+          '401 Unauthorized',
+          `{"error":"no such key: ${/Bearer (\S+)/i.exec(exchange.head)?.[1]}"}`,
+        ),
+      )
+      const url = `${server.url}/v1`
+      expect((await doctor('doctor', url, '--key', key, '--model', 'a')).out).toContain(
+        'no such key: …wxyz\\"}',
+      )
+      expect((await doctor('doctor', url, '--key', 'short', '--model', 'a')).out).toContain(
+        'no such key: …\\"}',
+      )
+    })
+
+    test.each([
+      [['doctor', `ftp://me:${key}@127.0.0.1/?key=${key}`], 'got ftp://127.0.0.1/'],
+      [['doctor', `me:${key}@127.0.0.1`], 'got 127.0.0.1'],
+      [['doctor', 'http://127.0.0.1', key], 'a key goes after --key'],
+      [[`http://me:${key}@127.0.0.1/`], 'There is no http://127.0.0.1/.'],
+      [
+        ['doctor', 'http://127.0.0.1', '--key', `${key}\u001b[2J`],
+        'the key holds what no HTTP header can carry',
+      ],
+      [['doctor', '\u001b[2J'], 'got \\u001b[2J'],
+    ])('of arguments that it does not take: %#', async (args, message) => {
+      const { out, error, status } = await doctor(...args)
+      expect(status).toBe(2)
+      expect(error).toContain(message)
+      expect(out + error).not.toContain('0123456789')
+      expect(out + error).not.toContain('\u001b')
+    })
   })
 
   test.each([

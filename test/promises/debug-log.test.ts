@@ -71,6 +71,36 @@ test('each retry, in a stream and outside of one', async () => {
   expect(lines[2]).toMatch(new RegExp(`unhang:stream [\\w-]+: retry 1 in 0 ms, after ${why}`))
 })
 
+test('no line holds a secret, or controls a terminal, whatever a client or a handler says', async () => {
+  const hostile = `
+    const controls = '\\u001b[2J\\r\\nforged \\u009b\\u2028'
+    const refusal = Object.assign(new Error('no' + controls), { expose: true, status: 400, code: 'x' + controls, key: 'sk-secret' })
+    const bug = Object.assign(new Error('bug' + controls + ' of https://me:sk-secret@example.com/?key=sk-secret'), {
+      config: { headers: { Authorization: 'Bearer sk-secret' } }, cause: { key: 'sk-secret', message: controls },
+    })
+    const failures = [refusal, bug, controls, { key: 'sk-secret' }]
+    const server = http.createServer((_request, response) => {
+      const failure = failures.shift()
+      handleStream(response, async ({ openUpstream }) => {
+        await openUpstream(async () => new Response(new ReadableStream(), { headers: { 'content-type': 'text/event-stream' } }))
+        throw failure
+      }, { model: 'gpt' + controls })
+    }).listen(0, '127.0.0.1', async () => {
+      const url = 'http://127.0.0.1:' + server.address().port
+      while (failures.length > 0) await (await fetch(url, { headers: { 'x-request-id': 'id;sk-secret' } })).text()
+      setTimeout(() => process.exit(), 50)
+    })
+  `
+  const stderr = await stderrOf(esm + hostile, 'module', 'unhang:*')
+  expect(stderr).toMatch(/model "gpt\\u001b\[2J\\r\\nforged/)
+  expect(stderr).toMatch(/: internal, x\\u001b\[2J\\u000d forged/)
+  expect(stderr).toMatch(/unhang:cleanup .*: no\\u001b\[2J\\u000d forged/)
+  expect(stderr).toContain('the handler failed: Error: bug')
+  expect(stderr).not.toContain('sk-secret')
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there
+  expect(stderr).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028]/)
+})
+
 test('nobody pays for debug who does not use it', async () => {
   const loaded = `; process.on('exit', () => console.error(Object.keys(require.cache).filter((file) => /debug/.test(file))))`
   expect(await stderrOf(cjs + stream + loaded, 'commonjs')).toBe('[]\n')

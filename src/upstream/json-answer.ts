@@ -48,7 +48,9 @@ export class JsonAnswer {
    */
   parse(): object | undefined {
     if (!this.#isJson) return undefined
-    const json = parse(this.text)
+    const { text } = this
+    if (isTooDeep(text)) throw notEvents('JSON that is nested too deeply')
+    const json = parse(text)
     if (!json) throw notEvents('an unreadable JSON document')
     // Some send a list of what would have been events.
     const report = Array.isArray(json) ? Object(json[0]) : json
@@ -65,6 +67,22 @@ function withoutMark(text: string): string {
 function isJsonStart(text: string): boolean | undefined {
   const [first] = byteOrderMark.startsWith(text) ? [] : withoutMark(text).trimStart()
   return first === undefined ? undefined : first === '{' || first === '['
+}
+
+/** What walks through JSON of any depth, as `JSON.stringify` does, comes to the end of its stack. */
+const maxDepth = 1_000
+
+function isTooDeep(json: string): boolean {
+  let depth = 0
+  let isInString = false
+  for (let at = 0; at < json.length && depth <= maxDepth; at++) {
+    const character = json[at]
+    if (character === '"') isInString = !isInString
+    else if (isInString) at += character === '\\' ? 1 : 0
+    else if (character === '[' || character === '{') depth++
+    else if (character === ']' || character === '}') depth--
+  }
+  return depth > maxDepth
 }
 
 function parse(text: string): object | undefined {

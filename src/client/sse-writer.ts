@@ -1,4 +1,5 @@
 import type { SSEEvent } from '../framing/sse/encode.js'
+import { allowManyListeners } from '../timeouts/many-listeners.js'
 import { asServerResponse, type StreamResponse } from './response.js'
 import { ResponseWriter } from './response-writer.js'
 import { checkWriterOptions, type SSEWriterOptions } from './sse-writer-options.js'
@@ -53,5 +54,7 @@ export interface SSEWriter extends Disposable {
  */
 export function createSSEWriter(response: StreamResponse, options: SSEWriterOptions = {}): SSEWriter {
   const target = asServerResponse(response, 'createSSEWriter(response)')
-  return new ResponseWriter(target, checkWriterOptions(options, ['signal']), options)
+  const settings = checkWriterOptions(options, ['signal'])
+  allowManyListeners(options.signal)
+  return new ResponseWriter(target, settings, options)
 }

@@ -5,9 +5,11 @@ import {
   type CollectedAnswer,
   type DialectState,
   type EventRole,
+  entrySize,
   jsonOf,
   type StreamDialect,
   setOwn,
+  sizeOf,
 } from './dialect.js'
 
 interface Block {
@@ -48,16 +50,24 @@ const messageAnswerForm: AnswerForm = {
     const message = jsonOf<Message>(answer)
     if (message?.type !== 'message' || !Array.isArray(message.content)) return undefined
     if (!message.content.every((block) => typeof block === 'object' && block !== null)) return undefined
-    const { content, stop_reason, stop_sequence = null, usage } = message
-    const start = { ...message, content: [], stop_reason: null, stop_sequence: null }
-    return [
-      { type: 'message_start', message: start },
-      ...content.flatMap(blockEvents),
-      { type: 'message_delta', delta: { stop_reason: stop_reason ?? 'end_turn', stop_sequence }, usage },
-      { type: 'message_stop' },
-    ].map((data) => ({ event: data.type, data }))
+    return messageEvents(message as Message)
   },
   collect: () => new CollectedMessage(),
+}
+
+function* messageEvents(message: Message): Generator<SSEEvent> {
+  const { content, stop_reason, stop_sequence = null, usage } = message
+  const named = <Event extends { type: string }>(data: Event): SSEEvent => ({ event: data.type, data })
+  const begun = { ...message, content: [], stop_reason: null, stop_sequence: null }
+  yield named({ type: 'message_start', message: begun })
+  for (const [index, block] of content.entries())
+    for (const each of blockEvents(block, index)) yield named(each)
+  yield named({
+    type: 'message_delta',
+    delta: { stop_reason: stop_reason ?? 'end_turn', stop_sequence },
+    usage,
+  })
+  yield named({ type: 'message_stop' })
 }
 
 function blockEvents(block: Block, index: number): { type: string }[] {
@@ -70,7 +80,8 @@ function blockEvents(block: Block, index: number): { type: string }[] {
     const partial = JSON.stringify(block.input ?? {})
     return events({ ...block, input: {} }, { type: 'input_json_delta', partial_json: partial })
   }
-  const piece = pieces[String(block.type)]
+  const type = String(block.type)
+  const piece = Object.hasOwn(pieces, type) ? pieces[type] : undefined
   if (!piece) return events(block)
   const { signature, ...rest } = block
   const signed = signature ? [{ type: 'signature_delta', signature }] : []
@@ -88,14 +99,15 @@ class CollectedMessage implements CollectedAnswer {
     const event = jsonOf<MessageEvent>(data)
     if (!event) return
     const { type, index = 0, message, content_block: block, delta, usage } = event
-    if (type === 'message_start') this.#message = { ...message }
-    else if (type === 'content_block_start' && block) this.#blocks.set(Number(index), { ...block })
-    else if (type === 'content_block_delta' && delta) {
-      this.size += JSON.stringify(delta).length
-      this.#addDelta(index, delta)
-    } else if (type === 'message_delta') {
-      this.#message = { ...this.#message, ...delta, usage: { ...this.#message.usage, ...usage } }
-    }
+    if (type === 'message_start') this.#keep(message, { ...message })
+    else if (type === 'message_delta') {
+      const all = { ...this.#message.usage, ...usage }
+      this.#keep([delta, usage], { ...this.#message, ...delta, usage: all })
+    } else if (!Number.isSafeInteger(index) || index < 0) return
+    else if (type === 'content_block_start' && block) {
+      this.size += entrySize + sizeOf(block)
+      this.#blocks.set(index, { ...block })
+    } else if (type === 'content_block_delta' && delta) this.#addDelta(index, delta)
   }
 
   get answer(): unknown {
@@ -106,20 +118,30 @@ class CollectedMessage implements CollectedAnswer {
     return { ...this.#message, content: [...this.#blocks.values()] }
   }
 
+  /** @param added what of it is new */
+  #keep(added: unknown, message: Partial<Message>): void {
+    this.size += sizeOf(added)
+    this.#message = message
+  }
+
   #addDelta(index: number, { type, ...delta }: Block): void {
+    const block = this.#blocks.get(index)
+    if (!block) return
     if (type === 'input_json_delta') {
+      this.size += sizeOf(delta.partial_json)
       this.#inputs.set(index, `${this.#inputs.get(index) ?? ''}${delta.partial_json}`)
       return
     }
-    const block = this.#blocks.get(index)
-    if (!block) return
     if (type === 'citations_delta') {
       const { citations } = block
-      block.citations = [...(Array.isArray(citations) ? citations : []), delta.citation]
+      this.size += entrySize + sizeOf(delta.citation)
+      if (Array.isArray(citations)) citations.push(delta.citation)
+      else block.citations = [delta.citation]
       return
     }
     for (const [field, value] of Object.entries(delta)) {
       const before = Object.hasOwn(block, field) ? block[field] : undefined
+      this.size += sizeOf(value) + (before === undefined ? entrySize : 0)
       setOwn(block, field, typeof before === 'string' && typeof value === 'string' ? before + value : value)
     }
   }

@@ -28,8 +28,8 @@ export interface StreamDialect {
 
 /** Converts between a JSON answer and the events of a stream. */
 export interface AnswerForm {
-  /** Returns the events of a JSON answer; `undefined` for any other JSON. */
-  toEvents(answer: unknown): SSEEvent[] | undefined
+  /** Returns the events of a JSON answer, best one by one as they are asked for; `undefined` for any other JSON. */
+  toEvents(answer: unknown): Iterable<SSEEvent> | undefined
   /** Starts to put the events of one stream together. */
   collect(): CollectedAnswer
 }
@@ -103,4 +103,12 @@ export function jsonOf<Shape extends object>(data: unknown): Partial<Shape> | un
 /** Sets a property under any name, as `JSON.parse` does: an assignment takes `__proto__` for the prototype. */
 export function setOwn(target: object, name: string, value: unknown): void {
   Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true })
+}
+
+/** What an entry of an object or a list costs beside what it holds, at the least. */
+export const entrySize = 64
+
+/** How large a part of an answer is, in characters. */
+export function sizeOf(value: unknown): number {
+  return typeof value === 'string' ? value.length : (JSON.stringify(value)?.length ?? 0)
 }

@@ -85,7 +85,10 @@ export function dialectOfHead(response: { hasHeader(name: string): boolean }): S
 }
 
 /** A whole answer as events: in the dialect of the stream, or, where nobody knows that, of the one it fits. */
-export function toAnswerEvents(answer: unknown, { name, answers }: StreamDialect): SSEEvent[] | undefined {
+export function toAnswerEvents(
+  answer: unknown,
+  { name, answers }: StreamDialect,
+): Iterable<SSEEvent> | undefined {
   if (answers || name !== plain.name) return answers?.toEvents(answer)
   for (const dialect of [openaiChat, openaiResponses, anthropic]) {
     const events = dialect.answers?.toEvents(answer)

@@ -1,8 +1,6 @@
 import type { SSEEvent } from '../framing/sse/encode.js'
-import { type AnswerForm, type CollectedAnswer, jsonOf, setOwn } from './dialect.js'
-
-/** As many as the API itself gives. Of more, each would cost more memory here than in the upstream's answer. */
-const maxChoices = 128
+import { type AnswerForm, type CollectedAnswer, entrySize, jsonOf, setOwn, sizeOf } from './dialect.js'
+import { isChoiceIndex, maxChoices } from './openai-choices.js'
 
 interface Message {
   role?: unknown
@@ -37,23 +35,30 @@ export const chatAnswerForm: AnswerForm = {
     const { object, choices, usage, ...rest } = jsonOf<Completion>(answer) ?? {}
     if (!Array.isArray(choices) || choices.length === 0 || choices.length > maxChoices) return undefined
     if (!choices.every(isObject)) return undefined
-    const isText = choices.every(({ message }) => message === undefined)
-    const head = { ...rest, object: isText ? 'text_completion' : 'chat.completion.chunk' }
-    const chunk = (choice: Choice): SSEEvent => ({ data: { ...head, choices: [choice] } })
-    const events = choices.flatMap(({ message, text, finish_reason: finishReason, index = 0, ...more }) => {
-      const open = { ...more, index, finish_reason: null }
-      const end = { index, finish_reason: finishReason ?? 'stop' }
-      if (isText) return [chunk({ ...open, text }), chunk({ ...end, text: '' })]
-      const { role = 'assistant', ...said } = message ?? {}
-      const begun = { index, delta: { role, content: '' }, finish_reason: null }
-      return [chunk(begun), chunk({ ...open, delta: numbered(said) }), chunk({ ...end, delta: {} })]
-    })
-    // Beside the last choice, where also those read it that asked for no usage chunk.
-    const last = events.at(-1)
-    if (last && usage) Object.assign(last.data as object, { usage })
-    return [...events, { data: '[DONE]' }]
+    return chunks(choices, usage, rest)
   },
   collect: () => new CollectedCompletion(),
+}
+
+function* chunks(choices: Choice[], usage: unknown, rest: object): Generator<SSEEvent> {
+  const isText = choices.every(({ message }) => message === undefined)
+  const head = { ...rest, object: isText ? 'text_completion' : 'chat.completion.chunk' }
+  const chunk = (choice: Choice): SSEEvent => ({ data: { ...head, choices: [choice] } })
+  for (const [at, choice] of choices.entries()) {
+    const { message, text, finish_reason: finishReason, index = 0, ...more } = choice
+    const open = { ...more, index, finish_reason: null }
+    if (isText) yield chunk({ ...open, text })
+    else {
+      const { role = 'assistant', ...said } = message ?? {}
+      yield chunk({ index, delta: { role, content: '' }, finish_reason: null })
+      yield chunk({ ...open, delta: numbered(said) })
+    }
+    const end = { index, finish_reason: finishReason ?? 'stop', ...(isText ? { text: '' } : { delta: {} }) }
+    // Beside the last choice, where also those read it that asked for no usage chunk.
+    const isLast = at === choices.length - 1
+    yield { data: { ...head, choices: [end], ...(isLast && usage ? { usage } : {}) } }
+  }
+  yield { data: '[DONE]' }
 }
 
 /** In a stream each call of a tool says which one it is. */
@@ -79,7 +84,7 @@ class CollectedCompletion implements CollectedAnswer {
     for (const choice of Array.isArray(choices) ? choices : []) {
       if (!isObject(choice)) continue
       const { index = 0 } = choice
-      if (!Number.isInteger(index) || index < 0 || index >= maxChoices) continue
+      if (!isChoiceIndex(index)) continue
       const collected = this.#choices.get(index) ?? new CollectedChoice(index)
       this.#choices.set(index, collected)
       this.size += collected.add(choice)
@@ -125,9 +130,13 @@ class CollectedChoice {
     for (const call of Array.isArray(calls) ? calls : []) {
       if (!isObject(call)) continue
       const { index = this.#calls.size, ...piece } = call
-      const known = this.#calls.get(index) ?? {}
-      this.#calls.set(index, known)
-      grown += merge(known, piece)
+      const known = this.#calls.get(index)
+      const collected = known ?? {}
+      if (!known) {
+        this.#calls.set(index, collected)
+        grown += entrySize
+      }
+      grown += merge(collected, piece)
     }
     return grown
   }
@@ -153,7 +162,7 @@ function merge(said: Message, piece: Message): number {
     // An empty beginning is no content yet: a message that only calls tools has none.
     const isNothing = value === undefined || (name === 'content' && value === '')
     if (isNothing || (value === null && before !== undefined)) continue
-    grown += sizeOf(value)
+    grown += sizeOf(value) + (before === undefined ? entrySize : 0)
     if (typeof value === 'string' && typeof before === 'string' && !fixed.has(name))
       setOwn(said, name, before + value)
     else if (Array.isArray(value) && Array.isArray(before)) for (const item of value) before.push(item)
@@ -161,10 +170,6 @@ function merge(said: Message, piece: Message): number {
     else setOwn(said, name, structuredClone(value))
   }
   return grown
-}
-
-function sizeOf(value: unknown): number {
-  return typeof value === 'string' ? value.length : (JSON.stringify(value)?.length ?? 0)
 }
 
 /** What is said once, and again perhaps, but never in pieces. */

@@ -9,6 +9,7 @@ import {
   type StreamDialect,
 } from './dialect.js'
 import { chatAnswerForm } from './openai-chat-answer.js'
+import { isChoiceIndex } from './openai-choices.js'
 import { openaiError, openaiErrorBody } from './plain.js'
 
 /**
@@ -113,7 +114,9 @@ class ChatStream implements DialectState {
     return [{ data: { ...failed, choices } }, ...(doneAfterError ? [{ data: '[DONE]' }] : [])]
   }
 
-  #follow({ index = 0, finish_reason: finishReason }: ChunkChoice, isContent: boolean): void {
+  #follow({ index: given, finish_reason: finishReason }: ChunkChoice, isContent: boolean): void {
+    const index = given ?? 0
+    if (!isChoiceIndex(index)) return
     // An upstream that says so and goes on says it with each chunk: then only [DONE] is an end.
     if (isContent && this.#closed?.has(index)) this.#goesOn = true
     if (typeof finishReason === 'string' && finishReason !== '') {

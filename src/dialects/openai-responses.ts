@@ -40,40 +40,42 @@ const responseAnswerForm: AnswerForm = {
     const response = jsonOf<ResponseAnswer>(answer)
     if (response?.object !== 'response' || !Array.isArray(response.output)) return undefined
     if (!response.output.every((item) => typeof item === 'object' && item !== null)) return undefined
-    const begun = { ...response, status: 'in_progress', output: [] }
-    const status =
-      response.status === 'incomplete' || response.status === 'failed' ? response.status : 'completed'
-    return [
-      { type: 'response.created', response: begun },
-      ...response.output.flatMap(itemEvents),
-      { type: `response.${status}`, response },
-    ].map((data, number) => ({ event: data.type, data: { ...data, sequence_number: number } }))
+    return numbered(responseEvents(response as ResponseAnswer))
   },
   collect: () => new CollectedResponse(),
 }
 
-function itemEvents(item: Item, outputIndex: number): NamedEvent[] {
+function* numbered(events: Iterable<NamedEvent>): Generator<SSEEvent> {
+  let number = 0
+  for (const event of events) yield { event: event.type, data: { ...event, sequence_number: number++ } }
+}
+
+function* responseEvents(response: ResponseAnswer): Generator<NamedEvent> {
+  const begun = { ...response, status: 'in_progress', output: [] }
+  const isOther = response.status === 'incomplete' || response.status === 'failed'
+  yield { type: 'response.created', response: begun }
+  for (const [index, item] of response.output.entries()) yield* itemEvents(item, index)
+  yield { type: `response.${isOther ? response.status : 'completed'}`, response }
+}
+
+function* itemEvents(item: Item, outputIndex: number): Generator<NamedEvent> {
   const place = { output_index: outputIndex }
   const parts = item.type === 'message' && Array.isArray(item.content) ? item.content : undefined
   const begun = parts ? { ...item, status: 'in_progress', content: [] } : item
-  return [
-    { type: 'response.output_item.added', ...place, item: begun },
-    ...(parts ?? []).flatMap((part, index) =>
-      partEvents(part, { ...place, item_id: item.id, content_index: index }),
-    ),
-    { type: 'response.output_item.done', ...place, item },
-  ]
+  yield { type: 'response.output_item.added', ...place, item: begun }
+  for (const [index, part] of (parts ?? []).entries()) {
+    yield* partEvents(part, { ...place, item_id: item.id, content_index: index })
+  }
+  yield { type: 'response.output_item.done', ...place, item }
 }
 
-function partEvents(part: Part, place: object): NamedEvent[] {
-  if (part.type !== 'output_text') return []
+function* partEvents(part: Part, place: object): Generator<NamedEvent> {
+  if (part.type !== 'output_text') return
   const { text } = part
-  return [
-    { type: 'response.content_part.added', ...place, part: { ...part, text: '' } },
-    { type: 'response.output_text.delta', ...place, delta: text, logprobs: [] },
-    { type: 'response.output_text.done', ...place, text, logprobs: [] },
-    { type: 'response.content_part.done', ...place, part },
-  ]
+  yield { type: 'response.content_part.added', ...place, part: { ...part, text: '' } }
+  yield { type: 'response.output_text.delta', ...place, delta: text, logprobs: [] }
+  yield { type: 'response.output_text.done', ...place, text, logprobs: [] }
+  yield { type: 'response.content_part.done', ...place, part }
 }
 
 /** The last event of a stream carries the whole response. */

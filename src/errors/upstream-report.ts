@@ -56,7 +56,16 @@ export function sentenceOf(body: unknown): string | undefined {
     const sentence = (isObject(error) ? error.message : error) ?? message
     if (typeof sentence === 'string') return sentence
   }
-  return typeof body === 'string' ? body || undefined : JSON.stringify(body)
+  return typeof body === 'string' ? body || undefined : jsonOf(body)
+}
+
+/** What is nested too deeply has none. */
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
 }
 
 function statusOf(value: unknown): number | undefined {

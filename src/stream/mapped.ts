@@ -1,4 +1,3 @@
-import { toAnswerEvents } from '../dialects/index.js'
 import { shown } from '../errors/bad-input.js'
 import { reportedError } from '../errors/upstream-report.js'
 import { asBuffer } from '../framing/bytes.js'
@@ -71,9 +70,7 @@ export class MappedRelay extends Relay {
 
   /** An answer in the client's own format needs no translation; any other is the one event of its stream. */
   async #answer({ json, text }: InsteadOfEvents): Promise<void> {
-    const { dialect } = this.target
-    const events = dialect && toAnswerEvents(json, dialect)
-    for (const event of events ?? []) await this.target.write(event)
+    await this.writeAnswer(json)
     const event = { data: text, event: undefined, id: undefined }
     if (!this.transcript?.sawTerminal) await this.#takeLast(() => this.#take(event))
     this.received = Math.max(this.received, 1)

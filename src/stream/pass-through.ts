@@ -1,6 +1,5 @@
 // Imported: as a global, Buffer is an accessor, and this runs for each event.
 import { Buffer } from 'node:buffer'
-import { toAnswerEvents } from '../dialects/index.js'
 import { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import { asBuffer } from '../framing/bytes.js'
@@ -71,11 +70,7 @@ export class PassThroughRelay extends Relay {
 
   /** The client asked for a stream: it gets one. */
   async #answer(answer: object): Promise<void> {
-    const { dialect } = this.target
-    const events = dialect && toAnswerEvents(answer, dialect)
-    if (!events) throw notEvents('JSON')
-    for (const event of events) await this.target.write(event)
-    this.received = events.length
+    if (!(await this.writeAnswer(answer))) throw notEvents('JSON')
   }
 
   /** An event that lacks nothing but its blank line is one all the same. */

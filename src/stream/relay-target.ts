@@ -1,10 +1,13 @@
-import type { EventRole, StreamDialect } from '../dialects/dialect.js'
+import { type EventRole, type StreamDialect, sizeOf } from '../dialects/dialect.js'
+import { toAnswerEvents } from '../dialects/index.js'
 import type { Transcript } from '../dialects/transcript.js'
 import type { UpstreamError } from '../errors/upstream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
+import { defaultMaxEventBytes } from '../framing/sse/follow.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import { AnswerReader, type ChunkObserver } from '../upstream/answer-reader.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
+import { answerTooLarge } from '../upstream/protocol-errors.js'
 import type { UpstreamSource } from '../upstream/source.js'
 
 /** Takes the chunks of one upstream's event stream on their way to a client. */
@@ -17,11 +20,37 @@ export abstract class Relay extends AnswerReader {
   protected readonly sink: EventSink
   protected readonly transcript: Transcript | undefined
 
+  readonly #maxBytes: number
+
   constructor(target: RelayTarget, maxEventBytes: number | undefined) {
     super(maxEventBytes, target.clock)
+    this.#maxBytes = maxEventBytes ?? defaultMaxEventBytes
     this.target = target
     this.sink = target.sink
     this.transcript = target.transcript
+  }
+
+  /**
+   * Writes a whole answer as the events that say the same, one after the other as the client takes them.
+   *
+   * @returns whether it was one
+   * @throws StreamError for one of which far more would be made than has come, say by a long text in each event
+   */
+  protected async writeAnswer(answer: object): Promise<boolean> {
+    const { dialect } = this.target
+    const events = dialect && toAnswerEvents(answer, dialect)
+    if (!events) return false
+    let left = 2 * this.#maxBytes
+    // Beforehand, while there is a status for it.
+    for (const { data } of toAnswerEvents(answer, dialect) ?? []) {
+      left -= sizeOf(data)
+      if (left < 0) throw answerTooLarge(this.#maxBytes)
+    }
+    for (const event of events) {
+      await this.target.write(event)
+      this.received++
+    }
+    return true
   }
 
   /** After the last event there is nothing to wait for, unless it was refused. */

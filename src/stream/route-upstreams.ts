@@ -4,6 +4,7 @@ import { clientWaitsMs, isClientRetry } from '../client/request-hints.js'
 import type { SSEWriter } from '../client/sse-writer.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import type { Transcript } from '../dialects/transcript.js'
+import { propertyOf } from '../errors/cause-chain.js'
 import { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
@@ -143,7 +144,7 @@ export class RouteUpstreams implements RelayTarget {
 
   /** A client that throws for a status has left the answer to somebody. */
   async #failed(error: unknown): Promise<never> {
-    const { response } = Object(error) as { response?: unknown }
+    const response = propertyOf(error, 'response')
     if (typeof response !== 'object' || response === null) throw error
     this.#parts.upstreams.adopt(response)
     throw await readFailure(error, { signal: this.stopSignal, onChunk: () => this.clock.touch() })

@@ -1,3 +1,5 @@
+import { allowManyListeners } from './many-listeners.js'
+
 type AbortListener = Parameters<AbortSignalLike['addEventListener']>[1]
 
 /**
@@ -17,6 +19,7 @@ export class StopSignal implements AbortSignalLike {
   get abortSignal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController()
+      allowManyListeners(this.#controller.signal)
       if (this.aborted && !this.#isQuiet) this.#controller.abort(this.reason)
     }
     return this.#controller.signal

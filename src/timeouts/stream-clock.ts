@@ -5,6 +5,7 @@ import { StreamError, StreamTimeoutError } from '../errors/stream-error.js'
 import { afterStandstillMs, type Clock, systemClock, type Timer } from './clock.js'
 import { readCoordinatorOptions, type TimeoutCoordinatorOptions } from './coordinator-options.js'
 import { Deadlines } from './deadlines.js'
+import { allowManyListeners } from './many-listeners.js'
 import { type ResolvedTimeouts, resolveTimeouts, type StreamTimeouts } from './options.js'
 import type { TimeoutProfileName } from './profiles.js'
 import { StopSignal } from './stop-signal.js'
@@ -201,7 +202,10 @@ export class StreamClock implements Disposable {
     const aborted = () => void this.settle(new StreamError('aborted', { cause: caller.reason }))
     this.#unfollow = () => caller.removeEventListener('abort', aborted)
     if (caller.aborted) aborted()
-    else caller.addEventListener('abort', aborted)
+    else {
+      allowManyListeners(caller)
+      caller.addEventListener('abort', aborted)
+    }
   }
 
   /** Arms the timer if a deadline now comes before what it is armed for; a later one is found when it fires. */

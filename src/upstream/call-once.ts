@@ -1,7 +1,8 @@
+import { propertyOf } from '../errors/cause-chain.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError } from '../errors/stream-error.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
-import { coordinatedSocketCleanup } from './cleanup.js'
+import { releaseUpstream } from './cleanup.js'
 import { readFailure, readUpstreamError } from './error-response.js'
 import type { ReadEventStreamOptions } from './reading-options.js'
 import { openSource, type UpstreamSource } from './source.js'
@@ -66,7 +67,7 @@ export async function callOnce<T extends UpstreamSource>(
       return toStreamError(error)
     } finally {
       timeouts.signal.removeEventListener('abort', stop)
-      if (typeof held === 'object' && held !== null) void coordinatedSocketCleanup(held, { lingerMs })
+      if (typeof held === 'object' && held !== null) releaseUpstream(held, { lingerMs }).catch(ignore)
     }
   }
   let isOver = false
@@ -74,7 +75,7 @@ export async function callOnce<T extends UpstreamSource>(
     const opening = Promise.resolve(open({ signal, attempt }))
     // One that comes when nobody waits for it any more is let go at once.
     opening.then((late) => {
-      if (isOver && typeof late === 'object') void coordinatedSocketCleanup(late)
+      if (isOver && typeof late === 'object') releaseUpstream(late).catch(ignore)
     }, ignore)
     const upstream = await timeouts.run(Promise.race([opening, expired]))
     const { status } = openSource(upstream)
@@ -82,7 +83,7 @@ export async function callOnce<T extends UpstreamSource>(
     return { failure: await readError(readUpstreamError, upstream), stale: false }
   } catch (error) {
     isOver = true
-    const { response } = Object(error) as { response?: unknown }
+    const response = propertyOf(error, 'response')
     const failure = await readError(readFailure, error, response ?? error)
     return { failure, stale: isStaleConnection(error) }
   } finally {

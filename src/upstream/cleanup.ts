@@ -87,6 +87,14 @@ export function coordinatedSocketCleanup(
   return cleanup
 }
 
+/** The same for whatever a handler took for an upstream; rejects for what cannot be released. */
+export async function releaseUpstream(
+  target: unknown,
+  options?: SocketCleanupOptions,
+): Promise<SocketCleanupReport> {
+  return coordinatedSocketCleanup(target, options)
+}
+
 /** @throws TypeError for what looks as if it could be released, and cannot be */
 function checkReleasable(target: object): void {
   // The requests of superagent are both.

@@ -1,3 +1,4 @@
+import { propertyOf } from '../errors/cause-chain.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { UpstreamError } from '../errors/upstream-error.js'
@@ -26,10 +27,9 @@ export async function readFailure(
   error: unknown,
   options: ReadEventStreamOptions = {},
 ): Promise<StreamError> {
-  const { response } = Object(error) as { response?: UpstreamSource }
-  const { data, body } = Object(response) as { data?: unknown; body?: unknown }
-  const isUnread = isNodeReadable(data) || isNodeReadable(body)
-  return response && isUnread ? await readUpstreamError(response, options) : toStreamError(error)
+  const response = propertyOf(error, 'response')
+  const isUnread = ['data', 'body'].some((name) => isNodeReadable(propertyOf(response, name)))
+  return isUnread ? await readUpstreamError(response as UpstreamSource, options) : toStreamError(error)
 }
 
 const maxDetail = 64 * 1024

@@ -1,6 +1,7 @@
 import { channels, log } from '../diagnostics/channels.js'
+import { describeError } from '../diagnostics/describe-error.js'
 import type { StreamError } from '../errors/stream-error.js'
-import { coordinatedSocketCleanup, type SocketCleanupOptions } from './cleanup.js'
+import { releaseUpstream, type SocketCleanupOptions } from './cleanup.js'
 
 /** What one stream opened upstream: released together, once; what comes later is released at once. */
 export class Upstreams {
@@ -43,7 +44,7 @@ export class Upstreams {
 
   #cleanUp(upstream: unknown, options: SocketCleanupOptions): void {
     const requestId = this.#requestId
-    const cleanup = coordinatedSocketCleanup(upstream, options).then((report) => {
+    const cleanup = releaseUpstream(upstream, options).then((report) => {
       const { via, closed, forced, durationMs } = report
       const why = options.reason?.message ?? 'the stream is complete'
       const spent = Math.round(durationMs)
@@ -51,7 +52,9 @@ export class Upstreams {
       channels.cleanup.publish({ requestId, report })
     })
     this.#cleanups.push(
-      cleanup.catch((error) => log.cleanup('%s: a subscriber failed: %s', requestId, error)),
+      cleanup.catch((error) => {
+        log.cleanup('%s: an upstream could not be released: %s', requestId, () => describeError(error))
+      }),
     )
   }
 }

@@ -1,4 +1,5 @@
 import { warnOnce } from '../diagnostics/channels.js'
+import { propertyOf } from '../errors/cause-chain.js'
 
 /**
  * Warns of an HTTP client whose own timer goes on running beside the stream's clock: the smaller one always wins,
@@ -7,9 +8,8 @@ import { warnOnce } from '../diagnostics/channels.js'
  * @param upstream what the client returned
  */
 export function warnOfOwnTimer(upstream: unknown): void {
-  const { config } = Object(upstream) as { config?: { timeout?: unknown } }
-  const timeout = Number(config?.timeout)
-  if (timeout > 0) {
+  const timeout = propertyOf(propertyOf(upstream, 'config'), 'timeout')
+  if (typeof timeout === 'number' && timeout > 0) {
     warnOnce(
       `axios was called with a timeout of ${timeout} ms, which goes on counting through the stream and cuts it; ` +
         'hand it timeout: 0 and the stream’s signal instead',

@@ -10,7 +10,7 @@ import { sse } from '../framing/sse/index.js'
 import { readEvents } from './answer-reader.js'
 import { coordinatedSocketCleanup } from './cleanup.js'
 import type { InsteadOfEvents } from './json-answer.js'
-import { answerTooLarge } from './protocol-errors.js'
+import { answerTooLarge, notEvents } from './protocol-errors.js'
 import { checkReading, type ReadEventStreamOptions } from './reading-options.js'
 import type { UpstreamSource } from './source.js'
 
@@ -47,23 +47,19 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
   let reported: UpstreamError | undefined
   /** What has come while nobody knew the dialect. */
   const unread: SSEEvent[] = []
-  const collect = (event: SSEEvent) => {
-    try {
-      collected?.add(event)
-    } catch (cause) {
-      // Nested deeper than the stack is.
-      throw cause instanceof RangeError ? new StreamError('upstream_protocol', { cause }) : cause
-    }
-  }
+  let unreadLength = 0
   const add = (event: SSEEvent) => {
     if (followed.sawTerminal) return
     if (followed.endsNothing(event, received)) throw new StreamError('upstream_truncated')
     received++
     if (followed.observe(event) === 'error') reported ??= reportedError(event.data)
-    unread.push(event)
     collected ??= followed.dialect.answers?.collect()
-    if (collected || received > maxUnread) for (const each of unread.splice(0)) collect(each)
-    if ((collected?.size ?? 0) > maxEventBytes) throw answerTooLarge(maxEventBytes)
+    if (!collected && received <= maxUnread) {
+      unread.push(event)
+      unreadLength += String(event.data).length
+    } else for (const each of [...unread.splice(0), event]) collect(collected, each)
+    const length = collected ? (collected.size ?? 0) : unreadLength
+    if (length > maxEventBytes) throw answerTooLarge(maxEventBytes)
   }
   const follower = sse.follow(add, { maxEventBytes })
   let instead: InsteadOfEvents | undefined
@@ -84,6 +80,15 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
   followed.requireComplete(received)
   if (!collected) throw unknownAnswer()
   return collected.answer
+}
+
+function collect(collected: CollectedAnswer | undefined, event: SSEEvent): void {
+  try {
+    collected?.add(event)
+  } catch (error) {
+    // JSON that is nested so deeply that walking through it comes to the end of the stack.
+    throw error instanceof RangeError ? notEvents('JSON that is nested too deeply') : error
+  }
 }
 
 function unknownAnswer(): StreamError {

@@ -1,4 +1,5 @@
 import { checkFunction, checkNames, checkSignal, shown } from '../errors/bad-input.js'
+import { allowManyListeners } from '../timeouts/many-listeners.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 
 /**
@@ -25,6 +26,7 @@ export function checkReading(options: ReadEventStreamOptions, more: readonly str
   checkMaxEventBytes('maxEventBytes', options.maxEventBytes)
   checkSignal('signal', options.signal)
   checkFunction('onChunk', options.onChunk)
+  allowManyListeners(options.signal)
 }
 
 /** @throws TypeError for anything but a number above 0; `undefined` means not set */

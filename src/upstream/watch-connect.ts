@@ -1,6 +1,7 @@
 import type { ClientRequest } from 'node:http'
 import type { Socket } from 'node:net'
 import { shown } from '../errors/bad-input.js'
+import { propertyOf } from '../errors/cause-chain.js'
 import { systemClock } from '../timeouts/clock.js'
 import type { StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
@@ -76,20 +77,17 @@ export function isStaleConnection(error: unknown): boolean {
   let link = error
   for (let depth = 0; depth < 8 && typeof link === 'object' && link !== null; depth++) {
     if (stale.has(link) || isStaleAxiosError(link)) return true
-    link = (link as { cause?: unknown }).cause
+    link = propertyOf(link, 'cause')
   }
   return false
 }
 
 /** axios keeps its request, and the one behind the redirects it followed, in the error. */
 function isStaleAxiosError(link: object): boolean {
-  const { isAxiosError, code, request, response } = link as {
-    isAxiosError?: boolean
-    code?: string
-    request?: { reusedSocket?: boolean; _currentRequest?: { reusedSocket?: boolean } }
-    response?: unknown
-  }
-  if (isAxiosError !== true || response !== undefined || (code !== 'ECONNRESET' && code !== 'EPIPE'))
-    return false
-  return request?.reusedSocket === true || request?._currentRequest?.reusedSocket === true
+  const code = propertyOf(link, 'code')
+  if (propertyOf(link, 'isAxiosError') !== true || propertyOf(link, 'response') !== undefined) return false
+  if (code !== 'ECONNRESET' && code !== 'EPIPE') return false
+  const request = propertyOf(link, 'request')
+  const requests = [request, propertyOf(request, '_currentRequest')]
+  return requests.some((each) => propertyOf(each, 'reusedSocket') === true)
 }

@@ -2,43 +2,10 @@ import { expect, test } from 'vitest'
 import { describeError, describeText, describeTrace } from '../../src/diagnostics/describe-error.js'
 import { toStreamError } from '../../src/errors/classify.js'
 import { isStreamError } from '../../src/index.js'
-
-const revoked = Proxy.revocable({}, {})
-revoked.revoke()
-
-const thrown: [string, unknown][] = [
-  ['an object without a prototype', Object.create(null)],
-  ['an error whose getters throw', throwing(new Error('bug'))],
-  ['a revoked proxy', revoked.proxy],
-  ['undefined', undefined],
-  ['null', null],
-  ['a symbol', Symbol('bug')],
-  // biome-ignore lint/suspicious/noThenProperty: anything may be thrown
-  ['a thenable', { then: () => {} }],
-  ['an error that caused itself', circular()],
-  ['an error with a revoked cause', new Error('bug', { cause: revoked.proxy })],
-  ['one with errors that are none', Object.assign(new Error('bug'), { errors: revoked.proxy })],
-]
-
-function throwing(error: Error): Error {
-  for (const name of ['stack', 'name', 'code', 'message', 'cause', 'errors', 'status', 'response']) {
-    Object.defineProperty(error, name, {
-      get() {
-        throw new Error(`no ${name}`)
-      },
-    })
-  }
-  return error
-}
-
-function circular(): Error {
-  const error = new Error('bug')
-  error.cause = error
-  return error
-}
+import { oddValues } from '../support/odd-values.js'
 
 // Not by test.each: it prints what it is given.
-for (const [what, error] of thrown) {
+for (const [what, error] of oddValues) {
   test(`${what} is described and classified, and nothing throws`, () => {
     expect(typeof describeError(error)).toBe('string')
     expect(typeof describeTrace(error)).toBe('string')

@@ -236,7 +236,7 @@ test.each([
   let failure: unknown
   await using server = await listen(async (_request, response) => {
     const writer = createSSEWriter(response, { signal: controller.signal })
-    const source = new Response(wire('[DONE]'))
+    const source = new Response(wire('{"choices":[]}', '[DONE]'))
     const onChunk = () => controller.abort(reason)
     await relayEventStream(source, writer, { dialect: dialects.openaiChat, map, onChunk }).catch((error) => {
       failure = error

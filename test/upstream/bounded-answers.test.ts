@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { type CollectedAnswer, dialects, readAnswer, type UpstreamSource } from '../../src/index.js'
+import {
+  type CollectedAnswer,
+  type DialectName,
+  dialects,
+  readAnswer,
+  type SSEEvent,
+  type UpstreamSource,
+} from '../../src/index.js'
 import { chatAnswer, chatChunk } from '../support/chat.js'
 import { startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
@@ -9,6 +16,8 @@ const streamOf = (events: readonly unknown[]): UpstreamSource =>
   new Response(
     events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`).join(''),
   )
+
+const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth)
 
 describe('an answer is bounded, whatever comes', () => {
   test('JSON with more choices than any API gives is no answer', async () => {
@@ -71,6 +80,75 @@ describe('an answer is bounded, whatever comes', () => {
     ).rejects.toMatchObject({ code: 'upstream_answer_too_large' })
   })
 
+  test.each<[string, DialectName, (count: number) => unknown]>([
+    ['choices', 'openaiChat', (n) => ({ choices: [{ index: 0, delta: { tool_calls: calls(n) } }] })],
+    ['names', 'openaiChat', (n) => ({ choices: [{ index: 0, delta: { [`name${n}`]: 1 } }] })],
+    ['blocks', 'anthropic', (n) => ({ type: 'content_block_start', index: n, content_block: {} })],
+  ])('what costs memory without saying anything counts as well: %s', async (_what, dialect, eventOf) => {
+    const events = Array.from({ length: 5_000 }, (_, n) => eventOf(n))
+    const read = readAnswer(streamOf(events), { dialect, maxEventBytes: 100_000 })
+    await expect(read).rejects.toMatchObject({ code: 'upstream_answer_too_large' })
+  })
+
+  test('what comes while nobody knows the dialect counts, too', async () => {
+    const events = Array.from({ length: 4 }, () => 'x'.repeat(30_000))
+    const read = readAnswer(streamOf(events), { maxEventBytes: 100_000 })
+    await expect(read).rejects.toMatchObject({ code: 'upstream_answer_too_large' })
+  })
+
+  test.each<[DialectName, (count: number) => object]>([
+    ['anthropic', (count) => ({ type: 'message', content: Array(count).fill({}) })],
+    ['openaiResponses', (count) => ({ object: 'response', output: Array(count).fill({}) })],
+    ['openaiChat', (count) => ({ x: 'x'.repeat(count), choices: Array(128).fill({ message: {} }) })],
+  ])(
+    '%s: of a JSON answer no more events are made than the client takes, nor far more than has come',
+    async (name, answer) => {
+      const dialect = dialects[name]
+      const events = dialect.answers?.toEvents(answer(1_000_000)) as Iterable<SSEEvent>
+      const [first] = events
+      expect(first).toBeDefined()
+      expect(Array.isArray(events)).toBe(false)
+      const body = JSON.stringify(answer(30_000))
+      await using proxy = await startProxy((stream) => stream.relay(new Response(body)), {
+        dialect,
+        relay: { maxEventBytes: 100_000 },
+      })
+      using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+      expect(await proxy.end()).toMatchObject({ reason: { code: 'upstream_answer_too_large' } })
+      expect(client.bodyText.length).toBeLessThan(1_000_000)
+      expect(client.body.complete).toBe(true)
+    },
+  )
+
+  test.each([
+    ['answer', `{"choices":[{"message":{"content":${nested(100_000)}}}]}`],
+    ['error', `{"error":${nested(100_000)}}`],
+  ])('JSON that is nested 100,000 times is no %s, and the upstream’s fault', async (_what, body) => {
+    await using proxy = await startProxy((stream) => stream.relay(new Response(body)), {
+      dialect: 'openaiChat',
+    })
+    using client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
+    expect(client.status).toBe(502)
+    expect(client.json.error.code).toBe('upstream_protocol_error')
+    const event = `{"choices":[{"index":0,"delta":{"x":${nested(100_000)}}}]}`
+    const read = readAnswer(streamOf([event, ...chatAnswer('Hi')]), { dialect: 'openaiChat' })
+    await expect(read).rejects.toMatchObject({ code: 'upstream_protocol_error' })
+  })
+
+  test.each(['__proto__', 'constructor'])('a block of the type %s is passed on as it is', (type) => {
+    const block = JSON.parse(`{"type":"${type}","text":"x"}`)
+    const events = [...(dialects.anthropic.answers?.toEvents({ type: 'message', content: [block] }) ?? [])]
+    expect(events[1]?.data).toMatchObject({ type: 'content_block_start', content_block: block })
+    expect(events).toHaveLength(5)
+  })
+
+  test('an upstream that counts its choices without end is not remembered for ever', () => {
+    const stream = dialects.openaiChat.follow()
+    for (const data of chatAnswer('Hi').slice(0, -1)) stream.observe({ data })
+    stream.observe({ data: chatChunk('odd', null, 1_000) })
+    expect(stream.complete).toBe(true)
+  })
+
   test('an array that grows by an item at a time is collected in linear time: its items stay in one array', () => {
     const collected = dialects.openaiChat.answers?.collect() as CollectedAnswer
     const chunk = (n: number) => ({
@@ -81,6 +159,9 @@ describe('an answer is bounded, whatever comes', () => {
     expect(choices[0]?.logprobs.content).toHaveLength(20_000)
   })
 })
+
+/** Calls that say nothing but their number. */
+const calls = (from: number) => Array.from({ length: 10 }, (_, at) => ({ index: 10 * from + at }))
 
 function toolCall(text: string): object {
   const call = { index: 0, id: 'call', type: 'function', function: { name: 'f', arguments: text } }

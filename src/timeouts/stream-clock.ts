@@ -229,9 +229,10 @@ export class StreamClock implements Disposable {
 
   /** @param lateMs by how much the timer was late: for so long at least the process has stood still */
   #recheck(lateMs: number): void {
-    this.#rechecking = false
     if (this.#settled) return
     if (this.#beforeTimeout && this.#deadlines.next().at <= this.#clock.now()) this.#beforeTimeout()
+    // Not before that: a timer for what it puts in force would take the place of the one below, again and again.
+    this.#rechecking = false
     const now = this.#clock.now()
     const { phase, at } = this.#deadlines.next()
     if (at > now) return this.#plan()

@@ -160,6 +160,23 @@ describe('expiry is provisional', () => {
       expect(timeouts.reason).toMatchObject({ phase: 'inactivity' })
     })
 
+    test('what beforeTimeout puts in force is late all the same, if it is no longer', async () => {
+      let asked = 0
+      const timeouts: TimeoutCoordinator = new TimeoutCoordinator(
+        { inactivityMs: 1_000 },
+        {
+          beforeTimeout() {
+            asked++
+            timeouts.retime(timeouts.timeouts)
+          },
+        },
+      )
+      timeouts.touch()
+      await pass(1_500 + 802)
+      expect(timeouts.reason).toMatchObject({ phase: 'inactivity' })
+      expect(asked).toBe(2)
+    })
+
     test('total: nothing extends it', async () => {
       const timeouts = new TimeoutCoordinator({ totalMs: 1_000, inactivityMs: false })
       timeouts.touch()

@@ -27,7 +27,8 @@ const rawReason = expect.stringMatching(/request to .* failed, reason: read ECON
 async function shown(script: UpstreamScript, streaming: boolean, isGuarded: boolean): Promise<Shown> {
   await using model = await startModel(script)
   await using proxy = isGuarded ? await startGuideProgram(guarded, model.url) : undefined
-  return shownBy(sillyTavern, proxy?.port ?? model.port, streaming)
+  // Awaited here: both must live until the chat is over.
+  return await shownBy(sillyTavern, proxy?.port ?? model.port, streaming)
 }
 
 describe.each<[string, boolean, UpstreamScript, Shown, Shown]>([

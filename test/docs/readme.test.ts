@@ -174,6 +174,16 @@ test.each(programs)(
   },
 )
 
+test('README.md: the error event is the one that is sent', async () => {
+  const [written] = await snippets('README.md', 'text')
+  await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')).fin())
+  const program = beforeRoutes(parts(snippetOf('README.md', "from 'unhang/express' // Koa")))
+  await using server = await startGuideProgram(program, upstream.url)
+  using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+  // A blank line ends an event, and a block of Markdown needs none at its end.
+  expect(client.bodyText).toBe(`${written}\n`)
+})
+
 test('docs/STREAMING-ROUTES.md: readAnswer makes one JSON answer of a stream', async () => {
   await using upstream = await startUpstream((exchange) =>
     exchange

@@ -132,28 +132,33 @@ describe.each(Object.entries(realClients))('%s', (name, { dialect }) => {
   })
 })
 
+/** A section of docs/CLIENTS.md: the clients for which something is the same stand together. */
+function section(title: string, what: string, valueIn: (row: Row) => unknown): string {
+  const clients = new Map<unknown, string[]>()
+  for (const row of rows) clients.set(valueIn(row), [...(clients.get(valueIn(row)) ?? []), row.client])
+  const lines = [...clients].map(([value, names]) => `| ${names.join('<br>')} | ${value} |`)
+  return [`## ${title}`, '', `| client | ${what} |`, '| --- | --- |', ...lines].join('\n')
+}
+
 test('docs/CLIENTS.md says what each of them shows', async () => {
-  const cells = (values: unknown[]) => `| ${values.join(' | ')} |`
-  const names = ['429', '503', 'mid-stream', 'truncation'] as const
-  const table = [
-    cells([
-      'client',
-      'dialect',
-      'the upstream answers 429',
-      'it hangs up before the head',
-      'in mid-stream',
-      'it stops short',
-    ]),
-    cells(Array(6).fill('---')),
-    ...rows.map((row) => cells([row.client, row.dialect, ...names.map((column) => row[column])])),
-  ]
+  const seen = [
+    section('The clients', 'dialect', ({ dialect }) => dialect),
+    section('The upstream responds with 429', 'what it shows', (row) => row['429']),
+    section('It hangs up before its headers', 'what it shows', (row) => row['503']),
+    section('It hangs up mid-stream', 'what it shows', (row) => row['mid-stream']),
+    section('It stops short', 'what it shows', ({ truncation }) => truncation),
+  ].join('\n\n')
   const page = await readFile('docs/CLIENTS.md', 'utf8')
-  const start = page.indexOf('| client |')
-  const written = page.slice(start).split('\n\n')[0]?.trimEnd()
+  const written = page.slice(page.indexOf('## The clients'), page.indexOf('\n\n## Good to know'))
   if (process.env.UPDATE_DOCS)
-    await writeFile('docs/CLIENTS.md', page.replace(written ?? '', table.join('\n')))
-  else {
-    const ran = (line: string) => process.env.OPENAI7 || !line.startsWith('| openai 7')
-    expect(written?.split('\n').filter(ran)).toEqual(table)
-  }
+    await writeFile(
+      'docs/CLIENTS.md',
+      page.replace(written, () => seen),
+    )
+  else expect(process.env.OPENAI7 ? written : withoutOpenai7(written)).toBe(seen)
 })
+
+/** It needs Node 22, and is not always there. */
+function withoutOpenai7(page: string): string {
+  return page.replaceAll(/(<br>)?openai 7[^<|]*?(?=<br>| \|)/g, '')
+}

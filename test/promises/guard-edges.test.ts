@@ -358,6 +358,27 @@ describe('streams', () => {
     }
   })
 
+  test('a chat whose body nobody has read may be one that thinks long: 504 after 300 s', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      let asked: () => void = () => {}
+      const isAsked = new Promise<void>((resolve) => {
+        asked = resolve
+      })
+      await using server = await guard(() => asked())
+      using client = server.ask()
+      await isAsked
+      vi.advanceTimersByTime(299_000)
+      for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
+      expect(client.bytes).toHaveLength(0)
+      vi.advanceTimersByTime(1_001)
+      await client.finished()
+      expect(client.status).toBe(504)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   test('an API is recognised though its first event says nothing of it', async () => {
     const filter = { choices: [], created: 0, id: '', model: '', object: '', prompt_filter_results: [] }
     await using server = await guard((_request, response) => {

@@ -1,0 +1,38 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+
+/** What docs/GUARD.md promises, and what it says that the guard cannot do. */
+const sections = ['What it does', 'What changes', 'Headers of a stream', 'Limits']
+const text = readFileSync('docs/GUARD.md', 'utf8')
+
+/** The claims of a section: its table rows, list items and paragraphs, each with the tests that are named beside it. */
+function claimsOf(section: string): string[] {
+  const [, body = ''] = text.split(new RegExp(`^##+ ${section}$`, 'm'))
+  const lines = body.split(/^##/m)[0]?.split('\n') ?? []
+  const claims: string[] = []
+  for (const line of lines) {
+    if (/^\s*$|^\| ---|^\| (response|header) \|/.test(line)) continue
+    // A line that is indented, or follows one without its test, goes on with the claim before.
+    if (/^(- |\| |\S)/.test(line) && (claims.length === 0 || /-->( \|)?$/.test(claims.at(-1) as string)))
+      claims.push(line)
+    else claims[claims.length - 1] += `\n${line}`
+  }
+  return claims
+}
+
+const named = sections.flatMap((section) => claimsOf(section).map((claim) => [section, claim] as const))
+
+describe('docs/GUARD.md', () => {
+  test('has claims in each of these sections', () => {
+    for (const section of sections) expect(claimsOf(section).length).toBeGreaterThan(1)
+  })
+
+  test.each(named)('%s: the test that proves it stands beside it, and exists: %s', (_section, claim) => {
+    const comments = [...claim.matchAll(/<!-- (\S+\.ts): (.*?) -->/g)]
+    expect(comments.length).toBeGreaterThan(0)
+    for (const [, file, title] of comments) {
+      const source = readFileSync(`test/${file}`, 'utf8')
+      expect(source).toContain(title as string)
+    }
+  })
+})

@@ -183,5 +183,5 @@ describe('every command of the guides runs', async () => {
       })
       if (!command.startsWith('export')) expect(stdout, command).not.toBe('')
     }
-  }, 60_000)
+  }, 180_000)
 })

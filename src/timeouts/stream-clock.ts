@@ -13,7 +13,7 @@ import { StopSignal } from './stop-signal.js'
 const never = Number.POSITIVE_INFINITY
 const maxSuppressed = 8
 /** A timer that is later than this has not been late by itself. */
-const punctualMs = 5
+const punctualMs = 20
 /** How long to wait for what a standstill has interrupted. */
 const maxGraceMs = 1_000
 

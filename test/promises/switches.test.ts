@@ -64,7 +64,7 @@ async function observe(
   left.reset()
   using silent = await ask('/silent').received('Hi')
   // Long enough for whatever there is of deadlines, heartbeats and lingering.
-  await new Promise((resolve) => setTimeout(resolve, 400))
+  await new Promise((resolve) => setTimeout(resolve, 800))
   return {
     'Fix 1 and 6, timeouts':
       silent.text.includes('upstream_inactivity_timeout') || silent.ending !== undefined,

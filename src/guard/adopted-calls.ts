@@ -58,6 +58,10 @@ export class AdoptedCalls implements CallOwner {
     return guard !== undefined && guard.state !== 'closed' && !guard.sawTerminal && !isGone(guard.response)
   }
 
+  get wantsPlainText(): boolean {
+    return this.isOpen && !this.isShared && this.#guard?.subject.isWanted === true
+  }
+
   get isReading(): boolean {
     return this.#adopted.size > 0
   }
@@ -79,6 +83,7 @@ export class AdoptedCalls implements CallOwner {
 
   share(): void {
     this.isShared = true
+    this.resume()
     this.broken.stop()
   }
 
@@ -185,6 +190,7 @@ export class AdoptedCalls implements CallOwner {
         "a client has left, and the upstream of its handler goes on: see adopt: { onDisconnect: 'cancel' } in docs/GUARD.md",
       )
     }
+    this.resume()
     this.#guard = undefined
     this.#request = undefined
     this.broken.stop()

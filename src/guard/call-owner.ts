@@ -29,6 +29,8 @@ export interface CallOwner extends OpenResponse {
   readonly isShared: boolean
   /** The code that runs for it has written to another response: from here on nothing is done to its calls. */
   share(): void
+  /** Whether a compressed stream would be of no use: nothing can be put into one. */
+  readonly wantsPlainText: boolean
   /** A call is being made. */
   begun(call: UpstreamCall): void
   /**

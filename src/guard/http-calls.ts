@@ -23,6 +23,7 @@ export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
   }
   subscribe('http.client.request.created', ({ request }: HttpMessage) => {
     begin(request)
+    askForPlainText(request, owners.current)
     if (!calls.has(request)) calls.set(request, undefined)
   })
   // Before Node 22 there is no other. It comes when the body has been sent, and may come in anybody's context.
@@ -32,6 +33,12 @@ export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
     calls.get(request)?.answered(response)
   })
   subscribe('http.client.request.error', ({ request }: HttpMessage) => calls.get(request)?.failed())
+}
+
+/** A proxy copies what its client accepts, and gets a compressed stream, into which no error event can be put. */
+function askForPlainText(request: ClientRequest, owner: CallOwner | undefined): void {
+  if (request.headersSent || !request.hasHeader('accept-encoding') || !owner?.wantsPlainText) return
+  request.setHeader('accept-encoding', 'identity')
 }
 
 class HttpCall implements UpstreamCall {

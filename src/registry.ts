@@ -43,6 +43,8 @@ export interface Guarded {
   readBodyFrom(parsed: () => unknown): void
   /** A stream written the unhang way takes the response over. */
   stepAside(): void
+  /** Runs what is done for the request, so that its upstream calls are known. */
+  enter<Result>(work: () => Result): Result
   /**
    * The framework has an error that nobody answered.
    *

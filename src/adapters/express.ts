@@ -78,7 +78,7 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Requ
     const guard = guardResponse(request, response, settings)
     if (guard.refused) return
     catchErrors(request.app)
-    next()
+    guard.enter(next)
   }
 }
 

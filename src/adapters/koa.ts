@@ -78,7 +78,7 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
     catchErrors(context.app)
     readBodyOf(context)
     try {
-      await next()
+      await guard.enter(next)
     } catch (error) {
       if (!guard.respond(error)) throw error
       // Whoever listens for the app's errors hears of this one, too.

@@ -49,6 +49,8 @@ export interface StreamEnd {
   sawTerminal: boolean
   /** How many times `openUpstream` has retried. */
   retries: number
+  /** How many upstream event streams of a guarded handler went on when its stream had failed; `0` in a streaming route. */
+  upstreamsLeftRunning: number
   /** Failures after the outcome was fixed, by their outcome; at most eight are kept. */
   suppressed: readonly FailedOutcome[]
 }

@@ -24,8 +24,9 @@ export class ClientPace {
    */
   fellBehind(): StreamError | undefined {
     const { settings, timeouts, isPaced } = this.#guard
+    const hasBrake = this.#guard.calls?.pause() === true
     // One large write is no harm by itself. More of them are, from a handler that does not wait for its client.
-    const isFlooded = this.#isBehind && !isPaced
+    const isFlooded = this.#isBehind && !isPaced && !hasBrake
     this.#isBehind = true
     if (isFlooded && backlogOf(this.#response) > settings.writer.maxBufferedBytes)
       return new StreamError('client_stalled')
@@ -35,6 +36,7 @@ export class ClientPace {
 
   caughtUp(): void {
     this.#isBehind = false
+    this.#guard.calls?.resume()
     this.#guard.timeouts.drainEnded()
   }
 }

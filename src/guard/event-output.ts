@@ -23,6 +23,7 @@ import { ClientPace } from './client-pace.js'
 import type { WatchedResponse } from './handle.js'
 import { JsonReport } from './held-json.js'
 import { ignoreWrite, silenceHeaders, useOwnMethods } from './intercept.js'
+import { MadeUpEnding } from './made-up-ending.js'
 
 /** The response that a handler writes its events to by itself, on their way to the client. */
 export class GuardOutput extends ResponseOutput implements EventOutput {
@@ -33,11 +34,13 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   committed = false
   readonly #parts: WatchedResponse
   readonly #pace: ClientPace
+  readonly #madeUp: MadeUpEnding
   #exchange: Exchange | undefined
   #follower: Follower | undefined
   #heartbeat: Heartbeat | undefined
   /** How many bytes of the handler's have been looked at. */
   #looked = 0
+  #lookedBefore = 0
   /** Where the terminal event ends in them. */
   #endsAt: number | undefined
   #stopped = false
@@ -56,6 +59,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     super(response)
     this.#parts = parts
     this.#pace = new ClientPace(parts, () => this.taken())
+    this.#madeUp = new MadeUpEnding(parts.calls)
   }
 
   /** The handler has begun an event stream. */
@@ -65,7 +69,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     this.committed = true
     this.#exchange = exchange
     this.#follower = sse.follow(this.#observe, {
-      skips: exchange.transcript.skips,
+      skips: () => (this.#madeUp.isPossible ? undefined : exchange.transcript.skips()),
       onSkipped: this.#skipped,
       maxEventBytes: settings.maxEventBytes,
       // The guard forwards: it need not hold what it cannot look into.
@@ -107,12 +111,11 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
       return own.write(chunk, encoding, callback)
     const given = asBuffer(chunk, encoding)
     const bytes = this.#isOpaque === undefined ? withoutMark(given) : given
-    const before = this.#looked
     const failure = this.#look(bytes)
     this.#heartbeat?.postpone()
     const asGiven = typeof chunk === 'string' ? writable(this.response, chunk, encoding) : chunk
     // Nothing follows the terminal event, also not in the same write.
-    const part = this.#endsAt === undefined ? bytes : bytes.subarray(0, this.#endsAt - before)
+    const part = this.#endsAt === undefined ? bytes : bytes.subarray(0, this.#endsAt - this.#lookedBefore)
     this.bytes += part.length
     const more = own.write(part.length === given.length ? asGiven : part, encoding, callback)
     this.#exchange?.sent()
@@ -230,6 +233,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   /** @returns what is wrong with the stream from here on */
   #look(bytes: Buffer): StreamError | undefined {
     const { timeouts } = this.#parts
+    this.#lookedBefore = this.#looked
     this.#looked += bytes.length
     if (this.#isOpaque === undefined && bytes.length > 0) {
       this.#isOpaque = looksLikeJson(bytes)
@@ -237,7 +241,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     }
     this.#reported ??= this.#json?.push(bytes) || undefined
     try {
-      this.#follower?.push(bytes)
+      this.#madeUp.passed(this.#follower?.push(bytes))
     } catch (error) {
       return toStreamError(error)
     } finally {
@@ -245,12 +249,16 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
       if (this.events === 0 && !this.#isOpaque) timeouts.wrote()
       else timeouts.touch()
     }
-    return this.#follower?.failure ?? (this.#isOpaque ? undefined : this.#reported)
+    return this.#follower?.failure ?? this.#madeUp.failure ?? (this.#isOpaque ? undefined : this.#reported)
   }
 
   readonly #observe = (event: SSEEvent, end: number): void => {
     const exchange = this.#exchange
-    if (!exchange || this.sawTerminal || this.#reported) return
+    if (!exchange || this.sawTerminal || this.#reported || this.#madeUp.failure) return
+    if (this.#madeUp.observe(event, end, exchange.transcript, this.#lookedBefore)) {
+      this.#endsAt = this.#madeUp.startsAt
+      return
+    }
     this.events++
     const role = exchange.observe(event)
     if (this.#isProven !== exchange.transcript.isProven) {

@@ -5,20 +5,19 @@ import type { StreamError } from '../errors/stream-error.js'
 import { clientMessage } from '../errors/upstream-error.js'
 import type { GuardOutput } from './event-output.js'
 import type { WatchedResponse } from './handle.js'
-import type { PipedSources } from './piped-sources.js'
 
 /** Ends a response that was to be no stream, whose handler has failed: there is nobody else to respond. */
 export function failResponse(
   output: GuardOutput,
   { subject, settings }: WatchedResponse,
-  sources: PipedSources,
+  release: (reason: StreamError) => void,
   reason: StreamError,
 ): void {
   const { requestId } = subject
   const { outcome, code } = reason
   log.stream('%s: %s, %s: %s', requestId, outcome, code, () => describeError(reason.cause ?? reason))
   output.stop(reason)
-  sources.release(reason)
+  release(reason)
   if (!output.gone && !settings.reportsErrors) output.destroy(reason)
   else if (!output.gone) {
     try {

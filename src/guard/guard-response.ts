@@ -34,6 +34,7 @@ const unguarded: Guarded = {
   refine() {},
   readBodyFrom() {},
   stepAside() {},
+  enter: (work) => work(),
   respond: () => false,
   respondAtLast(error) {
     throw error

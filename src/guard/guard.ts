@@ -13,6 +13,7 @@ import { guards } from '../registry.js'
 import { isDraining, rememberSession } from '../server/live-streams.js'
 import { Exchange } from '../stream/exchange.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import { type AdoptedCalls, adoptCalls } from './adopted-calls.js'
 import { GuardOutput } from './event-output.js'
 import { failResponse } from './fail-response.js'
 import { isForConnection, withoutConnectionHeaders } from './given-head.js'
@@ -23,6 +24,7 @@ import type { Source } from './piped-source.js'
 import { PipedSources } from './piped-sources.js'
 import { type GuardOptions, type GuardSettings, RequestedStream, refineSettings } from './request.js'
 import { ResponseHead } from './response-head.js'
+import { noteWriter } from './upstream-calls.js'
 
 /**
  * The promises of `handleStream` for a handler that writes to the response itself. Until the head is written
@@ -36,6 +38,8 @@ export class ResponseGuard implements WatchedResponse {
   readonly handle = new GuardHandle(this)
   readonly response: ServerResponse
   readonly head: ResponseHead
+  /** The upstream calls of the handler, unless they are none of ours. */
+  readonly calls: AdoptedCalls | undefined
   exchange: Exchange | undefined
   output: GuardOutput | undefined
   state: GuardState = 'waiting'
@@ -64,6 +68,7 @@ export class ResponseGuard implements WatchedResponse {
       flushHeaders: this.#flushHeaders,
     })
     this.head = new ResponseHead(response, this.own, this.subject)
+    this.calls = adoptCalls(request, this)
     guards().set(request, this.handle)
     guards().set(response, this.handle)
     response.on('pipe', this.#piped).on('close', this.#closed).on('error', ignore)
@@ -88,10 +93,14 @@ export class ResponseGuard implements WatchedResponse {
     if (!this.exchange) {
       this.output = new GuardOutput(this.response, this)
       const { subject, settings, timeouts } = this
-      const upstreams = { release: (reason?: StreamError) => this.#sources.release(reason) }
+      const upstreams = { release: this.#release, leftRunning: () => this.calls?.leftRunning ?? 0 }
       this.exchange = new Exchange(subject, settings, { output: this.output, timeouts, upstreams })
     }
     return this.exchange
+  }
+
+  get sawTerminal(): boolean {
+    return this.output?.sawTerminal === true
   }
 
   fail(error: unknown): void {
@@ -102,6 +111,7 @@ export class ResponseGuard implements WatchedResponse {
     if (this.state !== 'waiting') return
     this.subject.settings = refineSettings(this.settings, options)
     this.exchange?.refine(this.settings)
+    this.calls?.refine(this.settings.adopt)
     this.head.settingsChanged()
     this.retime()
   }
@@ -175,6 +185,8 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   readonly #write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
+    noteWriter(this.calls)
+    this.calls?.wrote()
     if (this.state === 'waiting') this.#openBy(chunk, encoding)
     // What was written is held.
     if (this.state === 'waiting') return ignoreWrite([encoding, callback])
@@ -206,6 +218,7 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   readonly #end = (chunk?: unknown, ...rest: unknown[]): ServerResponse => {
+    noteWriter(this.calls)
     const isLast = chunk !== undefined && chunk !== null && typeof chunk !== 'function'
     if (this.state === 'waiting') this.#openBy(isLast ? chunk : '', rest[0], true)
     if (this.state === 'closed') return ignoreEnd(this.response, [chunk, ...rest])
@@ -214,7 +227,7 @@ export class ResponseGuard implements WatchedResponse {
     const fits = !isLast || this.output.fits(chunk, encoding)
     const isFailure = this.head.late?.saysFailure || (!fits && this.output.needsMore)
     if (isLast && fits && !isFailure) this.#write(chunk, encoding)
-    const hasBroken = this.#piping?.areBroken || (!fits && this.isPaced)
+    const hasBroken = this.#piping?.areBroken || (!fits && this.isPaced) || this.calls?.denyEnding === true
     this.#conclude(isFailure || hasBroken)
     return ignoreEnd(this.response, [chunk, ...rest])
   }
@@ -244,6 +257,11 @@ export class ResponseGuard implements WatchedResponse {
     return this.#piping
   }
 
+  readonly #release = (reason?: StreamError): void => {
+    this.#sources.release(reason)
+    if (reason) this.calls?.failed(reason)
+  }
+
   readonly #piped = (source: Source): void => {
     if (this.state !== 'passing' || !this.handle.isOver) this.#sources.add(source)
   }
@@ -252,7 +270,7 @@ export class ResponseGuard implements WatchedResponse {
     if (this.state === 'closed' || this.state === 'passing') return
     const exchange = this.#open()
     if (this.state === 'streaming' || this.subject.isWanted) exchange.settled(reason)
-    else failResponse(this.output as GuardOutput, this, this.#sources, reason)
+    else failResponse(this.output as GuardOutput, this, this.#release, reason)
   }
 
   closed(): void {
@@ -275,7 +293,10 @@ export class ResponseGuard implements WatchedResponse {
     if (this.state === 'closed') return
     // It has all of it, and need not wait for the upstream to end.
     if (this.output?.sawTerminal) return this.exchange?.complete()
-    if (wasLeft(this.response)) this.timeouts.settle(new StreamError('client_gone'))
+    if (wasLeft(this.response)) {
+      this.timeouts.settle(new StreamError('client_gone'))
+      this.calls?.clientLeft()
+    }
     if (this.state === 'passing') this.over()
   }
 
@@ -290,6 +311,7 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   over(): void {
+    this.calls?.over()
     if (this.state === 'passing') {
       this.timeouts.settle()
       this.#piping?.forget()

@@ -3,6 +3,7 @@ import { toStreamError } from '../errors/classify.js'
 import type { Guarded } from '../registry.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import type { AdoptedCalls } from './adopted-calls.js'
 import type { OriginalMethods } from './intercept.js'
 import type { GuardOptions, GuardSettings, RequestedStream } from './request.js'
 import type { ResponseHead } from './response-head.js'
@@ -33,6 +34,9 @@ export interface WatchedResponse {
   readonly head: ResponseHead
   /** Whether what writes can be made to wait: a source that is piped. */
   readonly isPaced: boolean
+  readonly calls: AdoptedCalls | undefined
+  /** Whether the client has all of a stream. */
+  readonly sawTerminal: boolean
   fail(error: unknown): void
   pass(): void
   /** A guard inside this one: what that one sets counts more. */
@@ -120,7 +124,13 @@ export class GuardHandle implements Guarded, GuardedStream {
   }
 
   stepAside(): void {
+    this.#guard?.calls?.forget()
     if (this.#guard?.state === 'waiting') this.#guard.pass()
+  }
+
+  enter<Result>(work: () => Result): Result {
+    const calls = this.#guard?.calls
+    return calls ? calls.enter(work) : work()
   }
 
   respond(error: unknown): boolean {

@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isClosed, whenFlushed } from '../client/response.js'
 
 const headerNames = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 'flushHeaders'] as const
@@ -63,6 +63,12 @@ export function interceptResponse(response: ServerResponse, methods: ResponseMet
   response.setHeader = methods.setHeader
   response.flushHeaders = methods.flushHeaders
   return own
+}
+
+/** Runs whatever listens to the events of a request by `run`: a body that is long under way is told of by its socket. */
+export function interceptEvents(request: IncomingMessage, run: (emit: () => boolean) => boolean): void {
+  const { emit } = request
+  request.emit = (...args: unknown[]) => run(() => emit.apply(request, args as never))
 }
 
 /** Uses a response below whatever has been put in front of it, and safe from what is hooked into it. */

@@ -62,8 +62,11 @@ export class PipedSource {
     const isRead = source.listenerCount('data') > 0 || source.listenerCount('readable') > 0
     const isHub = typeof source.write === 'function' && source.listenerCount('unpipe') === 0
     const isOurs = !isRead && !isHub
-    // What it says when it is destroyed must find a listener.
-    if (!isOurs) source.off('error', this.#broke)
+    // What it says when it is destroyed, by whomever, must find a listener. One is enough, for as many responses as read it.
+    if (!isOurs) {
+      if (!source.listeners('error').includes(ignore)) source.on('error', ignore)
+      source.off('error', this.#broke)
+    }
     return isOurs
   }
 
@@ -99,3 +102,5 @@ export class PipedSource {
     })
   }
 }
+
+function ignore(): void {}

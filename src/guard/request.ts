@@ -20,6 +20,7 @@ import {
 } from '../stream/settings.js'
 import { type ResolvedTimeouts, resolveTimeouts } from '../timeouts/options.js'
 import { timeoutProfiles } from '../timeouts/profiles.js'
+import { type AdoptOption, type AdoptOptions, checkAdopt, refineAdopt } from './adopt-options.js'
 
 /**
  * The options of `guardStreams` and {@link wrapApp}.
@@ -36,6 +37,12 @@ export interface GuardOptions extends Omit<StreamOptions, 'writer' | 'timeouts'>
   timeouts?: StreamOptions['timeouts'] | ((request: IncomingMessage) => StreamOptions['timeouts']) | undefined
   /** Leaves a request alone for which it returns `true`: its response is not guarded. Not set: every response is. */
   skip?: ((request: IncomingMessage) => boolean) | undefined
+  /**
+   * How the guard treats the upstream calls that a handler makes. `false`: it does not look at them.
+   *
+   * @defaultValue the defaults of {@link AdoptOptions}
+   */
+  adopt?: false | AdoptOptions | ((request: IncomingMessage) => false | AdoptOptions) | undefined
   /**
    * How the response is completed. Your handler sends the headers, so there is no `headersAfterMs`.
    *
@@ -65,21 +72,28 @@ export interface GuardSettings extends StreamSettings {
   readonly skip: ((request: IncomingMessage) => boolean) | undefined
   /** Picks the timeouts, if a function of the app does. */
   readonly pickTimeouts: ((request: IncomingMessage) => StreamOptions['timeouts']) | undefined
+  readonly adopt: AdoptOption | undefined
+  /** Whether a handler that rejects ends no process. */
+  readonly catchesRejections: boolean
   /** Whether nothing was set. */
   readonly areDefaults: boolean
 }
 
 /** @throws TypeError | RangeError that names the option and the value */
-export function readGuardOptions(options: GuardOptions = {}): GuardSettings {
+export function readGuardOptions(
+  options: GuardOptions = {},
+  { catchesRejections } = { catchesRejections: true },
+): GuardSettings {
   checkObject('options', options)
-  const { writer, when, detect, skip, timeouts, ...rest } = options
+  const { writer, when, detect, skip, timeouts, adopt, ...rest } = options
   for (const name of ['headersAfterMs', 'commitAfterMs']) {
     if ((Object(writer) as Record<string, unknown>)[name] === undefined) continue
     throw new TypeError(`writer.${name} has no effect in the guard: your handler sends the headers`)
   }
   const pickTimeouts = typeof timeouts === 'function' ? timeouts : undefined
   const given = { ...rest, writer, ...(typeof timeouts !== 'function' && { timeouts }) }
-  const settings = readStreamOptions(given, ['when', 'detect', 'skip'])
+  const settings = readStreamOptions(given, ['when', 'detect', 'skip', 'adopt'])
+  checkAdopt(adopt)
   checkFunction('skip', skip)
   checkDetection(detect, "when: 'responds'")
   return {
@@ -89,8 +103,15 @@ export function readGuardOptions(options: GuardOptions = {}): GuardSettings {
     detect,
     skip,
     pickTimeouts,
+    adopt,
+    catchesRejections,
     areDefaults: Object.keys(options).length === 0,
   }
+}
+
+/** Whether a request may be one for a stream; before its body has been parsed a `POST` may be. */
+export function mayAskForStream({ method, headers }: IncomingMessage): boolean {
+  return method === 'POST' || /event-stream|ndjson/i.test(headers.accept ?? '')
 }
 
 /**
@@ -101,7 +122,14 @@ export function readGuardOptions(options: GuardOptions = {}): GuardSettings {
 export function refineSettings(outer: GuardSettings, inner: GuardOptions): GuardSettings {
   const own = readGuardOptions(inner)
   const { when = outer.when, detect = outer.detect } = inner
-  return { ...withDefaults(own, outer.given), when, detect }
+  const adopt = refineAdopt(outer.adopt, inner.adopt)
+  return {
+    ...withDefaults(own, outer.given),
+    when,
+    detect,
+    adopt,
+    catchesRejections: outer.catchesRejections,
+  }
 }
 
 /**

@@ -24,20 +24,25 @@ export function wrapApp(
   options: GuardOptions = {},
 ): AppListener {
   checkApp(listener)
-  const settings = readGuardOptions(options)
+  const settings = readGuardOptions(options, { catchesRejections: !isFramework(listener) })
   return (request: IncomingMessage, response: StreamResponse) => {
     const target = asServerResponse(response, 'wrapApp(app)')
     if (settings.skip?.(request)) return listener(request, target)
     const guard = guardResponse(request, target, settings)
     if (guard.refused) return
     try {
-      const answered = listener(request, target)
+      const answered = guard.enter(() => listener(request, target))
       // Most return nothing.
       if (answered) Promise.resolve(answered).catch((error) => guard.respondAtLast(error))
     } catch (error) {
       guard.respondAtLast(error)
     }
   }
+}
+
+/** An app that takes middlewares, and may be one of Express 4 or connect: those lose the promises of their handlers. */
+function isFramework(listener: object): boolean {
+  return typeof (listener as { use?: unknown }).use === 'function'
 }
 
 /** @throws TypeError for anything but a listener */

@@ -29,6 +29,8 @@ export interface StreamSubject {
 interface HeldUpstreams {
   /** Releases them; see `Upstreams.release`. */
   release(reason?: StreamError): void
+  /** How many of them go on. */
+  leftRunning?(): number
 }
 
 /**
@@ -283,6 +285,7 @@ export class Exchange implements LiveStream, EventSink {
       transcript: () => this.transcript,
       retries: this.#retries,
       completed: completed && !isStalled,
+      upstreamsLeftRunning: this.#upstreams.leftRunning?.() ?? 0,
     }
     this.#record = recordEnd(ended, this.#settings.onEnd)
     this.#leave()

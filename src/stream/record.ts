@@ -14,13 +14,14 @@ export interface EndedStream {
   /** A dialect of the app's own may fail at it. */
   transcript: () => Pick<Transcript, 'complete' | 'cutShort'>
   retries: number
+  upstreamsLeftRunning: number
   /** Whether the client has a complete answer, whatever happened after it. */
   completed: boolean
 }
 
 /** Makes the record of a stream that has ended, and publishes it: to the log, the channel and `onEnd`. */
 export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): StreamEnd {
-  const { timeouts, subject, output, retries, completed } = stream
+  const { timeouts, subject, output, retries, completed, upstreamsLeftRunning } = stream
   const { sawTerminal, cutShort } = lastWord(stream)
   const reason = (completed ? cutShort : timeouts.reason) as StreamFailure | undefined
   if (cutShort && reason === cutShort) {
@@ -43,6 +44,7 @@ export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): Stream
     heartbeats: output.heartbeats,
     sawTerminal,
     retries,
+    upstreamsLeftRunning: completed ? 0 : upstreamsLeftRunning,
     suppressed: completed && timeouts.reason ? [timeouts.reason.outcome, ...late] : late,
   }
   void announce(end, onEnd)

@@ -63,21 +63,7 @@ const whole: Program = ({ imports, code }) => `${imports}\n${code}`
 /** Where each of them belongs, by its page and what it is known by: the program that a reader would have. */
 const programs: [page: string, known: string, program: Program][] = [
   ['README.md', "from 'unhang/express' // Koa", beforeRoutes],
-  [
-    'README.md',
-    'getSignal(request)',
-    ({ imports, code }) => `${withExpress}${imports}
-      import { guardStreams } from 'unhang/express'
-      const url = '${url}', body = '{}'
-      const app = express().use(guardStreams())
-      app.post('/v1/chat/completions', async (request, response) => {
-        ${code}
-        response.setHeader('Content-Type', 'text/event-stream')
-        for await (const chunk of upstream.body) response.write(chunk)
-        response.end()
-      })
-      app.listen(3000)`,
-  ],
+  ['README.md', "onDisconnect: 'cancel'", beforeRoutes],
   ['README.md', 'https://api.openai.com', whole],
   ['docs/QUICKSTART.md', 'app.use(guardStreams()) // before your routes', beforeRoutes],
   [
@@ -105,9 +91,10 @@ const programs: [page: string, known: string, program: Program][] = [
       const app = express().use(guardStreams())
       ${routed}${code}`,
   ],
+  ['docs/GUARD.md', "onDisconnect: 'cancel'", beforeRoutes],
   [
     'docs/GUARD.md',
-    "upstream.on('error'",
+    "upstream.on('data'",
     ({ imports, code }) => `${withExpress}${imports}
       import { guardStreams } from 'unhang/express'
       const url = '${url}', body = '{}'

@@ -95,6 +95,7 @@ const ofStreams = 'Options of a stream'
 const places: Record<string, string> = {
   StreamOptions: ofStreams,
   GuardOptions: ofStreams,
+  AdoptOptions: ofStreams,
   HandleStreamOptions: ofStreams,
   StreamMiddlewareOptions: ofStreams,
   SSEWriterOptions: 'createSSEWriter',
@@ -114,7 +115,7 @@ const places: Record<string, string> = {
   FailingOptions: 'StreamDialect',
 }
 
-const nested = ['timeouts', 'writer', 'relay', 'cleanup', 'detect']
+const nested = ['timeouts', 'writer', 'relay', 'cleanup', 'detect', 'adopt']
 
 /** The names of a type's options; those of an object among them with its name in front. */
 function optionsOf(type: ts.Type, isNested: boolean): string[] {
@@ -137,6 +138,8 @@ describe('docs/OPTIONS.md', async () => {
   const known = new Map<string, Set<string>>()
   for (const symbol of types) {
     const place = places[symbol.name] ?? `nowhere, for ${symbol.name}`
+    // These stand with their owner's name.
+    if (symbol.name === 'AdoptOptions') continue
     const names = optionsOf(checker.getDeclaredTypeOfSymbol(aliased(symbol)), place === ofStreams)
     for (const name of names) known.set(place, (known.get(place) ?? new Set()).add(name))
   }
@@ -152,6 +155,7 @@ describe('docs/OPTIONS.md', async () => {
     expect(all).toContain('relay.onTruncated')
     expect(all).toContain('cleanup.closeMs')
     expect(all).toContain('detect.paths')
+    expect(all).toContain('adopt.onDisconnect')
     expect(all?.size).toBeGreaterThan(30)
   })
 

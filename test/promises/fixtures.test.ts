@@ -121,6 +121,16 @@ describe.concurrent.each(Object.entries(fixtures))('%s', (name, fixture) => {
     }),
   )
 
+  test.for(troublesOf(fixture, 'false [DONE]'))('%s: [DONE] without the guard', ([, course]) =>
+    withClient(app, course.script, async (client, upstream) => {
+      await take(course, client, upstream)
+      await client.finished()
+      expect(client.body.complete).toBe(true)
+      expect(textOf(client.data)).toBe('Hello')
+      expect(client.data.at(-1)).toBe('[DONE]')
+    }),
+  )
+
   test.for(troublesOf(fixture, 'the process ends'))(
     '%s: the process ends without the guard',
     async ([, course]) => {
@@ -130,7 +140,7 @@ describe.concurrent.each(Object.entries(fixtures))('%s', (name, fixture) => {
       await take(course, client, upstream)
       const { code, trace } = await bare.ended()
       expect(code).toBe(1)
-      expect(trace).toContain('ERR_HTTP_HEADERS_SENT')
+      expect(trace).toMatch(/ERR_HTTP_HEADERS_SENT|Unhandled 'error' event/)
       await client.closed()
       expect(client.body.complete).toBe(false)
     },

@@ -2,13 +2,15 @@ import type { RequestListener } from 'node:http'
 import type { Express } from 'express'
 import { wrapApp as wrapExpress } from '../../src/adapters/express.js'
 import { wrapApp as wrapKoa } from '../../src/adapters/koa.js'
-import { type GuardOptions, wrapApp } from '../../src/index.js'
+import { type AdoptOptions, type GuardOptions, wrapApp } from '../../src/index.js'
 import { betterSse } from '../fixtures/better-sse.js'
+import { expressAxiosData } from '../fixtures/express-axios-data.js'
 import { expressFetch } from '../fixtures/express-fetch.js'
 import { expressProxy } from '../fixtures/express-http-proxy.js'
 import { httpProxyMiddleware } from '../fixtures/http-proxy-middleware.js'
 import { httpProxyMiddleware2 } from '../fixtures/http-proxy-middleware-2.js'
 import { koaBody } from '../fixtures/koa-body.js'
+import { koaPassThrough } from '../fixtures/koa-pass-through.js'
 import { nodePipe } from '../fixtures/node-pipe.js'
 
 export const chatPath = '/v1/chat/completions'
@@ -23,9 +25,9 @@ export type Trouble =
 
 /**
  * What comes of it without the guard: the connection is `cut` in the middle of the body, the client waits (`hang`), the body
- * ends as if it were whole (`truncation`), or `the process ends`.
+ * ends as if it were whole (`truncation`), even in so many words (`false [DONE]`), or `the process ends`.
  */
-export type Harm = 'cut' | 'hang' | 'truncation' | 'the process ends'
+export type Harm = 'cut' | 'hang' | 'truncation' | 'false [DONE]' | 'the process ends'
 
 export interface Fixture {
   /** As somebody found it on the web. */
@@ -62,6 +64,9 @@ const ofHttpProxy = {
   'an upstream that resets mid-stream': 'the process ends',
   'an upstream that hangs up mid-stream': 'hang',
 } as const
+
+/** Nothing but the guard knows of these upstreams: no signal is passed, nothing is piped, and no listener hears of errors. */
+const adopted: AdoptOptions = { onDisconnect: 'cancel', breakMs: 500 }
 
 /** Proxies as they are written everywhere. */
 export const fixtures: Record<string, Fixture> = {
@@ -106,6 +111,25 @@ export const fixtures: Record<string, Fixture> = {
     leaves: 'released',
     passesAll: true,
   },
+  "axios with listeners for 'data' and 'end'": {
+    ...onExpress(expressAxiosData, adopted),
+    harm: {
+      ...usual,
+      'an upstream that resets mid-stream': 'hang',
+      'an upstream that hangs up mid-stream': 'hang',
+    },
+    leaves: 'leak',
+  },
+  'Koa with a PassThrough that always ends well': {
+    app: (url) => koaPassThrough(url).callback(),
+    guarded: (url, options) => wrapKoa(koaPassThrough(url), { adopt: adopted, ...options }),
+    harm: {
+      ...usual,
+      'an upstream that resets mid-stream': 'the process ends',
+      'an upstream that hangs up mid-stream': 'false [DONE]',
+    },
+    leaves: 'leak',
+  },
   'better-sse': { ...onExpress(betterSse), harm: ofFetch, leaves: 'leak', lacksSignal: true },
   'Koa with ctx.body = stream': {
     app: (url) => koaBody(url).callback(),
@@ -126,9 +150,12 @@ export const fixtures: Record<string, Fixture> = {
   },
 }
 
-function onExpress(create: (url: string) => Express): Pick<Fixture, 'app' | 'guarded'> {
+function onExpress(
+  create: (url: string) => Express,
+  adopt: AdoptOptions = {},
+): Pick<Fixture, 'app' | 'guarded'> {
   return {
     app: (url) => create(url) as unknown as RequestListener,
-    guarded: (url, options) => wrapExpress(create(url), options),
+    guarded: (url, options) => wrapExpress(create(url), { adopt, ...options }),
   }
 }

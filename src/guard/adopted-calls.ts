@@ -1,0 +1,214 @@
+import type { IncomingMessage } from 'node:http'
+import { isGone } from '../client/response.js'
+import { log, warnOnce } from '../diagnostics/channels.js'
+import { StreamError } from '../errors/stream-error.js'
+import { type AdoptOption, type AdoptSettings, adoptionOf, cancelsOnDisconnect } from './adopt-options.js'
+import { type AdoptedCall, BrokenCalls } from './broken-calls.js'
+import type { CallEnding, CallOwner, UpstreamCall } from './call-owner.js'
+import type { WatchedResponse } from './handle.js'
+import { interceptEvents } from './intercept.js'
+import { mayAskForStream } from './request.js'
+import { callOwners } from './upstream-calls.js'
+
+/** The calls of a request that may ask for a stream, unless the app has said that they are none of ours. */
+export function adoptCalls(request: IncomingMessage, guard: WatchedResponse): AdoptedCalls | undefined {
+  const settings = mayAskForStream(request) ? adoptionOf(guard.settings.adopt, request) : undefined
+  if (!settings) return undefined
+  const calls = new AdoptedCalls(guard, request, settings)
+  // What is told of by the socket of a request, say that its body has come, would run for nobody.
+  interceptEvents(request, (emit) => calls.enter(emit))
+  return calls
+}
+
+/** The upstream calls that a handler makes, seen without a line in the handler. */
+export class AdoptedCalls implements CallOwner {
+  isShared = false
+  readonly broken: BrokenCalls
+  #settings: AdoptSettings
+  /** As long as the response is not over: who keeps the owner, say a kept connection, must not keep all of it. */
+  #guard: WatchedResponse | undefined
+  #request: IncomingMessage | undefined
+  readonly #begun = new Set<UpstreamCall>()
+  readonly #adopted = new Map<UpstreamCall, AdoptedCall>()
+  #writes = 0
+  #lettingGo = false
+  #left = false
+  #running = 0
+
+  constructor(guard: WatchedResponse, request: IncomingMessage, settings: AdoptSettings) {
+    this.#guard = guard
+    this.#request = request
+    this.#settings = settings
+    this.broken = new BrokenCalls(() => this.#settings.breakMs, {
+      isStuck: (call) => this.#isStuck(call),
+      report: () => this.#guard?.fail(new StreamError('upstream_hangup')),
+    })
+    callOwners().opened(this)
+  }
+
+  /** A guard inside has options of its own. */
+  refine(adopt: AdoptOption | undefined): void {
+    const settings = this.#request && adoptionOf(adopt, this.#request)
+    if (settings) this.#settings = settings
+    else this.forget()
+  }
+
+  get isOpen(): boolean {
+    const guard = this.#guard
+    return guard !== undefined && guard.state !== 'closed' && !guard.sawTerminal && !isGone(guard.response)
+  }
+
+  get wantsPlainText(): boolean {
+    return this.isOpen && !this.isShared && this.#guard?.subject.isWanted === true
+  }
+
+  get isReading(): boolean {
+    return this.#adopted.size > 0
+  }
+
+  /** How many of them went on when the response was over without being complete. */
+  get leftRunning(): number {
+    return this.#guard ? this.#countRunning() : this.#running
+  }
+
+  enter<Result>(work: () => Result): Result {
+    return callOwners().enter(this, work)
+  }
+
+  /** The app has written. */
+  wrote(): void {
+    this.#writes++
+    this.broken.moved()
+  }
+
+  share(): void {
+    this.isShared = true
+    this.resume()
+    this.broken.stop()
+  }
+
+  begun(call: UpstreamCall): void {
+    this.#begun.add(call)
+    this.broken.moved()
+  }
+
+  answered(call: UpstreamCall, { isGood, isStream }: { isGood: boolean; isStream: boolean }): boolean {
+    if (!this.#begun.delete(call)) return false
+    this.broken.moved()
+    if (isGood) this.broken.excuse()
+    if (!isStream || !(this.isOpen || this.#lettingGo)) return false
+    this.#adopted.set(call, { writesBefore: this.#writes, isExcused: false })
+    if (this.#lettingGo) this.reconsider()
+    else callOwners().changed()
+    return true
+  }
+
+  ended(call: UpstreamCall, how: CallEnding): void {
+    this.#begun.delete(call)
+    this.broken.moved()
+    const adopted = this.#adopted.get(call)
+    if (!adopted) return
+    this.#adopted.delete(call)
+    if (how === 'done') {
+      this.broken.excuse()
+      for (const other of this.#adopted.values()) other.isExcused = true
+    } else if (how === 'broken' && this.isOpen && !this.isShared) this.broken.add(adopted)
+  }
+
+  /** Whether a terminal event that the handler sends now is one that it makes up: its upstream has just broken. */
+  get denyEnding(): boolean {
+    return this.broken.denyEnding && !this.isReading
+  }
+
+  /** The client has left. */
+  clientLeft(): void {
+    if (this.#left || !this.#guard) return
+    this.#left = true
+    if (cancelsOnDisconnect(this.#settings, this.#request as IncomingMessage)) this.#letGo()
+  }
+
+  /** The stream has failed. At a deadline they are let go where a handler that rejects ends no process. */
+  failed({ outcome }: StreamError): void {
+    if (outcome === 'client_gone') return this.clientLeft()
+    const { release = this.#guard?.settings.catchesRejections } = this.#settings
+    if (outcome !== 'timeout' || !release) return
+    callOwners().closed(this)
+    if (!this.isShared && !callOwners().haveGuests) this.#cancel()
+  }
+
+  #letGo(): void {
+    this.#lettingGo = true
+    callOwners().closed(this)
+    this.reconsider()
+  }
+
+  reconsider(): void {
+    if (this.isShared) return
+    if (callOwners().haveGuests) callOwners().wait(this)
+    else this.#cancel()
+  }
+
+  /** A turn later: whoever listens to the signal, or to the response, has let go by then, each in its own words. */
+  #cancel(): void {
+    const requestId = this.#guard?.subject.requestId ?? ''
+    const calls = [...this.#adopted.keys()]
+    this.#adopted.clear()
+    queueMicrotask(() => {
+      for (const call of calls) {
+        if (!call.isRunning) continue
+        log.cleanup('%s: an upstream call of the handler is cancelled', requestId)
+        call.cancel()
+      }
+    })
+  }
+
+  /** Stops reading what can be stopped, until the client has caught up. @returns whether there is such a thing */
+  pause(): boolean {
+    if (this.isShared) return false
+    let isPaused = false
+    for (const call of this.#adopted.keys()) isPaused = call.pause() || isPaused
+    return isPaused
+  }
+
+  resume(): void {
+    for (const call of this.#adopted.keys()) call.resume()
+  }
+
+  /** A stream that is written the unhang way takes care of its own upstreams. */
+  forget(): void {
+    this.resume()
+    this.#adopted.clear()
+    this.over()
+  }
+
+  /** The response is over. */
+  over(): void {
+    if (!this.#guard) return
+    this.#running = this.#countRunning()
+    if (this.#left && this.#running > 0 && this.#settings.onDisconnect === undefined) {
+      warnOnce(
+        "a client has left, and the upstream of its handler goes on: see adopt: { onDisconnect: 'cancel' } in docs/GUARD.md",
+      )
+    }
+    this.resume()
+    this.#guard = undefined
+    this.#request = undefined
+    this.broken.stop()
+    callOwners().closed(this)
+    if (this.#lettingGo) return
+    this.#begun.clear()
+    this.#adopted.clear()
+  }
+
+  #countRunning(): number {
+    return [...this.#adopted.keys()].filter(({ isRunning }) => isRunning).length
+  }
+
+  #isStuck({ writesBefore }: AdoptedCall): boolean {
+    const guard = this.#guard
+    const waits = this.#begun.size > 0 || this.#adopted.size > 0
+    if (guard?.state !== 'streaming' || guard.sawTerminal || waits || this.isShared) return false
+    // What the handler has to say may wait for its client.
+    return this.#writes > writesBefore && !guard.response.writableNeedDrain
+  }
+}

@@ -1,0 +1,111 @@
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { Readable } from 'node:stream'
+import { type CallEnding, type CallOwner, type CallOwners, headOf, type UpstreamCall } from './call-owner.js'
+
+/** Where Node says what becomes of a request of `node:http`, which axios, got, node-fetch and http-proxy use. */
+export type Subscribe = (channel: string, listener: (message: never) => void) => void
+
+interface HttpMessage {
+  readonly request: ClientRequest
+  readonly response: IncomingMessage
+}
+
+/** Follows each request of `node:http` that is made for an owner. */
+export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
+  /** `undefined` for one that was made for nobody, whoever's code is running when it goes on. */
+  const calls = new WeakMap<ClientRequest, HttpCall | undefined>()
+  const begin = (request: ClientRequest): void => {
+    const owner = owners.current
+    if (calls.has(request) || !owner?.isOpen || owner.isShared) return
+    const call = new HttpCall(request, owner)
+    calls.set(request, call)
+    owner.begun(call)
+  }
+  subscribe('http.client.request.created', ({ request }: HttpMessage) => {
+    begin(request)
+    askForPlainText(request, owners.current)
+    if (!calls.has(request)) calls.set(request, undefined)
+  })
+  // Before Node 22 there is no other. It comes when the body has been sent, and may come in anybody's context.
+  subscribe('http.client.request.start', ({ request }: HttpMessage) => begin(request))
+  subscribe('http.client.response.finish', ({ request, response }: HttpMessage) => {
+    begin(request)
+    calls.get(request)?.answered(response)
+  })
+  subscribe('http.client.request.error', ({ request }: HttpMessage) => calls.get(request)?.failed())
+}
+
+/** A proxy copies what its client accepts, and gets a compressed stream, into which no error event can be put. */
+function askForPlainText(request: ClientRequest, owner: CallOwner | undefined): void {
+  if (request.headersSent || !request.hasHeader('accept-encoding') || !owner?.wantsPlainText) return
+  request.setHeader('accept-encoding', 'identity')
+}
+
+class HttpCall implements UpstreamCall {
+  readonly #request: ClientRequest
+  readonly #owner: CallOwner
+  #response: IncomingMessage | undefined
+  #paused = false
+
+  constructor(request: ClientRequest, owner: CallOwner) {
+    this.#request = request
+    this.#owner = owner
+  }
+
+  get isRunning(): boolean {
+    const response = this.#response
+    if (response === undefined || this.#request.destroyed) return false
+    return !response.destroyed && !response.complete
+  }
+
+  answered(response: IncomingMessage): void {
+    if (this.#response) return
+    this.#response = response
+    const head = headOf(response.statusCode, response.headers['content-type'])
+    if (!this.#owner.answered(this, head)) return
+    // A reset says so at the request, too: without a listener it ends the process.
+    this.#request.on('error', ignore)
+    const { socket } = response
+    response.once('close', () => this.#owner.ended(this, endingOf(response, socket)))
+  }
+
+  failed(): void {
+    if (!this.#response) this.#owner.ended(this, 'aborted')
+  }
+
+  cancel(): void {
+    this.#response?.on('error', ignore)
+    this.#request.destroy()
+  }
+
+  /** Only what is read by listeners for `'data'`: a pipe, a loop and a reader pause it by themselves. */
+  pause(): boolean {
+    const response = this.#response as (Readable & Piping) | undefined
+    if (!response || !this.isRunning || this.#paused) return this.#paused
+    const { pipes } = response._readableState ?? {}
+    const isPiped = Array.isArray(pipes) ? pipes.length > 0 : pipes !== undefined && pipes !== null
+    const isListenedTo = response.listenerCount('data') > 0 && response.listenerCount('readable') === 0
+    if (isPiped || !isListenedTo || response.readableFlowing !== true) return false
+    response.pause()
+    this.#paused = true
+    return true
+  }
+
+  resume(): void {
+    if (this.#paused) this.#response?.resume()
+    this.#paused = false
+  }
+}
+
+interface Piping {
+  readonly _readableState?: { readonly pipes?: unknown }
+}
+
+/** The peer has gone if its side of the connection has ended, or failed; whatever else it was, the app did it. */
+function endingOf(response: IncomingMessage, socket: IncomingMessage['socket']): CallEnding {
+  if (response.complete) return 'done'
+  const { readableEnded, errored } = socket as { readableEnded?: boolean; errored?: NodeJS.ErrnoException }
+  return readableEnded || errored?.syscall !== undefined ? 'broken' : 'aborted'
+}
+
+function ignore(): void {}

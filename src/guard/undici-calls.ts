@@ -1,0 +1,106 @@
+import { type CallOwner, type CallOwners, headOf, type UpstreamCall } from './call-owner.js'
+import type { Subscribe } from './http-calls.js'
+
+/** A request of undici, on which `fetch` is built, as far as we use it. */
+interface UndiciRequest {
+  readonly aborted?: boolean
+  readonly completed?: boolean
+  /** Set while there is a connection. */
+  readonly abort?: ((reason: Error) => void) | null
+}
+
+interface UndiciMessage {
+  readonly request: UndiciRequest
+  readonly response: { readonly statusCode: number; readonly headers: readonly (Uint8Array | string)[] }
+  readonly error: unknown
+}
+
+/** Follows each request of undici that is made for an owner. */
+export function watchUndiciCalls(owners: CallOwners, subscribe: Subscribe): void {
+  const calls = new WeakMap<UndiciRequest, UndiciCall>()
+  subscribe('undici:request:create', ({ request }: UndiciMessage) => {
+    const owner = owners.current
+    if (!owner?.isOpen || owner.isShared) return
+    const call = new UndiciCall(request, owner)
+    calls.set(request, call)
+    owner.begun(call)
+  })
+  subscribe('undici:request:headers', ({ request, response }: UndiciMessage) => {
+    // Also for those that only say that more is to come.
+    if (response.statusCode >= 200) calls.get(request)?.answered(response)
+  })
+  subscribe('undici:request:trailers', ({ request }: UndiciMessage) => calls.get(request)?.done())
+  subscribe('undici:request:error', ({ request, error }: UndiciMessage) => calls.get(request)?.failed(error))
+}
+
+class UndiciCall implements UpstreamCall {
+  readonly #request: UndiciRequest
+  readonly #owner: CallOwner
+  #isAdopted = false
+
+  constructor(request: UndiciRequest, owner: CallOwner) {
+    this.#request = request
+    this.#owner = owner
+  }
+
+  get isRunning(): boolean {
+    return this.#isAdopted && !this.#request.aborted && !this.#request.completed
+  }
+
+  answered({ statusCode, headers }: UndiciMessage['response']): void {
+    if (this.#isAdopted) return
+    this.#isAdopted = this.#owner.answered(this, headOf(statusCode, typeIn(headers)))
+  }
+
+  done(): void {
+    if (this.#isAdopted) this.#owner.ended(this, 'done')
+  }
+
+  failed(error: unknown): void {
+    this.#owner.ended(this, this.#isAdopted && saysGone(error) ? 'broken' : 'aborted')
+  }
+
+  cancel(): void {
+    const { abort } = this.#request
+    if (typeof abort === 'function') abort(new DOMException('The client has left', 'AbortError'))
+  }
+
+  /** It has no brake. */
+  pause(): boolean {
+    return false
+  }
+
+  resume(): void {}
+}
+
+function typeIn(headers: readonly (Uint8Array | string)[]): string | undefined {
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    if (
+      Buffer.from(headers[at] as Uint8Array)
+        .toString('latin1')
+        .toLowerCase() === 'content-type'
+    )
+      return Buffer.from(headers[at + 1] as Uint8Array).toString('latin1')
+  }
+  return undefined
+}
+
+const goneCodes = new Set([
+  'UND_ERR_SOCKET',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'ENETRESET',
+])
+
+/** Whether an error says that the peer has gone, or writes what is no HTTP. What an app aborts with says nothing of the kind. */
+function saysGone(error: unknown): boolean {
+  const { code } = Object(error) as { code?: unknown }
+  if (typeof code !== 'string') return false
+  return goneCodes.has(code) || code.startsWith('HPE_') || code.startsWith('ERR_HTTP2_')
+}

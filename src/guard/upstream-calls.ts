@@ -1,0 +1,46 @@
+import { checkFunction } from '../errors/bad-input.js'
+import { processWide } from '../registry.js'
+import { type CallOwner, CallOwners } from './call-owner.js'
+import { watchHttpCalls } from './http-calls.js'
+import { watchUndiciCalls } from './undici-calls.js'
+
+const name = 'adopt.v1'
+
+/** Made for the first request that may stream: until then nothing of it is loaded, and no channel has a listener. */
+export const callOwners = processWide(name, () => {
+  const { AsyncLocalStorage } = process.getBuiltinModule('node:async_hooks')
+  const { subscribe } = process.getBuiltinModule('node:diagnostics_channel')
+  // One that nobody has entered costs nothing.
+  const owners = new CallOwners(new AsyncLocalStorage<CallOwner>())
+  watchHttpCalls(owners, subscribe as never)
+  watchUndiciCalls(owners, subscribe as never)
+  return owners
+})
+
+const key = Symbol.for(`unhang.${name}`)
+
+/** The same, if some copy of unhang has needed it so far. */
+function madeOwners(): CallOwners | undefined {
+  return (globalThis as { [key: symbol]: unknown })[key] as CallOwners | undefined
+}
+
+/** The app writes to a response. Code that runs for another one then runs for both. */
+export function noteWriter(owner: CallOwner | undefined): void {
+  const writer = madeOwners()?.current
+  if (writer !== undefined && writer !== owner) writer.share()
+}
+
+/**
+ * Runs `work` and returns what it returns. The guard does not look at the upstream calls that `work` makes.
+ *
+ * Use it for a background job that a handler starts: unhang then neither waits for its calls nor cancels them.
+ *
+ * @throws TypeError for anything but a function
+ * @example
+ * const job = unadopted(() => fetch(url, { method: 'POST' }))
+ */
+export function unadopted<Result>(work: () => Result): Result {
+  checkFunction('unadopted(work): work', work ?? null)
+  const owners = madeOwners()
+  return owners ? owners.leave(work) : work()
+}

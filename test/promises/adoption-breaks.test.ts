@@ -1,0 +1,237 @@
+import http from 'node:http'
+import axios from 'axios'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
+import { guarded, type Handler } from '../support/guarded.js'
+import { rawRequest } from '../support/raw-client.js'
+import { type Script, startUpstream } from '../support/scripted-upstream.js'
+import { eventStream, wire } from '../support/wire.js'
+
+/** The clock of the library, and of the handlers; sockets have their own. */
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }))
+afterEach(() => void vi.useRealTimers())
+
+const turns = async (times = 10) => {
+  while (times-- > 0) await new Promise(setImmediate)
+}
+const pass = async (durationMs: number) => {
+  await vi.advanceTimersByTimeAsync(durationMs)
+  await turns()
+}
+const later = (durationMs: number) => new Promise((resolve) => setTimeout(resolve, durationMs))
+
+/** An upstream whose first answer can be broken, and whose others are given. */
+const then = (next: Script): Script => {
+  let calls = 0
+  return (exchange) => (calls++ === 0 ? exchange.open().data(chatChunk('Hel')) : next(exchange))
+}
+const rest: Script = (exchange) =>
+  exchange
+    .open()
+    .data(...chatAnswer('lo'))
+    .end()
+
+/** Calls an upstream as http.request does in tutorials: no listener hears of a break. */
+function copy(url: string, response: http.ServerResponse): Promise<void> {
+  return new Promise((closed) => {
+    http
+      .request(url, { method: 'POST' }, (upstream) => {
+        upstream.on('data', (chunk) => response.write(chunk)).on('end', () => response.end())
+        upstream.on('close', closed)
+      })
+      .end()
+  })
+}
+
+interface Course {
+  handler(url: string): Handler
+  next?: Script
+}
+
+/** What a handler may do after its upstream broke: each of these gives its client the whole answer. */
+const recoveries: Record<string, Course> = {
+  'calls again at once': {
+    handler: (url) => async (_request, response) => {
+      await copy(url, response.writeHead(200, eventStream))
+      await copy(url, response)
+    },
+  },
+  'calls again after 500 ms': {
+    handler: (url) => async (_request, response) => {
+      await copy(url, response.writeHead(200, eventStream))
+      await later(500)
+      await copy(url, response)
+    },
+  },
+  'calls again after 3 s': {
+    handler: (url) => async (_request, response) => {
+      await copy(url, response.writeHead(200, eventStream))
+      await later(3_000)
+      await copy(url, response)
+    },
+  },
+  'asks for the rest as JSON, and ends the stream itself': {
+    handler: (url) => async (_request, response) => {
+      await copy(url, response.writeHead(200, eventStream))
+      await later(1_500)
+      const { data } = await axios.post(url)
+      response.end(wire(...chatAnswer(data.rest)))
+    },
+    next: (exchange) => exchange.answer('200 OK', '{"rest":"lo"}'),
+  },
+}
+
+async function broken(course: Course) {
+  const upstream = await startUpstream(then(course.next ?? rest))
+  const server = await guarded(course.handler(upstream.url))
+  const client = rawRequest({ port: server.port, body: { stream: true } })
+  await client.received('Hel')
+  await (await upstream.exchange(0)).reset()
+  return {
+    server,
+    client,
+    upstream,
+    async [Symbol.asyncDispose]() {
+      client.socket.destroy()
+      await server[Symbol.asyncDispose]()
+      await upstream[Symbol.asyncDispose]()
+    },
+  }
+}
+
+test.each(Object.entries(recoveries))('a handler that %s has the last word', async (_how, course) => {
+  await using run = await broken(course)
+  for (let ms = 0; ms < 4_500 && !run.client.body.complete; ms += 100) await pass(100)
+  expect(run.client.body.complete).toBe(true)
+  expect(textOf(run.client.data)).toBe('Hello')
+  expect(run.client.data.at(-1)).toBe('[DONE]')
+  expect(run.server.ends).toMatchObject([{ outcome: 'completed' }])
+})
+
+describe('a handler that does nothing after its upstream broke', () => {
+  const silent: Course = {
+    handler: (url) => (_request, response) => copy(url, response.writeHead(200, eventStream)),
+  }
+
+  test('is waited for 5 s, and not longer', async () => {
+    await using run = await broken(silent)
+    await turns()
+    await pass(4_900)
+    expect(run.client.data).toHaveLength(1)
+    await pass(200)
+    await run.client.finished()
+    expect(failureOf(run.client.data).code).toBe('connection_reset')
+    expect(run.server.ends).toMatchObject([{ outcome: 'upstream_hangup' }])
+  })
+
+  test('has five more from each write', async () => {
+    await using run = await broken({
+      handler: (url) => async (_request, response) => {
+        await copy(url, response.writeHead(200, eventStream))
+        await later(4_000)
+        response.write(wire(chatChunk('lo')))
+      },
+    })
+    await turns()
+    await pass(8_900)
+    expect(textOf(run.client.data)).toBe('Hello')
+    await pass(200)
+    await run.client.finished()
+    expect(failureOf(run.client.data).code).toBe('connection_reset')
+  })
+})
+
+/** How the app itself may end a call. */
+const ownAborts: Record<string, (url: string, response: http.ServerResponse) => unknown> = {
+  'breaks out of its loop over fetch': async (url, response) => {
+    for await (const chunk of (await fetch(url, { method: 'POST' }))
+      .body as unknown as AsyncIterable<Uint8Array>) {
+      response.write(chunk)
+      break
+    }
+  },
+  'aborts fetch with an error': async (url, response) => {
+    const controller = new AbortController()
+    const { body } = await fetch(url, { method: 'POST', signal: controller.signal })
+    const reader = (body as ReadableStream<Uint8Array>).getReader()
+    response.write((await reader.read()).value)
+    controller.abort(new Error('enough'))
+  },
+  'destroys the response of http.request': (url, response) =>
+    http
+      .request(url, { method: 'POST' }, (upstream) =>
+        upstream.once('data', (chunk) => {
+          response.write(chunk)
+          upstream.destroy()
+        }),
+      )
+      .end(),
+  'aborts axios': async (url, response) => {
+    const controller = new AbortController()
+    const { data } = await axios.post(url, undefined, { responseType: 'stream', signal: controller.signal })
+    data
+      .on('error', () => {})
+      .once('data', (chunk: Buffer) => {
+        response.write(chunk)
+        controller.abort()
+      })
+  },
+}
+
+test.each(Object.entries(ownAborts))('a handler that %s is left alone', async (_how, act) => {
+  await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
+  await using server = await guarded(async (_request, response) => {
+    await act(upstream.url, response.writeHead(200, eventStream))
+    await later(20_000)
+    response.end(wire(...chatAnswer('lo')))
+  })
+  using client = rawRequest({ port: server.port, body: { stream: true } })
+  await client.received('Hel')
+  await (await upstream.exchange(0)).closed
+  await turns()
+  await pass(19_900)
+  expect(client.data).toHaveLength(1)
+  await pass(200)
+  await client.finished()
+  expect(textOf(client.data)).toBe('Hello')
+  expect(server.ends).toMatchObject([{ outcome: 'completed' }])
+})
+
+describe('a handler that says that the answer is complete after its upstream broke', () => {
+  const endings: Record<string, string> = {
+    'finish_reason "stop" and [DONE]': wire(chatChunk('', 'stop'), '[DONE]'),
+    '[DONE] alone': wire('[DONE]'),
+    'one more piece, and the rest of a good ending': wire(...chatAnswer('!')),
+  }
+  test.each(Object.entries(endings))('%s: the client is told of the break', async (_which, ending) => {
+    await using run = await broken({
+      handler: (url) => async (_request, response) => {
+        await copy(url, response.writeHead(200, eventStream))
+        response.end(ending)
+      },
+    })
+    await run.client.finished()
+    expect(textOf(run.client.data)).toMatch(/^Hel!?$/)
+    expect(run.client.bodyText).not.toContain('"stop"')
+    expect(failureOf(run.client.data).code).toBe('connection_reset')
+    await turns()
+    expect(run.server.ends).toMatchObject([{ outcome: 'upstream_hangup', sawTerminal: false }])
+  })
+
+  test('is believed, if another upstream came to its good end', async () => {
+    await using run = await broken({
+      handler: (url) => async (_request, response) => {
+        const lost = copy(url, response.writeHead(200, eventStream))
+        let text = ''
+        for await (const chunk of (await fetch(url, { method: 'POST' }))
+          .body as unknown as AsyncIterable<Uint8Array>)
+          text += Buffer.from(chunk)
+        await lost
+        response.end(text)
+      },
+    })
+    await run.client.finished()
+    expect(textOf(run.client.data)).toBe('Hello')
+    expect(run.client.data.at(-1)).toBe('[DONE]')
+  })
+})

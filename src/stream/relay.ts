@@ -111,6 +111,7 @@ export async function relayInto(
 }
 
 interface CountingWriter extends SSEWriter {
+  sawId: boolean
   forward(events: Uint8Array | string, count?: number): Promise<void>
 }
 
@@ -152,6 +153,7 @@ class WriterTarget implements RelayTarget, EventSink {
   }
 
   observe(event: SSEEvent): EventRole | undefined {
+    if (event.id) (this.#writer as CountingWriter).sawId = true
     return this.transcript?.observe(event)
   }
 

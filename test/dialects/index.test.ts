@@ -26,7 +26,7 @@ describe('which dialect', () => {
     const own = { ...dialects.plain, name: 'own' }
     expect(selectDialect(own)).toBe(own)
     expect(() => selectDialect('openai' as never)).toThrow(
-      'dialect must be one of openaiChat, openaiResponses, anthropic, aiSdkUi, plain; got "openai"; did you mean openaiChat?',
+      'dialect must be one of openaiChat, openaiResponses, anthropic, gemini, ollama, cohere, aiSdkUi, jsonRpc, plain; got "openai"; did you mean openaiChat?',
     )
     expect(() => selectDialect('toString' as never)).toThrow(TypeError)
     expect(() => selectDialect({} as never)).toThrow('dialect.follow must be a function, got undefined')
@@ -90,7 +90,7 @@ describe('openai-chat', () => {
   test('its error event begins with the error, and is a chunk of the same stream', () => {
     const stream = dialects.openaiChat.follow()
     stream.observe({ data: chatChunk('a') })
-    const [event, ...more] = stream.failing(hangUp, hangUp.message)
+    const [event, ...more] = stream.failing(hangUp, hangUp.message) ?? []
     expect(more).toEqual([])
     expect(JSON.stringify(event?.data)).toBe(
       '{"error":{"message":"The upstream closed the connection before the answer was complete.","type":"server_error",' +
@@ -162,7 +162,7 @@ describe.each(Object.entries(dialectAnswers).filter(([name]) => name !== 'plain'
   })
 
   test('its own error is an error', () => {
-    const [error] = dialect.follow().failing(hangUp, 'It broke.')
+    const [error] = dialect.follow().failing(hangUp, 'It broke.') ?? []
     expect(dialect.follow().observe(error as never)).toBe('error')
     expect(JSON.stringify(error)).toContain('It broke.')
   })
@@ -200,7 +200,10 @@ test('numbered events go on to be numbered', () => {
   for (const text of dialectAnswers.openaiResponses?.begun ?? []) {
     stream.observe({ data: text.match(/^data: (.*)$/m)?.[1] })
   }
-  expect(stream.failing(hangUp, '')[0]?.data).toMatchObject({ sequence_number: 4, code: 'connection_reset' })
+  expect(stream.failing(hangUp, '')?.[0]?.data).toMatchObject({
+    sequence_number: 4,
+    code: 'connection_reset',
+  })
 })
 
 test.each([

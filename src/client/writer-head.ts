@@ -25,10 +25,11 @@ export class WriterHead {
   }
 
   /** The response will have the status of this one, and its format unless that has been set. */
-  follow(upstream: { status: number | undefined; framing: Framing | undefined }): void {
+  follow({ status, framing }: { status: number | undefined; framing: Framing }): void {
     if (this.isSent) return
-    this.#status = upstream.status ?? this.#status
-    if (upstream.framing && this.#settings.framing === undefined) this.framing = upstream.framing
+    // Of these a client expects no body, or only a part of one.
+    if (status !== undefined && ![204, 205, 206].includes(status)) this.#status = status
+    if (this.#settings.framing === undefined) this.framing = framing
   }
 
   /** @throws what the app has hooked into it */

@@ -5,6 +5,7 @@ import type { SkippedEvents } from '../framing/sse/blocks.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { DialectRequest, DialectState, EventRole, FailingOptions, StreamDialect } from './dialect.js'
 import { plain } from './plain.js'
+import { UsageTally } from './usage.js'
 import { wireText } from './wire-text.js'
 
 /** Some APIs begin with an event of their own, say of a content filter. */
@@ -31,6 +32,7 @@ export class Transcript {
   sawId = false
   /** Whether the client has read of the failure in the upstream's own words. */
   reportedToClient = false
+  readonly tally = new UsageTally()
   readonly #facts: StreamFacts
   #begun = false
   #followed: DialectState
@@ -61,6 +63,8 @@ export class Transcript {
       if (this.#unrecognized.length >= maxUnrecognized) this.#decide(plain)
     }
     if (role === 'terminal') this.sawTerminal = true
+    if (role === 'content') this.tally.pieces++
+    this.tally.see(event.data)
     this.#skips = this.#recognize || this.sawTerminal ? undefined : this.#followed.skips?.()
     return role
   }

@@ -1,11 +1,12 @@
-import { byteOrderMark } from '../framing/bytes.js'
+import { byteOrderMark, isMarked } from '../framing/bytes.js'
 import type { Framing } from '../framing/framing.js'
 import { isJsonLine, parseLine } from '../framing/ndjson/follow.js'
 
 /** Removes a byte order mark: nobody needs it, and a reader of lines takes it for a part of the first line. */
 export function withoutMark(bytes: Buffer): Buffer {
-  const isMarked = bytes.toString('latin1', 0, byteOrderMark.length) === byteOrderMark
-  return isMarked ? bytes.subarray(byteOrderMark.length) : bytes
+  // Of two only the first is one: without it the second would be.
+  const isOne = isMarked(bytes) && !isMarked(bytes, byteOrderMark.length)
+  return isOne ? bytes.subarray(byteOrderMark.length) : bytes
 }
 
 /** No line of an event stream begins with a brace or a bracket. */

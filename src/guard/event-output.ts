@@ -269,6 +269,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
 
   readonly #skipped = (): void => {
     if (!this.#reported) this.events++
+    if (this.#exchange) this.#exchange.transcript.tally.pieces++
     this.#parts.timeouts.content()
   }
 

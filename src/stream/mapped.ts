@@ -102,6 +102,8 @@ export class MappedRelay extends Relay {
   #take(event: EventSourceMessage): void {
     if (this.transcript?.sawTerminal) return
     this.received++
+    // What is made of it may say nothing of that.
+    this.transcript?.tally.see(event.data)
     const mapped = this.#map(event)
     if (!mapped) return
     if (Array.isArray(mapped)) for (const each of mapped) this.#add(each)

@@ -2,7 +2,7 @@
 import { Buffer } from 'node:buffer'
 import { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
-import { asBuffer } from '../framing/bytes.js'
+import { asBuffer, isMarked } from '../framing/bytes.js'
 import type { Follower, Framing } from '../framing/framing.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
@@ -102,7 +102,10 @@ export class PassThroughRelay extends Relay {
   /** @param whole how many bytes of the upstream are whole events, up to and with these */
   #pass(bytes: Buffer, whole: number): Promise<void> | undefined {
     const events = this.#events
-    if (this.#skipped > 0) this.target.clock.content()
+    if (this.#skipped > 0) {
+      this.target.clock.content()
+      if (this.transcript) this.transcript.tally.pieces += this.#skipped
+    }
     this.#events = this.#skipped = 0
     this.received += events
     if (this.reported && this.received === 1 && !this.sink.committed) throw this.reported
@@ -131,7 +134,7 @@ export class PassThroughRelay extends Relay {
     }
     const part = bytes.subarray(0, end - this.#passed - this.#keptBytes)
     const all = this.#keptBytes > 0 ? Buffer.concat([...this.#kept, part]) : part
-    const mark = this.#passed === 0 ? this.#follower.markBytes : 0
+    const mark = this.#passed === 0 && !isMarked(all, this.#follower.markBytes) ? this.#follower.markBytes : 0
     this.#passed = end
     this.#kept = []
     this.#keptBytes = 0

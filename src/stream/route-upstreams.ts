@@ -114,8 +114,9 @@ export class RouteUpstreams implements RelayTarget {
       maxEventBytes,
       signal: this.stopSignal,
       onChunk: () => this.clock.touch(),
-      onEvent: () => {
+      onEvent: ({ data }) => {
         this.#received++
+        this.transcript.tally.see(data)
       },
     })
   }

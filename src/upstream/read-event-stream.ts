@@ -9,7 +9,7 @@ import { checkReading, type ReadEventStreamOptions } from './reading-options.js'
 import { isNodeReadable, type UpstreamSource } from './source.js'
 
 export interface EventReaderOptions extends ReadEventStreamOptions {
-  onEvent?: () => void
+  onEvent?: (event: EventSourceMessage) => void
 }
 
 interface Waiting {
@@ -126,7 +126,7 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
 
   #hand(event: EventSourceMessage): void {
     if (this.#isOver) return
-    this.#options.onEvent?.()
+    this.#options.onEvent?.(event)
     const waiting = this.#nextWaiting()
     if (waiting) return waiting.resolve({ done: false, value: event })
     if (this.#taken === this.#events.length) {

@@ -59,6 +59,7 @@ describe('the record', () => {
       heartbeats: 0,
       sawTerminal: true,
       retries: 0,
+      usage: expect.anything(),
       suppressed: [],
     } satisfies StreamEnd)
     expect(client.header('x-request-id')).toBe('abc-1')

@@ -55,7 +55,8 @@ class GenerateContentStream implements DialectState {
     for (const candidate of Array.isArray(event.candidates) ? (event.candidates as Candidate[]) : []) {
       if (typeof candidate !== 'object' || candidate === null) continue
       const { index = 0, content, finishReason } = candidate
-      const isContent = Array.isArray(content?.parts) && content.parts.length > 0
+      const parts: unknown[] = Array.isArray(content?.parts) ? content.parts : []
+      const isContent = parts.some((part) => Object(part).text !== '')
       if (isContent) role = 'content'
       if (finishReason) {
         this.#open.delete(index)

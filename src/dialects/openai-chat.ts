@@ -131,7 +131,7 @@ class ChatStream implements DialectState {
     const { id = '', created = Math.floor(Date.now() / 1000), model = requested } = this.#first ?? {}
     const told = openaiError(error, message)
     // Its SDK hands out any chunk that fits its types.
-    if (/mistralai/i.test(String(this.#request?.headers?.['user-agent']))) return [{ data: { error: told } }]
+    if (/\bmistral/i.test(String(this.#request?.headers?.['user-agent']))) return [{ data: { error: told } }]
     const choices = [{ index: 0, delta: { role: 'error', content: '' }, finish_reason: 'error' }]
     const failed = { error: told, id, object: 'chat.completion.chunk', created, model }
     return [{ data: { ...failed, choices } }, ...(doneAfterError ? [{ data: '[DONE]' }] : [])]

@@ -12,7 +12,7 @@ export {
 export type { StreamResponse } from './client/response.js'
 export { createSSEWriter, type SSEWriter } from './client/sse-writer.js'
 export type { SSEWriterOptions } from './client/sse-writer-options.js'
-export { channels, type StreamEnd } from './diagnostics/channels.js'
+export { channels, type StreamEnd, type StreamUsage } from './diagnostics/channels.js'
 export {
   type ReleasedUpstream,
   type ReportedFailure,

@@ -31,6 +31,17 @@ function traceStream(provider: string, end: StreamEnd): void {
   span.end(endTime)
 }
 
+/** Counted events are no tokens: the conventions have no name for them. */
+function usageOf({ usage }: StreamEnd): Attributes {
+  if (!usage) return {}
+  const { inputTokens, outputTokens, source } = usage
+  const output = source === 'reported' ? 'gen_ai.usage.output_tokens' : 'unhang.content_events'
+  return {
+    ...(inputTokens === undefined ? {} : { 'gen_ai.usage.input_tokens': inputTokens }),
+    ...(outputTokens === undefined ? {} : { [output]: outputTokens }),
+  }
+}
+
 function attributesOf(provider: string, end: StreamEnd): Attributes {
   const { model, status, outcome, phase, reason, requestId } = end
   return {
@@ -39,6 +50,7 @@ function attributesOf(provider: string, end: StreamEnd): Attributes {
     ...(model === undefined ? {} : { 'gen_ai.request.model': model }),
     ...(status === undefined ? {} : { 'http.response.status_code': status }),
     ...(blameless.includes(outcome) ? {} : { 'error.type': reason?.code ?? outcome }),
+    ...usageOf(end),
     'unhang.request_id': requestId,
     'unhang.outcome': outcome,
     ...(phase === undefined ? {} : { 'unhang.phase': phase }),

@@ -33,6 +33,12 @@ const heartbeats = new Counter({
   help: 'Heartbeats written to clients',
   registers,
 })
+const tokens = new Counter({
+  name: 'unhang_tokens_total',
+  help: 'Tokens read and written by models; of the source `counted` the events that held a piece of an answer',
+  labelNames: ['direction', 'source'],
+  registers,
+})
 const firstByte = new Histogram({
   name: 'unhang_stream_first_byte_seconds',
   help: 'From the start of a stream to the first byte of its upstream',
@@ -72,6 +78,9 @@ function count(end: StreamEnd): void {
   events.inc(end.events)
   bytes.inc(end.bytes)
   heartbeats.inc(end.heartbeats)
+  const { inputTokens = 0, outputTokens = 0, source = 'counted' } = end.usage ?? {}
+  tokens.inc({ direction: 'input', source }, inputTokens)
+  tokens.inc({ direction: 'output', source }, outputTokens)
   if (end.ttfbMs !== undefined) firstByte.observe(end.ttfbMs / 1_000)
   longestGap.observe(end.maxGapMs / 1_000)
   duration.observe({ outcome }, end.durationMs / 1_000)

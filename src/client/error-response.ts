@@ -3,20 +3,15 @@ import { log } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
+import { wireText } from '../dialects/wire-text.js'
 import { checkFlag, checkNames, shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { clientMessage, isUpstreamError } from '../errors/upstream-error.js'
-import { encodeEvent } from '../framing/sse/encode.js'
+import { framings } from '../framing/framings.js'
 import { writers } from '../registry.js'
 import { setRequestId } from './request-id.js'
-import {
-  asServerResponse,
-  discardUnreadBody,
-  isEventStream,
-  isGone,
-  type StreamResponse,
-} from './response.js'
+import { asServerResponse, discardUnreadBody, isGone, isStreamOf, type StreamResponse } from './response.js'
 
 /**
  * The options of {@link respondWithError} and {@link handleSocketHangUp}.
@@ -66,18 +61,20 @@ export function respondWithError(
   // Events that have been written but not sent would be lost beside a status.
   const writer = writers().get(target)
   if (writer && (writer.headersSent || writer.events > 0)) {
-    return writer.close(...dialect.follow().failing(reason, message))
+    const events = dialect.follow().failing(reason, message)
+    return events ? writer.close(...events) : void target.destroy(reason)
   }
   const { requestId } = options
   if (requestId) setRequestId(target, requestId)
   if (!target.headersSent) return sendErrorBody(target, reason, { message, dialect, requestId })
-  if (!isEventStream(target)) {
+  const framing = Object.values(framings).find((each) => isStreamOf(each, target))
+  const events = dialect.follow().failing(reason, message)
+  if (!framing || !events) {
     target.destroy(reason)
     return
   }
   // Nobody knows here whether the last event was finished; an empty line more does no harm.
-  const events = dialect.follow().failing(reason, message).map(encodeEvent).join('')
-  target.end(`\n\n${events}`)
+  target.end(framing.blockEnd + events.map((event) => wireText(event, dialect, framing)).join(''))
 }
 
 /** A mistake must show at once, not with the first error that comes. */

@@ -1,3 +1,6 @@
+import type { Framing } from '../framing/framing.js'
+import { framingOf, framings } from '../framing/framings.js'
+
 /** The facts of one exchange that decide its headers. */
 export interface EventStreamExchange {
   /** What the app has set so far; names in any case. */
@@ -9,6 +12,8 @@ export interface EventStreamExchange {
   keepAliveTimeoutMs?: number | undefined
   /** The client's `Origin`. */
   origin?: string | undefined
+  /** Not set: server-sent events. */
+  framing?: Framing | undefined
 }
 
 /** How the headers of an event stream are completed. */
@@ -28,7 +33,6 @@ export interface EventStreamHead {
   remove: string[]
 }
 
-const eventStream = 'text/event-stream'
 // An event stream is as long as it gets, and is written as it is: a length, a tag or an encoding that was copied from an
 // upstream would be a lie.
 /** Of one connection only. HTTP/2 has none of them: https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2 */
@@ -71,7 +75,10 @@ export function eventStreamHead(
     remove.splice(remove.indexOf(transferEncoding), 1)
   }
   const type = existing.get('content-type')
-  if (!type?.toLowerCase().startsWith(eventStream)) set['content-type'] = `${eventStream}; charset=utf-8`
+  const { framing = framings.sse } = exchange
+  if (framingOf(type) !== framing) {
+    set['content-type'] = framing.name === 'sse' ? `${framing.type}; charset=utf-8` : framing.type
+  }
   if (!exchange.httpVersion.startsWith('1')) for (const name of connectionNames) delete set[name]
   if (headers === false) return { set, remove }
 

@@ -2,41 +2,30 @@ import type { ServerResponse } from 'node:http'
 import { shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
-import { encodeComment, encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
+import type { Framing } from '../framing/framing.js'
+import { encodeComment, type SSEEvent } from '../framing/sse/encode.js'
 import { writers } from '../registry.js'
-import { type Clock, nextTurn, systemClock } from '../timeouts/clock.js'
-import { type AbortSignalLike, StopSignal } from '../timeouts/stop-signal.js'
+import { nextTurn, systemClock } from '../timeouts/clock.js'
+import { StopSignal } from '../timeouts/stop-signal.js'
 import { CatchingUp, ready } from './catching-up.js'
 import { Heartbeat } from './heartbeat.js'
+import { heartbeatText } from './heartbeat-form.js'
 import { OtherNames } from './other-names.js'
 import { OutgoingText } from './outgoing-text.js'
-import {
-  backlogOf,
-  discardUnreadBody,
-  exactBacklogOf,
-  isEventStream,
-  isGone,
-  wasLeft,
-  watchPipelined,
-  writeEventStreamHead,
-} from './response.js'
+import { backlogOf, discardUnreadBody, exactBacklogOf, isGone, wasLeft, watchPipelined } from './response.js'
 import type { SSEWriter } from './sse-writer.js'
-import type { SSEWriterObserver, WriterSettings } from './sse-writer-options.js'
+import type { SSEWriterObserver, WriterParts, WriterSettings } from './sse-writer-options.js'
+import { WriterHead } from './writer-head.js'
 
 const flushAtLength = 16 * 1024
-
-/** What a writer is given beside its settings. */
-export interface WriterParts {
-  signal?: AbortSignalLike | undefined
-  observer?: SSEWriterObserver | undefined
-  clock?: Clock | undefined
-}
 
 /** Writes the events of one response, as the app sees it: `SSEWriter`. */
 export class ResponseWriter extends OtherNames implements SSEWriter {
   events = 0
   heartbeats = 0
-  headersSent = false
+  /** Whether an event had an id. */
+  sawId = false
+  readonly head: WriterHead
   readonly #response: ServerResponse
   readonly #settings: WriterSettings
   readonly #parts: WriterParts
@@ -51,6 +40,7 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
     super()
     this.#response = response
     this.#settings = settings
+    this.head = new WriterHead(response, settings)
     this.#parts = parts
     const { observer = {}, clock = systemClock } = parts
     const { headersAfterMs: firstMs, heartbeatMs: everyMs } = settings
@@ -73,6 +63,14 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
     return this.#stopped.abortSignal
   }
 
+  get headersSent(): boolean {
+    return this.head.isSent
+  }
+
+  get framing(): Framing {
+    return this.head.framing
+  }
+
   get closed(): boolean {
     return this.#closed || this.#stopped.aborted
   }
@@ -91,8 +89,9 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
 
   write(given: SSEEvent | string): Promise<void> {
     const event = typeof given === 'string' ? { data: given } : given
-    const text = encodeEvent(event)
+    const text = this.encode(event)
     if (this.closed) return this.#refuse()
+    if (event.id) this.sawId = true
     if (this.#observer.onEvent?.(event) === false) return ready
     this.events++
     return this.#push(text)
@@ -136,14 +135,22 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
     return promise ?? (more ? undefined : this.#wait())
   }
 
+  /** The wire text of one event. */
+  encode(event: SSEEvent): string {
+    return this.#observer.transcript?.encode(event) ?? this.framing.encode(event)
+  }
+
   comment(text: string): Promise<void> {
-    return this.closed ? this.#refuse() : this.#push(encodeComment(text))
+    const comment = encodeComment(text)
+    // JSON lines have none.
+    if (this.framing.name !== 'sse') return ready
+    return this.closed ? this.#refuse() : this.#push(comment)
   }
 
   close(...given: (SSEEvent | string)[]): void {
     if (this.#closed) return
     const last = given.map((event) => (typeof event === 'string' ? { data: event } : event))
-    const texts = last.map(encodeEvent)
+    const texts = last.map((event) => this.encode(event))
     const sent = texts.filter((_, at) => this.#observer.onEvent?.(last[at] as SSEEvent) !== false)
     this.#heartbeat.stop()
     if (this.#isAnswered() || (!isGone(this.#response) && !this.#commit())) return
@@ -197,7 +204,7 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
 
   /** Somebody has begun to answer with something else: an event would only spoil it. */
   #isAnswered(): boolean {
-    if (this.headersSent || !this.#response.headersSent || isEventStream(this.#response)) return false
+    if (!this.head.isForeign) return false
     this.#stop(new StreamError('internal', { message: 'The response is being answered otherwise.' }))
     return true
   }
@@ -206,23 +213,25 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
   #commit(): boolean {
     if (this.headersSent) return true
     try {
-      if (!this.#response.headersSent) writeEventStreamHead(this.#response, this.#settings)
+      this.head.send()
     } catch (error) {
       this.#lost(toStreamError(error))
       return false
     }
-    this.headersSent = true
     this.#heartbeat.committed()
     this.#observer.onHead?.()
     return true
   }
 
   readonly #beat = (): void => {
-    if (this.#settings.heartbeatMs === Number.POSITIVE_INFINITY) return this.open()
-    if (this.#isAnswered()) return
+    const { heartbeat, heartbeatMs } = this.#settings
+    const headers = this.#response.req?.headers ?? {}
+    const text = heartbeatText(heartbeat, headers, this.#observer.transcript ?? this)
+    // Where nothing may be sent before the first event, the head waits for it as well.
+    if (text === undefined || this.#isAnswered()) return
+    if (heartbeatMs === Number.POSITIVE_INFINITY) return this.open()
     this.heartbeats++
-    const event = this.#settings.heartbeat === 'empty-delta' ? this.#observer.emptyDelta?.() : undefined
-    this.#text.add(event ? encodeEvent(event) : heartbeat)
+    this.#text.add(text)
     this.#flush()
   }
 

@@ -2,6 +2,8 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:
 import type { Http2ServerResponse, ServerHttp2Session } from 'node:http2'
 import { shown } from '../errors/bad-input.js'
 import { asBuffer } from '../framing/bytes.js'
+import type { Framing } from '../framing/framing.js'
+import { framingOf, framings } from '../framing/framings.js'
 import { type EventStreamHeadOptions, eventStreamHead } from './head.js'
 
 /** A response of `node:http`, `node:https` or `node:http2`, also as Express and Koa hand it on. */
@@ -70,23 +72,21 @@ export function exactBacklogOf(response: ServerResponse): number {
   return backlogOf(response) - Math.max(0, writing - left)
 }
 
-/** Whether a head that was sent is that of an event stream. */
-export function isEventStream(response: ServerResponse): boolean {
+/** Whether a head that was sent is that of a stream in this format. */
+export function isStreamOf(framing: Framing, response: ServerResponse): boolean {
   const type = response.getHeader('content-type')
-  if (type !== undefined) return /^\s*text\/event-stream\b/i.test(String(type))
+  if (type !== undefined) return framingOf(type) === framing
   // Headers that were given to writeHead() alone are to be found in no other place.
   const { _header: head } = response as { _header?: unknown }
-  return typeof head === 'string' && /^content-type: *text\/event-stream\b/im.test(head)
-}
-
-/** Writes the head of an event stream. */
-export function writeEventStreamHead(response: ServerResponse, options: EventStreamHeadOptions): void {
-  completeHead(response, options)
-  response.writeHead(200)
+  return typeof head === 'string' && framingOf(/^content-type: *([^\r\n]*)/im.exec(head)?.[1]) === framing
 }
 
 /** Sets the headers of an event stream beside those that the app has set. */
-export function completeHead(response: ServerResponse, options: EventStreamHeadOptions): void {
+export function completeHead(
+  response: ServerResponse,
+  options: EventStreamHeadOptions,
+  framing: Framing = framings.sse,
+): void {
   const request = response.req as IncomingMessage | undefined
   const { set, remove } = eventStreamHead(
     {
@@ -95,6 +95,7 @@ export function completeHead(response: ServerResponse, options: EventStreamHeadO
       keepsAlive: response.shouldKeepAlive,
       keepAliveTimeoutMs: keepAliveTimeoutOf(response),
       origin: request?.headers.origin,
+      framing,
     },
     options,
   )

@@ -1,11 +1,15 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { checkNames, checkSignal, shown } from '../errors/bad-input.js'
 import type { StreamError } from '../errors/stream-error.js'
+import type { FramingName } from '../framing/framing.js'
+import { framings } from '../framing/framings.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
+import type { Clock } from '../timeouts/clock.js'
 import { readDuration } from '../timeouts/options.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import type { EventStreamHeadOptions } from './head.js'
 import { defaultHeartbeatMs } from './heartbeat.js'
+import type { BeatingStream, HeartbeatChoice } from './heartbeat-form.js'
 
 /** Told what happens to the response. */
 export interface SSEWriterObserver {
@@ -23,8 +27,8 @@ export interface SSEWriterObserver {
   onDrainEnd?(): void
   /** The client has left, does not read at all, or cannot even be sent a head. */
   onDisconnect?(reason: StreamError): void
-  /** An event to send for a heartbeat; `undefined` for a comment. */
-  emptyDelta?(): SSEEvent | undefined
+  /** What the client's events have said so far. */
+  readonly transcript?: BeatingStream
 }
 
 /**
@@ -45,10 +49,11 @@ export interface SSEWriterOptions extends EventStreamHeadOptions {
    */
   heartbeatMs?: number | false | undefined
   /**
-   * What a heartbeat is: a comment, or, once a chat has begun, a chunk with an empty delta. `'empty-delta'` is for
-   * clients that read nothing but `data:` lines.
+   * What a heartbeat is. `'comment'`: always a comment. `'empty-delta'`: an event without content where the API has one,
+   * also for Gemini, whose clients take no comments.
    *
-   * @defaultValue `'comment'`
+   * @defaultValue in a chat or an Anthropic stream that has begun an event without content, nothing for Gemini and NDJSON,
+   *   else a comment
    */
   heartbeat?: 'comment' | 'empty-delta' | undefined
   /**
@@ -58,6 +63,12 @@ export interface SSEWriterOptions extends EventStreamHeadOptions {
    * @defaultValue `10_000`
    */
   headersAfterMs?: number | false | undefined
+  /**
+   * The wire format: server-sent events, or JSON lines (`application/x-ndjson`), of which each holds the data of one event.
+   *
+   * @defaultValue `'sse'`; where `relay` forwards JSON lines or the dialect has them, `'ndjson'`
+   */
+  framing?: FramingName | undefined
   /**
    * How many bytes may be buffered for a client that does not read, if the handler does not await its writes.
    *
@@ -76,16 +87,25 @@ const writerDefaults = {
 /** What stands in the options of a writer. */
 export const writerNames = {
   owner: 'writer.',
-  names: [...Object.keys(writerDefaults), 'heartbeat', 'headers', 'cors'],
+  names: [...Object.keys(writerDefaults), 'heartbeat', 'framing', 'headers', 'cors'],
   instead: { commitAfterMs: 'headersAfterMs' },
 } as const
+
+/** What a writer is given beside its settings. */
+export interface WriterParts {
+  signal?: AbortSignalLike | undefined
+  observer?: SSEWriterObserver | undefined
+  clock?: Clock | undefined
+}
 
 /** The options, read once. */
 export interface WriterSettings extends EventStreamHeadOptions {
   readonly heartbeatMs: number
   readonly headersAfterMs: number
   readonly maxBufferedBytes: number
-  readonly heartbeat: 'comment' | 'empty-delta'
+  readonly heartbeat: HeartbeatChoice
+  /** `undefined`: by the dialect, and by what is relayed. */
+  readonly framing: FramingName | undefined
 }
 
 /**
@@ -122,6 +142,9 @@ export function checkWriterOptions(options: SSEWriterOptions, more: readonly str
       `writer.heartbeat must be 'comment' or 'empty-delta', got ${shown(options.heartbeat)}${hint}`,
     )
   }
+  if (options.framing !== undefined && !Object.hasOwn(framings, options.framing)) {
+    throw new TypeError(`writer.framing must be 'sse' or 'ndjson', got ${shown(options.framing)}`)
+  }
   if (typeof maxBufferedBytes !== 'number' || !(maxBufferedBytes > 0)) {
     throw new TypeError(`writer.maxBufferedBytes must be a number above 0, got ${shown(maxBufferedBytes)}`)
   }
@@ -132,7 +155,8 @@ export function checkWriterOptions(options: SSEWriterOptions, more: readonly str
       options.headersAfterMs ?? writerDefaults.headersAfterMs,
     ),
     maxBufferedBytes,
-    heartbeat: options.heartbeat ?? 'comment',
+    heartbeat: options.heartbeat,
+    framing: options.framing,
     ...(headers !== undefined && { headers }),
     ...(cors !== undefined && { cors }),
   }

@@ -51,8 +51,27 @@ export interface StreamEnd {
   retries: number
   /** How many upstream event streams of a guarded handler went on when its stream had failed; `0` in a streaming route. */
   upstreamsLeftRunning: number
+  /** How much the model has read and written; `undefined` where nobody could look into the stream. */
+  usage: StreamUsage | undefined
   /** Failures after the outcome was fixed, by their outcome; at most eight are kept. */
   suppressed: readonly FailedOutcome[]
+}
+
+/**
+ * How much a model has read and written for one stream.
+ *
+ * @example
+ * subscribeStreams({ onEnd: ({ model, usage }) => console.log(model, usage?.outputTokens, usage?.source) })
+ */
+export interface StreamUsage {
+  /** Tokens of the request, if the upstream has said how many. */
+  inputTokens?: number
+  /** Tokens of the answer; where the upstream has not said how many, the events that held a piece of it. */
+  outputTokens?: number
+  /** All tokens, if the upstream has said how many. */
+  totalTokens?: number
+  /** Whether the upstream has reported what it wrote, or unhang has only counted events. */
+  source: 'reported' | 'counted'
 }
 
 /** Asked for at run time: a fetch handler may run where there is no Node. */

@@ -165,6 +165,7 @@ export const anthropic: StreamDialect = {
 }
 
 class MessageStream implements DialectState {
+  #begun = false
   #stopped = false
   /** A reason to stop has been given: all that is missing is the event that says so. */
   #hasReason = false
@@ -176,6 +177,7 @@ class MessageStream implements DialectState {
   observe({ data, event }: SSEEvent): EventRole {
     const json = jsonOf<MessageEvent>(data)
     const type = json?.type ?? event
+    if (type === 'message_start') this.#begun = true
     if (type === 'error') return 'error'
     if (type === 'message_delta' && json?.delta?.stop_reason) this.#hasReason = true
     if (type === 'message_stop') {
@@ -187,6 +189,11 @@ class MessageStream implements DialectState {
 
   closing(): SSEEvent[] {
     return this.#stopped ? [] : [{ event: 'message_stop', data: { type: 'message_stop' } }]
+  }
+
+  /** The API's own. */
+  emptyDelta(): SSEEvent | undefined {
+    return this.#begun && !this.#stopped ? { event: 'ping', data: { type: 'ping' } } : undefined
   }
 
   /** Without the name of the event, Anthropic's SDK does not see it. */

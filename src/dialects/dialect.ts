@@ -18,12 +18,46 @@ export interface StreamDialect {
   readonly needsTerminal: boolean
   /** Headers that its clients expect, beside those of every event stream. */
   readonly headers?: Readonly<Record<string, string>> | undefined
+  /**
+   * Whether its clients take comments. `false`: there are no heartbeats, or, with `writer: { heartbeat: 'empty-delta' }`,
+   * an {@link DialectState.emptyDelta}.
+   *
+   * @defaultValue `true`
+   */
+  readonly takesComments?: boolean | undefined
+  /**
+   * The wire format of its streams: server-sent events, or JSON lines (`application/x-ndjson`).
+   *
+   * @defaultValue `'sse'`
+   */
+  readonly framing?: 'sse' | 'ndjson' | undefined
+  /** Whether its answers may take as long as they take: unless set, only a client that does not read has a deadline. */
+  readonly isUnhurried?: boolean | undefined
+  /** Returns the wire text of one event that unhang writes. Not set: {@link encodeEvent}. */
+  encode?(event: SSEEvent): string
   /** Starts to follow one stream. */
-  follow(): DialectState
+  follow(request?: DialectRequest): DialectState
   /** Converts between a JSON answer and a stream; optional. */
   readonly answers?: AnswerForm | undefined
   /** Returns the JSON body of an error that is reported by status, before any event. */
   errorBody(error: StreamError, message: string, requestId?: string): unknown
+}
+
+/**
+ * What is known of the request that a stream responds to.
+ *
+ * @example
+ * const follow = (request: DialectRequest = {}) => dialects.openaiChat.follow({ ...request, model: 'mine' })
+ */
+export interface DialectRequest {
+  /** The HTTP method. */
+  readonly method?: string | undefined
+  /** By lower-case names. */
+  readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>> | undefined
+  /** The parsed body. Not set: nobody has parsed it. */
+  readonly body?: unknown
+  /** The requested model. Not set: it is unknown. */
+  readonly model?: string | undefined
 }
 
 /** Converts between a JSON answer and the events of a stream. */
@@ -69,10 +103,13 @@ export interface DialectState {
   readonly cutShort?: boolean
   /** Returns the events that a client still needs to see the stream as complete. */
   closing(): SSEEvent[]
-  /** Returns the events that report a failure to the client. */
-  failing(error: StreamError, message: string, options?: FailingOptions): SSEEvent[]
   /**
-   * Returns an event without content, for clients that do not take comments; `undefined` while none would be valid.
+   * Returns the events that report a failure to the client; none if its stream may simply end. `undefined` where nothing
+   * makes its clients fail: then the connection is cut.
+   */
+  failing(error: StreamError, message: string, options?: FailingOptions): SSEEvent[] | undefined
+  /**
+   * Returns an event without content, which is sent as a heartbeat; `undefined` while none would be valid.
    */
   emptyDelta?(): SSEEvent | undefined
   /**

@@ -1,40 +1,63 @@
 import { nearest, shown } from '../errors/bad-input.js'
+import type { Framing } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { aiSdkUi } from './ai-sdk-ui.js'
 import { anthropic } from './anthropic.js'
-import type { StreamDialect } from './dialect.js'
+import { cohere } from './cohere.js'
+import type { DialectRequest, StreamDialect } from './dialect.js'
+import { familyOf } from './event-families.js'
+import { gemini } from './gemini.js'
+import { isJsonRpcRequest, jsonRpc } from './json-rpc.js'
+import { ollama } from './ollama.js'
 import { openaiChat } from './openai-chat.js'
 import { openaiResponses } from './openai-responses.js'
 import { plain } from './plain.js'
 
 /**
- * The dialects that come with unhang: OpenAI chat and responses, Anthropic, the AI SDK UI and plain event streams.
+ * The dialects that come with unhang: OpenAI chat and responses, Anthropic, Gemini, Ollama, Cohere, the AI SDK UI, JSON-RPC
+ * (MCP) and plain event streams.
  *
  * @see https://platform.openai.com/docs/api-reference/chat-streaming
  * @see https://docs.anthropic.com/en/docs/build-with-claude/streaming
  * @example
  * app.use(guardStreams({ dialect: dialects.anthropic }))
  */
-export const dialects = { openaiChat, openaiResponses, anthropic, aiSdkUi, plain } as const satisfies Record<
-  string,
-  StreamDialect
->
+export const dialects = {
+  openaiChat,
+  openaiResponses,
+  anthropic,
+  gemini,
+  ollama,
+  cohere,
+  aiSdkUi,
+  jsonRpc,
+  plain,
+} as const satisfies Record<string, StreamDialect>
 
 /** The name of a dialect that comes with unhang. */
 export type DialectName = keyof typeof dialects
 
 const byPath: readonly [RegExp, StreamDialect][] = [
   [/\/completions\/?(\?|$)/, openaiChat],
-  [/\/responses\/?(\?|$)/, openaiResponses],
+  [/\/responses\/?(\?|$)|\/responses\/[^/?]+\?(.*&)?stream=true(&|$)/, openaiResponses],
   [/\/messages\/?(\?|$)/, anthropic],
+  [/:streamGenerateContent\/?(\?|$)/, gemini],
+  [/\/v2\/chat\/?(\?|$)/, cohere],
 ]
 
 /**
- * @param choice a dialect, its name, or nothing for the one that fits `path`
+ * @param choice a dialect, its name, or nothing for the one that fits `path` and `request`
  * @throws TypeError for an unknown name
  */
-export function selectDialect(choice: StreamDialect | DialectName | undefined, path = ''): StreamDialect {
-  if (choice === undefined) return byPath.find(([pattern]) => pattern.test(path))?.[1] ?? plain
+export function selectDialect(
+  choice: StreamDialect | DialectName | undefined,
+  path = '',
+  request?: DialectRequest,
+): StreamDialect {
+  if (choice === undefined) {
+    if (request && isJsonRpcRequest(request)) return jsonRpc
+    return byPath.find(([pattern]) => pattern.test(path))?.[1] ?? plain
+  }
   if (typeof choice === 'object' && choice !== null) return checkDialect(choice)
   if (Object.hasOwn(dialects, choice)) return dialects[choice]
   const names = Object.keys(dialects)
@@ -57,10 +80,17 @@ const byEvent: readonly [RegExp, StreamDialect][] = [
   [/^\s*\{.*"object": *"(chat\.completion\.chunk|text_completion)"/s, openaiChat],
   [/^\s*\{.*"type": *"response\.[a-z_.]+"/s, openaiResponses],
   [/^\s*\{.*"type": *"message_start"/s, anthropic],
+  [/^\s*\{\s*"candidates"\s*:\s*\[\s*\{\s*"(content|finishReason)"/, gemini],
+  [/^\s*\{.*"type": *"message-start"/s, cohere],
+  [/^\s*\{.*"jsonrpc"\s*:\s*"2\.0"/s, jsonRpc],
 ]
+
+const ollamaLine = /^\s*\{.*"done"\s*:\s*(false|true)\b/s
 
 /** Less of a proof, but enough where the path says the same. */
 const fitting: readonly [RegExp, StreamDialect][] = [
+  [/^\s*\{.*"(candidates|usageMetadata|promptFeedback)"\s*:/s, gemini],
+  [/^\s*\{.*"type": *"(content|tool-call|citation|message)-(start|delta|end)"/s, cohere],
   [/^\s*\{.*"choices": *\[|^\[DONE\]$/s, openaiChat],
   [/^\s*\{.*"type": *"(message|content_block)_(start|delta|stop)"|^\s*\{.*"type": *"ping"/s, anthropic],
 ]
@@ -70,11 +100,17 @@ const fitting: readonly [RegExp, StreamDialect][] = [
  *
  * @param guess what the path says, which is right if the event fits it
  */
-export function recognizeDialect({ data }: SSEEvent, guess?: StreamDialect): StreamDialect | undefined {
+export function recognizeDialect(
+  event: SSEEvent,
+  guess?: StreamDialect,
+  framing?: Framing,
+): StreamDialect | undefined {
+  const { data } = event
   // Only headers say so.
   if (guess === aiSdkUi) return guess
   const json = typeof data === 'string' ? data : JSON.stringify(data)
-  const known = byEvent.find(([pattern]) => pattern.test(json))?.[1]
+  if (framing?.name === 'ndjson') return ollamaLine.test(json) ? ollama : undefined
+  const known = byEvent.find(([pattern]) => pattern.test(json))?.[1] ?? familyOf(event)
   if (known) return known
   return fitting.find(([pattern, dialect]) => dialect === guess && pattern.test(json))?.[1]
 }

@@ -2,6 +2,7 @@ import type { StreamError } from '../errors/stream-error.js'
 import type { SkippedEvents } from '../framing/sse/blocks.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import {
+  type DialectRequest,
   type DialectState,
   type EventRole,
   type FailingOptions,
@@ -23,12 +24,13 @@ export const openaiChat: StreamDialect = {
   needsTerminal: true,
   errorBody: openaiErrorBody,
   answers: chatAnswerForm,
-  follow: () => new ChatStream(),
+  follow: (request) => new ChatStream(request),
 }
 
 interface Chunk {
   error?: unknown
   id?: unknown
+  object?: unknown
   created?: unknown
   model?: unknown
   choices?: unknown
@@ -48,8 +50,11 @@ const pieces: SkippedEvents = {
 }
 
 class ChatStream implements DialectState {
+  readonly #request: DialectRequest | undefined
   /** What all chunks have in common. */
-  #first: Pick<Chunk, 'id' | 'created' | 'model'> | undefined
+  #first: Pick<Chunk, 'id' | 'object' | 'created' | 'model'> | undefined
+  /** How many chunks more may bring an id: Azure's first one has none. */
+  #awaited = 4
   #terminal = false
   #finished = false
   #goesOn = false
@@ -57,6 +62,10 @@ class ChatStream implements DialectState {
   readonly #open = new Set<unknown>()
   /** Some upstreams send one more, empty delta after it. */
   #closed: Set<unknown> | undefined
+
+  constructor(request?: DialectRequest) {
+    this.#request = request
+  }
 
   get complete(): boolean {
     return this.#terminal || (this.#finished && this.#open.size === 0 && !this.#goesOn)
@@ -71,8 +80,7 @@ class ChatStream implements DialectState {
     const chunk = jsonOf<Chunk>(data)
     if (!chunk) return 'other'
     if (chunk.error) return 'error'
-    const { id, created, model } = chunk
-    this.#first ??= { id: scalarOf(id), created: scalarOf(created), model: scalarOf(model) }
+    if (this.#awaited > 0) this.#begin(chunk)
     let role: EventRole = 'other'
     for (const choice of Array.isArray(chunk.choices) ? (chunk.choices as ChunkChoice[]) : []) {
       if (typeof choice !== 'object' || choice === null) continue
@@ -84,6 +92,13 @@ class ChatStream implements DialectState {
     return role
   }
 
+  #begin({ id, object, created, model }: Partial<Chunk>): void {
+    if (!this.#first || id) {
+      this.#first = { id: scalarOf(id), object, created: scalarOf(created), model: scalarOf(model) }
+    }
+    this.#awaited = id ? 0 : this.#awaited - 1
+  }
+
   /** Most chunks are a piece of the one choice there is, and nothing else: that can be seen without parsing. */
   #isPlainContent(data: unknown): boolean {
     if (typeof data !== 'string' || !this.skips()) return false
@@ -92,7 +107,7 @@ class ChatStream implements DialectState {
 
   /** Once a choice has ended, each event may say that the stream goes on all the same. */
   skips(): SkippedEvents | undefined {
-    return this.#first && !this.#closed && !this.#terminal && this.#open.has(0) ? pieces : undefined
+    return this.#awaited === 0 && !this.#closed && !this.#terminal && this.#open.has(0) ? pieces : undefined
   }
 
   closing(): SSEEvent[] {
@@ -100,17 +115,25 @@ class ChatStream implements DialectState {
   }
 
   emptyDelta(): SSEEvent | undefined {
-    if (!this.#first || this.complete) return undefined
-    const { id, created, model } = this.#first
-    const choices = [{ index: 0, delta: {}, finish_reason: null }]
-    return { data: { id, object: 'chat.completion.chunk', created, model, choices } }
+    if (!this.#first?.id || this.complete) return undefined
+    const { id, object, created, model } = this.#first
+    const [index = 0] = this.#open
+    const isText = object === 'text_completion'
+    const choice = { index, ...(isText ? { text: '' } : { delta: { content: '' } }), finish_reason: null }
+    return {
+      data: { id, object: isText ? object : 'chat.completion.chunk', created, model, choices: [choice] },
+    }
   }
 
   /** `error` comes first because some clients look for that very prefix; `choices` because others read on. */
   failing(error: StreamError, message: string, { doneAfterError = false }: FailingOptions = {}): SSEEvent[] {
-    const { id = '', created = Math.floor(Date.now() / 1000), model = '' } = this.#first ?? {}
+    const requested = this.#request?.model ?? ''
+    const { id = '', created = Math.floor(Date.now() / 1000), model = requested } = this.#first ?? {}
+    const told = openaiError(error, message)
+    // Its SDK hands out any chunk that fits its types.
+    if (/\bmistral/i.test(String(this.#request?.headers?.['user-agent']))) return [{ data: { error: told } }]
     const choices = [{ index: 0, delta: { role: 'error', content: '' }, finish_reason: 'error' }]
-    const failed = { error: openaiError(error, message), id, object: 'chat.completion.chunk', created, model }
+    const failed = { error: told, id, object: 'chat.completion.chunk', created, model }
     return [{ data: { ...failed, choices } }, ...(doneAfterError ? [{ data: '[DONE]' }] : [])]
   }
 

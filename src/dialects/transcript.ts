@@ -1,14 +1,25 @@
 import { StreamError } from '../errors/stream-error.js'
+import type { Framing } from '../framing/framing.js'
+import { framings } from '../framing/framings.js'
 import type { SkippedEvents } from '../framing/sse/blocks.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { DialectState, EventRole, FailingOptions, StreamDialect } from './dialect.js'
+import type { DialectRequest, DialectState, EventRole, FailingOptions, StreamDialect } from './dialect.js'
 import { plain } from './plain.js'
+import { UsageTally } from './usage.js'
+import { wireText } from './wire-text.js'
 
 /** Some APIs begin with an event of their own, say of a content filter. */
 const maxUnrecognized = 4
 
 /** Finds the dialect that an event gives away, or proves the one that the path lets guess. */
-type Recognize = (event: SSEEvent, guess: StreamDialect) => StreamDialect | undefined
+type Recognize = (event: SSEEvent, guess: StreamDialect, framing: Framing) => StreamDialect | undefined
+
+/** What is known of a stream beside its events. Some of it is known late, so each member is read when it is needed. */
+export interface StreamFacts {
+  readonly request?: DialectRequest | undefined
+  /** How its events are written. Not set: as its dialect has it. */
+  readonly framing?: Framing | undefined
+}
 
 /** What the events that the client of one stream has been sent say so far. */
 export class Transcript {
@@ -17,8 +28,13 @@ export class Transcript {
   sawTerminal = false
   /** Whether what came last has not been sent yet: if the stream stops now, the client does not have it. */
   pending = false
+  /** Whether an event had an id. */
+  sawId = false
   /** Whether the client has read of the failure in the upstream's own words. */
   reportedToClient = false
+  readonly tally = new UsageTally()
+  readonly #facts: StreamFacts
+  #begun = false
   #followed: DialectState
   #skips: SkippedEvents | undefined
   #recognize: Recognize | undefined
@@ -26,16 +42,19 @@ export class Transcript {
   readonly #unrecognized: SSEEvent[] = []
 
   /** @param recognize finds the dialect that one of the first events gives away: a path tells little of an API */
-  constructor(dialect: StreamDialect, recognize?: Recognize) {
+  constructor(dialect: StreamDialect, recognize?: Recognize, facts: StreamFacts = {}) {
     this.dialect = dialect
-    this.#followed = dialect.follow()
+    this.#facts = facts
+    this.#followed = dialect.follow(facts.request)
     this.#recognize = recognize
     if (!recognize) this.#skips = this.#followed.skips?.()
   }
 
   /** Looks at an event on its way to the client. */
   observe(event: SSEEvent): EventRole {
-    const known = this.#recognize?.(event, this.dialect)
+    if (event.id) this.sawId = true
+    this.#begun = true
+    const known = this.#recognize?.(event, this.dialect, this.framing)
     if (known) this.#decide(known)
     const role = this.#followed.observe(event)
     // An error could be of any API, and says nothing against the path.
@@ -44,8 +63,19 @@ export class Transcript {
       if (this.#unrecognized.length >= maxUnrecognized) this.#decide(plain)
     }
     if (role === 'terminal') this.sawTerminal = true
+    if (role === 'content') this.tally.pieces++
+    this.tally.see(event.data)
     this.#skips = this.#recognize || this.sawTerminal ? undefined : this.#followed.skips?.()
     return role
+  }
+
+  get framing(): Framing {
+    return this.#facts.framing ?? framings[this.dialect.framing ?? 'sse']
+  }
+
+  /** One event as the client's stream has it. */
+  encode(event: SSEEvent): string {
+    return wireText(event, this.dialect, this.framing)
   }
 
   /** Whether the events have shown which API they are of. Until then it is what the path says. */
@@ -61,7 +91,7 @@ export class Transcript {
     this.#recognize = undefined
     if (dialect !== this.dialect) {
       this.dialect = dialect
-      this.#followed = dialect.follow()
+      this.#followed = dialect.follow(this.#facts.request)
       for (const earlier of this.#unrecognized) this.#followed.observe(earlier)
     }
     this.#unrecognized.length = 0
@@ -110,7 +140,8 @@ export class Transcript {
 
   /** An event that says nothing, where the dialect has one and the client would understand it by now. */
   emptyDelta(): SSEEvent | undefined {
-    return this.#followed.emptyDelta?.()
+    // Where the events do not fit the path, nor does one of ours.
+    return this.#begun && !this.isProven ? undefined : this.#followed.emptyDelta?.()
   }
 
   /** Whether a failure comes too late to be one for the client. */
@@ -120,11 +151,11 @@ export class Transcript {
     return this.complete && (outcome === 'timeout' || outcome.startsWith('upstream_'))
   }
 
-  /** What the client of a stream that stops for `reason` still has to be told. */
-  ending(reason: StreamError, message: string, options?: FailingOptions): SSEEvent[] {
+  /** What the client of a stream that stops for `reason` still has to be told; `undefined` if only a cut would do. */
+  ending(reason: StreamError, message: string, options?: FailingOptions): SSEEvent[] | undefined {
     if (!this.reportedToClient) this.#decideAtEnd()
     // It has read of the failure already; some dialects end with more than that.
-    if (this.reportedToClient) return this.#followed.failing(reason, message, options).slice(1)
+    if (this.reportedToClient) return this.#followed.failing(reason, message, options)?.slice(1) ?? []
     if (this.survives(reason)) return this.closing()
     return this.#followed.failing(reason, message, options)
   }

@@ -25,6 +25,11 @@ export function asBuffer(bytes: Uint8Array | string, encoding?: unknown): Buffer
 /** The UTF-8 byte order mark, as a byte text. */
 export const byteOrderMark = '\xef\xbb\xbf'
 
+/** Whether such a mark stands there. */
+export function isMarked(bytes: Buffer, at = 0): boolean {
+  return bytes.toString('latin1', at, at + byteOrderMark.length) === byteOrderMark
+}
+
 const highSurrogateAtEnd = /[\ud800-\udbff]$/
 
 /** Texts that may be cut between the two halves of a character: bytes cannot be made of one half. */

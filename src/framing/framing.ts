@@ -5,6 +5,11 @@ import type { EventSourceMessage } from './sse/parse.js'
 
 /** A wire format of events. Three questions: how is one written, what does one say, and where does each end? */
 export interface Framing {
+  readonly name: FramingName
+  /** The `Content-Type` of its streams. */
+  readonly type: string
+  /** What closes an event that has begun. */
+  readonly blockEnd: string
   /** One event, as it is written. */
   encode(event: SSEEvent): string
   /** What the text of one whole event says; `undefined` for what is no event, such as a comment. */
@@ -12,6 +17,8 @@ export interface Framing {
   /** Follows the bytes of one stream, cut anywhere. */
   follow(onEvent: (event: EventSourceMessage, end: number) => void, options?: FollowOptions): Follower
 }
+
+export type FramingName = 'sse' | 'ndjson'
 
 /** The bytes of one stream, as they come. */
 export interface Follower {

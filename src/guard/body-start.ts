@@ -1,15 +1,32 @@
-import { byteOrderMark } from '../framing/bytes.js'
+import { byteOrderMark, isMarked } from '../framing/bytes.js'
+import type { Framing } from '../framing/framing.js'
+import { isJsonLine, parseLine } from '../framing/ndjson/follow.js'
 
 /** Removes a byte order mark: nobody needs it, and a reader of lines takes it for a part of the first line. */
 export function withoutMark(bytes: Buffer): Buffer {
-  const isMarked = bytes.toString('latin1', 0, byteOrderMark.length) === byteOrderMark
-  return isMarked ? bytes.subarray(byteOrderMark.length) : bytes
+  // Of two only the first is one: without it the second would be.
+  const isOne = isMarked(bytes) && !isMarked(bytes, byteOrderMark.length)
+  return isOne ? bytes.subarray(byteOrderMark.length) : bytes
 }
 
 /** No line of an event stream begins with a brace or a bracket. */
 export function looksLikeJson(chunk: unknown): boolean {
   return /^\s*[[{]/.test(textAtStart(chunk, 16))
 }
+
+/** Whether a body may be what its head says: JSON that is no line begins a document, and no stream. */
+export function looksLikeEvents(chunk: unknown, { name }: Framing): boolean {
+  if (name === 'sse') return !looksLikeJson(chunk)
+  const [first = '', ...more] = textAtStart(chunk, maxFirstLine)
+    .replace(/^\ufeff/, '')
+    .trimStart()
+    .split('\n')
+  if (more.length > 0) return isJsonLine(first)
+  const line = parseLine(first)?.data
+  return line === undefined || /^[[{"tfn\d-]/.test(line)
+}
+
+const maxFirstLine = 64 * 1_024
 
 function textAtStart(chunk: unknown, length: number): string {
   if (typeof chunk === 'string') return chunk.slice(0, length)
@@ -27,9 +44,13 @@ export function beginsWithEvent(chunk: unknown): boolean {
   return firstEvent.test(textAtStart(chunk, maxFirstEvent))
 }
 
-/** Whether at least one line belongs to an event stream: a comment, or a field of an event. */
-export function holdsEventLine(chunk: unknown, encoding: string | undefined): boolean {
+/**
+ * Whether what a handler ends with may be of its stream. Of server-sent events at least one line belongs to it: a comment, or
+ * a field of an event. Of JSON lines each does.
+ */
+export function holdsEvents(chunk: unknown, encoding: string | undefined, { name }: Framing): boolean {
   const text = decoded(chunk, encoding)
+  if (name === 'ndjson') return text.split('\n').every(isJsonLine)
   return /^\s*$/.test(text) || /(?:^|[\r\n])\ufeff?(?:(?:data|event|id|retry)(?::|[\r\n]|$)|:)/.test(text)
 }
 

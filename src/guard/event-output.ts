@@ -3,6 +3,7 @@ import { Buffer } from 'node:buffer'
 import type { ServerResponse } from 'node:http'
 import { sendErrorBody } from '../client/error-response.js'
 import { Heartbeat } from '../client/heartbeat.js'
+import { heartbeatText } from '../client/heartbeat-form.js'
 import { setRequestId } from '../client/request-id.js'
 import { exactBacklogOf, writable } from '../client/response.js'
 import { waitUntilFlushed } from '../client/stalled-client.js'
@@ -11,19 +12,19 @@ import { StreamError } from '../errors/stream-error.js'
 import type { UpstreamError } from '../errors/upstream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import { asBuffer } from '../framing/bytes.js'
-import type { Follower } from '../framing/framing.js'
-import { encodeEvent, heartbeat, type SSEEvent } from '../framing/sse/encode.js'
-import { sse } from '../framing/sse/index.js'
+import type { Follower, Framing } from '../framing/framing.js'
+import { framings } from '../framing/framings.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventOutput } from '../stream/event-output.js'
 import type { Exchange } from '../stream/exchange.js'
 import { ResponseOutput } from '../stream/response-output.js'
 import { systemClock, type Timer } from '../timeouts/clock.js'
-import { holdsEventLine, looksLikeJson, withoutMark } from './body-start.js'
+import { holdsEvents, looksLikeJson, withoutMark } from './body-start.js'
 import { ClientPace } from './client-pace.js'
 import type { WatchedResponse } from './handle.js'
-import { JsonReport } from './held-json.js'
 import { ignoreWrite, silenceHeaders, useOwnMethods } from './intercept.js'
 import { MadeUpEnding } from './made-up-ending.js'
+import { OpaqueBody } from './opaque-body.js'
 
 /** The response that a handler writes its events to by itself, on their way to the client. */
 export class GuardOutput extends ResponseOutput implements EventOutput {
@@ -36,6 +37,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   readonly #pace: ClientPace
   readonly #madeUp: MadeUpEnding
   #exchange: Exchange | undefined
+  #framing: Framing = framings.sse
   #follower: Follower | undefined
   #heartbeat: Heartbeat | undefined
   /** How many bytes of the handler's have been looked at. */
@@ -50,9 +52,9 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   #failure: StreamError | undefined
   /** What an upstream said of its own failure; the client has read it. */
   #reported: UpstreamError | undefined
-  /** Compressed, or a JSON document under the name of an event stream: nothing is put into it. */
+  /** Whether the body is no stream that anything could be put into; `undefined` until it has begun. */
   #isOpaque: boolean | undefined
-  #json: JsonReport | undefined
+  readonly #opaque = new OpaqueBody()
   #isProven = false
 
   constructor(response: ServerResponse, parts: WatchedResponse) {
@@ -68,7 +70,8 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     if (isOpaque) this.#isOpaque = true
     this.committed = true
     this.#exchange = exchange
-    this.#follower = sse.follow(this.#observe, {
+    this.#framing = this.#parts.subject.framing
+    this.#follower = this.#framing.follow(this.#observe, {
       skips: () => (this.#madeUp.isPossible ? undefined : exchange.transcript.skips()),
       onSkipped: this.#skipped,
       maxEventBytes: settings.maxEventBytes,
@@ -138,7 +141,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   fits(chunk: unknown, encoding: string | undefined): boolean {
     if (this.#isOpaque || this.#follower?.gap === 'event') return true
     if (this.bytes === 0 && looksLikeJson(chunk)) return true
-    return holdsEventLine(chunk, encoding)
+    return holdsEvents(chunk, encoding, this.#framing)
   }
 
   /**
@@ -166,10 +169,14 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
 
   end(events: readonly SSEEvent[]): void {
     const isSilent = this.#isOpaque || this.sawTerminal
-    const closing = !isSilent && this.#follower?.gap === 'event' ? '\n\n' : ''
+    // What has begun is no event, unless something has to follow it.
+    const isOpen = !isSilent && events.length > 0 && this.#follower?.gap === 'event'
+    const closing = isOpen ? this.#framing.blockEnd : ''
     // What had begun is an event from here on, and counts.
     if (closing) this.#follower?.push(Buffer.from(closing))
-    const text = isSilent ? '' : closing + events.map(encodeEvent).join('')
+    const text = isSilent
+      ? ''
+      : closing + events.map((each) => this.#exchange?.transcript.encode(each)).join('')
     this.#respondBy(() => void this.response.end(text === '' ? undefined : writable(this.response, text)))
     this.bytes += Buffer.byteLength(text)
     if (!isSilent) this.events += events.length
@@ -235,11 +242,8 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     const { timeouts } = this.#parts
     this.#lookedBefore = this.#looked
     this.#looked += bytes.length
-    if (this.#isOpaque === undefined && bytes.length > 0) {
-      this.#isOpaque = looksLikeJson(bytes)
-      if (this.#isOpaque) this.#json = new JsonReport()
-    }
-    this.#reported ??= this.#json?.push(bytes) || undefined
+    if (bytes.length > 0) this.#isOpaque ??= this.#opaque.begins(bytes, this.#framing)
+    this.#reported ??= this.#opaque.push(bytes)
     try {
       this.#madeUp.passed(this.#follower?.push(bytes))
     } catch (error) {
@@ -273,14 +277,16 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
 
   readonly #skipped = (): void => {
     if (!this.#reported) this.events++
+    if (this.#exchange) this.#exchange.transcript.tally.pieces++
     this.#parts.timeouts.content()
   }
 
   readonly #beat = (): void => {
     if (this.#stopped || this.#failure || this.#isOpaque || this.#follower?.gap === 'event') return
-    const isDelta = this.#parts.settings.writer.heartbeat === 'empty-delta'
-    const event = isDelta ? this.#exchange?.transcript.emptyDelta() : undefined
-    const text = event ? encodeEvent(event) : heartbeat
+    const { transcript } = this.#exchange as Exchange
+    const { heartbeat } = this.#parts.settings.writer
+    const text = heartbeatText(heartbeat, this.response.req.headers, transcript)
+    if (text === undefined) return
     this.heartbeats++
     this.bytes += Buffer.byteLength(text)
     if (!this.#parts.own.write(writable(this.response, text))) this.#wait()

@@ -2,6 +2,7 @@ import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'no
 import { connectionNames } from '../client/head.js'
 import { setRequestId } from '../client/request-id.js'
 import { completeHead } from '../client/response.js'
+import { framingOf } from '../framing/framings.js'
 import type { OriginalMethods } from './intercept.js'
 import type { GuardSettings } from './request.js'
 
@@ -55,12 +56,12 @@ export function kindOfHead(
   if (!isGood || response.req.method === 'HEAD') return 'other'
   const type = headerOf('content-type', response, headers)
   if (type === undefined) return isWanted ? 'unknown' : 'other'
-  if (!/^\s*text\/event-stream\b/i.test(String(type))) return 'other'
+  if (!framingOf(type)) return 'other'
   const encoding = headerOf('content-encoding', response, headers)
   return encoding === undefined || encoding === 'identity' || encoding === '' ? 'stream' : 'compressed'
 }
 
-function headerOf(
+export function headerOf(
   wanted: string,
   response: ServerResponse,
   given?: GivenHead['headers'],
@@ -103,7 +104,7 @@ export function sendStreamHead(
   { writer }: GuardSettings,
   requestId: string,
 ): void {
-  completeHead(response, writer)
+  completeHead(response, writer, framingOf(response.getHeader('content-type')))
   if (writer.headers !== false) setRequestId(response, requestId)
   own.writeHead(...((message === undefined ? [status] : [status, message]) as [number]))
 }

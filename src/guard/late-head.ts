@@ -1,4 +1,6 @@
 import type { ServerResponse } from 'node:http'
+import type { Framing } from '../framing/framing.js'
+import { framingOf, framings } from '../framing/framings.js'
 
 /** What Node throws for once the headers have been sent, or writes into the body. */
 const lateMethods = [
@@ -18,10 +20,12 @@ const lateMethods = [
 export class LateHead {
   readonly #response: ServerResponse
   readonly #status: number
+  readonly #framing: Framing | undefined
   #isOther = false
 
   constructor(response: ServerResponse) {
     this.#response = response
+    this.#framing = framingOf(response.getHeader('content-type'))
     this.#status = response.statusCode
     for (const name of lateMethods) {
       if (typeof response[name as 'setHeader'] !== 'function') continue
@@ -49,7 +53,7 @@ export class LateHead {
     // Early hints have a callback, and a handler may wait for it.
     for (const each of args) if (typeof each === 'function') process.nextTick(each)
     const isType = name === 'setHeader' && String(header).toLowerCase() === 'content-type'
-    if (isType && !/^\s*text\/event-stream\b/i.test(String(value))) this.#isOther = true
+    if (isType && framingOf(value) !== (this.#framing ?? framings.sse)) this.#isOther = true
     return this.#response
   }
 }

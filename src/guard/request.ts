@@ -1,13 +1,15 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { detectStreamingRequest, type StreamingHints } from '../client/detect-streaming-request.js'
 import { requestPath } from '../client/error-response.js'
 import { modelOf, withinClientTimeout } from '../client/request-hints.js'
 import { givenRequestId, requestIdOf } from '../client/request-id.js'
 import { serverOf } from '../client/response.js'
-import type { StreamDialect } from '../dialects/dialect.js'
+import type { DialectRequest, StreamDialect } from '../dialects/dialect.js'
 import { dialectOfHead, selectDialect } from '../dialects/index.js'
 import type { Transcript } from '../dialects/transcript.js'
 import { checkFunction, checkObject } from '../errors/bad-input.js'
+import type { Framing } from '../framing/framing.js'
+import { framingOf, framings } from '../framing/framings.js'
 import type { StreamSubject } from '../stream/exchange.js'
 import { withDefaults } from '../stream/inherited-settings.js'
 import { checkDetection, checkWhen } from '../stream/middleware-options.js'
@@ -141,7 +143,7 @@ export function checkCalled(more: readonly unknown[]): void {
 }
 
 /** What a request asks for, as far as it is known by now: its body may be parsed later, or never. */
-export class RequestedStream implements StreamSubject {
+export class RequestedStream implements StreamSubject, DialectRequest {
   #requestId: string | undefined
   #parsedBody: (() => unknown) | undefined
   readonly #request: IncomingMessage & { body?: unknown }
@@ -169,7 +171,7 @@ export class RequestedStream implements StreamSubject {
   }
 
   get dialect(): StreamDialect {
-    return dialectOfHead(this.#response) ?? selectDialect(undefined, requestPath(this.#response))
+    return dialectOfHead(this.#response) ?? selectDialect(undefined, requestPath(this.#response), this)
   }
 
   /** Tells where the framework keeps the parsed body; `request.body`, unless it says otherwise. */
@@ -177,7 +179,23 @@ export class RequestedStream implements StreamSubject {
     this.#parsedBody = parsed
   }
 
-  get #body(): unknown {
+  get request(): DialectRequest {
+    return this
+  }
+
+  get method(): string | undefined {
+    return this.#request.method
+  }
+
+  get headers(): IncomingHttpHeaders {
+    return this.#request.headers
+  }
+
+  get framing(): Framing {
+    return framingOf(this.#response.getHeader('content-type')) ?? framings.sse
+  }
+
+  get body(): unknown {
     return this.#parsedBody ? this.#parsedBody() : this.#request.body
   }
 
@@ -185,18 +203,23 @@ export class RequestedStream implements StreamSubject {
     const { when, detect } = this.settings
     if (when === 'responds') return false
     const { method, url, headers } = this.#request
-    return detectStreamingRequest({ method, url, headers, body: this.#body }, detect)
+    return detectStreamingRequest({ method, url, headers, body: this.body }, detect)
   }
 
   get model(): string | undefined {
-    return modelOf(this.#body)
+    return modelOf(this.body)
   }
 
   /** The timeouts that fit it. Of an unread body nobody knows the model: it may be one that thinks long. */
   get timeouts(): ResolvedTimeouts {
-    const { headers } = this.#request
-    if (this.#body !== undefined) return timeoutsFor(this.settings, { model: this.model, headers })
-    return withinClientTimeout(setTimeouts(this.settings, timeoutProfiles.advanced), headers)
+    return this.#timeoutsIn(this.settings.dialect ?? this.dialect)
+  }
+
+  #timeoutsIn({ isUnhurried }: StreamDialect): ResolvedTimeouts {
+    const { headers, settings } = this
+    if (this.body !== undefined || isUnhurried)
+      return timeoutsFor(settings, { model: this.model, headers, isUnhurried })
+    return withinClientTimeout(setTimeouts(settings, timeoutProfiles.advanced), headers)
   }
 
   /**
@@ -207,7 +230,7 @@ export class RequestedStream implements StreamSubject {
     const { timeouts, outerTimeouts, dialect: choice } = this.settings
     const isSet = timeouts !== undefined || outerTimeouts !== undefined || choice !== undefined
     const isUnknown = dialect.name === 'plain' || (!isProven && !this.isWanted)
-    const fitting = this.timeouts
+    const fitting = this.#timeoutsIn(dialect)
     if (isSet || !isUnknown || this.#request.method !== 'GET') return fitting
     return { ...resolveTimeouts(false, timeoutProfiles.streaming), clientStallMs: fitting.clientStallMs }
   }

@@ -1,7 +1,16 @@
 import type { ServerResponse } from 'node:http'
 import { warnOnce } from '../diagnostics/channels.js'
+import type { Framing } from '../framing/framing.js'
+import { framingOf, framings } from '../framing/framings.js'
 import { beginsWithEvent, looksLikeJson } from './body-start.js'
-import { type GivenHead, kindOfHead, readHead, sendStreamHead, setGivenHeaders } from './given-head.js'
+import {
+  type GivenHead,
+  headerOf,
+  kindOfHead,
+  readHead,
+  sendStreamHead,
+  setGivenHeaders,
+} from './given-head.js'
 import type { OriginalMethods } from './intercept.js'
 import { LateHead } from './late-head.js'
 import { NoTransformHeader } from './no-transform-header.js'
@@ -72,8 +81,9 @@ export class ResponseHead {
     const implicit = { status: this.#response.statusCode, message: undefined, headers: [] }
     const kind = this.#kindOf(this.isHeld && this.#head ? this.#head.given : implicit)
     if (kind === 'other') return kind
-    if (kind === 'stream') return looksLikeJson(chunk) ? 'json' : kind
-    if (beginsWithEvent(chunk)) return 'stream'
+    const isLines = this.#framing.name === 'ndjson'
+    if (kind === 'stream') return !isLines && looksLikeJson(chunk) ? 'json' : kind
+    if (isLines ? looksLikeJson(chunk) : beginsWithEvent(chunk)) return 'stream'
     if (kind === 'unknown') return 'other'
     warnOnce('a compressed event stream passes the guard: it cannot report errors in it, and cuts it instead')
     return 'opaque'
@@ -103,6 +113,11 @@ export class ResponseHead {
     const wasHeld = this.isHeld
     this.isHeld = false
     if (wasHeld && this.#head) this.#own.writeHead(...this.#head.args)
+  }
+
+  /** Of the head as it was written, which has not been sent. */
+  get #framing(): Framing {
+    return framingOf(headerOf('content-type', this.#response, this.#head?.given.headers)) ?? framings.sse
   }
 
   #kindOf(head: GivenHead): ReturnType<typeof kindOfHead> {

@@ -2,7 +2,7 @@ import { channels, log, type StreamEnd } from '../diagnostics/channels.js'
 import { describeError, describeText } from '../diagnostics/describe-error.js'
 import type { EventRole, StreamDialect } from '../dialects/dialect.js'
 import { recognizeDialect } from '../dialects/index.js'
-import { Transcript } from '../dialects/transcript.js'
+import { type StreamFacts, Transcript } from '../dialects/transcript.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError, StreamTimeoutError } from '../errors/stream-error.js'
 import { clientMessage } from '../errors/upstream-error.js'
@@ -17,7 +17,7 @@ import type { EventSink } from './relay-target.js'
 import type { StreamSettings } from './settings.js'
 
 /** What is known of the stream. Some of it is known late, so each member is read when it is needed. */
-export interface StreamSubject {
+export interface StreamSubject extends StreamFacts {
   readonly requestId: string
   readonly model: string | undefined
   readonly server: object | undefined
@@ -83,6 +83,7 @@ export class Exchange implements LiveStream, EventSink {
       this.#transcript = new Transcript(
         dialect ?? this.#subject.dialect,
         dialect ? undefined : recognizeDialect,
+        this.#subject,
       )
     }
     return this.#transcript
@@ -261,8 +262,11 @@ export class Exchange implements LiveStream, EventSink {
     }
     try {
       const message = clientMessage(reason, this.#settings.exposeUpstreamErrors)
-      if (output.committed) output.end(this.transcript.ending(reason, message, this.#settings))
-      else output.respond(reason, message)
+      if (output.committed) {
+        const events = this.transcript.ending(reason, message, this.#settings)
+        if (!events) return void systemClock.setImmediate(() => output.destroy(reason))
+        output.end(events)
+      } else output.respond(reason, message)
     } catch (failure) {
       log.stream('%s: the error could not be sent to the client: %s', requestId, () => describeError(failure))
       output.destroy(reason)

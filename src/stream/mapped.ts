@@ -1,9 +1,8 @@
 import { shown } from '../errors/bad-input.js'
 import { reportedError } from '../errors/upstream-report.js'
 import { asBuffer } from '../framing/bytes.js'
-import type { Follower } from '../framing/framing.js'
-import { encodeEvent, type SSEEvent } from '../framing/sse/encode.js'
-import { sse } from '../framing/sse/index.js'
+import type { Follower, Framing } from '../framing/framing.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
 import type { InsteadOfEvents } from '../upstream/json-answer.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
@@ -30,10 +29,10 @@ export class MappedRelay extends Relay {
   #text = ''
   #events = 0
 
-  constructor(target: RelayTarget, map: EventMap, maxEventBytes: number | undefined) {
-    super(target, maxEventBytes)
+  constructor(target: RelayTarget, map: EventMap, framing: Framing, maxEventBytes: number | undefined) {
+    super(target, framing, maxEventBytes)
     this.#map = map
-    this.#follower = sse.follow((event) => this.#take(event), { maxEventBytes })
+    this.#follower = framing.follow((event) => this.#take(event), { maxEventBytes })
   }
 
   push(chunk: Uint8Array | string): Backpressure {
@@ -103,6 +102,8 @@ export class MappedRelay extends Relay {
   #take(event: EventSourceMessage): void {
     if (this.transcript?.sawTerminal) return
     this.received++
+    // What is made of it may say nothing of that.
+    this.transcript?.tally.see(event.data)
     const mapped = this.#map(event)
     if (!mapped) return
     if (Array.isArray(mapped)) for (const each of mapped) this.#add(each)
@@ -113,7 +114,7 @@ export class MappedRelay extends Relay {
 
   #add(event: SSEEvent | null | undefined): void {
     if (!event || this.transcript?.sawTerminal) return
-    const text = encodeEvent(event)
+    const text = this.target.encode(event)
     // The client is told in our own words.
     if (this.sink.observe(event) === 'error') throw reportedError(event.data)
     this.#text += text

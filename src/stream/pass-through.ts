@@ -2,16 +2,14 @@
 import { Buffer } from 'node:buffer'
 import { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
-import { asBuffer } from '../framing/bytes.js'
-import type { Follower } from '../framing/framing.js'
-import { sse } from '../framing/sse/index.js'
+import { asBuffer, isMarked } from '../framing/bytes.js'
+import type { Follower, Framing } from '../framing/framing.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
 import { notEvents } from '../upstream/protocol-errors.js'
 import { Relay, type RelayTarget } from './relay-target.js'
 
 const maxHeldBytes = 16 * 1024
-const blankLine = Buffer.from('\n\n')
 
 /**
  * Passes an event stream on, byte for byte, and looks at it beside the copy. Only whole events are passed on:
@@ -19,6 +17,7 @@ const blankLine = Buffer.from('\n\n')
  */
 export class PassThroughRelay extends Relay {
   readonly #follower: Follower
+  readonly #blockEnd: Buffer
   /** How many bytes of the upstream have been passed on, or left out for good. */
   #passed = 0
   /** What has come after them: an event that has begun. */
@@ -35,9 +34,10 @@ export class PassThroughRelay extends Relay {
   /** Nothing may be passed on that comes after this. */
   #cutAt: number | undefined
 
-  constructor(target: RelayTarget, maxEventBytes?: number) {
-    super(target, maxEventBytes)
-    this.#follower = sse.follow(this.#observe, {
+  constructor(target: RelayTarget, framing: Framing, maxEventBytes?: number) {
+    super(target, framing, maxEventBytes)
+    this.#blockEnd = Buffer.from(framing.blockEnd)
+    this.#follower = framing.follow(this.#observe, {
       skips: this.transcript?.skips,
       onSkipped: this.#skip,
       maxEventBytes,
@@ -73,12 +73,12 @@ export class PassThroughRelay extends Relay {
     if (!(await this.writeAnswer(answer))) throw notEvents('JSON')
   }
 
-  /** An event that lacks nothing but its blank line is one all the same. */
+  /** An event that lacks nothing but its end is one all the same. */
   #end(): Promise<void> | undefined {
     const whole = this.#follower.end()
     if (this.#events === 0) return undefined
-    if (this.#cutAt !== undefined) this.#cutAt += blankLine.length
-    return this.#pass(blankLine, whole + blankLine.length)
+    if (this.#cutAt !== undefined) this.#cutAt += this.#blockEnd.length
+    return this.#pass(this.#blockEnd, whole + this.#blockEnd.length)
   }
 
   readonly #skip = (end: number): void => {
@@ -102,7 +102,10 @@ export class PassThroughRelay extends Relay {
   /** @param whole how many bytes of the upstream are whole events, up to and with these */
   #pass(bytes: Buffer, whole: number): Promise<void> | undefined {
     const events = this.#events
-    if (this.#skipped > 0) this.target.clock.content()
+    if (this.#skipped > 0) {
+      this.target.clock.content()
+      if (this.transcript) this.transcript.tally.pieces += this.#skipped
+    }
     this.#events = this.#skipped = 0
     this.received += events
     if (this.reported && this.received === 1 && !this.sink.committed) throw this.reported
@@ -131,7 +134,7 @@ export class PassThroughRelay extends Relay {
     }
     const part = bytes.subarray(0, end - this.#passed - this.#keptBytes)
     const all = this.#keptBytes > 0 ? Buffer.concat([...this.#kept, part]) : part
-    const mark = this.#passed === 0 ? this.#follower.markBytes : 0
+    const mark = this.#passed === 0 && !isMarked(all, this.#follower.markBytes) ? this.#follower.markBytes : 0
     this.#passed = end
     this.#kept = []
     this.#keptBytes = 0

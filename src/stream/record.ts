@@ -1,4 +1,4 @@
-import { channels, log, type StreamEnd, warnOnce } from '../diagnostics/channels.js'
+import { channels, log, type StreamEnd, type StreamUsage, warnOnce } from '../diagnostics/channels.js'
 import { describeError, describeTrace } from '../diagnostics/describe-error.js'
 import type { Transcript } from '../dialects/transcript.js'
 import { StreamError, type StreamFailure } from '../errors/stream-error.js'
@@ -10,9 +10,9 @@ import { logFailure } from './exchange-log.js'
 export interface EndedStream {
   timeouts: TimeoutCoordinator
   subject: { readonly requestId: string; readonly model: string | undefined }
-  output: Pick<EventOutput, 'status' | 'events' | 'bytes' | 'heartbeats'>
+  output: Pick<EventOutput, 'status' | 'events' | 'bytes' | 'heartbeats' | 'isForeign'>
   /** A dialect of the app's own may fail at it. */
-  transcript: () => Pick<Transcript, 'complete' | 'cutShort'>
+  transcript: () => Pick<Transcript, 'complete' | 'cutShort' | 'tally'>
   retries: number
   upstreamsLeftRunning: number
   /** Whether the client has a complete answer, whatever happened after it. */
@@ -22,7 +22,7 @@ export interface EndedStream {
 /** Makes the record of a stream that has ended, and publishes it: to the log, the channel and `onEnd`. */
 export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): StreamEnd {
   const { timeouts, subject, output, retries, completed, upstreamsLeftRunning } = stream
-  const { sawTerminal, cutShort } = lastWord(stream)
+  const { sawTerminal, cutShort, usage } = lastWord(stream)
   const reason = (completed ? cutShort : timeouts.reason) as StreamFailure | undefined
   if (cutShort && reason === cutShort) {
     cutShort.headersSent = true
@@ -45,17 +45,25 @@ export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): Stream
     sawTerminal,
     retries,
     upstreamsLeftRunning: completed ? 0 : upstreamsLeftRunning,
+    usage: output.isForeign ? undefined : usage,
     suppressed: completed && timeouts.reason ? [timeouts.reason.outcome, ...late] : late,
   }
   void announce(end, onEnd)
   return end
 }
 
+interface LastWord {
+  sawTerminal: boolean
+  usage?: StreamUsage
+  cutShort?: StreamError
+}
+
 /** What the stream itself said of its end. The client has read of it, if the answer was cut short. */
-function lastWord({ transcript }: EndedStream): { sawTerminal: boolean; cutShort?: StreamError } {
+function lastWord({ transcript }: EndedStream): LastWord {
   try {
-    const { complete: sawTerminal, cutShort } = transcript()
-    return { sawTerminal, ...(cutShort && { cutShort: new StreamError('upstream_truncated') }) }
+    const { complete: sawTerminal, cutShort, tally } = transcript()
+    const { usage } = tally
+    return { sawTerminal, usage, ...(cutShort && { cutShort: new StreamError('upstream_truncated') }) }
   } catch {
     return { sawTerminal: false }
   }

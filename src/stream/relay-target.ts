@@ -2,6 +2,7 @@ import { type EventRole, type StreamDialect, sizeOf } from '../dialects/dialect.
 import { toAnswerEvents } from '../dialects/index.js'
 import type { Transcript } from '../dialects/transcript.js'
 import type { UpstreamError } from '../errors/upstream-error.js'
+import type { Framing } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { defaultMaxEventBytes } from '../framing/sse/follow.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
@@ -22,9 +23,10 @@ export abstract class Relay extends AnswerReader {
 
   readonly #maxBytes: number
 
-  constructor(target: RelayTarget, maxEventBytes: number | undefined) {
+  constructor(target: RelayTarget, framing: Framing, maxEventBytes: number | undefined) {
     super(maxEventBytes, target.clock)
     this.#maxBytes = maxEventBytes ?? defaultMaxEventBytes
+    if (framing.name === 'ndjson') this.expectLines()
     this.target = target
     this.sink = target.sink
     this.transcript = target.transcript
@@ -97,6 +99,15 @@ export interface RelayTarget {
   readonly stopSignal: AbortSignalLike
   /** Registers the upstream with the stream, as soon as it has responded: the stream will release it. */
   open(source: UpstreamSource | PromiseLike<UpstreamSource>): UpstreamSource | PromiseLike<UpstreamSource>
+  /**
+   * The upstream's bytes are about to be passed on unchanged: as long as the client has had nothing, it may be sent the same
+   * head.
+   *
+   * @returns how the client's stream is framed
+   */
+  follow(upstream: { status: number | undefined; framing: Framing }): Framing
+  /** The wire text of one event for the client. */
+  encode(event: SSEEvent): string
   /** Observes and writes one event. */
   write(event: SSEEvent): Promise<void> | undefined
   /** How a complete answer that came as JSON becomes events. */

@@ -1,4 +1,5 @@
 import { unlessReady } from '../client/catching-up.js'
+import type { ResponseWriter } from '../client/response-writer.js'
 import type { SSEWriter } from '../client/sse-writer.js'
 import type { EventRole, StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
@@ -6,15 +7,16 @@ import { Transcript } from '../dialects/transcript.js'
 import { checkFunction, checkNames, shown } from '../errors/bad-input.js'
 import { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
+import type { Framing } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import { eachChunk } from '../upstream/chunks.js'
-import { openEventStream } from '../upstream/open-event-stream.js'
+import { framingOfSource, openEventStream } from '../upstream/open-event-stream.js'
 import { checkMaxEventBytes, type ReadEventStreamOptions } from '../upstream/reading-options.js'
-import type { UpstreamSource } from '../upstream/source.js'
+import { openSource, type UpstreamSource } from '../upstream/source.js'
 import { type EventMap, MappedRelay } from './mapped.js'
 import { PassThroughRelay } from './pass-through.js'
-import type { EventSink, RelayClock, RelayTarget } from './relay-target.js'
+import type { EventSink, Relay, RelayClock, RelayTarget } from './relay-target.js'
 
 export type { EventMap }
 
@@ -99,10 +101,8 @@ export async function relayInto(
   checkFunction('map', map)
   const { stopSignal: signal } = target
   const upstream = await target.open(source)
-  const relay = map
-    ? new MappedRelay(target, map, maxEventBytes)
-    : new PassThroughRelay(target, maxEventBytes)
   const body = await openEventStream(upstream, { signal, onChunk: (chunk) => target.clock.touch(chunk) })
+  const relay = relayOf(upstream, target, map, maxEventBytes)
   await eachChunk(body, signal, relay).taken
   await relay.finish()
   const { received } = relay
@@ -110,8 +110,18 @@ export async function relayInto(
   return { received, sawTerminal: target.transcript?.sawTerminal ?? false }
 }
 
-interface CountingWriter extends SSEWriter {
-  forward(events: Uint8Array | string, count?: number): Promise<void>
+function relayOf(
+  upstream: UpstreamSource,
+  target: RelayTarget,
+  map: EventMap | undefined,
+  maxEventBytes: number | undefined,
+): Relay {
+  const framing = framingOfSource(upstream)
+  if (map) return new MappedRelay(target, map, framing, maxEventBytes)
+  const { status } = openSource(upstream)
+  if (target.follow({ status, framing }) === framing)
+    return new PassThroughRelay(target, framing, maxEventBytes)
+  return new MappedRelay(target, (event) => event, framing, maxEventBytes)
 }
 
 /** The way to a client whose stream belongs to somebody else. */
@@ -120,17 +130,18 @@ class WriterTarget implements RelayTarget, EventSink {
   readonly clock: RelayClock
   readonly transcript: Transcript | undefined
   readonly dialect: StreamDialect | undefined
-  readonly #writer: SSEWriter
+  readonly #writer: ResponseWriter
   readonly #options: RelayOptions
 
   constructor(writer: SSEWriter, options: RelayOptions) {
     const { onChunk } = options
     const dialect = options.dialect === undefined ? undefined : selectDialect(options.dialect)
-    this.#writer = writer
+    // All writers are ours.
+    this.#writer = writer as ResponseWriter
     this.#options = options
     this.clock = { touch: (chunk) => onChunk?.(chunk), content() {} }
     this.dialect = dialect
-    this.transcript = dialect && new Transcript(dialect)
+    this.transcript = dialect && new Transcript(dialect, undefined, this.#writer)
   }
 
   get stopSignal(): AbortSignalLike {
@@ -152,14 +163,23 @@ class WriterTarget implements RelayTarget, EventSink {
   }
 
   observe(event: SSEEvent): EventRole | undefined {
+    if (event.id) this.#writer.sawId = true
     return this.transcript?.observe(event)
   }
 
   accept(events: Uint8Array | string, count: number): Promise<void> | undefined {
     const before = this.#writer.events
-    // All writers are ours, and count what they are told.
-    const written = (this.#writer as CountingWriter).forward(events, count)
+    const written = this.#writer.forward(events, count)
     return this.transcript?.sawTerminal && this.#writer.events > before ? undefined : unlessReady(written)
+  }
+
+  follow(upstream: { status: number | undefined; framing: Framing }): Framing {
+    this.#writer.head.follow(upstream)
+    return this.#writer.framing
+  }
+
+  encode(event: SSEEvent): string {
+    return this.transcript?.encode(event) ?? this.#writer.encode(event)
   }
 
   write(event: SSEEvent): Promise<void> | undefined {

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { sendErrorBody } from '../client/error-response.js'
-import { isEventStream } from '../client/response.js'
+import { isStreamOf } from '../client/response.js'
 import type { ResponseWriter } from '../client/response-writer.js'
 import { waitUntilFlushed } from '../client/stalled-client.js'
 import type { StreamDialect } from '../dialects/dialect.js'
@@ -33,7 +33,11 @@ export class RouteOutput extends ResponseOutput implements EventOutput {
   }
 
   get isForeign(): boolean {
-    return this.response.headersSent && !this.#writer.headersSent && !isEventStream(this.response)
+    return (
+      this.response.headersSent &&
+      !this.#writer.headersSent &&
+      !isStreamOf(this.#writer.framing, this.response)
+    )
   }
 
   get status(): number | undefined {

@@ -5,10 +5,12 @@ import { clientWaitsMs } from '../client/request-hints.js'
 import { serverOf } from '../client/response.js'
 import { ResponseWriter } from '../client/response-writer.js'
 import type { SSEWriterObserver } from '../client/sse-writer-options.js'
-import type { StreamDialect } from '../dialects/dialect.js'
+import type { DialectRequest, StreamDialect } from '../dialects/dialect.js'
 import { selectDialect } from '../dialects/index.js'
+import type { Transcript } from '../dialects/transcript.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
+import type { Framing } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { StreamClock } from '../timeouts/stream-clock.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
@@ -33,6 +35,7 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
   readonly model: string | undefined
   readonly server: object | undefined
   readonly dialect: StreamDialect
+  readonly request: DialectRequest
   readonly clock: StreamClock
   readonly writer: ResponseWriter
   readonly upstreams: Upstreams
@@ -47,14 +50,17 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     this.requestId = requestId
     this.model = model
     this.server = serverOf(response)
-    this.dialect = settings.dialect ?? selectDialect(undefined, requestPath(response))
-    const requestHeaders = (response.req as IncomingMessage | undefined)?.headers ?? {}
-    const defaults = timeoutsFor(settings, { model, headers: requestHeaders })
+    const request = response.req as (IncomingMessage & { body?: unknown }) | undefined
+    const requestHeaders = request?.headers ?? {}
+    this.request = { method: request?.method, headers: requestHeaders, body: request?.body, model }
+    this.dialect = settings.dialect ?? selectDialect(undefined, requestPath(response), this.request)
+    const { isUnhurried } = this.dialect
+    const defaults = timeoutsFor(settings, { model, headers: requestHeaders, isUnhurried })
     const timeouts = new StreamClock(undefined, { defaults, signal })
     timeouts.expectHeadWithin(clientWaitsMs(requestHeaders))
     this.clock = timeouts
     const upstreams = new Upstreams(settings.cleanup, requestId)
-    const writer = new ResponseWriter(response, withHeadersOf(this.dialect, settings), {
+    const writer = new ResponseWriter(response, writerSettingsFor(this.dialect, settings), {
       signal: timeouts.stopSignal,
       observer: this,
     })
@@ -66,6 +72,10 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     this.#output = output
     this.exchange = exchange
     this.#handled = new RouteUpstreams({ exchange, timeouts, writer, upstreams, requestHeaders }, settings)
+  }
+
+  get framing(): Framing {
+    return this.writer.framing
   }
 
   get signal(): AbortSignal {
@@ -145,12 +155,17 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     this.clock.settle(reason)
   }
 
-  emptyDelta(): SSEEvent | undefined {
-    return this.exchange.transcript.emptyDelta()
+  get transcript(): Transcript {
+    return this.exchange.transcript
   }
 }
 
-function withHeadersOf({ headers }: StreamDialect, { writer }: StreamSettings): StreamSettings['writer'] {
-  if (headers === undefined || writer.headers === false) return writer
-  return { ...writer, headers: { ...headers, ...writer.headers } }
+/** What is not set is as the dialect has it. */
+function writerSettingsFor(
+  { headers, framing }: StreamDialect,
+  { writer }: StreamSettings,
+): StreamSettings['writer'] {
+  const framed = writer.framing === undefined && framing !== undefined ? { ...writer, framing } : writer
+  if (headers === undefined || writer.headers === false) return framed
+  return { ...framed, headers: { ...headers, ...framed.headers } }
 }

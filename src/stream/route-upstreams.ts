@@ -1,11 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { unlessReady } from '../client/catching-up.js'
 import { clientWaitsMs, isClientRetry } from '../client/request-hints.js'
-import type { SSEWriter } from '../client/sse-writer.js'
+import type { ResponseWriter } from '../client/response-writer.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import type { Transcript } from '../dialects/transcript.js'
 import { propertyOf } from '../errors/cause-chain.js'
 import { StreamError } from '../errors/stream-error.js'
+import type { Framing } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
@@ -27,7 +28,7 @@ import type { StreamSettings } from './settings.js'
 export interface RouteParts {
   readonly exchange: Exchange
   readonly timeouts: StreamClock
-  readonly writer: SSEWriter
+  readonly writer: ResponseWriter
   readonly upstreams: Upstreams
   readonly requestHeaders: IncomingHttpHeaders
 }
@@ -113,8 +114,9 @@ export class RouteUpstreams implements RelayTarget {
       maxEventBytes,
       signal: this.stopSignal,
       onChunk: () => this.clock.touch(),
-      onEvent: () => {
+      onEvent: ({ data }) => {
         this.#received++
+        this.transcript.tally.see(data)
       },
     })
   }
@@ -148,6 +150,16 @@ export class RouteUpstreams implements RelayTarget {
     if (typeof response !== 'object' || response === null) throw error
     this.#parts.upstreams.adopt(response)
     throw await readFailure(error, { signal: this.stopSignal, onChunk: () => this.clock.touch() })
+  }
+
+  follow(upstream: { status: number | undefined; framing: Framing }): Framing {
+    const { writer } = this.#parts
+    writer.head.follow(upstream)
+    return writer.framing
+  }
+
+  encode(event: SSEEvent): string {
+    return this.transcript.encode(event)
   }
 
   write(event: SSEEvent): Promise<void> | undefined {

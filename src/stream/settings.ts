@@ -184,14 +184,18 @@ export function toSettings(options: StreamOptions): StreamSettings {
   }
 }
 
+const never = Number.POSITIVE_INFINITY
+const unhurried = { firstByteMs: never, inactivityMs: never, totalMs: never }
+
 /** The timeouts of one request: by its model, and never longer than its client waits. */
 export function timeoutsFor(
   settings: StreamSettings,
-  request: { model: string | undefined; headers: IncomingHttpHeaders },
+  request: { model: string | undefined; headers: IncomingHttpHeaders; isUnhurried: boolean | undefined },
 ): ResolvedTimeouts {
   const { advancedModels } = settings
   const choice = { streaming: true, model: request.model }
-  const profile = selectTimeoutProfile(choice, advancedModels ? { advancedModels } : {})
+  const fitting = selectTimeoutProfile(choice, advancedModels ? { advancedModels } : {})
+  const profile = request.isUnhurried ? { ...fitting, ...unhurried } : fitting
   return withinClientTimeout(setTimeouts(settings, profile), request.headers)
 }
 

@@ -1,3 +1,4 @@
+import type { Framing } from '../framing/framing.js'
 import { eachChunk } from './chunks.js'
 import { type InsteadOfEvents, JsonAnswer } from './json-answer.js'
 import type { Backpressure, ChunkSink } from './node-chunks.js'
@@ -16,9 +17,15 @@ export abstract class AnswerReader implements ChunkSink {
   #instead: JsonAnswer | undefined
   readonly #observer: ChunkObserver
 
-  constructor(maxEventBytes: number | undefined, observer: ChunkObserver) {
-    this.#instead = new JsonAnswer(maxEventBytes)
+  /** @param takesLists see `JsonAnswer` */
+  constructor(maxEventBytes: number | undefined, observer: ChunkObserver, takesLists = false) {
+    this.#instead = new JsonAnswer(maxEventBytes, takesLists)
     this.#observer = observer
+  }
+
+  /** JSON lines have come: none of them is a document that came instead of events. */
+  protected expectLines(): void {
+    this.#instead = undefined
   }
 
   /** Takes a chunk of events. */
@@ -48,8 +55,9 @@ export abstract class AnswerReader implements ChunkSink {
 class FunctionReader extends AnswerReader {
   readonly push: (chunk: Uint8Array | string) => Backpressure
 
-  constructor(options: ReadEventStreamOptions, push: FunctionReader['push']) {
-    super(options.maxEventBytes, { touch: (chunk) => options.onChunk?.(chunk) })
+  constructor(framing: Framing, options: ReadEventStreamOptions, push: FunctionReader['push']) {
+    super(options.maxEventBytes, { touch: (chunk) => options.onChunk?.(chunk) }, true)
+    if (framing.name === 'ndjson') this.expectLines()
     this.push = push
   }
 }
@@ -62,10 +70,11 @@ class FunctionReader extends AnswerReader {
  */
 export async function readEvents(
   source: UpstreamSource,
+  framing: Framing,
   options: ReadEventStreamOptions,
   take: FunctionReader['push'],
 ): Promise<InsteadOfEvents | undefined> {
-  const sink = new FunctionReader(options, take)
+  const sink = new FunctionReader(framing, options, take)
   await eachChunk(await openEventStream(source, options), options.signal, sink).taken
   return sink.jsonAnswer()
 }

@@ -10,14 +10,18 @@ export class JsonAnswer {
   #isJson: boolean | undefined
   readonly #maxBytes: number
 
-  constructor(maxBytes = defaultMaxEventBytes) {
+  readonly #takesLists: boolean
+
+  /** @param takesLists whether a list may be the answer: it may also be what Gemini streams without `alt=sse` */
+  constructor(maxBytes = defaultMaxEventBytes, takesLists = true) {
     this.#maxBytes = maxBytes
+    this.#takesLists = takesLists
   }
 
   /**
    * Whether a chunk is part of such a document: no line of an event stream begins with a brace or bracket.
    *
-   * @throws StreamError `upstream_protocol` for a document that is too long
+   * @throws StreamError `upstream_protocol` for a document that is too long, or a list that is no answer
    */
   takes(chunk: Uint8Array | string): boolean {
     if (this.#isJson === false) return false
@@ -27,6 +31,7 @@ export class JsonAnswer {
     if (this.#isJson) this.#bytes = text
     else this.#bytes = this.#isJson === undefined && byteOrderMark.startsWith(text) ? text : ''
     if (!this.#isJson) return false
+    if (!this.#takesLists && isListOfAnswers(this.#bytes)) throw notEvents('a JSON array')
     if (this.#bytes.length <= this.#maxBytes) return true
     throw answerTooLarge(this.#maxBytes)
   }
@@ -65,6 +70,14 @@ function withoutMark(text: string): string {
 function isJsonStart(text: string): boolean | undefined {
   const [first] = byteOrderMark.startsWith(text) ? [] : withoutMark(text).trimStart()
   return first === undefined ? undefined : first === '{' || first === '['
+}
+
+/** Google reports errors in a list, too, which then holds nothing else. */
+const listOfError = '[{"error"'
+
+function isListOfAnswers(text: string): boolean {
+  const start = withoutMark(text).slice(0, 200).replace(/\s/g, '').slice(0, listOfError.length)
+  return start.startsWith('[') && !listOfError.startsWith(start)
 }
 
 function parse(text: string): object | undefined {

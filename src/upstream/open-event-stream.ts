@@ -1,8 +1,15 @@
 import { StreamError } from '../errors/stream-error.js'
+import type { Framing } from '../framing/framing.js'
+import { framingOf, framings } from '../framing/framings.js'
 import { readErrorResponse } from './error-response.js'
 import { notEvents } from './protocol-errors.js'
 import type { ReadEventStreamOptions } from './reading-options.js'
 import { openSource, type UpstreamBody, type UpstreamSource } from './source.js'
+
+/** How the events of an upstream are framed, as far as its head says. */
+export function framingOfSource(source: UpstreamSource): Framing {
+  return framingOf(openSource(source).contentType) ?? framings.sse
+}
 
 /**
  * The body of an upstream's answer, once it is sure that the answer is an event stream.
@@ -16,8 +23,9 @@ export async function openEventStream(
   const response = openSource(source)
   const { body, status, contentType } = response
   if (status !== undefined && (status < 200 || status > 299)) throw await readErrorResponse(response, options)
-  // An event stream under a wrong name is common (text/plain); a page is something else.
-  if (/^\s*text\/html\b/i.test(contentType ?? '')) throw notEvents('text/html')
+  // An event stream under a wrong name is common (text/plain); these are something else.
+  const other = /^\s*(text\/html|application\/vnd\.amazon\.eventstream)\b/i.exec(contentType ?? '')?.[1]
+  if (other !== undefined) throw notEvents(other.toLowerCase())
   if (body === undefined) throw new StreamError('upstream_truncated')
   return body
 }

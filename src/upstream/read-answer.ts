@@ -6,10 +6,10 @@ import type { UpstreamError } from '../errors/upstream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { defaultMaxEventBytes } from '../framing/sse/follow.js'
-import { sse } from '../framing/sse/index.js'
 import { readEvents } from './answer-reader.js'
 import { coordinatedSocketCleanup } from './cleanup.js'
 import type { InsteadOfEvents } from './json-answer.js'
+import { framingOfSource } from './open-event-stream.js'
 import { answerTooLarge, notEvents } from './protocol-errors.js'
 import { checkReading, type ReadEventStreamOptions } from './reading-options.js'
 import type { UpstreamSource } from './source.js'
@@ -41,7 +41,10 @@ const maxUnread = 8
 export async function readAnswer(source: UpstreamSource, options: ReadAnswerOptions = {}): Promise<unknown> {
   checkReading(options, ['dialect'])
   const { maxEventBytes = defaultMaxEventBytes, dialect: choice } = options
-  const followed = new Transcript(selectDialect(choice ?? 'plain'), choice ? undefined : recognizeDialect)
+  const framing = framingOfSource(source)
+  const followed = new Transcript(selectDialect(choice ?? 'plain'), choice ? undefined : recognizeDialect, {
+    framing,
+  })
   let collected: CollectedAnswer | undefined
   let received = 0
   let reported: UpstreamError | undefined
@@ -61,10 +64,10 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
     const length = collected ? (collected.size ?? 0) : unreadLength
     if (length > maxEventBytes) throw answerTooLarge(maxEventBytes)
   }
-  const follower = sse.follow(add, { maxEventBytes })
+  const follower = framing.follow(add, { maxEventBytes })
   let instead: InsteadOfEvents | undefined
   try {
-    instead = await readEvents(source, options, (chunk) => {
+    instead = await readEvents(source, framing, options, (chunk) => {
       follower.push(chunk)
       if (reported) throw reported
       if (follower.failure) throw follower.failure

@@ -1,16 +1,15 @@
 import type { Follower } from '../framing/framing.js'
-import { sse } from '../framing/sse/index.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
 import { AnswerReader } from './answer-reader.js'
 import { eachChunk } from './chunks.js'
 import type { Backpressure, ChunkReading } from './node-chunks.js'
-import { openEventStream } from './open-event-stream.js'
+import { framingOfSource, openEventStream } from './open-event-stream.js'
 import { notEvents } from './protocol-errors.js'
 import { checkReading, type ReadEventStreamOptions } from './reading-options.js'
 import { isNodeReadable, type UpstreamSource } from './source.js'
 
 export interface EventReaderOptions extends ReadEventStreamOptions {
-  onEvent?: () => void
+  onEvent?: (event: EventSourceMessage) => void
 }
 
 interface Waiting {
@@ -27,7 +26,7 @@ const done: IteratorResult<never, void> = { done: true, value: undefined }
 export class EventReader extends AnswerReader implements AsyncGenerator<EventSourceMessage, void> {
   readonly #open: () => Promise<UpstreamSource>
   readonly #options: EventReaderOptions
-  readonly #follower: Follower
+  #follower: Follower | undefined
   #waiting: Waiting | undefined
   /** Most loops ask for one event at a time. */
   readonly #waitingBehind: Waiting[] = []
@@ -44,7 +43,6 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
     super(options.maxEventBytes, { touch: (chunk) => options.onChunk?.(chunk) })
     this.#open = open
     this.#options = options
-    this.#follower = sse.follow((event) => this.#hand(event), options)
   }
 
   next(): Promise<IteratorResult<EventSourceMessage, void>> {
@@ -105,7 +103,11 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
 
   async #read(): Promise<void> {
     const { signal, onChunk } = this.#options
-    const body = await openEventStream(await this.#open(), { signal, onChunk })
+    const source = await this.#open()
+    const body = await openEventStream(source, { signal, onChunk })
+    const framing = framingOfSource(source)
+    if (framing.name === 'ndjson') this.expectLines()
+    this.#follower = framing.follow((event) => this.#hand(event), this.#options)
     // Whoever has left meanwhile still leaves a Node stream that may break: that must find a listener.
     if (this.#isOver && !isNodeReadable(body)) return
     this.#reading = eachChunk(body, signal, this)
@@ -113,18 +115,18 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
     await this.#reading.taken
     if (this.#isOver) return
     if (this.jsonAnswer()) throw notEvents('JSON')
-    this.#follower.end()
+    this.#follower?.end()
   }
 
   push(chunk: Uint8Array | string): Backpressure {
-    this.#follower.push(chunk)
-    if (this.#follower.failure) throw this.#follower.failure
+    this.#follower?.push(chunk)
+    if (this.#follower?.failure) throw this.#follower.failure
     return this.#waiting ? undefined : 'pause'
   }
 
   #hand(event: EventSourceMessage): void {
     if (this.#isOver) return
-    this.#options.onEvent?.()
+    this.#options.onEvent?.(event)
     const waiting = this.#nextWaiting()
     if (waiting) return waiting.resolve({ done: false, value: event })
     if (this.#taken === this.#events.length) {

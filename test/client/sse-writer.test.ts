@@ -281,7 +281,7 @@ describe('heartbeats', () => {
     expect(writer.heartbeats).toBe(1)
     vi.advanceTimersByTime(1_000)
     expect(writer.heartbeats).toBe(2)
-    await client.until(() => client.bodyText === ':\ndata: x\n\n:\n')
+    await client.until(() => client.bodyText === ':\n\ndata: x\n\n:\n\n')
     writer.close()
     expect(vi.getTimerCount()).toBe(0)
   })
@@ -307,7 +307,7 @@ describe('heartbeats', () => {
     client.socket.resume()
     await client.received('\n\n')
     vi.advanceTimersByTime(10_000)
-    await client.until(() => client.bodyText.endsWith('\n\n:\n'))
+    await client.until(() => client.bodyText.endsWith('\n\n:\n\n'))
   })
 
   test('heartbeatMs: Infinity sends none, and the head all the same', async () => {

@@ -16,6 +16,10 @@ describe('which dialect', () => {
     ['/events', 'plain'],
     ['/v1/responses', 'openai-responses'],
     ['/v1/messages?beta=true', 'anthropic'],
+    ['/v1/responses/resp_1?stream=true&starting_after=3', 'openai-responses'],
+    ['/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse', 'gemini'],
+    ['/v2/chat', 'cohere'],
+    ['/api/chat', 'plain'],
     ['', 'plain'],
   ])('%s speaks %s', (path, name) => {
     expect(selectDialect(undefined, path).name).toBe(name)
@@ -26,7 +30,7 @@ describe('which dialect', () => {
     const own = { ...dialects.plain, name: 'own' }
     expect(selectDialect(own)).toBe(own)
     expect(() => selectDialect('openai' as never)).toThrow(
-      'dialect must be one of openaiChat, openaiResponses, anthropic, aiSdkUi, plain; got "openai"; did you mean openaiChat?',
+      'dialect must be one of openaiChat, openaiResponses, anthropic, gemini, ollama, cohere, aiSdkUi, jsonRpc, plain; got "openai"; did you mean openaiChat?',
     )
     expect(() => selectDialect('toString' as never)).toThrow(TypeError)
     expect(() => selectDialect({} as never)).toThrow('dialect.follow must be a function, got undefined')
@@ -90,7 +94,7 @@ describe('openai-chat', () => {
   test('its error event begins with the error, and is a chunk of the same stream', () => {
     const stream = dialects.openaiChat.follow()
     stream.observe({ data: chatChunk('a') })
-    const [event, ...more] = stream.failing(hangUp, hangUp.message)
+    const [event, ...more] = stream.failing(hangUp, hangUp.message) ?? []
     expect(more).toEqual([])
     expect(JSON.stringify(event?.data)).toBe(
       '{"error":{"message":"The upstream closed the connection before the answer was complete.","type":"server_error",' +
@@ -134,12 +138,20 @@ test.each([
   })
 })
 
-describe.each(Object.entries(dialectAnswers).filter(([name]) => name !== 'plain'))('%s', (name, answer) => {
-  const dialect = dialects[name as keyof typeof dialects]
-  const events = [...answer.begun, ...answer.rest].map((text) => ({
+/** Lines have no field. */
+const eventsOf = ({ begun, rest }: DialectAnswer) =>
+  [...begun, ...rest].map((text) => ({
     event: text.match(/^event: (.*)$/m)?.[1],
-    data: text.match(/^data: (.*)$/m)?.[1],
+    data: text.match(/^data: (.*)$/m)?.[1] ?? text,
   }))
+
+const own = Object.entries(dialectAnswers).filter(([name]) => name !== 'plain' && name in dialects)
+/** Their last event carries what nobody else can make up. */
+const irreplaceable = ['openaiResponses', 'ollama', 'cohere']
+
+describe.each(own)('%s', (name, answer) => {
+  const dialect = dialects[name as keyof typeof dialects]
+  const events = eventsOf(answer)
 
   test('a good answer is complete with its last event, and not before its text is', () => {
     const stream = dialect.follow()
@@ -147,7 +159,8 @@ describe.each(Object.entries(dialectAnswers).filter(([name]) => name !== 'plain'
       expect(stream.complete && !/stop|finish|DONE|completed/.test(String(event.data))).toBe(false)
       return stream.observe(event)
     })
-    expect(roles.at(-1)).toBe('terminal')
+    // Gemini's usage may come after it.
+    expect(roles.at(-1)).toBe(name === 'gemini' ? 'other' : 'terminal')
     expect(roles.filter((role) => role === 'content')).toHaveLength(2)
     expect(stream.complete).toBe(true)
     expect(stream.closing()).toEqual([])
@@ -156,13 +169,14 @@ describe.each(Object.entries(dialectAnswers).filter(([name]) => name !== 'plain'
   test('what comes before the last event is all it takes to close a finished answer', () => {
     const stream = dialect.follow()
     for (const event of events.slice(0, -1)) stream.observe(event)
-    if (!stream.complete) return expect(name).toBe('openaiResponses')
+    if (name === 'gemini') return expect(stream.complete).toBe(false)
+    if (!stream.complete) return expect(irreplaceable).toContain(name)
     const [last] = stream.closing()
     expect(stream.observe(last as never)).toBe('terminal')
   })
 
   test('its own error is an error', () => {
-    const [error] = dialect.follow().failing(hangUp, 'It broke.')
+    const [error] = dialect.follow().failing(hangUp, 'It broke.') ?? []
     expect(dialect.follow().observe(error as never)).toBe('error')
     expect(JSON.stringify(error)).toContain('It broke.')
   })
@@ -187,8 +201,108 @@ describe.each(Object.entries(dialectAnswers).filter(([name]) => name !== 'plain'
   })
 })
 
+describe.each(['mistral', 'images', 'transcriptions', 'assistants'])('%s', (name) => {
+  const events = eventsOf(dialectAnswers[name] as DialectAnswer)
+  const [first, ...more] = events
+
+  test('are known by their first event, and complete with their last', () => {
+    const stream = recognizeDialect(first as never)?.follow()
+    const done = events.map((event) => {
+      stream?.observe(event)
+      return stream?.complete
+    })
+    expect(more.length).toBeGreaterThan(0)
+    expect(done.slice(0, events.length - 2)).not.toContain(true)
+    expect(done.at(-1)).toBe(true)
+  })
+
+  test('their own error is an error', () => {
+    const dialect = recognizeDialect(first as never)
+    const [error] = dialect?.follow().failing(hangUp, 'It broke.') ?? []
+    expect(JSON.stringify(error?.data)).toContain('"error":{"message":"It broke."')
+    // The SDK of Mistral hands out events with a name that it does not know.
+    expect(error?.event).toBe(name === 'mistral' ? undefined : 'error')
+  })
+})
+
+describe('gemini', () => {
+  const parts = (text: string, more: object = {}) => ({ content: { parts: [{ text }] }, ...more })
+  const follow = (...events: object[]) => {
+    const stream = dialects.gemini.follow()
+    for (const data of events) stream.observe({ data })
+    return stream
+  }
+
+  test('is complete once each candidate has finished, and nothing came after that', () => {
+    expect(follow({ candidates: [parts('a')] }).complete).toBe(false)
+    expect(follow({ candidates: [parts('a', { finishReason: 'MAX_TOKENS' })] }).complete).toBe(true)
+    const finished = { candidates: [parts('b', { finishReason: 'STOP' })] }
+    expect(follow(finished, { usageMetadata: { totalTokenCount: 3 } }).complete).toBe(true)
+    expect(follow(finished, { candidates: [parts('c')] }).complete).toBe(false)
+    const two = { candidates: [parts('a', { index: 0 }), parts('b', { index: 1 })] }
+    expect(follow(two, { candidates: [parts('', { index: 1, finishReason: 'STOP' })] }).complete).toBe(false)
+    expect(follow({ promptFeedback: { blockReason: 'SAFETY' } }).complete).toBe(true)
+  })
+
+  test('reports errors as Google does', () => {
+    const [error] = follow().failing(hangUp, 'Sorry.') ?? []
+    expect(error).toEqual({ data: { error: { code: 503, message: 'Sorry.', status: 'UNAVAILABLE' } } })
+    expect(dialects.gemini.encode?.(error as never)).toBe(`data: ${JSON.stringify(error?.data)}\r\n\n`)
+    expect(dialects.gemini.encode?.({ data: { candidates: [] } })).toBe('data: {"candidates":[]}\n\n')
+  })
+
+  test('an app’s own candidates are none of Gemini’s', () => {
+    expect(recognizeDialect({ data: '{"candidates":["Ann","Bob"]}' })).toBeUndefined()
+    expect(recognizeDialect({ data: JSON.stringify({ candidates: [parts('a')] }) })).toBe(dialects.gemini)
+  })
+})
+
+describe('json-rpc', () => {
+  const call = (id: unknown) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: {} })
+  const result = (id: unknown) => ({ data: { jsonrpc: '2.0', id, result: {} } })
+  const progress = { data: { jsonrpc: '2.0', method: 'notifications/progress', params: {} } }
+
+  test('is complete once each request of the body has its response', () => {
+    const stream = dialects.jsonRpc.follow({ method: 'POST', body: [call(1), call('b')] })
+    expect(stream.observe(progress)).toBe('content')
+    stream.observe(result(1))
+    expect(stream.complete).toBe(false)
+    expect(stream.failing(hangUp, 'Sorry.')).toEqual([
+      { data: { jsonrpc: '2.0', id: 'b', error: { code: -32_000, message: 'Sorry.' } } },
+    ])
+    stream.observe({ data: { jsonrpc: '2.0', id: 'b', error: { code: 1, message: 'no' } } })
+    expect(stream.complete).toBe(true)
+  })
+
+  test('a body that nobody has parsed: no error could have its id', () => {
+    const stream = dialects.jsonRpc.follow({ method: 'POST' })
+    expect(stream.failing(hangUp, 'Sorry.')).toBeUndefined()
+    stream.observe(result(1))
+    expect(stream.complete).toBe(true)
+  })
+
+  test('a client that can ask for what it has missed is left to do so', () => {
+    const stream = dialects.jsonRpc.follow({ method: 'POST', body: call(1) })
+    stream.observe({ ...progress, id: 'e1' })
+    expect(stream.failing(hangUp, 'Sorry.')).toEqual([])
+    expect(dialects.jsonRpc.follow({ method: 'GET' }).failing(hangUp, 'Sorry.')).toEqual([])
+  })
+
+  test('is known by the request’s headers, by its body, or by an event', () => {
+    expect(selectDialect(undefined, '/mcp', { headers: { 'mcp-session-id': 'x' } })).toBe(dialects.jsonRpc)
+    expect(selectDialect(undefined, '/mcp', { body: call(1) })).toBe(dialects.jsonRpc)
+    expect(selectDialect(undefined, '/mcp', { body: { messages: [] } })).toBe(dialects.plain)
+    expect(recognizeDialect({ data: JSON.stringify(progress.data) })).toBe(dialects.jsonRpc)
+  })
+})
+
+test('an error before any chunk carries the requested model', () => {
+  const stream = dialects.openaiChat.follow({ model: 'gpt-x' })
+  expect(stream.failing(hangUp, 'Sorry.')?.[0]?.data).toMatchObject({ model: 'gpt-x' })
+})
+
 test('the first event gives an API away that its path did not', () => {
-  for (const name of ['openaiChat', 'openaiResponses', 'anthropic'] as const) {
+  for (const name of ['openaiChat', 'openaiResponses', 'anthropic', 'gemini', 'cohere'] as const) {
     const [first = ''] = (dialectAnswers[name] as DialectAnswer).begun
     expect(recognizeDialect({ data: first.match(/^data: (.*)$/m)?.[1] })).toBe(dialects[name])
   }
@@ -200,7 +314,10 @@ test('numbered events go on to be numbered', () => {
   for (const text of dialectAnswers.openaiResponses?.begun ?? []) {
     stream.observe({ data: text.match(/^data: (.*)$/m)?.[1] })
   }
-  expect(stream.failing(hangUp, '')[0]?.data).toMatchObject({ sequence_number: 4, code: 'connection_reset' })
+  expect(stream.failing(hangUp, '')?.[0]?.data).toMatchObject({
+    sequence_number: 4,
+    code: 'connection_reset',
+  })
 })
 
 test.each([

@@ -426,7 +426,7 @@ describe('streams', () => {
     await later(100)
     client.socket.resume()
     const isAll = () => client.socket.bytesRead > 100 * 64 * 1024
-    await client.until(() => isAll() && client.bytes.subarray(-9).toString().includes(':\n\r\n'))
+    await client.until(() => isAll() && client.bytes.subarray(-9).toString().includes(':\n\n\r\n'))
   })
 
   test('one guard is enough: an inner one is the same', async () => {

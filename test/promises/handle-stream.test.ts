@@ -60,6 +60,7 @@ describe('the record', () => {
       sawTerminal: true,
       retries: 0,
       upstreamsLeftRunning: 0,
+      usage: expect.anything(),
       suppressed: [],
     } satisfies StreamEnd)
     expect(client.header('x-request-id')).toBe('abc-1')
@@ -557,11 +558,14 @@ describe('for odd clients', () => {
       { writer: { heartbeatMs: 20, heartbeat: 'empty-delta' }, dialect: 'openaiChat' },
     )
     using client = rawRequest({ port: proxy.port, body: { stream: true } })
-    await client.received('"delta":{},"finish_reason":null')
+    await client.received('"delta":{"content":""},"finish_reason":null')
     resolve()
     await client.finished()
-    expect(client.bodyText.startsWith(':\n')).toBe(true)
-    expect(JSON.parse(client.data[1] ?? '')).toEqual(chatChunk(''))
+    expect(client.bodyText.startsWith(':\n\n')).toBe(true)
+    expect(JSON.parse(client.data[1] ?? '')).toEqual({
+      ...chatChunk(''),
+      choices: [{ index: 0, delta: { content: '' }, finish_reason: null }],
+    })
     expect(client.data.at(-1)).toBe('[DONE]')
     expect(textOf(client.data)).toBe('Hi')
   })

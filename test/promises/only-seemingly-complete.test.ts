@@ -85,6 +85,7 @@ describe.each(mounts)('%s: an answer that only seems to be complete', (name, ask
     expect(end).toMatchObject({
       outcome: 'upstream_truncated',
       sawTerminal: true,
+      usage: expect.anything(),
       suppressed: [],
       reason: { code: 'upstream_truncated', headersSent: true },
     })

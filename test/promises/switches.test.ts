@@ -6,7 +6,7 @@ import {
   type StreamMiddlewareOptions,
 } from '../../src/adapters/express.js'
 import type { StreamEnd } from '../../src/index.js'
-import { chatChunk } from '../support/chat.js'
+import { chatChunk, heartbeatPattern } from '../support/chat.js'
 import { expressVersions } from '../support/express-versions.js'
 import { listen, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
@@ -68,7 +68,7 @@ async function observe(
   return {
     'Fix 1 and 6, timeouts':
       silent.text.includes('upstream_inactivity_timeout') || silent.ending !== undefined,
-    'Fix 2, heartbeats': /^:$/m.test(silent.bodyText),
+    'Fix 2, heartbeats': heartbeatPattern.test(silent.bodyText),
     'Fix 3, headers': good.header('x-accel-buffering') === 'no',
     'Fix 4, cleanup': upstreamSocket.destroyed,
     'Fix 5, reporting': resetting.text.includes('connection_reset'),

@@ -2,6 +2,7 @@ import { PassThrough, Readable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Transcript } from '../../src/dialects/transcript.js'
+import { sse } from '../../src/framing/sse/index.js'
 import type { HandleStreamOptions } from '../../src/index.js'
 import { dialects } from '../../src/index.js'
 import { PassThroughRelay } from '../../src/stream/pass-through.js'
@@ -208,7 +209,7 @@ describe('PassThroughRelay', () => {
       },
     }
     const target = { sink, transcript, clock: { touch() {}, content() {} } }
-    const passing = new PassThroughRelay(target as unknown as RelayTarget)
+    const passing = new PassThroughRelay(target as unknown as RelayTarget, sse)
     const delta = (text: string) => onTheWire({ type: 'text-delta', id: '0', delta: text })
     for (const text of ['a', 'b', 'c']) expect(passing.push(delta(text))).toBeUndefined()
     expect(forwarded).toHaveLength(3)

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Transcript } from '../../src/dialects/transcript.js'
 import { encodeEvent } from '../../src/framing/sse/encode.js'
+import { sse } from '../../src/framing/sse/index.js'
 import { dialects, type SSEEvent, type StreamContext, wrapApp } from '../../src/index.js'
 import { relayInto } from '../../src/stream/relay.js'
 import type { EventSink, RelayTarget } from '../../src/stream/relay-target.js'
@@ -30,6 +31,8 @@ describe('what is written of a mapped event is what the encoder makes of it', ()
     open(source: UpstreamSource | PromiseLike<UpstreamSource>) {
       return source
     }
+    follow = () => sse
+    encode = encodeEvent
     observe(event: SSEEvent) {
       return this.transcript.observe(event)
     }

@@ -14,6 +14,9 @@ export function chatAnswer(...pieces: string[]): unknown[] {
   return [...pieces.map((piece) => chatChunk(piece)), chatChunk('', 'stop'), '[DONE]']
 }
 
+/** Whether a heartbeat came in it: a comment, or a chunk that says nothing. */
+export const heartbeatPattern = /^:$|^data: .*"delta":\{"content":""\},"finish_reason":null\}\]\}$/m
+
 /** The text of the events of a chat-completions stream. */
 export function textOf(data: readonly string[]): string {
   return data

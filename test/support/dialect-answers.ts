@@ -9,10 +9,14 @@ export interface DialectAnswer {
   rest: readonly string[]
 }
 
-const named = (event: { type: string }) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`
+const named = (event: { type: string; [more: string]: unknown }) =>
+  `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`
 const unnamed = (event: unknown) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`
 
-const role = { ...chatChunk(''), choices: [{ index: 0, delta: { role: 'assistant', content: '' } }] }
+const role = {
+  ...chatChunk(''),
+  choices: [{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }],
+}
 
 const response = {
   id: 'resp_1',
@@ -33,6 +37,23 @@ const responseUsage = {
   input_tokens_details: { cached_tokens: 0 },
   output_tokens_details: { reasoning_tokens: 0 },
 }
+
+const candidate = (text: string, more: object = {}) => ({
+  candidates: [{ content: { parts: [{ text }], role: 'model' }, index: 0, ...more }],
+})
+const line = (content: string, done = false) =>
+  `${JSON.stringify({ model: 'test-model', created_at: '2026-01-01T00:00:00Z', message: { role: 'assistant', content }, done })}\n`
+const cohereDelta = (text: string) => ({
+  type: 'content-delta',
+  index: 0,
+  delta: { message: { content: { text } } },
+})
+const messageDelta = (value: string) =>
+  `event: thread.message.delta\ndata: ${JSON.stringify({
+    id: 'm',
+    object: 'thread.message.delta',
+    delta: { content: [{ index: 0, type: 'text', text: { value } }] },
+  })}\n\n`
 
 /** The answer "Hello", as each API tells it. */
 export const dialectAnswers: Record<string, DialectAnswer> = {
@@ -115,6 +136,65 @@ export const dialectAnswers: Record<string, DialectAnswer> = {
       { type: 'finish' },
       '[DONE]',
     ].map(unnamed),
+  },
+  gemini: {
+    path: '/v1beta/models/test-model:streamGenerateContent?alt=sse',
+    begun: [unnamed(candidate('Hel'))],
+    rest: [unnamed(candidate('lo')), unnamed(candidate('', { finishReason: 'STOP' }))],
+  },
+  ollama: {
+    path: '/api/chat',
+    begun: [line('Hel')],
+    rest: [line('lo'), line('', true)],
+  },
+  cohere: {
+    path: '/v2/chat',
+    begun: [
+      { type: 'message-start', id: 'c1', delta: { message: { role: 'assistant' } } },
+      { type: 'content-start', index: 0, delta: { message: { content: { type: 'text', text: '' } } } },
+      cohereDelta('Hel'),
+    ].map(named),
+    rest: [
+      cohereDelta('lo'),
+      { type: 'content-end', index: 0 },
+      { type: 'message-end', id: 'c1', delta: { finish_reason: 'COMPLETE', usage: {} } },
+    ].map(named),
+  },
+  mistral: {
+    path: '/v1/conversations',
+    begun: [
+      { type: 'conversation.response.started', conversation_id: 'conv_1' },
+      { type: 'message.output.delta', id: 'm', content: 'Hel' },
+    ].map(named),
+    rest: [
+      { type: 'message.output.delta', id: 'm', content: 'lo' },
+      {
+        type: 'conversation.response.done',
+        usage: { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 },
+      },
+    ].map(named),
+  },
+  images: {
+    path: '/v1/images/generations',
+    begun: [named({ type: 'image_generation.partial_image', b64_json: 'Hel', partial_image_index: 0 })],
+    rest: [named({ type: 'image_generation.completed', b64_json: 'lo' })],
+  },
+  transcriptions: {
+    path: '/v1/audio/transcriptions',
+    begun: [unnamed({ type: 'transcript.text.delta', delta: 'Hel' })],
+    rest: [
+      unnamed({ type: 'transcript.text.delta', delta: 'lo' }),
+      unnamed({ type: 'transcript.text.done', text: 'Hello' }),
+    ],
+  },
+  assistants: {
+    path: '/v1/threads/thread_1/runs',
+    begun: ['event: thread.run.created\ndata: {"id":"run_1","object":"thread.run"}\n\n', messageDelta('Hel')],
+    rest: [
+      messageDelta('lo'),
+      'event: thread.run.completed\ndata: {"id":"run_1","object":"thread.run"}\n\n',
+      'event: done\ndata: [DONE]\n\n',
+    ],
   },
   plain: {
     path: '/events',

@@ -1,10 +1,16 @@
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import Anthropic from '@anthropic-ai/sdk'
+import { GoogleGenAI } from '@google/genai'
+import { GoogleGenerativeAI } from '@google/generative-ai'
 import { ChatOpenAI } from '@langchain/openai'
+import { fetchEventSource } from '@microsoft/fetch-event-source'
+import { Mistral } from '@mistralai/mistralai'
 import { DefaultChatTransport, readUIMessageStream, streamText, type UIMessage } from 'ai'
+import { CohereClientV2 } from 'cohere-ai'
 import { EventSource } from 'eventsource'
 import { createEventSource } from 'eventsource-client'
+import { Ollama } from 'ollama'
 import OpenAI from 'openai'
 import OpenAI4 from 'openai4'
 import OpenAI5 from 'openai5'
@@ -129,6 +135,127 @@ export const realClients: Record<string, RealClient> = {
       for await (const { content } of await model.stream('Hi')) onText(String(content))
     },
   },
+  '@mistralai/mistralai, chat': {
+    dialect: 'openaiChat',
+    async stream(url, onText) {
+      const client = new Mistral({ apiKey: 'test', serverURL: url, retryConfig: { strategy: 'none' } })
+      for await (const { data } of await client.chat.stream({ model: 'test-model', messages }))
+        onText(String(data.choices[0]?.delta.content ?? ''))
+    },
+  },
+  '@mistralai/mistralai, conversations': {
+    dialect: 'mistral',
+    async stream(url, onText) {
+      const client = new Mistral({ apiKey: 'test', serverURL: url, retryConfig: { strategy: 'none' } })
+      for await (const { data } of await client.beta.conversations.startStream({ model: 'm', inputs: 'Hi' }))
+        if (data.type === 'message.output.delta') onText(String(data.content))
+    },
+  },
+  'fetch, cut at blank lines': blockReader((block) => block),
+  'fetch, cut at blank lines and trimmed': blockReader((block) => block.trim()),
+  '@microsoft/fetch-event-source': {
+    dialect: 'openaiChat',
+    async stream(url, onText) {
+      // It is for browsers.
+      const page = { window: globalThis, document: { removeEventListener() {} } }
+      Object.assign(globalThis, page)
+      await fetchEventSource(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        body: JSON.stringify(chat),
+        async onopen(response) {
+          if (!response.ok) throw await failed(response)
+        },
+        onmessage({ data }) {
+          if (data !== '[DONE]') onText(textIn(JSON.parse(data)))
+        },
+        onerror(error) {
+          throw error
+        },
+        openWhenHidden: true,
+        fetch,
+      }).finally(() => {
+        for (const name of Object.keys(page)) Reflect.deleteProperty(globalThis, name)
+      })
+    },
+  },
+  '@google/genai': {
+    dialect: 'gemini',
+    async stream(url, onText) {
+      const client = new GoogleGenAI({
+        apiKey: 'test',
+        httpOptions: { baseUrl: url, retryOptions: { attempts: 1 } },
+      })
+      const stream = await client.models.generateContentStream({ model: 'test-model', contents: 'Hi' })
+      for await (const { text } of stream) onText(text ?? '')
+    },
+  },
+  '@google/generative-ai': {
+    dialect: 'gemini',
+    async stream(url, onText) {
+      const model = new GoogleGenerativeAI('test').getGenerativeModel(
+        { model: 'test-model' },
+        { baseUrl: url },
+      )
+      const { stream, response } = await model.generateContentStream('Hi')
+      // It rejects as well.
+      response.catch(() => {})
+      for await (const piece of stream) onText(piece.text())
+    },
+  },
+  'cohere-ai': {
+    dialect: 'cohere',
+    async stream(url, onText) {
+      const client = new CohereClientV2({ token: 'test', environment: url, maxRetries: 0 } as never)
+      for await (const event of await client.chatStream({ model: 'test-model', messages }))
+        if (event.type === 'content-delta') onText(event.delta?.message?.content?.text ?? '')
+    },
+  },
+  ollama: {
+    dialect: 'ollama',
+    async stream(url, onText) {
+      const client = new Ollama({ host: url })
+      for await (const { message } of await client.chat({ model: 'test-model', messages, stream: true }))
+        onText(message.content)
+    },
+  },
+  'openai 6, images': {
+    dialect: 'images',
+    async stream(url, onText) {
+      const call = { model: 'gpt-image-1', prompt: 'Hi', stream: true as const, partial_images: 1 }
+      for await (const event of await new OpenAI(options(url)).images.generate(call)) onText(event.b64_json)
+    },
+  },
+  'openai 6, transcriptions': {
+    dialect: 'transcriptions',
+    async stream(url, onText) {
+      const call = { model: 'gpt-4o-transcribe', file: new File(['x'], 'a.wav'), stream: true as const }
+      for await (const event of await new OpenAI(options(url)).audio.transcriptions.create(call))
+        if (event.type === 'transcript.text.delta') onText(event.delta)
+    },
+  },
+  'openai 6, assistants': {
+    dialect: 'assistants',
+    async stream(url, onText) {
+      const runs = new OpenAI(options(url)).beta.threads.runs
+      for await (const { event, data } of await runs.create('thread_1', {
+        assistant_id: 'a',
+        stream: true,
+      })) {
+        const content = event === 'thread.message.delta' ? data.delta.content?.[0] : undefined
+        if (content?.type === 'text') onText(content.text?.value ?? '')
+      }
+    },
+  },
+  'openai 6, a response asked for again': {
+    dialect: 'openaiResponses',
+    async stream(url, onText) {
+      const stream = await new OpenAI(options(url)).responses.retrieve('resp_1', {
+        stream: true,
+        starting_after: 0,
+      })
+      for await (const event of stream) if (event.type === 'response.output_text.delta') onText(event.delta)
+    },
+  },
   eventsource: {
     dialect: 'plain',
     stream: (url, onText) =>
@@ -174,6 +301,40 @@ export const realClients: Record<string, RealClient> = {
         })
       }),
   },
+}
+
+const textIn = ({ choices, error }: { choices?: ChatChunkLike['choices']; error?: { message: string } }) => {
+  if (error) throw new Error(error.message)
+  return choices?.[0]?.delta?.content ?? ''
+}
+
+const failed = async (response: Response) =>
+  Object.assign(new Error(await response.text()), { status: response.status })
+
+/** The usual loop around `fetch`: what does not begin with `data:` is no event of the stream's. */
+function blockReader(prepare: (block: string) => string): RealClient {
+  return {
+    dialect: 'openaiChat',
+    async stream(url, onText) {
+      const response = await fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        body: JSON.stringify(chat),
+      })
+      if (!response.ok || !response.body) throw await failed(response)
+      const decoder = new TextDecoder()
+      let rest = ''
+      for await (const chunk of response.body) {
+        const blocks = (rest + decoder.decode(chunk, { stream: true })).split('\n\n')
+        rest = blocks.pop() ?? ''
+        for (const block of blocks.map(prepare)) {
+          if (!block.startsWith('data: ')) continue
+          if (block === 'data: [DONE]') return
+          onText(textIn(JSON.parse(block.slice('data: '.length))))
+        }
+      }
+      throw new Error('the stream ended without [DONE]')
+    },
+  }
 }
 
 function responsesClient(create: (url: string) => unknown): RealClient {

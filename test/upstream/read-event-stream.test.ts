@@ -242,7 +242,7 @@ describe('framing', () => {
 
   test.each<[string, string, string[]]>([
     ['[DONE] without any line end', 'data: a\n\ndata: [DONE]', ['a', '[DONE]']],
-    ['a whole line without its blank line', 'data: a\n\ndata: b\n', ['a', 'b']],
+    ['a whole line without its blank line', 'data: a\n\ndata: b\n', ['a']],
     ['whole JSON without any line end', 'data: {"a":1}', ['{"a":1}']],
     ['half a JSON text', 'data: a\n\ndata: {"a":', ['a']],
     ['half a line', 'data: a\n\ndata: hal', ['a']],

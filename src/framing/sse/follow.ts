@@ -3,6 +3,7 @@ import { StreamError } from '../../errors/stream-error.js'
 import { reportedError } from '../../errors/upstream-report.js'
 import { asBuffer, byteOrderMark, decodeByteText } from '../bytes.js'
 import type { Follower } from '../framing.js'
+import { isWholeJson } from '../json.js'
 import { endOfBlock, endOfPlainBlock, isPiece, type SkippedEvents } from './blocks.js'
 import { EventParser, type EventSourceMessage } from './parse.js'
 
@@ -117,7 +118,7 @@ export class EventFollower implements Follower {
     if (this.#isComment && this.#open.length > maxCommentBytes && lineEnd.test(text)) this.#dropComments()
     if (this.#open.length <= this.#maxEventBytes) return
     if (this.#options.passesLarge) this.#shorten()
-    else this.failure = this.#tooLong()
+    else this.failure = tooLargeEvent(this.#maxEventBytes)
   }
 
   #shorten(): void {
@@ -169,7 +170,7 @@ export class EventFollower implements Follower {
     const event = this.#parser.parse(text)
     const isTooLarge = block.length > this.#maxEventBytes && !this.#options.passesLarge
     if (event && isTooLarge && Buffer.byteLength(event.data) > this.#maxEventBytes) {
-      this.failure = this.#tooLong()
+      this.failure = tooLargeEvent(this.#maxEventBytes)
       return
     }
     const [, report] = event ? [] : (errorField.exec(text) ?? [])
@@ -188,7 +189,7 @@ export class EventFollower implements Follower {
 
   /**
    * The stream has ended. The specification drops a last event that lacks its blank line. Upstreams that forget the
-   * blank line after their `[DONE]` are too common for that, so an event that is evidently whole is handed out.
+   * blank line after their `[DONE]` are too common for that, so one is handed out whose data is a whole JSON document.
    *
    * @returns how many of all bytes are whole events
    */
@@ -201,8 +202,7 @@ export class EventFollower implements Follower {
     if (isMarked) this.markBytes = byteOrderMark.length
     const text = decodeByteText(isMarked ? open.slice(byteOrderMark.length) : open)
     const event = this.#parser.parse(`${text}\n\n`)
-    const endsInLine = /[\r\n]$/.test(text)
-    if (!event || !(endsInLine || event.data === '[DONE]' || isJson(event.data))) return this.#whole
+    if (!event || !(event.data === '[DONE]' || isWholeJson(event.data))) return this.#whole
     this.#open = this.#tail = ''
     this.#dropped = 0
     this.#whole = end
@@ -216,20 +216,11 @@ export class EventFollower implements Follower {
     if (this.#open === '') return this.#dropped > 0 ? 'comment' : 'none'
     return this.#open.length <= maxCommentBytes && commentLines.test(this.#open) ? 'comment' : 'event'
   }
-
-  #tooLong(): StreamError {
-    return new StreamError('upstream_protocol', {
-      code: 'upstream_event_too_large',
-      message: `The upstream sent an event of more than ${this.#maxEventBytes} bytes.`,
-    })
-  }
 }
 
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
+export function tooLargeEvent(maxEventBytes: number): StreamError {
+  return new StreamError('upstream_protocol', {
+    code: 'upstream_event_too_large',
+    message: `The upstream sent an event of more than ${maxEventBytes} bytes.`,
+  })
 }

@@ -5,6 +5,9 @@ import { EventParser } from './parse.js'
 
 /** Server-sent events. */
 export const sse: Framing = {
+  name: 'sse',
+  type: 'text/event-stream',
+  blockEnd: '\n\n',
   encode: encodeEvent,
   parse: (text) => new EventParser().parse(text),
   follow: (onEvent, options) => new EventFollower(onEvent, options),

@@ -141,7 +141,8 @@ describe('the end', () => {
   test.each([
     ['data: [DONE]', ['[DONE]']],
     ['data: {"a":1}', ['{"a":1}']],
-    ['data: x\n', ['x']],
+    ['data: x\n', []],
+    ['data: 12', []],
     ['data: {"a":', []],
     [': comment\n', []],
     ['', []],

@@ -129,6 +129,7 @@ export function testAccounts(mount: Mount): void {
       expect(account.end).toMatchObject({
         requestId: account.requestId,
         status: account.seen ? account.seen.status : 200,
+        usage: expect.anything(),
         suppressed: [],
       })
     })

@@ -87,7 +87,7 @@ export function testEndings(mount: Mount): void {
     await client.received('Hello')
     await new Promise((resolve) => setTimeout(resolve, 100))
     ;(await s.exchange(0)).chunk('lf":1}\n\n')
-    await client.received('{"half":1}\n\n:\n')
+    await client.received('{"half":1}\n\ndata: {"id":"chatcmpl-1"')
     ;(await s.exchange(0)).data('[DONE]').end()
     const result = await client.finished()
     expect(result.text).not.toMatch(/"ha\n?:/)

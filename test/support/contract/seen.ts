@@ -1,6 +1,7 @@
 import { createParser } from 'eventsource-parser'
 import { expect } from 'vitest'
 import type { StreamEnd } from '../../../src/index.js'
+import { heartbeatPattern } from '../chat.js'
 
 /** What a client saw of one exchange, whatever the protocol. */
 export interface Seen {
@@ -49,12 +50,14 @@ export function expectFailure(result: Seen, text: string, code: string): void {
   expect(JSON.parse(errors[0] ?? '').error.code).toBe(code)
 }
 
+const isHeartbeat = (data: string) => heartbeatPattern.test(`data: ${data}`)
+
 /** The record counts what the client has: each event, the error event among them, and each byte. */
 export function expectCounts({ events, bytes, heartbeats }: StreamEnd, { status, text }: Seen): void {
-  const received = { events: 0, comments: 0 }
+  const received = { events: 0, heartbeats: 0 }
   const parser = createParser({
-    onEvent: () => received.events++,
-    onComment: () => received.comments++,
+    onEvent: ({ data }) => (isHeartbeat(data) ? received.heartbeats++ : received.events++),
+    onComment: () => received.heartbeats++,
   })
   // Of an error body there is nothing to count.
   const stream = status === 200 ? text : ''
@@ -62,6 +65,6 @@ export function expectCounts({ events, bytes, heartbeats }: StreamEnd, { status,
   expect({ events, bytes, heartbeats }).toEqual({
     events: received.events,
     bytes: Buffer.byteLength(stream),
-    heartbeats: received.comments,
+    heartbeats: received.heartbeats,
   })
 }

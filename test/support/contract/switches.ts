@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { StreamOutcome } from '../../../src/index.js'
 import type { UpstreamExchange } from '../../../src/testing/index.js'
-import { chatAnswer, chatChunk } from '../chat.js'
+import { chatAnswer, chatChunk, heartbeatPattern } from '../chat.js'
 import { bugTrigger, type ChatRequest, jsonAnswer, type Mount, type MountSettings } from './mount.js'
 import { observeStreams } from './observe.js'
 import { type Scene, startScene } from './scene.js'
@@ -120,7 +120,7 @@ export function testSwitches(mount: Mount): void {
         ])
         expectFailed(silent, 'upstream_inactivity_timeout')
         await (await scene.exchange('waits')).closed
-        expect(/^:$/m.test(silent.text)).toBe(writer.heartbeatMs === 30)
+        expect(heartbeatPattern.test(silent.text)).toBe(writer.heartbeatMs === 30)
         if (!mute) return
         await (await scene.exchange('never-begins')).closed
         if (reports) expect(mute.status).toBe(504)

@@ -1,0 +1,44 @@
+import type { StreamError } from '../errors/stream-error.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
+import { type DialectState, type EventRole, jsonOf, type StreamDialect } from './dialect.js'
+import { openaiErrorBody } from './plain.js'
+
+/**
+ * Streams of Cohere's `/v2/chat`: complete with `message-end`.
+ *
+ * @see https://docs.cohere.com/v2/docs/streaming
+ */
+export const cohere: StreamDialect = {
+  name: 'cohere',
+  needsTerminal: true,
+  errorBody: cohereError,
+  follow: () => new ChatStream(),
+}
+
+class ChatStream implements DialectState {
+  complete = false
+
+  observe({ data }: SSEEvent): EventRole {
+    const { type = '', error } = jsonOf<{ type: unknown; error: unknown }>(data) ?? {}
+    if (error) return 'error'
+    if (type === 'message-end') {
+      this.complete = true
+      return 'terminal'
+    }
+    return String(type).endsWith('-delta') ? 'content' : 'other'
+  }
+
+  closing(): SSEEvent[] {
+    return []
+  }
+
+  /** Its SDK fails for what has no `type`, and hands out any event that has one. */
+  failing(error: StreamError, message: string): SSEEvent[] {
+    return [{ data: cohereError(error, message) }]
+  }
+}
+
+/** Its own clients read `message`. */
+function cohereError(error: StreamError, message: string, requestId?: string): object {
+  return { ...openaiErrorBody(error, message, requestId), message }
+}

@@ -1,0 +1,83 @@
+import type { StreamUsage } from '../diagnostics/channels.js'
+import { jsonOf } from './dialect.js'
+
+type Tokens = Omit<StreamUsage, 'source'>
+type Numbers = Readonly<Record<string, unknown>>
+
+/** Finds what the events of a stream say of its usage, whichever the API, and counts pieces of the answer beside it. */
+export class UsageTally {
+  /** Events that held a piece of the answer. */
+  pieces = 0
+  #tokens: Tokens = {}
+  /** Some say it of each choice. */
+  readonly #byChoice = new Map<unknown, Tokens>()
+
+  /** Looks at the data of an event. What is said last counts. */
+  see(data: unknown): void {
+    if (typeof data === 'string' && !mayReport.test(data)) return
+    const event = jsonOf<Numbers>(data)
+    if (!event) return
+    const { choices } = event
+    for (const choice of Array.isArray(choices) ? choices : []) {
+      const { index, usage } = Object(choice) as Numbers
+      if (isObject(usage)) this.#byChoice.set(index, tokensOf(usage))
+    }
+    for (const said of reportsIn(event)) this.#tokens = { ...this.#tokens, ...tokensOf(said) }
+  }
+
+  get usage(): StreamUsage {
+    const tokens = { ...sumOf([...this.#byChoice.values()]), ...this.#tokens }
+    if (tokens.outputTokens !== undefined || tokens.totalTokens !== undefined)
+      return { ...tokens, source: 'reported' }
+    return { ...tokens, outputTokens: this.pieces, source: 'counted' }
+  }
+}
+
+/** Not `"usage": null`, which stands in each chunk of some. */
+const mayReport = /"usage(?:Metadata)?"\s*:\s*\{|"(?:prompt_)?eval_count"/
+
+/** Where each API says it. */
+function* reportsIn(event: Numbers): Generator<Numbers> {
+  const { type, usage, usageMetadata, response, message, delta, x_groq: groq } = event
+  // Anthropic begins with what it has read. What it has written is said again at the end.
+  if (type === 'message_start' && isObject(message) && isObject(message.usage)) {
+    const { output_tokens: _sofar, ...read } = message.usage
+    yield read
+  }
+  for (const holder of [response, delta, groq])
+    if (isObject(holder) && isObject(holder.usage)) yield holder.usage
+  if (isObject(usage)) yield usage
+  if (isObject(usageMetadata)) yield usageMetadata
+  yield event
+}
+
+function tokensOf(said: Numbers): Tokens {
+  const { tokens } = said
+  const all = isObject(tokens) ? tokens : said
+  const input = first(all, 'prompt_tokens', 'input_tokens', 'promptTokenCount', 'prompt_eval_count')
+  const thoughts = first(all, 'thoughtsTokenCount') ?? 0
+  const output = first(all, 'completion_tokens', 'output_tokens', 'candidatesTokenCount', 'eval_count')
+  const total = first(all, 'total_tokens', 'totalTokenCount')
+  return {
+    ...(input !== undefined && { inputTokens: input }),
+    ...(output !== undefined && { outputTokens: output + thoughts }),
+    ...(total !== undefined && { totalTokens: total }),
+  }
+}
+
+function first(numbers: Numbers, ...names: string[]): number | undefined {
+  const name = names.find((each) => typeof numbers[each] === 'number' && Number(numbers[each]) >= 0)
+  return name === undefined ? undefined : Number(numbers[name])
+}
+
+/** Each choice says what the request had: that has been read once. */
+function sumOf(choices: readonly Tokens[]): Tokens {
+  const [some] = choices
+  if (!some) return {}
+  const outputs = choices.map(({ outputTokens = 0 }) => outputTokens)
+  return { ...some, outputTokens: outputs.reduce((sum, each) => sum + each, 0) }
+}
+
+function isObject(value: unknown): value is Numbers {
+  return typeof value === 'object' && value !== null
+}

@@ -1,0 +1,18 @@
+import type { Framing, FramingName } from './framing.js'
+import { ndjson } from './ndjson/index.js'
+import { sse } from './sse/index.js'
+
+/** The wire formats by their names. */
+export const framings: Readonly<Record<FramingName, Framing>> = { sse, ndjson }
+
+const byType: readonly [RegExp, Framing][] = [
+  [/^\s*text\/event-stream\s*(;|$)/i, sse],
+  [/^\s*application\/(x-ndjson|x-jsonlines|jsonl|jsonlines|json-seq|stream\+json)\s*(;|$)/i, ndjson],
+]
+
+/** The wire format that a `Content-Type` names; `undefined` for what is no stream of events. */
+export function framingOf(contentType: unknown): Framing | undefined {
+  if (contentType === undefined) return undefined
+  const type = String(contentType)
+  return byType.find(([pattern]) => pattern.test(type))?.[1]
+}

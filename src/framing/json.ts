@@ -1,0 +1,13 @@
+/** Whether a text is a whole JSON document, even if it goes on. Of a number nobody knows whether more digits were to come. */
+export function isWholeJson(text: string): boolean {
+  return isJson(text) && !/^\s*-?\d/.test(text)
+}
+
+export function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}

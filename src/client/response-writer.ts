@@ -12,6 +12,7 @@ import { Heartbeat } from './heartbeat.js'
 import { heartbeatText } from './heartbeat-form.js'
 import { OtherNames } from './other-names.js'
 import { OutgoingText } from './outgoing-text.js'
+import { closedAlready, disposed, endedElsewhere, refusedWrite } from './refused-write.js'
 import { backlogOf, discardUnreadBody, exactBacklogOf, isGone, wasLeft, watchPipelined } from './response.js'
 import type { SSEWriter } from './sse-writer.js'
 import type { SSEWriterObserver, WriterParts, WriterSettings } from './sse-writer-options.js'
@@ -291,19 +292,12 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
   }
 
   get #refusal(): unknown {
-    if (this.#stopped.aborted) return this.#stopped.reason
-    return new StreamError('internal', { message: 'The stream has been closed.' })
+    return this.#stopped.aborted ? this.#stopped.reason : closedAlready()
   }
 
-  /** Handled already, so that a write nobody awaits cannot end the process. */
   #refuse(reason = this.#refusal): Promise<never> {
-    const refusal = Promise.reject(reason)
-    refusal.catch(ignore)
-    return refusal
+    return refusedWrite(reason)
   }
 }
-
-const disposed = () => new StreamError('aborted', { message: 'The writer was disposed.' })
-const endedElsewhere = () => new StreamError('internal', { message: 'The response was ended elsewhere.' })
 
 function ignore(): void {}

@@ -7,86 +7,66 @@ import { heartbeatText } from '../client/heartbeat-form.js'
 import { setRequestId } from '../client/request-id.js'
 import { exactBacklogOf, writable } from '../client/response.js'
 import { waitUntilFlushed } from '../client/stalled-client.js'
-import { toStreamError } from '../errors/classify.js'
-import { StreamError } from '../errors/stream-error.js'
-import type { UpstreamError } from '../errors/upstream-error.js'
-import { reportedError } from '../errors/upstream-report.js'
+import type { StreamError } from '../errors/stream-error.js'
 import { asBuffer } from '../framing/bytes.js'
-import type { Follower, Framing } from '../framing/framing.js'
-import { framings } from '../framing/framings.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventOutput } from '../stream/event-output.js'
 import type { Exchange } from '../stream/exchange.js'
 import { ResponseOutput } from '../stream/response-output.js'
 import { systemClock, type Timer } from '../timeouts/clock.js'
-import { holdsEvents, looksLikeJson, withoutMark } from './body-start.js'
 import { ClientPace } from './client-pace.js'
 import type { WatchedResponse } from './handle.js'
 import { ignoreWrite, silenceHeaders, useOwnMethods } from './intercept.js'
-import { MadeUpEnding } from './made-up-ending.js'
-import { OpaqueBody } from './opaque-body.js'
+import { WrittenEvents } from './written-events.js'
 
 /** The response that a handler writes its events to by itself, on their way to the client. */
 export class GuardOutput extends ResponseOutput implements EventOutput {
-  events = 0
   bytes = 0
   heartbeats = 0
   /** Whether the handler has begun an event stream. */
   committed = false
   readonly #parts: WatchedResponse
   readonly #pace: ClientPace
-  readonly #madeUp: MadeUpEnding
   #exchange: Exchange | undefined
-  #framing: Framing = framings.sse
-  #follower: Follower | undefined
+  #written: WrittenEvents | undefined
+  /** Events that the handler has not written. */
+  #ownEvents = 0
   #heartbeat: Heartbeat | undefined
-  /** How many bytes of the handler's have been looked at. */
-  #looked = 0
-  #lookedBefore = 0
-  /** Where the terminal event ends in them. */
-  #endsAt: number | undefined
   #stopped = false
   #lingering: Timer | undefined
   #reason: StreamError | undefined
   /** What is wrong, until the stream has been ended for it. */
   #failure: StreamError | undefined
-  /** What an upstream said of its own failure; the client has read it. */
-  #reported: UpstreamError | undefined
-  /** Whether the body is no stream that anything could be put into; `undefined` until it has begun. */
-  #isOpaque: boolean | undefined
-  readonly #opaque = new OpaqueBody()
-  #isProven = false
 
   constructor(response: ServerResponse, parts: WatchedResponse) {
     super(response)
     this.#parts = parts
     this.#pace = new ClientPace(parts, () => this.taken())
-    this.#madeUp = new MadeUpEnding(parts.calls)
   }
 
   /** The handler has begun an event stream. */
   begin(exchange: Exchange, isOpaque: boolean): void {
-    const { settings } = this.#parts
-    if (isOpaque) this.#isOpaque = true
     this.committed = true
     this.#exchange = exchange
-    this.#framing = this.#parts.subject.framing
-    this.#follower = this.#framing.follow(this.#observe, {
-      skips: () => (this.#madeUp.isPossible ? undefined : exchange.transcript.skips()),
-      onSkipped: this.#skipped,
-      maxEventBytes: settings.maxEventBytes,
-      // The guard forwards: it need not hold what it cannot look into.
-      passesLarge: true,
-    })
-    const { heartbeatMs } = settings.writer
+    this.#written = new WrittenEvents(this.#parts, exchange, isOpaque)
+    const { heartbeatMs } = this.#parts.settings.writer
     const firstMs = Number.POSITIVE_INFINITY
     this.#heartbeat = new Heartbeat(this.#beat, { firstMs, everyMs: heartbeatMs, clock: systemClock })
     this.#heartbeat.committed()
     this.response.on('drain', this.#drained)
   }
 
+  /** What the handler has written of its stream, once it has begun one. */
+  get written(): WrittenEvents | undefined {
+    return this.#written
+  }
+
+  get events(): number {
+    return this.#ownEvents + (this.#written?.count ?? 0)
+  }
+
   get isForeign(): boolean {
-    return this.#isOpaque === true && !this.#reported
+    return this.#written?.isForeign === true
   }
 
   get status(): number | undefined {
@@ -99,87 +79,49 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     return this.#exchange?.transcript.sawTerminal ?? false
   }
 
-  /** Whether its dialect has a terminal event, which has not come. */
-  get needsMore(): boolean {
-    const transcript = this.#exchange?.transcript
-    return transcript?.dialect.needsTerminal === true && !transcript.complete
-  }
-
   /** Passes on what the handler writes. A failure found in it ends the stream. */
   pass(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const { own } = this.#parts
-    if (this.sawTerminal || this.#failure) return ignoreWrite([encoding, callback])
+    if (this.sawTerminal || this.#failure || !this.#written) return ignoreWrite([encoding, callback])
     // Node says best what it does not take.
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
       return own.write(chunk, encoding, callback)
     const given = asBuffer(chunk, encoding)
-    const bytes = this.#isOpaque === undefined ? withoutMark(given) : given
-    const failure = this.#look(bytes)
+    const part = this.#written.look(given)
     this.#heartbeat?.postpone()
-    const asGiven = typeof chunk === 'string' ? writable(this.response, chunk, encoding) : chunk
-    // Nothing follows the terminal event, also not in the same write.
-    const part = this.#endsAt === undefined ? bytes : bytes.subarray(0, this.#endsAt - this.#lookedBefore)
     this.bytes += part.length
+    const asGiven = typeof chunk === 'string' ? writable(this.response, chunk, encoding) : chunk
     const more = own.write(part.length === given.length ? asGiven : part, encoding, callback)
     this.#exchange?.sent()
-    if (failure) this.#fail(failure)
+    if (this.#written.failure) this.#fail(this.#written.failure)
     else if (!more && !this.sawTerminal) this.#wait()
     return more
   }
 
   write(bytes: Uint8Array | string, events: number): undefined {
-    this.events += events
+    this.#ownEvents += events
     this.bytes += Buffer.byteLength(bytes)
     this.#parts.own.write(bytes)
     return undefined
   }
 
   /**
-   * Whether what a handler ends with is of its stream. What has no line of one, such as a proxy's own sentence, is left out:
-   * it says that the upstream has broken.
-   */
-  fits(chunk: unknown, encoding: string | undefined): boolean {
-    if (this.#isOpaque || this.#follower?.gap === 'event') return true
-    if (this.bytes === 0 && looksLikeJson(chunk)) return true
-    return holdsEvents(chunk, encoding, this.#framing)
-  }
-
-  /**
    * The handler says that this was all: was it?
    *
-   * @param isFailure whether it responds with a status or a text of its own: then its upstream has broken
-   * @param isPiping whether it has been ended over the head of a source, which then is what has broken
-   * @throws StreamError for an answer that is not complete
+   * @throws StreamError as `WrittenEvents.requireComplete`
    */
   requireComplete(isFailure: boolean, isPiping: boolean): void {
-    const { settings } = this.#parts
-    const transcript = this.#exchange?.transcript
-    if (isFailure && !transcript?.complete) throw new StreamError('upstream_hangup')
     if (this.#failure) throw this.#failure
-    try {
-      this.#follower?.end()
-      if (this.#isOpaque && this.#reported) throw this.#reported
-      if (settings.acceptsTruncated || this.#isOpaque) return
-      if (transcript?.dialect.needsTerminal) transcript.requireComplete(this.events)
-    } catch (error) {
-      const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
-      throw isPiping && isTruncated ? new StreamError('upstream_hangup') : error
-    }
+    this.#written?.requireComplete(isFailure, isPiping)
   }
 
   end(events: readonly SSEEvent[]): void {
-    const isSilent = this.#isOpaque || this.sawTerminal
-    // What has begun is no event, unless something has to follow it.
-    const isOpen = !isSilent && events.length > 0 && this.#follower?.gap === 'event'
-    const closing = isOpen ? this.#framing.blockEnd : ''
-    // What had begun is an event from here on, and counts.
-    if (closing) this.#follower?.push(Buffer.from(closing))
-    const text = isSilent
-      ? ''
-      : closing + events.map((each) => this.#exchange?.transcript.encode(each)).join('')
+    const more = this.#written?.isOpaque || this.sawTerminal ? [] : events
+    const closing = this.#written?.close(more.length > 0) ?? ''
+    const text = closing + more.map((each) => this.#exchange?.transcript.encode(each)).join('')
     this.#respondBy(() => void this.response.end(text === '' ? undefined : writable(this.response, text)))
     this.bytes += Buffer.byteLength(text)
-    if (!isSilent) this.events += events.length
+    this.#ownEvents += more.length
   }
 
   respond(reason: StreamError, message: string): void {
@@ -237,52 +179,8 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   /** How much the client has taken so far. */
   readonly taken = (): number => this.bytes - exactBacklogOf(this.response)
 
-  /** @returns what is wrong with the stream from here on */
-  #look(bytes: Buffer): StreamError | undefined {
-    const { timeouts } = this.#parts
-    this.#lookedBefore = this.#looked
-    this.#looked += bytes.length
-    if (bytes.length > 0) this.#isOpaque ??= this.#opaque.begins(bytes, this.#framing)
-    this.#reported ??= this.#opaque.push(bytes)
-    try {
-      this.#madeUp.passed(this.#follower?.push(bytes))
-    } catch (error) {
-      return toStreamError(error)
-    } finally {
-      // What comes before the first event is the handler's own: a greeting, not yet the upstream.
-      if (this.events === 0 && !this.#isOpaque) timeouts.wrote()
-      else timeouts.touch()
-    }
-    return this.#follower?.failure ?? this.#madeUp.failure ?? (this.#isOpaque ? undefined : this.#reported)
-  }
-
-  readonly #observe = (event: SSEEvent, end: number): void => {
-    const exchange = this.#exchange
-    if (!exchange || this.sawTerminal || this.#reported || this.#madeUp.failure) return
-    if (this.#madeUp.observe(event, end, exchange.transcript, this.#lookedBefore)) {
-      this.#endsAt = this.#madeUp.startsAt
-      return
-    }
-    this.events++
-    const role = exchange.observe(event)
-    if (this.#isProven !== exchange.transcript.isProven) {
-      this.#isProven = true
-      this.#parts.retime()
-    }
-    if (role === 'terminal') this.#endsAt = end
-    if (role !== 'error') return
-    this.#reported = reportedError(event.data)
-    exchange.transcript.reportedToClient = true
-  }
-
-  readonly #skipped = (): void => {
-    if (!this.#reported) this.events++
-    if (this.#exchange) this.#exchange.transcript.tally.pieces++
-    this.#parts.timeouts.content()
-  }
-
   readonly #beat = (): void => {
-    if (this.#stopped || this.#failure || this.#isOpaque || this.#follower?.gap === 'event') return
+    if (this.#stopped || this.#failure || this.#written?.mayNotBeCut) return
     const { transcript } = this.#exchange as Exchange
     const { heartbeat } = this.#parts.settings.writer
     const text = heartbeatText(heartbeat, this.response.req.headers, transcript)

@@ -8,7 +8,6 @@ import {
   watchPipelined,
 } from '../client/response.js'
 import { StreamError } from '../errors/stream-error.js'
-import { asBuffer } from '../framing/bytes.js'
 import { guards } from '../registry.js'
 import { isDraining, rememberSession } from '../server/live-streams.js'
 import { Exchange } from '../stream/exchange.js'
@@ -16,10 +15,9 @@ import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { type AdoptedCalls, adoptCalls } from './adopted-calls.js'
 import { GuardOutput } from './event-output.js'
 import { failResponse } from './fail-response.js'
-import { isForConnection, withoutConnectionHeaders } from './given-head.js'
 import { GuardHandle, type GuardState, type WatchedResponse } from './handle.js'
-import { HeldJson } from './held-json.js'
 import { ignoreEnd, ignoreWrite, interceptResponse, type OriginalMethods, refuseWrite } from './intercept.js'
+import { Opening } from './opening.js'
 import type { Source } from './piped-source.js'
 import { PipedSources } from './piped-sources.js'
 import { type GuardOptions, type GuardSettings, RequestedStream, refineSettings } from './request.js'
@@ -43,7 +41,7 @@ export class ResponseGuard implements WatchedResponse {
   exchange: Exchange | undefined
   output: GuardOutput | undefined
   state: GuardState = 'waiting'
-  #held: HeldJson | undefined
+  readonly #opening = new Opening(this)
   /** Most responses have none. */
   #piping: PipedSources | undefined
   /** Whether its server was shutting down when the request came: what began before may finish. */
@@ -60,12 +58,10 @@ export class ResponseGuard implements WatchedResponse {
     })
     this.timeouts.onSettled((reason) => reason && this.#settled(reason))
     this.own = interceptResponse(response, {
-      writeHead: this.#writeHead as ServerResponse['writeHead'],
+      ...this.#opening.methods,
       write: this.#write as ServerResponse['write'],
       end: this.#end as ServerResponse['end'],
       destroy: this.#destroy,
-      setHeader: this.#setHeader as ServerResponse['setHeader'],
-      flushHeaders: this.#flushHeaders,
     })
     this.head = new ResponseHead(response, this.own, this.subject)
     this.calls = adoptCalls(request, this)
@@ -131,38 +127,8 @@ export class ResponseGuard implements WatchedResponse {
     if (this.settings.timeouts !== false && !isOver) this.retime()
   }
 
-  readonly #setHeader = (name: string, value: unknown): ServerResponse => {
-    if (isForConnection(this.response, name)) return this.response
-    this.own.setHeader(name, value)
-    if (this.state === 'waiting') this.head.headerSet(name, value)
-    return this.response
-  }
-
-  readonly #flushHeaders = (): void => {
-    // As Node does. A handler that wants its head sent now must not wait for a body to say what it is.
-    const { headersSent, statusCode } = this.response
-    if (this.state === 'waiting' && !this.head.isHeld && !headersSent) this.response.writeHead(statusCode)
-    if (this.state === 'waiting' && this.head.isHeld) this.pass()
-    this.own.flushHeaders()
-  }
-
-  readonly #writeHead = (...given: unknown[]): ServerResponse => {
-    const args = withoutConnectionHeaders(this.response, given)
-    if (this.state === 'closed') return this.response
-    if (this.state === 'streaming') {
-      this.head.late?.written(args[0])
-      return this.response
-    }
-    if (this.state === 'waiting') {
-      const kind = this.head.written(args)
-      if (kind === 'stream' || kind === 'opaque') return this.#begin(kind === 'opaque')
-      if (kind === 'held') return this.response
-      this.pass()
-    }
-    return this.own.writeHead(...args)
-  }
-
-  #begin(isOpaque: boolean): ServerResponse {
+  /** It is an event stream. @throws what the app has hooked into its headers */
+  begin(isOpaque: boolean): ServerResponse {
     if (!this.exchange && this.#cameWhileDraining) {
       this.timeouts.settle(new StreamError('shutdown'))
       return this.response
@@ -187,7 +153,7 @@ export class ResponseGuard implements WatchedResponse {
   readonly #write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
     noteWriter(this.calls)
     this.calls?.wrote()
-    if (this.state === 'waiting') this.#openBy(chunk, encoding)
+    if (this.state === 'waiting') this.#opening.bodyBegins(chunk, encoding, false)
     // What was written is held.
     if (this.state === 'waiting') return ignoreWrite([encoding, callback])
     if (this.state === 'closed') {
@@ -201,31 +167,16 @@ export class ResponseGuard implements WatchedResponse {
     return more
   }
 
-  /** The first bytes of a body decide where the head alone does not. */
-  #openBy(chunk: unknown, encoding?: unknown, isLast = false): void {
-    const kind = this.#held
-      ? 'json'
-      : this.head.begins(typeof chunk === 'string' ? asBuffer(chunk, encoding) : chunk)
-    if (kind === 'json') {
-      this.#held ??= new HeldJson(this)
-      return this.#held.add(chunk, encoding, isLast)
-    }
-    if (kind === 'other') return this.pass()
-    if (this.head.isHeld) return void this.#begin(kind === 'opaque')
-    this.head.expect(kind)
-    // As Node would, so that whoever stands in front of us hears of it.
-    this.response.writeHead(this.response.statusCode)
-  }
-
   readonly #end = (chunk?: unknown, ...rest: unknown[]): ServerResponse => {
     noteWriter(this.calls)
     const isLast = chunk !== undefined && chunk !== null && typeof chunk !== 'function'
-    if (this.state === 'waiting') this.#openBy(isLast ? chunk : '', rest[0], true)
+    if (this.state === 'waiting') this.#opening.bodyBegins(isLast ? chunk : '', rest[0], true)
     if (this.state === 'closed') return ignoreEnd(this.response, [chunk, ...rest])
     if (this.state !== 'streaming' || !this.output) return this.own.end(chunk as string, ...(rest as []))
     const encoding = typeof rest[0] === 'string' ? rest[0] : undefined
-    const fits = !isLast || this.output.fits(chunk, encoding)
-    const isFailure = this.head.late?.saysFailure || (!fits && this.output.needsMore)
+    const { written } = this.output
+    const fits = !isLast || written?.fits(chunk, encoding) === true
+    const isFailure = this.head.late?.saysFailure || (!fits && written?.needsMore === true)
     if (isLast && fits && !isFailure) this.#write(chunk, encoding)
     const hasBroken = this.#piping?.areBroken || (!fits && this.isPaced) || this.calls?.denyEnding === true
     this.#conclude(isFailure || hasBroken)

@@ -10,7 +10,6 @@ import type { Transcript } from '../dialects/transcript.js'
 import { checkFunction, checkObject } from '../errors/bad-input.js'
 import type { Framing } from '../framing/framing.js'
 import { framingOf, framings } from '../framing/framings.js'
-import type { StreamSubject } from '../stream/exchange.js'
 import { withDefaults } from '../stream/inherited-settings.js'
 import { checkDetection, checkWhen } from '../stream/middleware-options.js'
 import {
@@ -20,6 +19,7 @@ import {
   setTimeouts,
   timeoutsFor,
 } from '../stream/settings.js'
+import type { StreamSubject } from '../stream/stream-subject.js'
 import { type ResolvedTimeouts, resolveTimeouts } from '../timeouts/options.js'
 import { timeoutProfiles } from '../timeouts/profiles.js'
 import { type AdoptOption, type AdoptOptions, checkAdopt, refineAdopt } from './adopt-options.js'

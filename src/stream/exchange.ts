@@ -1,8 +1,8 @@
 import { channels, log, type StreamEnd } from '../diagnostics/channels.js'
 import { describeError, describeText } from '../diagnostics/describe-error.js'
-import type { EventRole, StreamDialect } from '../dialects/dialect.js'
+import type { EventRole } from '../dialects/dialect.js'
 import { recognizeDialect } from '../dialects/index.js'
-import { type StreamFacts, Transcript } from '../dialects/transcript.js'
+import { Transcript } from '../dialects/transcript.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError, StreamTimeoutError } from '../errors/stream-error.js'
 import { clientMessage } from '../errors/upstream-error.js'
@@ -15,23 +15,7 @@ import { logFailure, logLate, logRetry, type Retry } from './exchange-log.js'
 import { recordEnd } from './record.js'
 import type { EventSink } from './relay-target.js'
 import type { StreamSettings } from './settings.js'
-
-/** What is known of the stream. Some of it is known late, so each member is read when it is needed. */
-export interface StreamSubject extends StreamFacts {
-  readonly requestId: string
-  readonly model: string | undefined
-  readonly server: object | undefined
-  /** How the client's stream ends, as far as nothing was set. */
-  readonly dialect: StreamDialect
-}
-
-/** The upstreams that a stream holds. */
-interface HeldUpstreams {
-  /** Releases them; see `Upstreams.release`. */
-  release(reason?: StreamError): void
-  /** How many of them go on. */
-  leftRunning?(): number
-}
+import type { HeldUpstreams, StreamSubject } from './stream-subject.js'
 
 /**
  * One stream's life, from its first deadline to its record: open, ending, ended, each once, whoever asks. The only place

@@ -15,11 +15,12 @@ import type { SSEEvent } from '../framing/sse/encode.js'
 import { StreamClock } from '../timeouts/stream-clock.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import { Upstreams } from '../upstream/opened.js'
-import { Exchange, type StreamSubject } from './exchange.js'
+import { Exchange } from './exchange.js'
 import { RouteOutput } from './route-output.js'
 import { RouteUpstreams } from './route-upstreams.js'
 import { type StreamSettings, timeoutsFor } from './settings.js'
 import type { StreamContext, StreamHandler } from './stream-context.js'
+import type { StreamSubject } from './stream-subject.js'
 
 /** What one request says of its stream. */
 export interface StreamCall {

@@ -36,7 +36,7 @@ app.use(
   guardStreams({
     // A busy machine may be slow, but for these streams silence is all that is left.
     timeouts: (request) => (planFor(request).fault === 'fallsSilent' ? { inactivityMs: 250 } : 'streaming'),
-    writer: { heartbeatMs: 100 },
+    writer: { heartbeatMs: 100, heartbeat: 'comment' },
     onEnd: ({ requestId, outcome }) => {
       const number = numberOf(requestId)
       outcomes[number] = [...(outcomes[number] ?? []), outcome]

@@ -1,0 +1,165 @@
+import { toStreamError } from '../errors/classify.js'
+import { StreamError } from '../errors/stream-error.js'
+import type { UpstreamError } from '../errors/upstream-error.js'
+import { reportedError } from '../errors/upstream-report.js'
+import type { Follower, Framing } from '../framing/framing.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
+import type { Exchange } from '../stream/exchange.js'
+import { holdsEvents, looksLikeJson, withoutMark } from './body-start.js'
+import type { WatchedResponse } from './handle.js'
+import { MadeUpEnding } from './made-up-ending.js'
+import { OpaqueBody } from './opaque-body.js'
+
+/** The events that a handler writes, looked at on their way to the client. */
+export class WrittenEvents {
+  count = 0
+  /** What is wrong with the stream from here on. */
+  failure: StreamError | undefined
+  readonly #guard: WatchedResponse
+  readonly #exchange: Exchange
+  readonly #framing: Framing
+  readonly #follower: Follower
+  readonly #madeUp: MadeUpEnding
+  readonly #opaque = new OpaqueBody()
+  /** Whether the body is no stream that anything could be put into; `undefined` until it has begun. */
+  #isOpaque: boolean | undefined
+  /** What an upstream said of its own failure; the client has read it. */
+  #reported: UpstreamError | undefined
+  /** How many bytes have been looked at. */
+  #looked = 0
+  #lookedBefore = 0
+  /** Where what may be sent ends in them. */
+  #endsAt: number | undefined
+  #isProven = false
+  /** Whether the handler has left out the blank line after its terminal event. */
+  #isUnclosed = false
+
+  constructor(guard: WatchedResponse, exchange: Exchange, isOpaque: boolean) {
+    const { settings, subject, calls } = guard
+    this.#guard = guard
+    this.#exchange = exchange
+    if (isOpaque) this.#isOpaque = true
+    this.#madeUp = new MadeUpEnding(calls)
+    this.#framing = subject.framing
+    this.#follower = subject.framing.follow(this.#observe, {
+      skips: () => (this.#madeUp.isPossible ? undefined : exchange.transcript.skips()),
+      onSkipped: this.#skipped,
+      maxEventBytes: settings.maxEventBytes,
+      // The guard forwards: it need not hold what it cannot look into.
+      passesLarge: true,
+    })
+  }
+
+  get isOpaque(): boolean {
+    return this.#isOpaque === true
+  }
+
+  /** Whether it can only be cut. */
+  get isForeign(): boolean {
+    return this.isOpaque && !this.#reported
+  }
+
+  /** Whether nothing may be put in here. */
+  get mayNotBeCut(): boolean {
+    return this.isOpaque || this.#follower.gap === 'event'
+  }
+
+  /** Whether its dialect has a terminal event, which has not come. */
+  get needsMore(): boolean {
+    const { transcript } = this.#exchange
+    return transcript.dialect.needsTerminal && !transcript.complete
+  }
+
+  /** @returns which part of the bytes may be sent: nothing follows a terminal event, or one that is wrong */
+  look(given: Buffer): Buffer {
+    const { timeouts } = this.#guard
+    const bytes = this.#isOpaque === undefined ? withoutMark(given) : given
+    this.#lookedBefore = this.#looked
+    this.#looked += bytes.length
+    if (bytes.length > 0) this.#isOpaque ??= this.#opaque.begins(bytes, this.#framing)
+    this.#reported ??= this.#opaque.push(bytes)
+    try {
+      const whole = this.#follower.push(bytes)
+      this.#madeUp.passed(whole)
+      if (this.#follower.failure) this.#endsAt = Math.max(whole, this.#lookedBefore)
+    } catch (error) {
+      this.failure = toStreamError(error)
+    } finally {
+      // What comes before the first event is the handler's own: a greeting, not yet the upstream.
+      if (this.count === 0 && !this.#isOpaque) timeouts.wrote()
+      else timeouts.touch()
+    }
+    this.failure ??=
+      this.#follower.failure ?? this.#madeUp.failure ?? (this.#isOpaque ? undefined : this.#reported)
+    return this.#endsAt === undefined ? bytes : bytes.subarray(0, this.#endsAt - this.#lookedBefore)
+  }
+
+  /**
+   * Whether what a handler ends with is of its stream. What has no line of one, such as a proxy's own sentence, is left out:
+   * it says that the upstream has broken.
+   */
+  fits(chunk: unknown, encoding: string | undefined): boolean {
+    if (this.mayNotBeCut || (this.#looked === 0 && looksLikeJson(chunk))) return true
+    return holdsEvents(chunk, encoding, this.#framing)
+  }
+
+  /**
+   * The handler says that this was all: was it?
+   *
+   * @param isFailure whether it responds with a status or a text of its own: then its upstream has broken
+   * @param isPiping whether it has been ended over the head of a source, which then is what has broken
+   * @throws StreamError for an answer that is not complete
+   */
+  requireComplete(isFailure: boolean, isPiping: boolean): void {
+    const { transcript } = this.#exchange
+    if (isFailure && !transcript.complete) throw new StreamError('upstream_hangup')
+    if (this.failure) throw this.failure
+    try {
+      const isOpen = this.#follower.gap === 'event'
+      this.#follower.end()
+      this.#isUnclosed = isOpen && transcript.sawTerminal
+      if (this.#isOpaque && this.#reported) throw this.#reported
+      if (this.#guard.settings.acceptsTruncated || this.#isOpaque) return
+      if (transcript.dialect.needsTerminal) transcript.requireComplete(this.count)
+    } catch (error) {
+      const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
+      throw isPiping && isTruncated ? new StreamError('upstream_hangup') : error
+    }
+  }
+
+  /** What ends an event that has begun. It is none, unless it is the terminal event or something has to follow it. */
+  close(hasMore: boolean): string {
+    const { blockEnd } = this.#framing
+    if (this.#isOpaque) return ''
+    if (this.#isUnclosed) return blockEnd
+    if (!hasMore || this.#follower.gap !== 'event') return ''
+    // What had begun is an event from here on, and counts.
+    this.#follower.push(Buffer.from(blockEnd))
+    return blockEnd
+  }
+
+  readonly #observe = (event: SSEEvent, end: number): void => {
+    const { transcript } = this.#exchange
+    if (transcript.sawTerminal || this.#reported || this.#madeUp.failure) return
+    if (this.#madeUp.observe(event, end, transcript, this.#lookedBefore)) {
+      this.#endsAt = this.#madeUp.startsAt
+      return
+    }
+    this.count++
+    const role = this.#exchange.observe(event)
+    if (this.#isProven !== transcript.isProven) {
+      this.#isProven = true
+      this.#guard.retime()
+    }
+    if (role === 'terminal') this.#endsAt = end
+    if (role !== 'error') return
+    this.#reported = reportedError(event.data)
+    transcript.reportedToClient = true
+  }
+
+  readonly #skipped = (): void => {
+    if (!this.#reported) this.count++
+    this.#exchange.transcript.tally.pieces++
+    this.#guard.timeouts.content()
+  }
+}

@@ -48,12 +48,11 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
     this.#observer = observer
     this.#text = new OutgoingText(response, () => void this.#flush())
     this.#heartbeat = new Heartbeat(this.#beat, { firstMs, everyMs, clock })
-    response.on('close', this.#responseClosed)
-    response.on('drain', this.#drained)
+    response.on('close', this.#responseClosed).on('drain', this.#drained)
     writers().set(response, this)
     watchPipelined(response, this.#responseClosed)
     // A late error of a response that is gone must not end the process.
-    response.on('error', ignore)
+    response.on('error', () => {})
     parts.signal?.addEventListener('abort', this)
     if (isGone(response)) this.#responseClosed()
     else if (parts.signal?.aborted) this.handleEvent()
@@ -299,5 +298,3 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
     return refusedWrite(reason)
   }
 }
-
-function ignore(): void {}

@@ -5,8 +5,14 @@ const maxText = 100
 const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 /** Keys stand in the user part and in the query of URLs. */
 const secretsOfUrl = /\b([a-z][a-z\d+.-]{0,30}:\/\/)(?:[^\s/?#]*@)?([^\s?#"'<>]*)(?:\?[^\s#"'<>]*)?/gi
-/** undici names the header that it cannot send. */
+/** A query without a scheme: `fetch` names a URL that it cannot parse. */
+const bareQuery = /\?[\w.-]{1,60}=[^\s"'<>]*/g
+/** undici names the header that it cannot send, with its value. */
 const credentials = /\b(Bearer|Basic) +(?=[\w.~+/=-]*[\d._=-])[\w.~+/=-]{8,}/gi
+const headerValue = /"[^"]*" is an invalid header value/g
+const keys = /\b(?:sk|pk|rk|gsk|xai)[-_][\w-]{6,}|\bAIza[\w-]{6,}/g
+/** Node quotes what cannot be parsed: most often a prompt, or an answer. */
+const quotedJson = /(?:\.\.\.)?"[\s\S]{0,200}?"(?:\.\.\.)? is not valid JSON/g
 
 /** What a peer controls, such as the name of a model: quoted, on one line, and not without end. */
 export function describeText(text: string | undefined): string {
@@ -54,7 +60,14 @@ function framesOf(stack: string): string {
 
 /** A text without what a terminal obeys, and without keys in URLs and headers. */
 export function publicText(text: string): string {
-  return text.replace(secretsOfUrl, '$1$2').replace(credentials, '$1 …').replace(controls, escapeControl)
+  return text
+    .replace(secretsOfUrl, '$1$2')
+    .replace(bareQuery, '')
+    .replace(headerValue, '"…" is an invalid header value')
+    .replace(credentials, '$1 …')
+    .replace(keys, '…')
+    .replace(quotedJson, '… is not valid JSON')
+    .replace(controls, escapeControl)
 }
 
 function escapeControl(character: string): string {

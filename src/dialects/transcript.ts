@@ -32,6 +32,8 @@ export class Transcript {
   sawId = false
   /** Whether the client has read of the failure in the upstream's own words. */
   reportedToClient = false
+  /** Whether the stream was said to be complete before anything of an answer had come. */
+  endedEmpty = false
   readonly tally = new UsageTally()
   readonly #facts: StreamFacts
   #begun = false
@@ -106,9 +108,9 @@ export class Transcript {
     return !this.pending && (this.sawTerminal || this.#followed.complete)
   }
 
-  /** Whether the terminal event, which the client has, said that something is missing. */
+  /** Whether the terminal event, which the client has, came of an answer of which nothing had come, or says that something is missing. */
   get cutShort(): boolean {
-    return this.complete && this.#followed.cutShort === true
+    return this.complete && (this.endedEmpty || this.#followed.cutShort === true)
   }
 
   /**

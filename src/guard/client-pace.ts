@@ -9,7 +9,8 @@ export class ClientPace {
   readonly #guard: WatchedResponse
   /** How much the client has taken so far. */
   readonly #taken: () => number
-  #isBehind = false
+  /** How much was buffered when the handler was first asked to wait. */
+  #buffered: number | undefined
 
   constructor(guard: WatchedResponse, taken: () => number) {
     this.#response = guard.response
@@ -25,17 +26,17 @@ export class ClientPace {
   fellBehind(): StreamError | undefined {
     const { settings, timeouts, isPaced } = this.#guard
     const hasBrake = this.#guard.calls?.pause() === true
-    // One large write is no harm by itself. More of them are, from a handler that does not wait for its client.
-    const isFlooded = this.#isBehind && !isPaced && !hasBrake
-    this.#isBehind = true
-    if (isFlooded && backlogOf(this.#response) > settings.writer.maxBufferedBytes)
-      return new StreamError('client_stalled')
+    const buffered = backlogOf(this.#response)
+    this.#buffered ??= buffered
+    // One large write is no harm by itself. What follows it is, from a handler that does not wait for its client.
+    const isFlooded = buffered - this.#buffered > settings.writer.maxBufferedBytes
+    if (isFlooded && !isPaced && !hasBrake) return new StreamError('client_stalled')
     if (timeouts.phase !== 'clientStall') timeouts.drainStarted(this.#taken)
     return undefined
   }
 
   caughtUp(): void {
-    this.#isBehind = false
+    this.#buffered = undefined
     this.#guard.calls?.resume()
     this.#guard.timeouts.drainEnded()
   }

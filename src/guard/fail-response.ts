@@ -6,7 +6,10 @@ import { clientMessage } from '../errors/upstream-error.js'
 import type { GuardOutput } from './event-output.js'
 import type { WatchedResponse } from './handle.js'
 
-/** Ends a response that was to be no stream, whose handler has failed: there is nobody else to respond. */
+/**
+ * Ends a response whose handler has failed and that was not going to be a stream. It has no record, so it needs no exchange;
+ * nothing else would respond.
+ */
 export function failResponse(
   output: GuardOutput,
   { subject, settings }: WatchedResponse,

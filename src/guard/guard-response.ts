@@ -16,13 +16,23 @@ export function guardResponse(
   settings: GuardSettings,
 ): Guarded {
   const known = guards().get(response)
-  if (settings.skip?.(request)) {
+  if (isSkipped(request, settings)) {
     known?.stepAside()
     return known ?? unguarded
   }
   if (!known) return new ResponseGuard(request, response, settingsFor(request, settings)).handle
   if (!settings.areDefaults) known.refine(settingsFor(request, settings).given)
   return known
+}
+
+/** A function of the app's that fails must not cost the client its response. */
+function isSkipped(request: IncomingMessage, { skip }: GuardSettings): boolean {
+  try {
+    return skip?.(request) === true
+  } catch (error) {
+    warnOnce(`skip(request) failed, the response is guarded: ${describeError(error)}`)
+    return false
+  }
 }
 
 /** A response that nothing is done to. */
@@ -41,7 +51,7 @@ const unguarded: Guarded = {
   },
 }
 
-/** A function of the app's that fails must not cost the client its response. */
+/** The timeouts that a function of the app's picks; its failure must not cost the client its response, either. */
 function settingsFor(request: IncomingMessage, settings: GuardSettings): GuardSettings {
   const { pickTimeouts } = settings
   if (!pickTimeouts) return settings

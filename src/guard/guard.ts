@@ -120,11 +120,11 @@ export class ResponseGuard implements WatchedResponse {
 
   /** By now the body may have been parsed: it says which model was asked for, and whether for a stream. */
   readonly #reconsider = (): void => {
-    // A head that went past us, as HTTP/2 allows, is none of ours.
+    // Over HTTP/2 a head can be sent past the guard. The guard then leaves the response alone.
     if (this.state === 'waiting' && this.response.headersSent) return this.pass()
     if (this.state === 'waiting' && !this.subject.isWanted) return this.timeouts.finished()
     const isOver = this.state === 'closed' || this.state === 'passing'
-    if (this.settings.timeouts !== false && !isOver) this.retime()
+    if (!isOver) this.retime()
   }
 
   /** It is an event stream. @throws what the app has hooked into its headers */
@@ -153,9 +153,7 @@ export class ResponseGuard implements WatchedResponse {
   readonly #write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
     noteWriter(this.calls)
     this.calls?.wrote()
-    if (this.state === 'waiting') this.#opening.bodyBegins(chunk, encoding, false)
-    // What was written is held.
-    if (this.state === 'waiting') return ignoreWrite([encoding, callback])
+    if (this.state === 'waiting') this.#opening.bodyBegins(chunk, encoding)
     if (this.state === 'closed') {
       const rest = [encoding, callback]
       return this.output?.sawTerminal ? ignoreWrite(rest) : refuseWrite(this.response, rest)
@@ -170,7 +168,7 @@ export class ResponseGuard implements WatchedResponse {
   readonly #end = (chunk?: unknown, ...rest: unknown[]): ServerResponse => {
     noteWriter(this.calls)
     const isLast = chunk !== undefined && chunk !== null && typeof chunk !== 'function'
-    if (this.state === 'waiting') this.#opening.bodyBegins(isLast ? chunk : '', rest[0], true)
+    if (this.state === 'waiting') this.#opening.bodyBegins(isLast ? chunk : '', rest[0])
     if (this.state === 'closed') return ignoreEnd(this.response, [chunk, ...rest])
     if (this.state !== 'streaming' || !this.output) return this.own.end(chunk as string, ...(rest as []))
     const encoding = typeof rest[0] === 'string' ? rest[0] : undefined

@@ -19,7 +19,7 @@ export interface GuardedStream {
 }
 
 /**
- * `waiting` for the head; `streaming` an event stream; `passing` what is none; `closed` once its ending has been decided.
+ * `waiting` for the head; `streaming` an event stream; `passing` any other response; `closed` once the ending has been decided.
  */
 export type GuardState = 'waiting' | 'streaming' | 'passing' | 'closed'
 

@@ -1,7 +1,7 @@
 import type { UpstreamError } from '../errors/upstream-error.js'
 import type { Framing } from '../framing/framing.js'
 import { looksLikeEvents } from './body-start.js'
-import { JsonReport } from './held-json.js'
+import { JsonReport } from './json-report.js'
 
 /** A body that nobody can look into: compressed, or of another kind than its head says. Nothing is put into it. */
 export class OpaqueBody {
@@ -14,8 +14,12 @@ export class OpaqueBody {
     return true
   }
 
-  /** @returns what an upstream reports in a JSON document that came instead */
-  push(bytes: Buffer): UpstreamError | undefined {
-    return this.#json?.push(bytes) || undefined
+  push(bytes: Buffer): void {
+    this.#json?.push(bytes)
+  }
+
+  /** What an upstream reports in a JSON document that came instead, once all of it has come. */
+  get error(): UpstreamError | undefined {
+    return this.#json?.error
   }
 }

@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http'
 import { asBuffer } from '../framing/bytes.js'
 import { isForConnection, withoutConnectionHeaders } from './given-head.js'
 import type { WatchedResponse } from './handle.js'
-import { HeldJson } from './held-json.js'
 import type { ResponseMethods } from './intercept.js'
+import { reportIn } from './json-report.js'
 
 /** A response whose kind is still to be seen. */
 interface OpeningResponse extends WatchedResponse {
@@ -14,7 +14,6 @@ interface OpeningResponse extends WatchedResponse {
 /** What a handler says of its response before the first byte is sent: from that the guard learns whether it is a stream. */
 export class Opening {
   readonly #guard: OpeningResponse
-  #held: HeldJson | undefined
 
   constructor(guard: OpeningResponse) {
     this.#guard = guard
@@ -64,15 +63,15 @@ export class Opening {
   }
 
   /** The first bytes of a body decide where the head alone does not. */
-  bodyBegins(chunk: unknown, encoding: unknown, isLast: boolean): void {
+  bodyBegins(chunk: unknown, encoding: unknown): void {
     const guard = this.#guard
-    const bytes = typeof chunk === 'string' ? asBuffer(chunk, encoding) : chunk
-    const kind = this.#held ? 'json' : guard.head.begins(bytes)
-    if (kind === 'json') {
-      this.#held ??= new HeldJson(guard)
-      return this.#held.add(chunk, encoding, isLast)
-    }
-    if (kind === 'other') return guard.pass()
+    // A text needs no copy to be looked at, unless it stands for other bytes.
+    const isEncoded = typeof chunk === 'string' && typeof encoding === 'string'
+    const kind = guard.head.begins(isEncoded ? asBuffer(chunk, encoding) : chunk)
+    // An upstream's error, whole and under the name of an event stream, has a status.
+    const error = kind === 'json' ? reportIn(asBuffer(chunk as string | Uint8Array, encoding)) : undefined
+    if (error) return guard.fail(error)
+    if (kind === 'json' || kind === 'other') return guard.pass()
     if (guard.head.isHeld) return void guard.begin(kind === 'opaque')
     guard.head.expect(kind)
     // As Node would, so that whoever stands in front of us hears of it.

@@ -19,8 +19,8 @@ export type Source = NodeJS.ReadableStream & {
 export type OnBroken = (error: unknown, isHeard: boolean) => void
 
 /**
- * A source that is piped into a response. One that breaks tells nobody but itself, and `pipe` leaves the
- * response open for ever.
+ * A source that is piped into a response. If it breaks, only its own listeners hear of it, and `pipe` leaves the response
+ * open for ever.
  */
 export class PipedSource {
   readonly source: Source
@@ -78,7 +78,8 @@ export class PipedSource {
     source.off('end', this.#ended).off('close', this.#closed)
     // It may yet break, say because its client leaves: what it says then must find a listener, or ends the process.
     const stop = () => void source.off('error', this.#broke)
-    if ((source as { closed?: boolean }).closed) stop()
+    // Node says `closed` a turn before it emits the error.
+    if ((source as { closed?: boolean }).closed) setImmediate(stop)
     else source.once('close', stop)
   }
 

@@ -13,6 +13,7 @@ import { framingOf, framings } from '../framing/framings.js'
 import { withDefaults } from '../stream/inherited-settings.js'
 import { checkDetection, checkWhen } from '../stream/middleware-options.js'
 import {
+  areTimeoutsSet,
   readStreamOptions,
   type StreamOptions,
   type StreamSettings,
@@ -116,13 +117,16 @@ export function mayAskForStream({ method, headers }: IncomingMessage): boolean {
   return method === 'POST' || /event-stream|ndjson/i.test(headers.accept ?? '')
 }
 
+const innerSettings = new WeakMap<GuardOptions, GuardSettings>()
+
 /**
  * What a guard inside another one says goes first.
  *
  * @param inner options that have been checked, where they were given
  */
 export function refineSettings(outer: GuardSettings, inner: GuardOptions): GuardSettings {
-  const own = readGuardOptions(inner)
+  const own = innerSettings.get(inner) ?? readGuardOptions(inner)
+  innerSettings.set(inner, own)
   const { when = outer.when, detect = outer.detect } = inner
   const adopt = refineAdopt(outer.adopt, inner.adopt)
   return {
@@ -227,8 +231,7 @@ export class RequestedStream implements StreamSubject, DialectRequest {
    * such a stream has no deadline but that of a client that does not read.
    */
   timeoutsOf({ dialect, isProven }: Transcript): ResolvedTimeouts {
-    const { timeouts, outerTimeouts, dialect: choice } = this.settings
-    const isSet = timeouts !== undefined || outerTimeouts !== undefined || choice !== undefined
+    const isSet = areTimeoutsSet(this.settings) || this.settings.dialect !== undefined
     const isUnknown = dialect.name === 'plain' || (!isProven && !this.isWanted)
     const fitting = this.#timeoutsIn(dialect)
     if (isSet || !isUnknown || this.#request.method !== 'GET') return fitting

@@ -48,7 +48,9 @@ export class ResponseHead {
   settingsChanged(): void {
     const isWanted = this.#subject.settings.writer.headers !== false
     if (!isWanted) this.#uncompressed?.undo()
-    this.#uncompressed = isWanted ? new NoTransformHeader(this.#response, this.#own) : undefined
+    this.#uncompressed = isWanted
+      ? (this.#uncompressed ?? new NoTransformHeader(this.#response, this.#own))
+      : undefined
     // Another middleware may have said already that it will be a stream.
     const type = this.#response.getHeader('content-type')
     if (type !== undefined) this.headerSet('content-type', type)

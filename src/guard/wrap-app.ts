@@ -27,7 +27,6 @@ export function wrapApp(
   const settings = readGuardOptions(options, { catchesRejections: !isFramework(listener) })
   return (request: IncomingMessage, response: StreamResponse) => {
     const target = asServerResponse(response, 'wrapApp(app)')
-    if (settings.skip?.(request)) return listener(request, target)
     const guard = guardResponse(request, target, settings)
     if (guard.refused) return
     try {

@@ -77,7 +77,7 @@ export class WrittenEvents {
     this.#lookedBefore = this.#looked
     this.#looked += bytes.length
     if (bytes.length > 0) this.#isOpaque ??= this.#opaque.begins(bytes, this.#framing)
-    this.#reported ??= this.#opaque.push(bytes)
+    if (this.#isOpaque) this.#opaque.push(bytes)
     try {
       const whole = this.#follower.push(bytes)
       this.#madeUp.passed(whole)
@@ -118,6 +118,7 @@ export class WrittenEvents {
       const isOpen = this.#follower.gap === 'event'
       this.#follower.end()
       this.#isUnclosed = isOpen && transcript.sawTerminal
+      if (this.#isOpaque) this.#reported = this.#opaque.error
       if (this.#isOpaque && this.#reported) throw this.#reported
       if (this.#guard.settings.acceptsTruncated || this.#isOpaque) return
       if (transcript.dialect.needsTerminal) transcript.requireComplete(this.count)
@@ -145,6 +146,7 @@ export class WrittenEvents {
       this.#endsAt = this.#madeUp.startsAt
       return
     }
+    if (transcript.endsNothing(event, this.count)) transcript.endedEmpty = true
     this.count++
     const role = this.#exchange.observe(event)
     if (this.#isProven !== transcript.isProven) {

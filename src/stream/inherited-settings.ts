@@ -1,6 +1,6 @@
-import { type StreamOptions, type StreamSettings, toSettings } from './settings.js'
+import { type GivenOptions, type StreamSettings, toSettings } from './settings.js'
 
-const known = new WeakMap<StreamSettings, WeakMap<StreamOptions, StreamSettings>>()
+const known = new WeakMap<StreamSettings, WeakMap<GivenOptions, StreamSettings>>()
 
 /**
  * The options of a guard are the defaults of what stands inside it, option by option.
@@ -9,30 +9,29 @@ const known = new WeakMap<StreamSettings, WeakMap<StreamOptions, StreamSettings>
  */
 export function withDefaults<Settings extends StreamSettings>(
   own: Settings,
-  outer: StreamOptions | undefined,
+  outer: GivenOptions | undefined,
 ): Settings {
   if (!outer) return own
-  const inherited = known.get(own) ?? new WeakMap<StreamOptions, StreamSettings>()
+  const inherited = known.get(own) ?? new WeakMap<GivenOptions, StreamSettings>()
   known.set(own, inherited)
   const settings = inherited.get(outer) ?? merge(own, outer)
   inherited.set(outer, settings)
   return settings as Settings
 }
 
-function merge(own: StreamSettings, outer: StreamOptions): StreamSettings {
-  const { given } = own
-  const options = { ...filled(given, outer), writer: filled(given.writer, outer.writer) }
-  options.relay = filled(given.relay, outer.relay)
-  if (given.cleanup && outer.cleanup) options.cleanup = filled(given.cleanup, outer.cleanup)
-  const { timeouts } = own
-  const outerTimeouts = timeouts === undefined ? undefined : outer.timeouts
-  return {
-    ...own,
-    ...toSettings(options),
-    timeouts: timeouts ?? outer.timeouts,
-    outerTimeouts,
-    given: options,
+function merge(own: StreamSettings, outer: GivenOptions): StreamSettings {
+  const { given, timeouts } = own
+  const cleanup = given.cleanup && outer.cleanup ? filled(given.cleanup, outer.cleanup) : undefined
+  const options = {
+    ...filled(given, outer),
+    writer: filled(given.writer, outer.writer),
+    relay: filled(given.relay, outer.relay),
+    ...(cleanup && { cleanup }),
+    timeouts,
+    // Timeouts have layers: those of two guards that contradict each other are no mistake of either.
+    outer,
   }
+  return { ...own, ...toSettings(options) }
 }
 
 /** `undefined` means not set. */

@@ -84,13 +84,16 @@ export interface StreamOptions {
   onEnd?: ((end: StreamEnd) => unknown) | undefined
 }
 
+/** Options as they were given. */
+export interface GivenOptions extends StreamOptions {
+  /** Those of a guard around, which are their defaults. */
+  readonly outer?: GivenOptions | undefined
+}
+
 /** The options, read once and handed on. */
 export interface StreamSettings {
-  /** The options as they were given. */
-  readonly given: StreamOptions
+  readonly given: GivenOptions
   readonly timeouts: StreamTimeouts | TimeoutProfileName | false | undefined
-  /** Those of a guard around it: the defaults of `timeouts`. */
-  readonly outerTimeouts?: StreamTimeouts | TimeoutProfileName | false | undefined
   readonly writer: WriterSettings
   readonly maxEventBytes: number | undefined
   /** Whether an upstream that ends without saying that its answer is complete is good enough. */
@@ -199,12 +202,22 @@ export function timeoutsFor(
   return withinClientTimeout(setTimeouts(settings, profile), request.headers)
 }
 
-/** What was set, also by a guard around it; the rest is that of the profile. */
+/** What was set, also by the guards around; the rest is that of the profile. */
 export function setTimeouts(
-  { timeouts, outerTimeouts }: StreamSettings,
+  { timeouts, given }: StreamSettings,
   profile: ResolvedTimeouts,
 ): ResolvedTimeouts {
-  return resolveTimeouts(timeouts, resolveTimeouts(outerTimeouts, profile))
+  return layered({ timeouts, outer: given.outer }, profile)
+}
+
+function layered({ timeouts, outer }: GivenOptions, profile: ResolvedTimeouts): ResolvedTimeouts {
+  return resolveTimeouts(timeouts, outer ? layered(outer, profile) : profile)
+}
+
+/** Whether somebody has set timeouts, be it a guard around. */
+export function areTimeoutsSet({ timeouts, given }: StreamSettings): boolean {
+  for (let outer = given.outer; outer; outer = outer.outer) if (outer.timeouts !== undefined) return true
+  return timeouts !== undefined
 }
 
 /** A head that is sent no earlier than the deadline it waits for comes too late for anything. */

@@ -10,11 +10,13 @@ function claimsOf(section: string): string[] {
   const [, body = ''] = text.split(new RegExp(`^##+ ${section}$`, 'm'))
   const lines = body.split(/^##/m)[0]?.split('\n') ?? []
   const claims: string[] = []
+  let isBetween = true
   for (const line of lines) {
-    if (/^\s*$|^\| ---|^\| (response|header) \|/.test(line)) continue
-    // A line that is indented, or follows one without its test, goes on with the claim before.
-    if (/^(- |\| |\S)/.test(line) && (claims.length === 0 || /-->( \|)?$/.test(claims.at(-1) as string)))
-      claims.push(line)
+    // A blank line, and the beginning of a row or an item, ends the claim before.
+    const begins = isBetween || /^(- |\| )/.test(line)
+    isBetween = /^\s*$|^\| ---|^\| (response|header) \|/.test(line)
+    if (isBetween) continue
+    if (begins) claims.push(line)
     else claims[claims.length - 1] += `\n${line}`
   }
   return claims
@@ -31,8 +33,10 @@ describe('docs/GUARD.md', () => {
     const comments = [...claim.matchAll(/<!-- (\S+\.ts): (.*?) -->/g)]
     expect(comments.length).toBeGreaterThan(0)
     for (const [, file, title] of comments) {
-      const source = readFileSync(`test/${file}`, 'utf8')
-      expect(source).toContain(title as string)
+      const titles = readFileSync(`test/${file}`, 'utf8')
+        .split('\n')
+        .filter((line) => /^\s*(?:\/\/|\*)|\.(skip|todo)\b/.test(line) === false)
+      expect(titles.filter((line) => line.includes(title as string))).not.toEqual([])
     }
   })
 })

@@ -151,6 +151,18 @@ describe('the rooms of src/', () => {
     expect(includes.filter((include) => !isFolder(include) && !fileRooms.includes(include))).toEqual([])
   })
 
+  test('no file has more than 300 lines', async () => {
+    const files = (await readdir('src', { recursive: true })).filter((file) => file.endsWith('.ts'))
+    const lengths = await Promise.all(
+      files.map(async (file) => {
+        const text = await readFile(join('src', file), 'utf8')
+        return { file, lines: text.split('\n').length - 1 }
+      }),
+    )
+    expect(lengths.length).toBeGreaterThan(100)
+    expect(lengths.filter(({ lines }) => lines > 300)).toEqual([])
+  })
+
   test('keep to their rows', async () => {
     expect(await lint()).toEqual([])
   })

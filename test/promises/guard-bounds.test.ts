@@ -77,6 +77,21 @@ describe('what a client has not read yet', () => {
     expect(server.ends).toMatchObject([{ outcome: 'completed' }])
   })
 
+  test('nor is what follows it at once', async () => {
+    await using server = await guarded(
+      (_request, response) => {
+        response.writeHead(200, eventStream).write(wire(chatChunk('x'.repeat(20 * MiB))))
+        response.write(wire(chatChunk('', 'stop')))
+        response.end(wire('[DONE]'))
+      },
+      { writer },
+    )
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(client.bodyText.length).toBeGreaterThan(20 * MiB)
+    expect(client.data.at(-1)).toBe('[DONE]')
+    expect(server.ends).toMatchObject([{ outcome: 'completed' }])
+  })
+
   test('a source that is piped waits by itself, however large its chunks', async () => {
     const source = new PassThrough({ highWaterMark: 64 * MiB })
     await using server = await guarded(

@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { wrapApp } from '../../src/adapters/express.js'
+import { expressVersions } from '../support/express-versions.js'
 import { guarded, type Handler } from '../support/guarded.js'
+import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { eventStream } from '../support/wire.js'
 
@@ -14,6 +17,20 @@ async function ask(handler: Handler) {
   return { client, ends: server.ends }
 }
 
+const [, express] = expressVersions[0] as (typeof expressVersions)[0]
+
+/** A handler that fails after it has written half of what its upstream said. */
+function onExpress(half: string) {
+  const app = express()
+  app.post('/v1/chat/completions', (_request, response, next) => {
+    response.setHeader('Content-Type', 'text/event-stream')
+    response.write(half)
+    next(new Error('the upstream broke'))
+  })
+  app.set('env', 'test')
+  return wrapApp(app as never)
+}
+
 describe('JSON under the name of an event stream', () => {
   test.each<[string, (response: Parameters<Handler>[1]) => void]>([
     ['in one piece', (response) => void response.end(json)],
@@ -22,13 +39,6 @@ describe('JSON under the name of an event stream', () => {
       'written, then ended',
       (response) => {
         response.write(json)
-        response.end()
-      },
-    ],
-    [
-      'byte by byte',
-      (response) => {
-        for (const each of json) response.write(each)
         response.end()
       },
     ],
@@ -43,6 +53,31 @@ describe('JSON under the name of an event stream', () => {
     expect(client.json.error.code).toBe('upstream_error')
     expect(client.bodyText).not.toContain('sk-1')
     expect(ends).toMatchObject([{ outcome: 'upstream_error', status: 401 }])
+  })
+
+  test('in pieces it arrives as it is', async () => {
+    const { client } = await ask((_request, response) => {
+      response.setHeader('Content-Type', 'text/event-stream')
+      for (const each of json) response.write(each)
+      response.end()
+    })
+    expect(client.bodyText).toBe(json)
+  })
+
+  test('a text that begins with a bracket arrives as it is written, and is no failure', async () => {
+    await using server = await guarded((_request, response) => {
+      response.setHeader('Content-Type', 'text/event-stream').write('[token 0] some text\n')
+    })
+    using client = rawRequest({ port: server.port, body: { stream: true } })
+    await client.received('[token 0] some text\n')
+  })
+
+  test('half of one, and then the page of the app: as without the guard', async () => {
+    const half = '{"error":{"message":"half of an upstre'
+    await using server = await listen(onExpress(half))
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(client.bodyText.startsWith(half)).toBe(true)
+    expect(client.header('content-length')).toBeUndefined()
   })
 
   test('one that names no status is a 502', async () => {

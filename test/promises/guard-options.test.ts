@@ -49,6 +49,20 @@ describe('skip', () => {
     expect(seen).toEqual([undefined, false])
   })
 
+  test('is asked once for each request; one that fails costs no client its response', async () => {
+    const warned = expectWarning(/skip\(request\) failed, the response is guarded: Error: no skip/)
+    let asked = 0
+    const skip = () => {
+      asked++
+      throw new Error('no skip')
+    }
+    await using server = await listen(wrapApp((_request, response) => void response.end('{}'), { skip }))
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(client.bodyText).toBe('{}')
+    expect(asked).toBe(1)
+    await warned
+  })
+
   test.each([guardStreams, guardKoa, (options: object) => wrapApp(() => {}, options)])(
     'what is no function is refused',
     (guard) => {

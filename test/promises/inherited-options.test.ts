@@ -95,6 +95,35 @@ test('handleStream behind wrapApp', async () => {
   expect(ends).toMatchObject([{ outcome: 'timeout', phase: 'firstByte', model: 'mine' }])
 })
 
+test.each(['route', 'handler'])('three levels: a %s has the timeouts of each', async (kind) => {
+  const { ends, onEnd } = recorded()
+  const [, express] = expressVersions[0] as (typeof expressVersions)[0]
+  const app = express().use(guardStreams({ onEnd, timeouts: { totalMs: 50 } }))
+  app.use(guardStreams({ timeouts: { inactivityMs: 40_000 } }), guardStreams({ exposeUpstreamErrors: true }))
+  const handler = kind === 'route' ? createStreamMiddleware(() => new Promise(() => {})) : () => {}
+  app.post(path, handler as never)
+  expect((await ask(wrapApp(app as never))).status).toBe(504)
+  expect(ends).toMatchObject([{ outcome: 'timeout', reason: { timeoutMs: 50 } }])
+})
+
+test('behind two guards, too, a response that turns out to be no stream keeps its headers', async () => {
+  const [, express] = expressVersions[0] as (typeof expressVersions)[0]
+  const app = express()
+  app.use((_request: unknown, response: ServerResponse, next: () => void) => {
+    response.setHeader('Content-Type', 'text/event-stream')
+    next()
+  })
+  app.use(guardStreams(), guardStreams({ timeouts: 'advanced' }))
+  app.post(
+    path,
+    ((_request: unknown, response: ServerResponse) =>
+      void response.setHeader('Content-Type', 'text/plain').end('hello')) as never,
+  )
+  const client = await ask(app as never)
+  expect(client.bodyText).toBe('hello')
+  expect(client.header('cache-control')).toBeUndefined()
+})
+
 test('Koa: routes and guards', async () => {
   const { ends, onEnd } = recorded()
   const app = new Koa()

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import { PassThrough, Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
-import { describe, expect, test } from 'vitest'
-import { dialects, type StreamDialect, wrapApp } from '../../src/index.js'
+import { describe, expect, test, vi } from 'vitest'
+import { dialects, getSignal, type StreamDialect, wrapApp } from '../../src/index.js'
 import { liveStreams } from '../../src/server/live-streams.js'
 import { chatChunk } from '../support/chat.js'
 import { guarded, type Handler } from '../support/guarded.js'
@@ -149,6 +149,32 @@ test('the signal of a writer stays quiet when its stream is complete', async () 
   using _client = await rawRequest({ port: proxy.port, body: { stream: true } }).finished()
   await proxy.end()
   expect(signals.map(({ aborted }) => aborted)).toEqual([false, false])
+})
+
+test('a source of no event stream that the signal destroys while its client leaves ends no process', async () => {
+  const sources: Readable[] = []
+  const errors: unknown[] = []
+  const note = (error: unknown) => errors.push(error)
+  process.on('uncaughtException', note)
+  try {
+    await using server = await listen(
+      wrapApp((request, response) => {
+        const source = new Readable({ read() {} })
+        sources.push(source)
+        const signal = getSignal(request)
+        signal.addEventListener('abort', () => source.destroy(signal.reason))
+        source.push('hello')
+        source.pipe(response.setHeader('Content-Type', 'text/plain'))
+      }),
+    )
+    const client = await rawRequest({ port: server.port, body: { stream: true } }).received('hello')
+    client.reset()
+    await vi.waitUntil(() => sources[0]?.closed)
+    for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate)
+    expect(errors).toEqual([])
+  } finally {
+    process.off('uncaughtException', note)
+  }
 })
 
 test('sources that are piped one after another leave no listeners behind', async () => {

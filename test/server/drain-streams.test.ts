@@ -1,8 +1,8 @@
 import { once } from 'node:events'
-import { createServer, request as httpRequest, type Server } from 'node:http'
+import { createServer, request as httpRequest, type Server, type ServerResponse } from 'node:http'
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import {
   type DrainOptions,
   drainStreams,
@@ -79,7 +79,9 @@ describe.each(['handleStream', 'the guard'] as const)('FM-34: %s', (kind) => {
   })
 
   test('one whose client does not read even that is cut', async () => {
+    const responses: ServerResponse[] = []
     const server = createServer((_request, response) => {
+      responses.push(response)
       const write = () => response.write(`data: ${'x'.repeat(64 * 1024)}\n\n`)
       if (kind === 'handleStream') {
         void handleStream(response, async ({ writer }) => {
@@ -97,7 +99,7 @@ describe.each(['handleStream', 'the guard'] as const)('FM-34: %s', (kind) => {
     const client = new RawClient(await listening(server))
     client.send({ path: '/events' }).socket.pause()
     await once(server, 'request')
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await vi.waitUntil(() => responses.some(({ writableNeedDrain }) => writableNeedDrain))
     expect(await drainStreams(server, { graceMs: 20, forceMs: 50 })).toEqual({
       finished: 0,
       reported: 0,
@@ -182,8 +184,8 @@ test.each([
     using client = new RawClient(await listening(server))
     // A request whose head is not complete keeps the connection from counting as idle.
     client.socket.write(`POST ${path} HTTP/1.1\r\nHost: x\r\n`)
-    await once(server, 'connection')
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    const [socket] = await once(server, 'connection')
+    await vi.waitUntil(() => socket.bytesRead > 0)
     const report = drainStreams(server, { graceMs: 5_000 })
     client.socket.write('Content-Length: 0\r\n\r\n')
     await client.closed()

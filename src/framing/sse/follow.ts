@@ -31,7 +31,7 @@ const eventName = /^event: ?([^\r\n]*)/m
 // Whole comments, and lines that only say when to reconnect, begin no event.
 const lineEnd = /[\r\n]/
 const commentsAtStart = /^(?:\n|:[^\r\n]*(?:\r\n|\r(?!$)|\n))+/
-const commentLines = /^(?:\n|(?::|retry *:)[^\r\n]*(?:\r\n|\r(?!$)|\n))*$/
+const commentLines = /^(?:\r\n|\r(?!$)|\n|(?::|retry *:)[^\r\n]*(?:\r\n|\r(?!$)|\n))*$/
 
 /**
  * What llama.cpp long sent in place of an error event, and then its `[DONE]`: a field that no client reads.
@@ -155,6 +155,7 @@ export class EventFollower implements Follower {
   #passLarge(block: string, end: number): void {
     this.#isTooLarge = false
     this.#ended(block, end)
+    if (block.startsWith(':')) return
     const name = eventName.exec(block.slice(0, maxNameBytes))?.[1]
     if (name === undefined) this.#options.onSkipped?.(end)
     else this.#onEvent({ event: name, data: '', id: undefined }, end)

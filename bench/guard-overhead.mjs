@@ -1,5 +1,5 @@
 // What the guard costs a response that is no stream: CPU of the server for each JSON response, without the guard, with
-// a plain one, and with ours, round by round in one run. `npm run bench:guard [-- --rounds N --prof]`.
+// a plain one, and with ours, which looks at upstream calls or does not, round by round in one run. `npm run bench:guard [-- --rounds N --prof]`.
 import { mkdtempSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -13,7 +13,7 @@ const rounds = Number(flags.rounds ?? 40)
 const warmUps = 6
 /** Then the servers are fresh ones: see `Contest`. */
 const roundsOfAServer = 7
-const names = ['bare', 'plain', 'guarded']
+const names = ['bare', 'plain', 'unadopted', 'guarded']
 const requestsPerRound = 500
 const concurrency = 20
 const agent = new Agent({ keepAlive: true, maxSockets: concurrency, timeout: 60_000 })
@@ -45,7 +45,7 @@ for (const name of names) {
   const spread = `${ratio.median.toFixed(3)} (${ratio.from.toFixed(3)} to ${ratio.to.toFixed(3)})`
   const cost = quartiles(costs[name])
   console.log(
-    `${name.padEnd(9)}${spread.padEnd(26)}${micros(cost.median)} µs (${micros(cost.from)} to ${micros(cost.to)})`,
+    `${name.padEnd(11)}${spread.padEnd(26)}${micros(cost.median)} µs (${micros(cost.from)} to ${micros(cost.to)})`,
   )
 }
 if (profileFolder) console.error(`the profile is in ${profileFolder}`)

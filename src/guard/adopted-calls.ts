@@ -16,7 +16,7 @@ export function adoptCalls(request: IncomingMessage, guard: WatchedResponse): Ad
   if (!settings) return undefined
   const calls = new AdoptedCalls(guard, request, settings)
   // What is told of by the socket of a request, say that its body has come, would run for nobody.
-  interceptEvents(request, (emit) => calls.enter(emit))
+  interceptEvents(request)
   return calls
 }
 

@@ -245,7 +245,7 @@ export class ResponseGuard implements WatchedResponse {
     if (wasLeft(this.response)) {
       this.timeouts.settle(new StreamError('client_gone'))
       this.calls?.clientLeft()
-    }
+    } else this.calls?.over()
     if (this.state === 'passing') this.over()
   }
 

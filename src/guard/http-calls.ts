@@ -12,12 +12,15 @@ interface HttpMessage {
 
 /** Follows each request of `node:http` that is made for an owner. */
 export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
-  /** `undefined` for one that was made for nobody, whoever's code is running when it goes on. */
+  /**
+   * `undefined` for one that was made for nobody, whoever's code is running when it goes on, and for one that is over: what a
+   * WeakMap holds outlives the young generation.
+   */
   const calls = new WeakMap<ClientRequest, HttpCall | undefined>()
   const begin = (request: ClientRequest): void => {
     const owner = owners.current
     if (calls.has(request) || !owner?.isOpen || owner.isShared) return
-    const call = new HttpCall(request, owner)
+    const call = new HttpCall(request, owner, () => calls.set(request, undefined))
     calls.set(request, call)
     owner.begun(call)
   }
@@ -46,10 +49,12 @@ class HttpCall implements UpstreamCall {
   readonly #owner: CallOwner
   #response: IncomingMessage | undefined
   #paused = false
+  readonly #forget: () => void
 
-  constructor(request: ClientRequest, owner: CallOwner) {
+  constructor(request: ClientRequest, owner: CallOwner, forget: () => void) {
     this.#request = request
     this.#owner = owner
+    this.#forget = forget
   }
 
   get isRunning(): boolean {
@@ -62,15 +67,20 @@ class HttpCall implements UpstreamCall {
     if (this.#response) return
     this.#response = response
     const head = headOf(response.statusCode, response.headers['content-type'])
-    if (!this.#owner.answered(this, head)) return
+    if (!this.#owner.answered(this, head)) return this.#forget()
     // A reset says so at the request, too: without a listener it ends the process.
     this.#request.on('error', ignore)
     const { socket } = response
-    response.once('close', () => this.#owner.ended(this, endingOf(response, socket)))
+    response.once('close', () => this.#ended(endingOf(response, socket)))
   }
 
   failed(): void {
-    if (!this.#response) this.#owner.ended(this, 'aborted')
+    if (!this.#response) this.#ended('aborted')
+  }
+
+  #ended(how: CallEnding): void {
+    this.#forget()
+    this.#owner.ended(this, how)
   }
 
   cancel(): void {

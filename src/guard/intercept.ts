@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isClosed, whenFlushed } from '../client/response.js'
+import { guards } from '../registry.js'
 
 const headerNames = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 'flushHeaders'] as const
 
@@ -65,10 +66,21 @@ export function interceptResponse(response: ServerResponse, methods: ResponseMet
   return own
 }
 
-/** Runs whatever listens to the events of a request by `run`: a body that is long under way is told of by its socket. */
-export function interceptEvents(request: IncomingMessage, run: (emit: () => boolean) => boolean): void {
+/** Runs whatever listens to the events of a request for its owner: a body that is long under way is told of by its socket. */
+export function interceptEvents(request: IncomingMessage): void {
   const { emit } = request
-  request.emit = (...args: unknown[]) => run(() => emit.apply(request, args as never))
+  if (!Object.hasOwn(request, 'emit')) request.emit = emitForOwner
+  else request.emit = (...args: unknown[]) => enter(request, () => emit.apply(request, args as never))
+}
+
+/** One for all: a function for each request, as its own property, was seen to outlive the young generation. */
+function emitForOwner(this: IncomingMessage, ...args: unknown[]): boolean {
+  return enter(this, () => Object.getPrototypeOf(this).emit.apply(this, args))
+}
+
+function enter(request: IncomingMessage, emit: () => boolean): boolean {
+  const guard = guards().get(request)
+  return guard ? guard.enter(emit) : emit()
 }
 
 /** Uses a response below whatever has been put in front of it, and safe from what is hooked into it. */

@@ -21,7 +21,7 @@ export function watchUndiciCalls(owners: CallOwners, subscribe: Subscribe): void
   subscribe('undici:request:create', ({ request }: UndiciMessage) => {
     const owner = owners.current
     if (!owner?.isOpen || owner.isShared) return
-    const call = new UndiciCall(request, owner)
+    const call = new UndiciCall(request, owner, () => calls.delete(request))
     calls.set(request, call)
     owner.begun(call)
   })
@@ -36,11 +36,13 @@ export function watchUndiciCalls(owners: CallOwners, subscribe: Subscribe): void
 class UndiciCall implements UpstreamCall {
   readonly #request: UndiciRequest
   readonly #owner: CallOwner
+  readonly #forget: () => void
   #isAdopted = false
 
-  constructor(request: UndiciRequest, owner: CallOwner) {
+  constructor(request: UndiciRequest, owner: CallOwner, forget: () => void) {
     this.#request = request
     this.#owner = owner
+    this.#forget = forget
   }
 
   get isRunning(): boolean {
@@ -50,14 +52,17 @@ class UndiciCall implements UpstreamCall {
   answered({ statusCode, headers }: UndiciMessage['response']): void {
     if (this.#isAdopted) return
     this.#isAdopted = this.#owner.answered(this, headOf(statusCode, typeIn(headers)))
+    if (!this.#isAdopted) this.#forget()
   }
 
   done(): void {
-    if (this.#isAdopted) this.#owner.ended(this, 'done')
+    this.#forget()
+    this.#owner.ended(this, 'done')
   }
 
   failed(error: unknown): void {
-    this.#owner.ended(this, this.#isAdopted && saysGone(error) ? 'broken' : 'aborted')
+    this.#forget()
+    this.#owner.ended(this, saysGone(error) ? 'broken' : 'aborted')
   }
 
   cancel(): void {

@@ -162,7 +162,7 @@ test("what copies of unhang share under Symbol.for('unhang.…')", async () => {
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const answers = [await fetch(`${url}/guarded`), await fetch(`${url}/route`)]
+  const answers = [await fetch(`${url}/guarded`, { method: 'POST' }), await fetch(`${url}/route`)]
   const of = <Value>(name: string) => shared[Symbol.for(`unhang.${name}`)] as Value
   const registries: Record<string, string> = {}
   await coordinatedSocketCleanup(new AbortController())
@@ -174,6 +174,7 @@ test("what copies of unhang share under Symbol.for('unhang.…')", async () => {
   }
   expect(registries).toMatchInlineSnapshot(`
     {
+      "unhang.adopt.v1": "CallOwners",
       "unhang.cleanups": "WeakMap",
       "unhang.drains": "WeakMap",
       "unhang.guards": "WeakMap",
@@ -193,6 +194,9 @@ test("what copies of unhang share under Symbol.for('unhang.…')", async () => {
       "WeakMap",
     ]
   `)
+  expect(membersOf(of('adopt.v1'))).toMatchInlineSnapshot(
+    `"current, enter, leave, opened, closed, haveGuests, wait, changed"`,
+  )
   const [first] = streams as Iterable<object>
   expect(pick(first, ['server', 'stop', 'ended'])).toMatchInlineSnapshot(`
     {
@@ -212,11 +216,13 @@ test("what copies of unhang share under Symbol.for('unhang.…')", async () => {
     'refine',
     'readBodyFrom',
     'stepAside',
+    'enter',
     'respond',
     'respondAtLast',
   ]
   expect(pick(guard, protocol)).toMatchInlineSnapshot(`
     {
+      "enter": "function",
       "options": "object",
       "readBodyFrom": "function",
       "refine": "function",

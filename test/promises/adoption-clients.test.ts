@@ -6,6 +6,7 @@ import { naiveProxies } from '../support/naive-proxies.js'
 import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { type Script, startUpstream } from '../support/scripted-upstream.js'
+import { expectWarning } from '../support/warnings.js'
 import { wire } from '../support/wire.js'
 
 const whole: Script = (exchange) =>
@@ -27,6 +28,11 @@ const breaks: Record<string, [Script, (exchange: UpstreamExchange) => unknown]> 
     },
     (exchange) => exchange.fin(),
   ],
+}
+
+// http-proxy calls util._extend. Node warns of that from version 22 on.
+if (Number.parseInt(process.versions.node, 10) >= 22) {
+  void expectWarning(/^DeprecationWarning: The `util\._extend` API is deprecated/)
 }
 
 describe.each(Object.entries(naiveProxies))('%s', (_client, { to, isPiped }) => {

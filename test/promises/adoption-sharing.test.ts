@@ -6,11 +6,15 @@ import fastq from 'fastq'
 import pLimit from 'p-limit'
 import PQueue from 'p-queue'
 import { describe, expect, test } from 'vitest'
+import { callOwners } from '../../src/guard/upstream-calls.js'
+import { wrapApp } from '../../src/index.js'
 import { chatAnswer, chatChunk, textOf } from '../support/chat.js'
 import { guarded, type Handler } from '../support/guarded.js'
+import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
 import { eventStream } from '../support/wire.js'
+import { withResolvers } from '../support/with-resolvers.js'
 
 type Chunk = Uint8Array
 const options = { adopt: { onDisconnect: 'cancel' } } as const
@@ -189,4 +193,18 @@ describe('a client that leaves does not end the stream that waited for its turn 
     expect(textOf(second.data)).toBe('Hello')
     expect(second.data.at(-1)).toBe('[DONE]')
   })
+})
+
+test('a response that had ended before its guard came keeps nobody waiting', async () => {
+  const guard = wrapApp(() => {})
+  const seen = withResolvers<boolean>()
+  await using server = await listen((request, response) => {
+    response.once('close', () => {
+      guard(request, response)
+      seen.resolve(callOwners().haveGuests)
+    })
+    response.end('over')
+  })
+  using _client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+  expect(await seen.promise).toBe(false)
 })

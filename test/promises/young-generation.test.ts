@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type Agent, get, type RequestListener } from 'node:http'
+import { type Agent, type RequestListener, request as send } from 'node:http'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
@@ -15,7 +15,8 @@ const answer = chatAnswer('Hello')
   .join('')
 
 const call = async (port: number, via?: Agent, signal?: AbortSignal) => {
-  const request = get({ port, host: '127.0.0.1', path: '/v1/chat/completions', agent: via ?? false, signal })
+  const path = '/v1/chat/completions'
+  const request = send({ method: 'POST', port, host: '127.0.0.1', path, agent: via ?? false, signal }).end()
   const [response] = await once(request, 'response')
   return response
 }

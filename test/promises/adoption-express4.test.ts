@@ -1,0 +1,54 @@
+import { once } from 'node:events'
+import { describe, expect, test } from 'vitest'
+import { chatChunk } from '../support/chat.js'
+import { startGuarded } from '../support/express4-process.js'
+import { rawRequest } from '../support/raw-client.js'
+import { startUpstream } from '../support/scripted-upstream.js'
+
+const handlers: Record<string, string> = {
+  'loops over fetch': `async (request, response) => {
+    const upstream = await fetch(url, { method: 'POST' })
+    response.setHeader('Content-Type', 'text/event-stream')
+    for await (const chunk of upstream.body) response.write(chunk)
+    response.end()
+  }`,
+  'pipes fetch': `async (request, response) => {
+    const upstream = await fetch(url, { method: 'POST' })
+    response.setHeader('Content-Type', 'text/event-stream')
+    Readable.fromWeb(upstream.body).pipe(response)
+  }`,
+  'loops over axios': `async (request, response) => {
+    const upstream = await axios.post(url, {}, { responseType: 'stream' })
+    response.setHeader('Content-Type', 'text/event-stream')
+    for await (const chunk of upstream.data) response.write(chunk)
+    response.end()
+  }`,
+  'loops over undici': `async (request, response) => {
+    const upstream = await undici.request(url, { method: 'POST' })
+    response.setHeader('Content-Type', 'text/event-stream')
+    for await (const chunk of upstream.body) response.write(chunk)
+    response.end()
+  }`,
+  'pipes got': `(request, response) => {
+    response.setHeader('Content-Type', 'text/event-stream')
+    got.stream.post(url, { body: '{}', retry: { limit: 0 } }).pipe(response)
+  }`,
+}
+
+describe('an app of Express 4 that catches nothing lives, in a process of its own', () => {
+  test.each(Object.entries(handlers))('a handler that %s', async (_how, handler) => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
+    await using app = await startGuarded(handler, upstream.url)
+    // A client that leaves, and then a deadline: both let the upstream go.
+    using leaving = await rawRequest({ port: app.port, body: { stream: true } }).received('Hel')
+    leaving.reset()
+    await (await upstream.exchange(0)).closed
+    using waiting = await rawRequest({ port: app.port, body: { stream: true } }).finished()
+    expect(waiting.bodyText).toContain('upstream_inactivity_timeout')
+    await (await upstream.exchange(1)).closed
+    using other = await rawRequest({ port: app.port, path: '/alive', method: 'GET' }).finished()
+    expect(other.bodyText).toBe('yes')
+    app.process.kill('SIGTERM')
+    expect(await once(app.process, 'exit')).toEqual([null, 'SIGTERM'])
+  })
+})

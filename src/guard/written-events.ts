@@ -159,7 +159,7 @@ export class WrittenEvents {
 
   readonly #skipped = (): void => {
     if (!this.#reported) this.count++
-    this.#exchange.transcript.tally.pieces++
+    this.#exchange.transcript.skipped()
     this.#guard.timeouts.content()
   }
 }

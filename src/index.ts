@@ -22,6 +22,7 @@ export {
 export type {
   AnswerForm,
   CollectedAnswer,
+  DialectRequest,
   DialectState,
   EventRole,
   FailingOptions,

@@ -48,7 +48,8 @@ const streamTypes = ['text/event-stream', 'application/x-ndjson']
  * Returns whether a request asks for a stream, without consuming its body.
  *
  * The first of these decides: `stream` in the parsed body; `alt=sse` or `:streamGenerateContent` in the URL, as in
- * Gemini's API; a parsed body without `stream` (no stream); the `Accept` header; the hints.
+ * Gemini's API; a parsed body without `stream` (no stream, but for Ollama's `/api/chat` and `/api/generate`); the
+ * `Accept` header; the hints.
  *
  * @see https://platform.openai.com/docs/api-reference/chat/create (`stream`, default false)
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-accept
@@ -71,13 +72,19 @@ function wantsStream(request: StreamingRequestLike, hints: StreamingHints = {}):
   const { path, query } = location(request)
   if ((query !== '' && /(^|&)alt=sse(&|$)/.test(query)) || path.endsWith(':streamGenerateContent'))
     return true
-  if (body) return false
+  if (body) return isOllama(path, body)
   const accepted = acceptsStream(header(request, 'accept'))
   if (accepted !== undefined) return accepted
   const { paths = defaultPaths, userAgents = defaultUserAgents } = hints
   if (request.method === 'POST' && paths.some((known) => matches(known, path))) return true
   const agent = header(request, 'user-agent')
   return agent !== undefined && userAgents.some((known) => includes(known, agent))
+}
+
+/** Ollama streams unless it is told not to. */
+function isOllama(path: string, { model, messages, prompt }: ParsedBody): boolean {
+  const isAsked = typeof model === 'string' && (Array.isArray(messages) || typeof prompt === 'string')
+  return isAsked && /\/api\/(chat|generate)\/?$/.test(path)
 }
 
 /** @throws TypeError that names the hint and the value */
@@ -91,8 +98,15 @@ export function checkHints(hints: StreamingHints): void {
   }
 }
 
+interface ParsedBody {
+  stream?: unknown
+  model?: unknown
+  messages?: unknown
+  prompt?: unknown
+}
+
 /** Only what some parser made of a body. An empty object says nothing: Express 4 puts one on every request. */
-function parsedBody(body: unknown): { stream?: unknown } | undefined {
+function parsedBody(body: unknown): ParsedBody | undefined {
   if (typeof body !== 'object' || body === null || ArrayBuffer.isView(body)) return undefined
   if ('pipe' in body || 'getReader' in body || Object.keys(body).length === 0) return undefined
   return body

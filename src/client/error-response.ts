@@ -74,7 +74,7 @@ export function respondWithError(
     return
   }
   // Nobody knows here whether the last event was finished; an empty line more does no harm.
-  target.end(framing.blockEnd + events.map((event) => wireText(event, dialect, framing)).join(''))
+  target.end(framing.blockEnd + events.map((event) => wireText(event, dialect, framing.name)).join(''))
 }
 
 /** A mistake must show at once, not with the first error that comes. */

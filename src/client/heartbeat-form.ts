@@ -6,7 +6,7 @@ import { heartbeat } from '../framing/sse/encode.js'
 export type HeartbeatChoice = 'comment' | 'empty-delta' | undefined
 
 /** As much of a client's stream as its heartbeats depend on. */
-export type BeatingStream = Pick<Transcript, 'sawId' | 'framing' | 'encode'> &
+export type BeatingStream = Pick<Transcript, 'sawId' | 'framingName' | 'encode'> &
   Partial<Pick<Transcript, 'dialect' | 'emptyDelta'>>
 
 /** What to send to this client now, so that its connection is not idle; `undefined` for nothing. */
@@ -16,7 +16,7 @@ export function heartbeatText(
   stream: BeatingStream,
 ): string | undefined {
   // A blank line is no JSON.
-  const takesComments = stream.framing.name === 'sse' && (stream.dialect?.takesComments ?? true)
+  const takesComments = stream.framingName === 'sse' && (stream.dialect?.takesComments ?? true)
   const wantsEvent = choice === 'empty-delta' || (choice === undefined && takesComments)
   const event = wantsEvent ? stream.emptyDelta?.() : undefined
   if (event) return stream.encode(event)

@@ -2,7 +2,6 @@ import type { ServerResponse } from 'node:http'
 import { shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
-import type { Framing } from '../framing/framing.js'
 import { encodeComment, type SSEEvent } from '../framing/sse/encode.js'
 import { writers } from '../registry.js'
 import { nextTurn, systemClock } from '../timeouts/clock.js'
@@ -10,23 +9,19 @@ import { StopSignal } from '../timeouts/stop-signal.js'
 import { CatchingUp, ready } from './catching-up.js'
 import { Heartbeat } from './heartbeat.js'
 import { heartbeatText } from './heartbeat-form.js'
-import { OtherNames } from './other-names.js'
 import { OutgoingText } from './outgoing-text.js'
 import { closedAlready, disposed, endedElsewhere, refusedWrite } from './refused-write.js'
 import { backlogOf, discardUnreadBody, exactBacklogOf, isGone, wasLeft, watchPipelined } from './response.js'
 import type { SSEWriter } from './sse-writer.js'
 import type { SSEWriterObserver, WriterParts, WriterSettings } from './sse-writer-options.js'
-import { WriterHead } from './writer-head.js'
+import { HeadedWriter } from './writer-head.js'
 
 const flushAtLength = 16 * 1024
 
 /** Writes the events of one response, as the app sees it: `SSEWriter`. */
-export class ResponseWriter extends OtherNames implements SSEWriter {
+export class ResponseWriter extends HeadedWriter implements SSEWriter {
   events = 0
   heartbeats = 0
-  /** Whether an event had an id. */
-  sawId = false
-  readonly head: WriterHead
   readonly #response: ServerResponse
   readonly #settings: WriterSettings
   readonly #parts: WriterParts
@@ -38,10 +33,9 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
   readonly #catchingUp = new CatchingUp()
 
   constructor(response: ServerResponse, settings: WriterSettings, parts: WriterParts = {}) {
-    super()
+    super(response, settings)
     this.#response = response
     this.#settings = settings
-    this.head = new WriterHead(response, settings)
     this.#parts = parts
     const { observer = {}, clock = systemClock } = parts
     const { headersAfterMs: firstMs, heartbeatMs: everyMs } = settings
@@ -61,14 +55,6 @@ export class ResponseWriter extends OtherNames implements SSEWriter {
 
   get signal(): AbortSignal {
     return this.#stopped.abortSignal
-  }
-
-  get headersSent(): boolean {
-    return this.head.isSent
-  }
-
-  get framing(): Framing {
-    return this.head.framing
   }
 
   get closed(): boolean {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
-import type { Framing } from '../framing/framing.js'
+import type { Framing, FramingName } from '../framing/framing.js'
 import { framings } from '../framing/framings.js'
+import { OtherNames } from './other-names.js'
 import { completeHead, isStreamOf } from './response.js'
 import type { WriterSettings } from './sse-writer-options.js'
 
@@ -39,5 +40,29 @@ export class WriterHead {
       this.#response.writeHead(this.#status)
     }
     this.isSent = true
+  }
+}
+
+/** What a writer says of its head. */
+export abstract class HeadedWriter extends OtherNames {
+  readonly head: WriterHead
+  /** Whether an event had an id. */
+  sawId = false
+
+  constructor(response: ServerResponse, settings: WriterSettings) {
+    super()
+    this.head = new WriterHead(response, settings)
+  }
+
+  get headersSent(): boolean {
+    return this.head.isSent
+  }
+
+  get framing(): Framing {
+    return this.head.framing
+  }
+
+  get framingName(): FramingName {
+    return this.head.framing.name
   }
 }

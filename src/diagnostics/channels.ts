@@ -51,7 +51,7 @@ export interface StreamEnd {
   retries: number
   /** How many upstream event streams of a guarded handler went on when its stream had failed; `0` in a streaming route. */
   upstreamsLeftRunning: number
-  /** How much the model has read and written; `undefined` where nobody could look into the stream. */
+  /** The tokens of the stream; `undefined` for one that could not be read, say a compressed one. */
   usage: StreamUsage | undefined
   /** Failures after the outcome was fixed, by their outcome; at most eight are kept. */
   suppressed: readonly FailedOutcome[]

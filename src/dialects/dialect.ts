@@ -54,7 +54,7 @@ export interface DialectRequest {
   readonly method?: string | undefined
   /** By lower-case names. */
   readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>> | undefined
-  /** The parsed body. Not set: nobody has parsed it. */
+  /** The parsed body. Not set: it has not been parsed. */
   readonly body?: unknown
   /** The requested model. Not set: it is unknown. */
   readonly model?: string | undefined

@@ -1,5 +1,5 @@
 import { nearest, shown } from '../errors/bad-input.js'
-import type { Framing } from '../framing/framing.js'
+import type { FramingName } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { aiSdkUi } from './ai-sdk-ui.js'
 import { anthropic } from './anthropic.js'
@@ -103,13 +103,13 @@ const fitting: readonly [RegExp, StreamDialect][] = [
 export function recognizeDialect(
   event: SSEEvent,
   guess?: StreamDialect,
-  framing?: Framing,
+  framing?: FramingName,
 ): StreamDialect | undefined {
   const { data } = event
   // Only headers say so.
   if (guess === aiSdkUi) return guess
   const json = typeof data === 'string' ? data : JSON.stringify(data)
-  if (framing?.name === 'ndjson') return ollamaLine.test(json) ? ollama : undefined
+  if (framing === 'ndjson') return ollamaLine.test(json) ? ollama : undefined
   const known = byEvent.find(([pattern]) => pattern.test(json))?.[1] ?? familyOf(event)
   if (known) return known
   return fitting.find(([pattern, dialect]) => dialect === guess && pattern.test(json))?.[1]

@@ -1,6 +1,5 @@
 import { StreamError } from '../errors/stream-error.js'
-import type { Framing } from '../framing/framing.js'
-import { framings } from '../framing/framings.js'
+import type { FramingName } from '../framing/framing.js'
 import type { SkippedEvents } from '../framing/sse/blocks.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { DialectRequest, DialectState, EventRole, FailingOptions, StreamDialect } from './dialect.js'
@@ -12,13 +11,13 @@ import { wireText } from './wire-text.js'
 const maxUnrecognized = 4
 
 /** Finds the dialect that an event gives away, or proves the one that the path lets guess. */
-type Recognize = (event: SSEEvent, guess: StreamDialect, framing: Framing) => StreamDialect | undefined
+type Recognize = (event: SSEEvent, guess: StreamDialect, framing: FramingName) => StreamDialect | undefined
 
 /** What is known of a stream beside its events. Some of it is known late, so each member is read when it is needed. */
 export interface StreamFacts {
   readonly request?: DialectRequest | undefined
   /** How its events are written. Not set: as its dialect has it. */
-  readonly framing?: Framing | undefined
+  readonly framing?: { readonly name: FramingName } | undefined
 }
 
 /** What the events that the client of one stream has been sent say so far. */
@@ -56,7 +55,7 @@ export class Transcript {
   observe(event: SSEEvent): EventRole {
     if (event.id) this.sawId = true
     this.#begun = true
-    const known = this.#recognize?.(event, this.dialect, this.framing)
+    const known = this.#recognize?.(event, this.dialect, this.framingName)
     if (known) this.#decide(known)
     const role = this.#followed.observe(event)
     // An error could be of any API, and says nothing against the path.
@@ -71,18 +70,23 @@ export class Transcript {
     return role
   }
 
-  get framing(): Framing {
-    return this.#facts.framing ?? framings[this.dialect.framing ?? 'sse']
+  get framingName(): FramingName {
+    return this.#facts.framing?.name ?? this.dialect.framing ?? 'sse'
   }
 
   /** One event as the client's stream has it. */
   encode(event: SSEEvent): string {
-    return wireText(event, this.dialect, this.framing)
+    return wireText(event, this.dialect, this.framingName)
   }
 
   /** Whether the events have shown which API they are of. Until then it is what the path says. */
   get isProven(): boolean {
     return this.#recognize === undefined
+  }
+
+  /** So many have not been observed: each was a piece of the answer. */
+  skipped(events = 1): void {
+    this.tally.pieces += events
   }
 
   /** Which events need not be observed now; see `DialectState.skips`. */

@@ -161,7 +161,7 @@ export class WrittenEvents {
 
   readonly #skipped = (): void => {
     if (!this.#reported) this.count++
-    this.#exchange.transcript.tally.pieces++
+    this.#exchange.transcript.skipped()
     this.#guard.timeouts.content()
   }
 }

@@ -62,14 +62,10 @@ export class Exchange implements LiveStream, EventSink {
 
   /** What the client's events have said so far. */
   get transcript(): Transcript {
-    if (!this.#transcript) {
-      const { dialect } = this.#settings
-      this.#transcript = new Transcript(
-        dialect ?? this.#subject.dialect,
-        dialect ? undefined : recognizeDialect,
-        this.#subject,
-      )
-    }
+    if (this.#transcript) return this.#transcript
+    const { dialect } = this.#settings
+    const recognize = dialect ? undefined : recognizeDialect
+    this.#transcript = new Transcript(dialect ?? this.#subject.dialect, recognize, this.#subject)
     return this.#transcript
   }
 
@@ -240,15 +236,13 @@ export class Exchange implements LiveStream, EventSink {
     logFailure(requestId, reason)
     if (outcome === 'client_gone' || output.gone) return
     if (outcome === 'client_stalled' || !this.#settings.reportsErrors || output.isForeign) {
-      // A turn later: what has been written by now is on its way then.
-      systemClock.setImmediate(() => output.destroy(reason))
-      return
+      return this.#cutSoon(reason)
     }
     try {
       const message = clientMessage(reason, this.#settings.exposeUpstreamErrors)
       if (output.committed) {
         const events = this.transcript.ending(reason, message, this.#settings)
-        if (!events) return void systemClock.setImmediate(() => output.destroy(reason))
+        if (!events) return this.#cutSoon(reason)
         output.end(events)
       } else output.respond(reason, message)
     } catch (failure) {
@@ -257,6 +251,11 @@ export class Exchange implements LiveStream, EventSink {
       return
     }
     channels.reported.publish({ requestId, outcome, code, headersSent })
+  }
+
+  /** A turn later: what has been written by now is on its way then. */
+  #cutSoon(reason: StreamError): void {
+    systemClock.setImmediate(() => this.#output.destroy(reason))
   }
 
   async #finish(completed: boolean): Promise<void> {

@@ -104,7 +104,7 @@ export class PassThroughRelay extends Relay {
     const events = this.#events
     if (this.#skipped > 0) {
       this.target.clock.content()
-      if (this.transcript) this.transcript.tally.pieces += this.#skipped
+      this.transcript?.skipped(this.#skipped)
     }
     this.#events = this.#skipped = 0
     this.received += events

@@ -45,7 +45,8 @@ export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): Stream
     sawTerminal,
     retries,
     upstreamsLeftRunning: completed ? 0 : upstreamsLeftRunning,
-    usage: output.isForeign ? undefined : usage,
+    // An error with a status is no event stream either, but all is known of it.
+    usage: output.isForeign && Number(output.status) < 400 ? undefined : usage,
     suppressed: completed && timeouts.reason ? [timeouts.reason.outcome, ...late] : late,
   }
   void announce(end, onEnd)

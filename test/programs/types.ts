@@ -116,7 +116,14 @@ export async function settings(response: ServerResponse, request: IncomingMessag
     clientStallMs: number,
     totalMs: number,
   }
-  const writer = { heartbeatMs: number, heartbeat: off, maxBufferedBytes: number, headers: off, cors: flag }
+  const writer = {
+    heartbeatMs: number,
+    heartbeat: off,
+    framing: off,
+    maxBufferedBytes: number,
+    headers: off,
+    cors: flag,
+  }
   const stream: StreamOptions = {
     timeouts,
     writer: { ...writer, headersAfterMs: number },

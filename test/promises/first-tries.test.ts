@@ -117,7 +117,15 @@ describe('works', () => {
     const u = undefined
     const streams = {
       timeouts: u,
-      writer: { heartbeatMs: u, heartbeat: u, headersAfterMs: u, maxBufferedBytes: u, headers: u, cors: u },
+      writer: {
+        heartbeatMs: u,
+        heartbeat: u,
+        framing: u,
+        headersAfterMs: u,
+        maxBufferedBytes: u,
+        headers: u,
+        cors: u,
+      },
       relay: { maxEventBytes: u, onTruncated: u },
       cleanup: { closeMs: u, lingerMs: u },
       dialect: u,

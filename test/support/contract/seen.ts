@@ -14,9 +14,11 @@ export interface Seen {
   lastPiece: string
 }
 
-/** The data lines. */
+/** The data lines, but for heartbeats. */
 export function dataOf({ text }: Seen): string[] {
-  return [...text.matchAll(/^data: (.*)$/gm)].map(([, value]) => value ?? '')
+  return [...text.matchAll(/^data: (.*)$/gm)]
+    .map(([, value]) => value ?? '')
+    .filter((data) => !isHeartbeat(data))
 }
 
 /** The answer of the model. */

@@ -66,6 +66,16 @@ export class AdoptedCalls implements CallOwner {
     return this.#adopted.size > 0
   }
 
+  /** Whether the upstream has more to say, as far as is known: then an end is the handler's own. */
+  get haveMore(): boolean {
+    return !this.isShared && this.#countRunning() > 0
+  }
+
+  /** Whether an upstream has gone away, although the handler may be the first to hear of it. */
+  get haveBroken(): boolean {
+    return !this.isShared && [...this.#adopted.keys()].some(({ hasBroken }) => hasBroken)
+  }
+
   /** How many of them went on when the response was over without being complete. */
   get leftRunning(): number {
     return this.#guard ? this.#countRunning() : this.#running

@@ -4,6 +4,8 @@ import type { AsyncLocalStorage } from 'node:async_hooks'
 export interface UpstreamCall {
   /** Whether more of its answer is to come. */
   readonly isRunning: boolean
+  /** Whether the upstream has gone away, although nobody may have heard of it yet. */
+  readonly hasBroken: boolean
   /** Lets the upstream go. Nobody hears of an error but who reads it. */
   cancel(): void
   /** Stops reading from its socket. @returns whether it could be stopped */

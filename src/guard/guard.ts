@@ -23,6 +23,7 @@ import { PipedSources } from './piped-sources.js'
 import { type GuardOptions, type GuardSettings, RequestedStream, refineSettings } from './request.js'
 import { ResponseHead } from './response-head.js'
 import { noteWriter } from './upstream-calls.js'
+import { endedByHandler } from './written-events.js'
 
 /**
  * The promises of `handleStream` for a handler that writes to the response itself. Until the head is written
@@ -197,7 +198,7 @@ export class ResponseGuard implements WatchedResponse {
     if (this.state === 'closed') return isClosed(this.response) ? this.own.destroy(error) : this.response
     const wasAsked = this.state === 'streaming' || (error !== undefined && this.subject.isWanted)
     if (this.state === 'passing' || isGone(this.response) || !wasAsked) return this.own.destroy(error)
-    this.fail(error ?? new StreamError('upstream_hangup'))
+    this.fail(error ?? (this.calls?.haveMore ? endedByHandler() : new StreamError('upstream_hangup')))
     return this.response
   }
 

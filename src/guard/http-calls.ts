@@ -1,4 +1,5 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { type CallEnding, type CallOwner, type CallOwners, headOf, type UpstreamCall } from './call-owner.js'
 
@@ -48,6 +49,7 @@ class HttpCall implements UpstreamCall {
   readonly #request: ClientRequest
   readonly #owner: CallOwner
   #response: IncomingMessage | undefined
+  #socket: Socket | undefined
   #paused = false
   readonly #forget: () => void
 
@@ -60,7 +62,12 @@ class HttpCall implements UpstreamCall {
   get isRunning(): boolean {
     const response = this.#response
     if (response === undefined || this.#request.destroyed) return false
-    return !response.destroyed && !response.complete
+    return !response.destroyed && !response.complete && this.#socket?.destroyed !== true
+  }
+
+  get hasBroken(): boolean {
+    const isOver = this.#response !== undefined && !this.isRunning
+    return isOver && endingOf(this.#response as IncomingMessage, this.#socket as Socket) === 'broken'
   }
 
   answered(response: IncomingMessage): void {
@@ -71,6 +78,7 @@ class HttpCall implements UpstreamCall {
     // A reset says so at the request, too: without a listener it ends the process.
     this.#request.on('error', ignore)
     const { socket } = response
+    this.#socket = socket
     response.once('close', () => this.#ended(endingOf(response, socket)))
   }
 
@@ -112,7 +120,7 @@ interface Piping {
 }
 
 /** The peer has gone if its side of the connection has ended, or failed; whatever else it was, the app did it. */
-function endingOf(response: IncomingMessage, socket: IncomingMessage['socket']): CallEnding {
+function endingOf(response: IncomingMessage, socket: Socket): CallEnding {
   if (response.complete) return 'done'
   const { readableEnded, errored } = socket as { readableEnded?: boolean; errored?: NodeJS.ErrnoException }
   return readableEnded || errored?.syscall !== undefined ? 'broken' : 'aborted'

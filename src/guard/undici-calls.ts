@@ -45,6 +45,9 @@ class UndiciCall implements UpstreamCall {
     this.#forget = forget
   }
 
+  /** Its channel says so before anybody else does, and the call ends with that. */
+  readonly hasBroken = false
+
   get isRunning(): boolean {
     return this.#isAdopted && !this.#request.aborted && !this.#request.completed
   }

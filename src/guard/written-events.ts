@@ -10,6 +10,10 @@ import type { WatchedResponse } from './handle.js'
 import { MadeUpEnding } from './made-up-ending.js'
 import { OpaqueBody } from './opaque-body.js'
 
+/** A handler that throws is often heard of only so: its framework ends or destroys the response. */
+export const endedByHandler = () =>
+  new StreamError('internal', { message: 'The response was ended before the answer was complete.' })
+
 /** The events that a handler writes, looked at on their way to the client. */
 export class WrittenEvents {
   count = 0
@@ -124,7 +128,9 @@ export class WrittenEvents {
       if (transcript.dialect.needsTerminal) transcript.requireComplete(this.count)
     } catch (error) {
       const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
-      throw isPiping && isTruncated ? new StreamError('upstream_hangup') : error
+      if (isTruncated && this.#guard.calls?.haveMore) throw endedByHandler()
+      const hasBroken = isPiping || this.#guard.calls?.haveBroken
+      throw hasBroken && isTruncated ? new StreamError('upstream_hangup') : error
     }
   }
 

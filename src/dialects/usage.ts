@@ -34,7 +34,7 @@ export class UsageTally {
 }
 
 /** Not `"usage": null`, which stands in each chunk of some. */
-const mayReport = /"usage(?:Metadata)?"\s*:\s*\{|"(?:prompt_)?eval_count"/
+const mayReport = /"usage(?:Metadata)?"\s*:\s*\{|"(?:(?:prompt_)?eval_count|completionTokens)"/
 
 /** Where each API says it. */
 function* reportsIn(event: Numbers): Generator<Numbers> {
@@ -54,9 +54,23 @@ function* reportsIn(event: Numbers): Generator<Numbers> {
 function tokensOf(said: Numbers): Tokens {
   const { tokens } = said
   const all = isObject(tokens) ? tokens : said
-  const input = first(all, 'prompt_tokens', 'input_tokens', 'promptTokenCount', 'prompt_eval_count')
+  const input = first(
+    all,
+    'prompt_tokens',
+    'input_tokens',
+    'promptTokenCount',
+    'prompt_eval_count',
+    'promptTokens',
+  )
   const thoughts = first(all, 'thoughtsTokenCount') ?? 0
-  const output = first(all, 'completion_tokens', 'output_tokens', 'candidatesTokenCount', 'eval_count')
+  const output = first(
+    all,
+    'completion_tokens',
+    'output_tokens',
+    'candidatesTokenCount',
+    'eval_count',
+    'completionTokens',
+  )
   const total = first(all, 'total_tokens', 'totalTokenCount')
   return {
     ...(input !== undefined && { inputTokens: input }),

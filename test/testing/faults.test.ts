@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { handleStream, wrapApp } from '../../src/index.js'
 import {
+  type AnswerShape,
+  answers,
   assertCleanEnding,
   type FaultName,
   faults,
+  faultsOf,
   rawRequest,
   startUpstream,
 } from '../../src/testing/index.js'
@@ -61,6 +64,43 @@ describe.each(Object.entries(proxies))('%s', (_name, proxy) => {
 
   test.concurrent.each(waiting)('%s ends cleanly', endsCleanly)
   test.each(busy)('%s ends cleanly', endsCleanly)
+})
+
+describe.each(Object.keys(answers).filter((shape) => shape !== 'openai') as AnswerShape[])('%s', (shape) => {
+  const { path } = answers[shape]
+  const last = { anthropic: 'message_stop', gemini: 'STOP', ollama: '"done":true', openai: '[DONE]' }[shape]
+
+  test.each<[FaultName, number]>([
+    ['good', 200],
+    ['resetMidStream', 200],
+    ['truncated', 200],
+    ['stalled', 200],
+    ['halfEvent', 200],
+    ['splitUtf8', 200],
+    ['errorEvent', 502],
+    ['serverError', 500],
+    ['resetBeforeHead', 503],
+  ])('%s ends as its clients understand', async (name, status) => {
+    await using upstream = await startUpstream(faultsOf(shape)[name])
+    await using server = await listen((_request, response) => {
+      void handleStream(response, (stream) => stream.relay(upstreamClients.http(upstream.url, stream)), {
+        timeouts,
+      })
+    })
+    using client = await rawRequest({ port: server.port, path, body: {} }).finished()
+    expect(client.body.complete).toBe(true)
+    expect(status === 502 ? client.status >= 500 : client.status === status).toBe(true)
+    const isGood = name === 'good' || name === 'splitUtf8'
+    expect(client.bodyText.includes(last)).toBe(isGood)
+    expect(client.bodyText.includes('error')).toBe(!isGood)
+    if (status === 200) expect(client.bodyText).toContain('"Hel"')
+  })
+})
+
+test('faultsOf refuses a shape that there is not', () => {
+  expect(() => faultsOf('openAI' as never)).toThrow(
+    'faultsOf(shape) takes one of openai, anthropic, gemini, ollama; got "openAI"',
+  )
 })
 
 describe('the guard around a naive handler', () => {

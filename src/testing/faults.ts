@@ -67,7 +67,7 @@ function faultsIn({ headers, begun: first, piece, end, error }: UpstreamAnswer) 
     /** Sends less than `Content-Length` promises. */
     shortBody: (exchange) => {
       exchange.raw(`HTTP/1.1 200 OK\r\n${headers}\r\nContent-Length: 9999\r\n\r\n`)
-      exchange.raw(first).fin()
+      exchange.raw(first + piece('lo')).fin()
     },
     /** Sends a web page instead of a stream. */
     webPage: (exchange) => exchange.answer('200 OK', '<html>Welcome</html>', 'Content-Type: text/html'),

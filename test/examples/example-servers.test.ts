@@ -314,7 +314,7 @@ describe.each(['express-server.ts', 'koa-server.ts'])('%s', (file) => {
       const environment = { HEADERS_AFTER_MS: '50', HEARTBEAT_MS: '50', TIMEOUT_FIRST_BYTE_MS: '500' }
       const { client } = await ask(() => {}, undefined, environment)
       expect(client.status).toBe(200)
-      expect(client.bodyText).toMatch(/^:\n:\n/)
+      expect(client.bodyText).toMatch(/^:\n\n:\n\n/)
       expect(failureOf(client.data).code).toBe('upstream_first_byte_timeout')
     })
 

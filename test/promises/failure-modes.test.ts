@@ -201,7 +201,7 @@ describe('after the head is sent, a failure is an event and a clean end', () => 
       writer: { headersAfterMs: 20, heartbeatMs: 20 },
     })
     await s.client.finished()
-    expect(s.client.bodyText).toMatch(/^:\n(:\n)*data: \{"error":/)
+    expect(s.client.bodyText).toMatch(/^:\n\n(:\n\n)*data: \{"error":/)
     expectCleanFailure(s.client, '', 'upstream_first_byte_timeout')
     expect((await s.proxy.end()).heartbeats).toBeGreaterThan(0)
   })

@@ -48,7 +48,8 @@ function* reportsIn(event: Numbers): Generator<Numbers> {
     if (isObject(holder) && isObject(holder.usage)) yield holder.usage
   if (isObject(usage)) yield usage
   if (isObject(usageMetadata)) yield usageMetadata
-  yield event
+  // Ollama and Qolaba say it beside the rest.
+  if (event.eval_count !== undefined || event.completionTokens !== undefined) yield event
 }
 
 function tokensOf(said: Numbers): Tokens {

@@ -1,6 +1,13 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
-import { channels, type DialectName, handleStream, type SSEWriter, type StreamEnd } from '../../src/index.js'
+import {
+  channels,
+  type DialectName,
+  handleStream,
+  type SSEWriter,
+  type StreamContext,
+  type StreamEnd,
+} from '../../src/index.js'
 import { type DialectAnswer, dialectAnswers } from '../support/dialect-answers.js'
 import { guarded } from '../support/guarded.js'
 import { listen, type TestServer, upstreamClients } from '../support/proxy.js'
@@ -38,6 +45,20 @@ function route(headersAfterMs = 10_000): Proxy {
         )
       }),
     heartbeats: () => writer?.heartbeats ?? 0,
+  }
+}
+
+/** Nothing is set but the clock. */
+function byDefault(): Proxy {
+  return {
+    listening: (upstream, name) =>
+      listen((_request, response) => {
+        const dialect = chosen.includes(name) ? (name as DialectName) : undefined
+        const writer = { headersAfterMs: 100, heartbeatMs: 150 }
+        const handler = (stream: StreamContext) => stream.relay(upstreamClients.http(upstream, stream))
+        void handleStream(response, handler, { dialect, writer })
+      }),
+    heartbeats: () => 0,
   }
 }
 
@@ -158,6 +179,23 @@ describe.each(Object.entries(realClients))('%s', (name, { dialect }) => {
     expect(error).toBeUndefined()
     expect(text).toBe('Hello')
     expect(heartbeats > 0).toBe(isBeaten)
+  })
+
+  test('a model that thinks, before and in its answer: with the defaults, by a clock a hundred times as fast', async () => {
+    const { text, error } = await ask(
+      name,
+      async (exchange) => {
+        await new Promise((resolve) => setTimeout(resolve, 120))
+        open(exchange)
+        for (const event of begun) exchange.chunk(event)
+        await new Promise((resolve) => setTimeout(resolve, 170))
+        for (const event of rest) exchange.chunk(event)
+        exchange.end()
+      },
+      byDefault(),
+    )
+    expect(error).toBeUndefined()
+    expect(text).toBe('Hello')
   })
 
   test('a good stream with silences, piped by hand behind the guard', async () => {

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -100,6 +101,27 @@ describe.each(['guard', 'route'] as const)('%s', (kind) => {
     expect(client.bodyText).toBe(own)
     expect(end).toMatchObject({ outcome: 'completed', events: 3 })
   })
+})
+
+test.each<[string, (response: ServerResponse) => unknown]>([
+  ['a sentence of its own', (response) => response.end('Internal Server Error')],
+  ['a status after the head', (response) => Object.assign(response, { statusCode: 502 }).end('{"a":1}\n')],
+  [
+    'another type after the head',
+    (response) => response.setHeader('content-type', 'text/html').end('{"a":1}\n'),
+  ],
+])('a handler that ends lines with %s has failed', async (_what, fail) => {
+  await using server = await guarded((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+    response.write(line('Hel'))
+    setImmediate(fail, response)
+  })
+  using client = await rawRequest({ port: server.port, path: '/api/chat', body: {} }).finished()
+  expect(client.bodyText.startsWith(line('Hel'))).toBe(true)
+  const [error, rest] = client.bodyText.slice(line('Hel').length).split('\n')
+  expect(JSON.parse(error ?? '')).toHaveProperty('error')
+  expect(rest).toBe('')
+  expect(server.ends[0]?.outcome).toBe('upstream_hangup')
 })
 
 test('one JSON document under the name of lines passes the guard untouched', async () => {

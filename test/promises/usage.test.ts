@@ -172,6 +172,15 @@ test('what a map leaves out of an upstream’s events counts all the same', asyn
   expect((await route.end()).usage).toEqual({ outputTokens: 7, source: 'reported' })
 })
 
+test('what a route writes itself is looked at as well, and nothing but what is known of an API', async () => {
+  await using route = await startProxy(async ({ writer }) => {
+    await writer.write({ data: { total_tokens: 9, tokens: { output_tokens: 9 } } })
+    await writer.write({ data: { promptTokens: 5, completionTokens: 7 } })
+  })
+  using _client = await rawRequest({ port: route.port, path: '/own', body: {} }).finished()
+  expect((await route.end()).usage).toEqual({ inputTokens: 5, outputTokens: 7, source: 'reported' })
+})
+
 test('a route that writes itself is counted, one that responds in another way is not', async () => {
   await using route = await startProxy(async ({ writer }, request, response) => {
     if (request.url === '/json') return void response.end('{}')

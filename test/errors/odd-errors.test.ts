@@ -55,7 +55,7 @@ test.each([
 })
 
 test.each([
-  ['Headers.append: "Bearer sk-0123456789\n" is an invalid header value.', 'Headers.append: "Bearer … " is'],
+  ['Headers.append: "Bearer sk-0123456789\n" is an invalid header value.', 'Headers.append: "…" is'],
   ['authorization: Basic bWU6cGFzc3dvcmQ=', 'authorization: Basic …'],
   ['GET https://me:p@ss@example.com/v1?key=sk-1', 'GET https://example.com/v1'],
   ['The bearer certificate has expired.', 'The bearer certificate has expired.'],

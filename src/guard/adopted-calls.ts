@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http'
-import { isGone } from '../client/response.js'
 import { log, warnOnce } from '../diagnostics/channels.js'
 import { StreamError } from '../errors/stream-error.js'
 import { type AdoptOption, type AdoptSettings, adoptionOf, cancelsOnDisconnect } from './adopt-options.js'
@@ -31,6 +30,8 @@ export class AdoptedCalls implements CallOwner {
   readonly #begun = new Set<UpstreamCall>()
   readonly #adopted = new Map<UpstreamCall, AdoptedCall>()
   #writes = 0
+  /** Whether a call has had a good answer that is no stream. */
+  #hasOther = false
   #lettingGo = false
   #left = false
   #running = 0
@@ -44,6 +45,8 @@ export class AdoptedCalls implements CallOwner {
       report: () => this.#guard?.fail(new StreamError('upstream_hangup')),
     })
     callOwners().opened(this)
+    // Some responses that are made by hand never say that they are closed.
+    guard.response.once('finish', () => callOwners().closed(this))
   }
 
   /** A guard inside has options of its own. */
@@ -54,16 +57,20 @@ export class AdoptedCalls implements CallOwner {
   }
 
   get isOpen(): boolean {
-    const guard = this.#guard
-    return guard !== undefined && guard.state !== 'closed' && !guard.sawTerminal && !isGone(guard.response)
+    return this.#guard?.isOpen === true
   }
 
   get wantsPlainText(): boolean {
     return this.isOpen && !this.isShared && this.#guard?.subject.isWanted === true
   }
 
+  get acceptEncoding(): string | undefined {
+    return this.#request?.headers['accept-encoding'] as string | undefined
+  }
+
+  /** One that waits for its own call, and has written nothing, lives on nobody else's, either. */
   get isReading(): boolean {
-    return this.#adopted.size > 0
+    return this.#adopted.size > 0 || (this.#begun.size > 0 && this.#writes === 0)
   }
 
   /** Whether the upstream has more to say, as far as is known: then an end is the handler's own. */
@@ -106,6 +113,8 @@ export class AdoptedCalls implements CallOwner {
     if (!this.#begun.delete(call)) return false
     this.broken.moved()
     if (isGood) this.broken.excuse()
+    // An answer of another kind may be what the handler makes its events of: then a break of one beside it is none of the stream.
+    if (isGood && !isStream) this.#hasOther = true
     if (!isStream || !(this.isOpen || this.#lettingGo)) return false
     this.#adopted.set(call, { writesBefore: this.#writes, isExcused: false })
     if (this.#lettingGo) this.reconsider()
@@ -122,12 +131,13 @@ export class AdoptedCalls implements CallOwner {
     if (how === 'done') {
       this.broken.excuse()
       for (const other of this.#adopted.values()) other.isExcused = true
-    } else if (how === 'broken' && this.isOpen && !this.isShared) this.broken.add(adopted)
+    } else if (how === 'broken' && this.isOpen && !this.isShared && !this.#hasOther) this.broken.add(adopted)
+    if (this.#lettingGo && !this.#begun.size && !this.#adopted.size) callOwners().stopWaiting(this)
   }
 
   /** Whether a terminal event that the handler sends now is one that it makes up: its upstream has just broken. */
   get denyEnding(): boolean {
-    return this.broken.denyEnding && !this.isReading
+    return this.broken.denyEnding && this.#adopted.size === 0
   }
 
   /** The client has left. */
@@ -137,13 +147,12 @@ export class AdoptedCalls implements CallOwner {
     if (cancelsOnDisconnect(this.#settings, this.#request as IncomingMessage)) this.#letGo()
   }
 
-  /** The stream has failed. At a deadline they are let go where a handler that rejects ends no process. */
-  failed({ outcome }: StreamError): void {
-    if (outcome === 'client_gone') return this.clientLeft()
-    const { release = this.#guard?.settings.catchesRejections } = this.#settings
-    if (outcome !== 'timeout' || !release) return
+  /** The stream has failed. At a deadline its upstreams are released only if the app has asked for it: a call that fails may end a process. */
+  failed(reason: StreamError): void {
+    if (reason.outcome === 'client_gone') return this.clientLeft()
+    if (reason.outcome !== 'timeout' || !this.#settings.release) return
     callOwners().closed(this)
-    if (!this.isShared && !callOwners().haveGuests) this.#cancel()
+    if (!this.isShared && !callOwners().haveGuests) this.#cancel(reason)
   }
 
   #letGo(): void {
@@ -155,11 +164,11 @@ export class AdoptedCalls implements CallOwner {
   reconsider(): void {
     if (this.isShared) return
     if (callOwners().haveGuests) callOwners().wait(this)
-    else this.#cancel()
+    else this.#cancel(new StreamError('client_gone'))
   }
 
   /** A turn later: whoever listens to the signal, or to the response, has let go by then, each in its own words. */
-  #cancel(): void {
+  #cancel(reason: StreamError): void {
     const requestId = this.#guard?.subject.requestId ?? ''
     const calls = [...this.#adopted.keys()]
     this.#adopted.clear()
@@ -167,17 +176,17 @@ export class AdoptedCalls implements CallOwner {
       for (const call of calls) {
         if (!call.isRunning) continue
         log.cleanup('%s: an upstream call of the handler is cancelled', requestId)
-        call.cancel()
+        call.cancel(reason)
       }
     })
   }
 
-  /** Stops reading what can be stopped, until the client has caught up. @returns whether there is such a thing */
+  /** Stops reading what can be stopped, until the client has caught up. @returns whether all of it stands still */
   pause(): boolean {
-    if (this.isShared) return false
-    let isPaused = false
-    for (const call of this.#adopted.keys()) isPaused = call.pause() || isPaused
-    return isPaused
+    if (this.isShared || this.#adopted.size === 0) return false
+    let arePaused = true
+    for (const call of this.#adopted.keys()) arePaused = call.pause() && arePaused
+    return arePaused
   }
 
   resume(): void {
@@ -214,10 +223,10 @@ export class AdoptedCalls implements CallOwner {
     return [...this.#adopted.keys()].filter(({ isRunning }) => isRunning).length
   }
 
-  #isStuck({ writesBefore }: AdoptedCall): boolean {
+  #isStuck({ writesBefore, isExcused }: AdoptedCall): boolean {
     const guard = this.#guard
     const waits = this.#begun.size > 0 || this.#adopted.size > 0
-    if (guard?.state !== 'streaming' || guard.sawTerminal || waits || this.isShared) return false
+    if (guard?.state !== 'streaming' || guard.sawTerminal || waits || this.isShared || isExcused) return false
     // What the handler has to say may wait for its client.
     return this.#writes > writesBefore && !guard.response.writableNeedDrain
   }

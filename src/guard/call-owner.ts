@@ -7,7 +7,7 @@ export interface UpstreamCall {
   /** Whether the upstream has gone away, although nobody may have heard of it yet. */
   readonly hasBroken: boolean
   /** Lets the upstream go. Nobody hears of an error but who reads it. */
-  cancel(): void
+  cancel(reason: Error): void
   /** Stops reading from its socket. @returns whether it could be stopped */
   pause(): boolean
   /** Goes on reading. */
@@ -19,20 +19,22 @@ export type CallEnding = 'done' | 'broken' | 'aborted'
 
 /** A guarded response that has not ended. */
 export interface OpenResponse {
+  /** Whether it has neither ended nor closed. */
+  readonly isOpen: boolean
   /** Whether it reads an upstream of its own: one that does not may live on somebody else's. */
   readonly isReading: boolean
 }
 
 /** The response that a handler's calls are made for. */
 export interface CallOwner extends OpenResponse {
-  /** Whether its response has neither ended nor closed. */
-  readonly isOpen: boolean
   /** Whether the code that runs for it has written to other responses as well. */
   readonly isShared: boolean
   /** The code that runs for it has written to another response: from here on nothing is done to its calls. */
   share(): void
   /** Whether a compressed stream would be of no use: nothing can be put into one. */
   readonly wantsPlainText: boolean
+  /** What the client of the response accepts, which a proxy copies. */
+  readonly acceptEncoding: string | undefined
   /** A call is being made. */
   begun(call: UpstreamCall): void
   /**
@@ -83,13 +85,18 @@ export class CallOwners {
 
   /** Whether somebody may be reading what another response has opened. */
   get haveGuests(): boolean {
-    for (const { isReading } of this.#open) if (!isReading) return true
+    for (const { isReading, isOpen } of this.#open) if (isOpen && !isReading) return true
     return false
   }
 
   /** Asks `owner` again once there are no guests. */
   wait(owner: CallOwner): void {
     this.#waiting.add(owner)
+  }
+
+  /** Nothing of it is left to be cancelled. */
+  stopWaiting(owner: CallOwner): void {
+    this.#waiting.delete(owner)
   }
 
   /** A response has begun to read, or is over. */

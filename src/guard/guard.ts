@@ -22,7 +22,7 @@ import type { Source } from './piped-source.js'
 import { PipedSources } from './piped-sources.js'
 import { type GuardOptions, type GuardSettings, RequestedStream, refineSettings } from './request.js'
 import { ResponseHead } from './response-head.js'
-import { noteWriter } from './upstream-calls.js'
+import { noteReader, noteWriter } from './upstream-calls.js'
 import { endedByHandler } from './written-events.js'
 
 /**
@@ -43,6 +43,7 @@ export class ResponseGuard implements WatchedResponse {
   output: GuardOutput | undefined
   state: GuardState = 'waiting'
   readonly #opening = new Opening(this)
+  #leave: (() => void) | undefined
   /** Most responses have none. */
   #piping: PipedSources | undefined
   /** Whether its server was shutting down when the request came: what began before may finish. */
@@ -80,6 +81,13 @@ export class ResponseGuard implements WatchedResponse {
   get settings(): GuardSettings {
     return this.subject.settings
   }
+
+  get isOpen(): boolean {
+    return this.state !== 'closed' && !this.sawTerminal && !isGone(this.response)
+  }
+
+  /** Of a stream without calls of its own. */
+  readonly isReading = false
 
   get isPaced(): boolean {
     return this.#piping?.arePiping === true
@@ -144,6 +152,7 @@ export class ResponseGuard implements WatchedResponse {
       throw error
     }
     this.output?.begin(exchange, isOpaque)
+    if (!this.calls) this.#leave = noteReader(this)
     this.#reconsider()
     liftSocketTimeout(this.response)
     exchange.begin()
@@ -262,6 +271,7 @@ export class ResponseGuard implements WatchedResponse {
 
   over(): void {
     this.calls?.over()
+    this.#leave?.()
     if (this.state === 'passing') {
       this.timeouts.settle()
       this.#piping?.forget()

@@ -32,6 +32,8 @@ export interface WatchedResponse {
   readonly own: OriginalMethods
   readonly response: ServerResponse
   readonly head: ResponseHead
+  /** Whether it has neither ended nor closed. */
+  readonly isOpen: boolean
   /** Whether what writes can be made to wait: a source that is piped. */
   readonly isPaced: boolean
   readonly calls: AdoptedCalls | undefined

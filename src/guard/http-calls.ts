@@ -41,7 +41,9 @@ export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
 
 /** A proxy copies what its client accepts, and gets a compressed stream, into which no error event can be put. */
 function askForPlainText(request: ClientRequest, owner: CallOwner | undefined): void {
-  if (request.headersSent || !request.hasHeader('accept-encoding') || !owner?.wantsPlainText) return
+  const asked = request.headersSent ? undefined : request.getHeader('accept-encoding')
+  // What is no copy may be of a client that decodes by itself, or signed.
+  if (asked === undefined || !owner?.wantsPlainText || asked !== owner.acceptEncoding) return
   request.setHeader('accept-encoding', 'identity')
 }
 
@@ -51,6 +53,9 @@ class HttpCall implements UpstreamCall {
   #response: IncomingMessage | undefined
   #socket: Socket | undefined
   #paused = false
+  /** Whether it is to be paused while the client catches up. */
+  #wanted = false
+  #pacesItself = false
   readonly #forget: () => void
 
   constructor(request: ClientRequest, owner: CallOwner, forget: () => void) {
@@ -98,18 +103,30 @@ class HttpCall implements UpstreamCall {
 
   /** Only what is read by listeners for `'data'`: a pipe, a loop and a reader pause it by themselves. */
   pause(): boolean {
+    const response = this.#response
+    if (!response || !this.isRunning || this.#pacesItself) return false
+    // After the handler's turn: one that pauses its upstream by itself is not to be meddled with.
+    if (!this.#wanted) process.nextTick(this.#pause)
+    this.#wanted = true
+    return this.#paused && response.readableFlowing === false
+  }
+
+  readonly #pause = (): void => {
     const response = this.#response as (Readable & Piping) | undefined
-    if (!response || !this.isRunning || this.#paused) return this.#paused
+    if (!response || !this.#wanted || !this.isRunning) return
     const { pipes } = response._readableState ?? {}
     const isPiped = Array.isArray(pipes) ? pipes.length > 0 : pipes !== undefined && pipes !== null
     const isListenedTo = response.listenerCount('data') > 0 && response.listenerCount('readable') === 0
-    if (isPiped || !isListenedTo || response.readableFlowing !== true) return false
+    if (isPiped || !isListenedTo || response.readableFlowing !== true) {
+      this.#pacesItself = true
+      return
+    }
     response.pause()
     this.#paused = true
-    return true
   }
 
   resume(): void {
+    this.#wanted = false
     if (this.#paused) this.#response?.resume()
     this.#paused = false
   }

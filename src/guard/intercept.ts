@@ -75,7 +75,10 @@ export function interceptEvents(request: IncomingMessage): void {
 
 /** One for all: a function for each request, as its own property, was seen to outlive the young generation. */
 function emitForOwner(this: IncomingMessage, ...args: unknown[]): boolean {
-  return enter(this, () => Object.getPrototypeOf(this).emit.apply(this, args))
+  // Some proxies derive an object from the request, and pass that on.
+  let holder: IncomingMessage = this
+  while (!Object.hasOwn(holder, 'emit')) holder = Object.getPrototypeOf(holder)
+  return enter(holder, () => Object.getPrototypeOf(holder).emit.apply(this, args))
 }
 
 function enter(request: IncomingMessage, emit: () => boolean): boolean {

@@ -76,17 +76,12 @@ export interface GuardSettings extends StreamSettings {
   /** Picks the timeouts, if a function of the app does. */
   readonly pickTimeouts: ((request: IncomingMessage) => StreamOptions['timeouts']) | undefined
   readonly adopt: AdoptOption | undefined
-  /** Whether a handler that rejects ends no process. */
-  readonly catchesRejections: boolean
   /** Whether nothing was set. */
   readonly areDefaults: boolean
 }
 
 /** @throws TypeError | RangeError that names the option and the value */
-export function readGuardOptions(
-  options: GuardOptions = {},
-  { catchesRejections } = { catchesRejections: true },
-): GuardSettings {
+export function readGuardOptions(options: GuardOptions = {}): GuardSettings {
   checkObject('options', options)
   const { writer, when, detect, skip, timeouts, adopt, ...rest } = options
   for (const name of ['headersAfterMs', 'commitAfterMs']) {
@@ -107,7 +102,6 @@ export function readGuardOptions(
     skip,
     pickTimeouts,
     adopt,
-    catchesRejections,
     areDefaults: Object.keys(options).length === 0,
   }
 }
@@ -134,7 +128,6 @@ export function refineSettings(outer: GuardSettings, inner: GuardOptions): Guard
     when,
     detect,
     adopt,
-    catchesRejections: outer.catchesRejections,
   }
 }
 

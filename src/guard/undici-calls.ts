@@ -68,9 +68,9 @@ class UndiciCall implements UpstreamCall {
     this.#owner.ended(this, saysGone(error) ? 'broken' : 'aborted')
   }
 
-  cancel(): void {
+  cancel({ message, name }: Error): void {
     const { abort } = this.#request
-    if (typeof abort === 'function') abort(new DOMException('The client has left', 'AbortError'))
+    if (typeof abort === 'function') abort(new DOMException(message, name))
   }
 
   /** It has no brake. */

@@ -1,6 +1,6 @@
 import { checkFunction } from '../errors/bad-input.js'
 import { processWide } from '../registry.js'
-import { type CallOwner, CallOwners } from './call-owner.js'
+import { type CallOwner, CallOwners, type OpenResponse } from './call-owner.js'
 import { watchHttpCalls } from './http-calls.js'
 import { watchUndiciCalls } from './undici-calls.js'
 
@@ -28,6 +28,13 @@ function madeOwners(): CallOwners | undefined {
 export function noteWriter(owner: CallOwner | undefined): void {
   const writer = madeOwners()?.current
   if (writer !== undefined && writer !== owner) writer.share()
+}
+
+/** A guarded stream that makes no calls of its own may be reading what another one has opened. */
+export function noteReader(response: OpenResponse): () => void {
+  const owners = madeOwners()
+  owners?.opened(response)
+  return () => owners?.closed(response)
 }
 
 /**

@@ -24,7 +24,7 @@ export function wrapApp(
   options: GuardOptions = {},
 ): AppListener {
   checkApp(listener)
-  const settings = readGuardOptions(options, { catchesRejections: !isFramework(listener) })
+  const settings = readGuardOptions(options)
   return (request: IncomingMessage, response: StreamResponse) => {
     const target = asServerResponse(response, 'wrapApp(app)')
     const guard = guardResponse(request, target, settings)
@@ -37,11 +37,6 @@ export function wrapApp(
       guard.respondAtLast(error)
     }
   }
-}
-
-/** An app that takes middlewares, and may be one of Express 4 or connect: those lose the promises of their handlers. */
-function isFramework(listener: object): boolean {
-  return typeof (listener as { use?: unknown }).use === 'function'
 }
 
 /** @throws TypeError for anything but a listener */

@@ -236,3 +236,28 @@ describe('a handler that says that the answer is complete after its upstream bro
     expect(run.client.data.at(-1)).toBe('[DONE]')
   })
 })
+
+test.each(['application/json', 'application/vnd.amazon.eventstream'])(
+  'a call beside a stream that is made of %s may break: the stream is none of its',
+  async (type) => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange.head.includes('/title')
+        ? exchange.open().data(chatChunk('a title'))
+        : exchange.open(`Content-Type: ${type}`).chunk('{"text":"Hel'),
+    )
+    await using server = await guarded(async (_request, response) => {
+      const main = await fetch(`${upstream.url}/main`, { method: 'POST' })
+      const title = await fetch(`${upstream.url}/title`, { method: 'POST' })
+      response.writeHead(200, eventStream).write(wire(chatChunk('Hel')))
+      const reader = (title.body as ReadableStream).getReader()
+      await reader.read()
+      await (await upstream.exchange(1)).reset()
+      await reader.read().catch(() => {})
+      response.end(wire(...chatAnswer('lo')))
+      await main.body?.cancel()
+    })
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(textOf(client.data)).toBe('Hello')
+    expect(server.ends).toMatchObject([{ outcome: 'completed' }])
+  },
+)

@@ -201,3 +201,56 @@ describe('a proxy that copies what its client accepts', () => {
     expect((await upstream.exchange(0)).head).toContain(`accept-encoding: ${wanted}`)
   })
 })
+
+test('a handler that paces its upstream by itself is not meddled with: its bytes keep their order', async () => {
+  const events = 40
+  await using upstream = await startUpstream(async (exchange) => {
+    exchange.open()
+    for (let sent = 0; sent < events; sent++) {
+      exchange.chunk(wire(chatChunk(`${sent}:${'x'.repeat(30_000)}`)))
+      if (exchange.socket.writableNeedDrain) await exchange.drained()
+    }
+    exchange.data(chatChunk('', 'stop'), '[DONE]').end()
+  })
+  const seen: Buffer[] = []
+  await using server = await guarded(
+    (_request, response) =>
+      http
+        .request(upstream.url, { method: 'POST' }, (answer) => {
+          response.writeHead(200, eventStream)
+          let written: Promise<unknown> = Promise.resolve()
+          const write = async (chunk: Buffer) => {
+            const half = chunk.length >> 1
+            response.write(chunk.subarray(0, half))
+            await new Promise(setImmediate)
+            response.write(chunk.subarray(half))
+            answer.resume()
+          }
+          answer.on('data', (chunk: Buffer) => {
+            seen.push(chunk)
+            written = write(chunk)
+            answer.pause()
+          })
+          answer.on('end', () => void written.then(() => response.end()))
+        })
+        .end(),
+    { writer: { maxBufferedBytes: 64 * 1024 * 1024 } },
+  )
+  using client = rawRequest({ port: server.port, body: { stream: true } })
+  await client.finished()
+  expect(client.body.bytes.equals(Buffer.concat(seen))).toBe(true)
+  expect(server.ends).toMatchObject([{ outcome: 'completed' }])
+})
+
+test('an object that is derived from the request emits its events', async () => {
+  const heard: string[] = []
+  await using server = await guarded((request, response) => {
+    const derived = Object.create(request) as typeof request
+    derived.on('mine', () => heard.push('mine'))
+    derived.emit('mine')
+    response.writeHead(200, eventStream).end(wire(...chatAnswer('Hi')))
+  })
+  using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+  expect(textOf(client.data)).toBe('Hi')
+  expect(heard).toEqual(['mine'])
+})

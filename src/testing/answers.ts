@@ -50,7 +50,7 @@ const said = (content: string, more: object = {}) =>
  * const whole = begun + piece('lo') + end
  * await using upstream = await startUpstream((exchange) => exchange.open(headers).chunk(whole).end())
  */
-export const answers = {
+export const answers: Readonly<Record<AnswerShape, UpstreamAnswer>> = {
   openai: {
     path: '/v1/chat/completions',
     headers: eventStream,
@@ -107,7 +107,7 @@ export const answers = {
     end: said('', { done: true, done_reason: 'stop', prompt_eval_count: 1, eval_count: 2 }),
     error: line({ error: 'overloaded' }),
   },
-} as const satisfies Record<string, UpstreamAnswer>
+}
 
 /** The name of one of the {@link answers}. */
-export type AnswerShape = keyof typeof answers
+export type AnswerShape = 'openai' | 'anthropic' | 'gemini' | 'ollama'

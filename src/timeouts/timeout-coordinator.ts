@@ -99,4 +99,5 @@ interface TimeoutCoordinatorConstructor {
   readonly prototype: TimeoutCoordinator
 }
 
+/** Starts the clock of one stream. */
 export const TimeoutCoordinator: TimeoutCoordinatorConstructor = StreamClock

@@ -208,3 +208,33 @@ test('a response that had ended before its guard came keeps nobody waiting', asy
   using _client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
   expect(await seen.promise).toBe(false)
 })
+
+test('a GET that follows what another client has opened, and accepts anything, is a guest as well', async () => {
+  await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
+  const emitter = new EventEmitter()
+  const history: Chunk[] = []
+  const pump = async () => {
+    for await (const chunk of (await fetch(upstream.url, post)).body as AsyncIterable<Chunk>) {
+      history.push(chunk)
+      emitter.emit('chunk', chunk)
+    }
+  }
+  await using server = await guarded(async (request, response) => {
+    begin(response)
+    const chunks = on(emitter, 'chunk', { close: ['end'] })
+    for (const chunk of history) response.write(chunk)
+    const end = () => void emitter.emit('end')
+    if (request.method === 'POST') pump().then(end, end)
+    for await (const [chunk] of chunks) response.write(chunk)
+    response.end()
+  }, options)
+  const first = await rawRequest({ port: server.port, body: { stream: true } }).received('Hel')
+  using second = await rawRequest({ port: server.port, method: 'GET', path: '/answers/1' }).received('Hel')
+  first.reset()
+  await expect.poll(() => server.ends).toHaveLength(1)
+  const exchange = await upstream.exchange(0)
+  exchange.data(...chatAnswer('lo')).end()
+  await second.finished()
+  expect(textOf(second.data)).toBe('Hello')
+  expect(second.text).not.toContain('"error"')
+})

@@ -10,7 +10,7 @@ const program = (handler: string, url: string) => `
   import { guardStreams } from './dist/express.js'
   const url = ${JSON.stringify(url)}
   const app = express()
-  app.use(guardStreams({ timeouts: { inactivityMs: 200 }, adopt: { onDisconnect: 'cancel' } }))
+  app.use(guardStreams({ timeouts: { inactivityMs: 200 }, adopt: { onDisconnect: 'cancel', release: true } }))
   app.post('/v1/chat/completions', ${handler})
   app.get('/alive', (request, response) => response.end('yes'))
   const server = app.listen(0, '127.0.0.1', () => process.send(server.address().port))

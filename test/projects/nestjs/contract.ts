@@ -30,10 +30,10 @@ const begins: UpstreamScript = (exchange) =>
     .open()
     .data({ object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content: 'Hello' } }] })
 
-// Nest catches what a handler throws, and ends the response: nobody can see then that the upstream has broken.
+// Nest catches what a handler throws, and ends the response as if all were well. The guard has seen the upstream break.
 const broken = {
   harm: { written: 'truncation', piped: 'the process ends' },
-  code: { written: 'upstream_truncated', piped: 'connection_reset' },
+  code: same('connection_reset'),
 } as const
 
 const courses: Record<string, Course> = {

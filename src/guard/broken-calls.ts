@@ -30,11 +30,6 @@ export class BrokenCalls {
     this.#verdict = verdict
   }
 
-  /** Whether one has broken: until then there is nothing to look at. */
-  get isPending(): boolean {
-    return this.#last !== undefined
-  }
-
   add(call: AdoptedCall): void {
     this.#last = call
     this.#brokeAt = systemClock.now()

@@ -22,8 +22,8 @@ export class MadeUpEnding {
   }
 
   /** So many bytes are whole events. */
-  passed(whole: number | undefined): void {
-    if (whole !== undefined) this.#whole = whole
+  passed(whole: number): void {
+    this.#whole = whole
   }
 
   /**

@@ -1,4 +1,4 @@
-import { shown } from '../../errors/bad-input.js'
+import { jsonText } from '../json.js'
 import type { SSEEvent } from '../sse/encode.js'
 
 /**
@@ -7,10 +7,7 @@ import type { SSEEvent } from '../sse/encode.js'
  * @throws TypeError for data that is not JSON-serialisable
  */
 export function encodeLine({ data }: SSEEvent): string {
-  if (typeof data === 'string') return `${lineOf(data)}\n`
-  const json: string | undefined = JSON.stringify(data)
-  if (json === undefined) throw new TypeError(`event.data is not JSON-serialisable: ${shown(data)}`)
-  return `${json}\n`
+  return `${typeof data === 'string' ? lineOf(data) : jsonText(data)}\n`
 }
 
 /** A text that is JSON is sent as it is, unless it has several lines. */

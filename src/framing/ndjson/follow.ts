@@ -1,6 +1,6 @@
 // Imported: as a global, Buffer is an accessor, and this runs for each event.
 import { Buffer } from 'node:buffer'
-import { asBuffer, byteOrderMark } from '../bytes.js'
+import { asBuffer, byteOrderMark, isMarked } from '../bytes.js'
 import type { Follower } from '../framing.js'
 import { isJson, isWholeJson } from '../json.js'
 import { defaultMaxEventBytes, type FollowOptions, tooLargeEvent } from '../sse/follow.js'
@@ -87,9 +87,9 @@ export class LineFollower implements Follower {
   }
 
   #unmarked(bytes: Buffer): string {
-    const isMarked = this.#whole === 0 && bytes.toString('latin1', 0, byteOrderMark.length) === byteOrderMark
-    if (isMarked) this.markBytes = byteOrderMark.length
-    return bytes.toString('utf8', isMarked ? byteOrderMark.length : 0)
+    const start = this.#whole === 0 && isMarked(bytes) ? byteOrderMark.length : 0
+    this.markBytes ||= start
+    return bytes.toString('utf8', start)
   }
 
   /** A last line without its end is one all the same, if it is whole. */

@@ -91,7 +91,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     this.#heartbeat?.postpone()
     this.bytes += part.length
     const asGiven = typeof chunk === 'string' ? writable(this.response, chunk, encoding) : chunk
-    const more = own.write(part.length === given.length ? asGiven : part, encoding, callback)
+    const more = own.write(part === given ? asGiven : part, encoding, callback)
     this.#exchange?.sent()
     if (this.#written.failure) this.#fail(this.#written.failure)
     else if (!more && !this.sawTerminal) this.#wait()
@@ -113,6 +113,10 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   requireComplete(isFailure: boolean, isPiping: boolean): void {
     if (this.#failure) throw this.#failure
     this.#written?.requireComplete(isFailure, isPiping)
+    const rest = this.#written?.rest()
+    if (!rest?.length) return
+    this.bytes += rest.length
+    this.#parts.own.write(rest)
   }
 
   end(events: readonly SSEEvent[]): void {

@@ -4,9 +4,11 @@ import type { UpstreamError } from '../errors/upstream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { Follower, Framing } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
+import { defaultMaxEventBytes } from '../framing/sse/follow.js'
 import type { Exchange } from '../stream/exchange.js'
 import { holdsEvents, looksLikeJson, withoutMark } from './body-start.js'
 import type { WatchedResponse } from './handle.js'
+import { HeldBytes } from './held-bytes.js'
 import { MadeUpEnding } from './made-up-ending.js'
 import { OpaqueBody } from './opaque-body.js'
 
@@ -31,7 +33,7 @@ export class WrittenEvents {
   #reported: UpstreamError | undefined
   /** How many bytes have been looked at. */
   #looked = 0
-  #lookedBefore = 0
+  readonly #held = new HeldBytes()
   /** Where what may be sent ends in them. */
   #endsAt: number | undefined
   #isProven = false
@@ -78,14 +80,15 @@ export class WrittenEvents {
   look(given: Buffer): Buffer {
     const { timeouts } = this.#guard
     const bytes = this.#isOpaque === undefined ? withoutMark(given) : given
-    this.#lookedBefore = this.#looked
     this.#looked += bytes.length
+    let until = this.#looked
     if (bytes.length > 0) this.#isOpaque ??= this.#opaque.begins(bytes, this.#framing)
     if (this.#isOpaque) this.#opaque.push(bytes)
     try {
       const whole = this.#follower.push(bytes)
       this.#madeUp.passed(whole)
-      if (this.#follower.failure) this.#endsAt = Math.max(whole, this.#lookedBefore)
+      if (this.#follower.failure) this.#endsAt = Math.max(whole, this.#held.sent)
+      if (this.#holdsBack(this.#looked - whole)) until = Math.max(whole, this.#held.sent)
     } catch (error) {
       this.failure = toStreamError(error)
     } finally {
@@ -95,7 +98,18 @@ export class WrittenEvents {
     }
     this.failure ??=
       this.#follower.failure ?? this.#madeUp.failure ?? (this.#isOpaque ? undefined : this.#reported)
-    return this.#endsAt === undefined ? bytes : bytes.subarray(0, this.#endsAt - this.#lookedBefore)
+    return this.#held.pass(bytes, this.#endsAt ?? until)
+  }
+
+  /** The start of an event cannot be taken back if its end turns out to be made up. */
+  #holdsBack(openBytes: number): boolean {
+    const { maxEventBytes = defaultMaxEventBytes } = this.#guard.settings
+    return this.#madeUp.isPossible && !this.#isOpaque && openBytes <= maxEventBytes
+  }
+
+  /** What has been held back of a stream that is complete all the same. */
+  rest(): Buffer {
+    return this.#held.pass(Buffer.alloc(0), this.#looked)
   }
 
   /**
@@ -139,7 +153,7 @@ export class WrittenEvents {
     const { blockEnd } = this.#framing
     if (this.#isOpaque) return ''
     if (this.#isUnclosed) return blockEnd
-    if (!hasMore || this.#follower.gap !== 'event') return ''
+    if (!hasMore || this.#held.hasBytes || this.#follower.gap !== 'event') return ''
     // What had begun is an event from here on, and counts.
     this.#follower.push(Buffer.from(blockEnd))
     return blockEnd
@@ -148,7 +162,7 @@ export class WrittenEvents {
   readonly #observe = (event: SSEEvent, end: number): void => {
     const { transcript } = this.#exchange
     if (transcript.sawTerminal || this.#reported || this.#madeUp.failure) return
-    if (this.#madeUp.observe(event, end, transcript, this.#lookedBefore)) {
+    if (this.#madeUp.observe(event, end, transcript, this.#held.sent)) {
       this.#endsAt = this.#madeUp.startsAt
       return
     }

@@ -199,16 +199,22 @@ test.each(Object.entries(ownAborts))('a handler that %s is left alone', async (_
 })
 
 describe('a handler that says that the answer is complete after its upstream broke', () => {
-  const endings: Record<string, string> = {
-    'finish_reason "stop" and [DONE]': wire(chatChunk('', 'stop'), '[DONE]'),
-    '[DONE] alone': wire('[DONE]'),
-    'one more piece, and the rest of a good ending': wire(...chatAnswer('!')),
+  /** The last one is handed to end(). */
+  const endings: Record<string, string[]> = {
+    'finish_reason "stop" and [DONE]': [wire(chatChunk('', 'stop'), '[DONE]')],
+    '[DONE] alone': [wire('[DONE]')],
+    'one more piece, and the rest of a good ending': [wire(...chatAnswer('!'))],
+    '[DONE] in two writes': ['data: [DO', 'NE]\n\n'],
+    '[DONE] in three, without a blank line': ['data: ', '[DONE]', '\n'],
+    'a piece, and half a [DONE] with it': [`${wire(chatChunk('!'))}data: [`, 'DONE]\n\n'],
+    '"stop" in two writes': [wire(chatChunk('', 'stop')).slice(0, -9), wire(chatChunk('', 'stop')).slice(-9)],
   }
   test.each(Object.entries(endings))('%s: the client is told of the break', async (_which, ending) => {
     await using run = await broken({
       handler: (url) => async (_request, response) => {
         await copy(url, response.writeHead(200, eventStream))
-        response.end(ending)
+        for (const part of ending.slice(0, -1)) response.write(Buffer.from(part))
+        response.end(ending.at(-1))
       },
     })
     await run.client.finished()
@@ -217,6 +223,45 @@ describe('a handler that says that the answer is complete after its upstream bro
     expect(failureOf(run.client.data).code).toBe('connection_reset')
     await turns()
     expect(run.server.ends).toMatchObject([{ outcome: 'upstream_hangup', sawTerminal: false }])
+  })
+
+  test('half an event that it goes on with later arrives whole', async () => {
+    const [piece, ...others] = chatAnswer('lo')
+    const half = wire(piece).slice(0, 20)
+    await using run = await broken({
+      handler: (url) => async (_request, response) => {
+        await copy(url, response.writeHead(200, eventStream))
+        // An app may use its buffer again.
+        const buffer = Buffer.from(half)
+        response.write(buffer, () => buffer.fill('x'))
+        await axios.post(url)
+        response.write(wire(piece).slice(20))
+        response.end(wire(...others))
+      },
+      next: (exchange) => exchange.answer('200 OK', '{}'),
+    })
+    await run.client.finished()
+    expect(textOf(run.client.data)).toBe('Hello')
+    expect(run.client.data.at(-1)).toBe('[DONE]')
+    expect(run.server.ends).toMatchObject([{ outcome: 'completed', bytes: run.client.body.bytes.length }])
+  })
+
+  test('half an event is sent as it is, if nothing is wrong with its stream after all', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange.head.includes('/news') ? exchange.open().data({ custom: 0 }) : exchange.answer('200 OK', '{}'),
+    )
+    await using server = await guarded(async (_request, response) => {
+      await copy(`${upstream.url}/news`, response.writeHead(200, eventStream))
+      response.write('data: {"custom":1}\n\ndata: not wh')
+      await axios.post(upstream.url)
+      response.end()
+    })
+    using client = rawRequest({ port: server.port, path: '/news', body: { stream: true } })
+    await client.received('custom')
+    await (await upstream.exchange(0)).reset()
+    await client.finished()
+    expect(client.bodyText).toMatch(/custom":1\}\n\ndata: not wh$/)
+    expect(server.ends).toMatchObject([{ bytes: client.body.bytes.length }])
   })
 
   test('is believed, if another upstream came to its good end', async () => {

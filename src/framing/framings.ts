@@ -7,7 +7,7 @@ export const framings: Readonly<Record<FramingName, Framing>> = { sse, ndjson }
 
 const byType: readonly [RegExp, Framing][] = [
   [/^\s*text\/event-stream\s*(;|$)/i, sse],
-  [/^\s*application\/(x-ndjson|x-jsonlines|jsonl|jsonlines|json-seq|stream\+json)\s*(;|$)/i, ndjson],
+  [/^\s*application\/((x-)?(ndjson|jsonl|jsonlines|json-lines|json-seq)|stream\+json)\s*(;|$)/i, ndjson],
 ]
 
 /** The wire format that a `Content-Type` names; `undefined` for what is no stream of events. */

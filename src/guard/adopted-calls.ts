@@ -14,7 +14,7 @@ export function adoptCalls(request: IncomingMessage, guard: WatchedResponse): Ad
   const settings = mayAskForStream(request) ? adoptionOf(guard.settings.adopt, request) : undefined
   if (!settings) return undefined
   const calls = new AdoptedCalls(guard, request, settings)
-  // What is told of by the socket of a request, say that its body has come, would run for nobody.
+  // The socket emits the events of a request, such as the end of its body, without an owner.
   interceptEvents(request)
   return calls
 }
@@ -24,15 +24,15 @@ export class AdoptedCalls implements CallOwner {
   isShared = false
   readonly broken: BrokenCalls
   #settings: AdoptSettings
-  /** As long as the response is not over: who keeps the owner, say a kept connection, must not keep all of it. */
+  /** Until the response is over: a keep-alive connection may hold the owner, and must not hold the whole exchange. */
   #guard: WatchedResponse | undefined
   #request: IncomingMessage | undefined
   readonly #begun = new Set<UpstreamCall>()
   readonly #adopted = new Map<UpstreamCall, AdoptedCall>()
   #writes = 0
-  /** Whether a call has had a good answer that is no stream. */
+  /** Whether a call has had a good response that is no stream. */
   #hasOther = false
-  #lettingGo = false
+  #isCancelling = false
   #left = false
   #running = 0
 
@@ -44,16 +44,16 @@ export class AdoptedCalls implements CallOwner {
       isStuck: (call) => this.#isStuck(call),
       report: () => this.#guard?.fail(new StreamError('upstream_hangup')),
     })
-    callOwners().opened(this)
+    callOwners().responseOpened(this)
     // Some responses that are made by hand never say that they are closed.
-    guard.response.once('finish', () => callOwners().closed(this))
+    guard.response.once('finish', () => callOwners().responseEnded(this))
   }
 
   /** A guard inside has options of its own. */
   refine(adopt: AdoptOption | undefined): void {
     const settings = this.#request && adoptionOf(adopt, this.#request)
     if (settings) this.#settings = settings
-    else this.forget()
+    else this.stopWatching()
   }
 
   get isOpen(): boolean {
@@ -68,22 +68,22 @@ export class AdoptedCalls implements CallOwner {
     return this.#request?.headers['accept-encoding'] as string | undefined
   }
 
-  /** One that waits for its own call, and has written nothing, lives on nobody else's, either. */
+  /** A response that waits for its own call, and has written nothing, reads no other response's upstream either. */
   get isReading(): boolean {
     return this.#adopted.size > 0 || (this.#begun.size > 0 && this.#writes === 0)
   }
 
-  /** Whether the upstream has more to say, as far as is known: then an end is the handler's own. */
+  /** Whether an upstream is still sending. A handler that ends the response then does so by itself. */
   get haveMore(): boolean {
     return !this.isShared && this.#countRunning() > 0
   }
 
-  /** Whether an upstream has gone away, although the handler may be the first to hear of it. */
+  /** Whether an upstream has gone away, even if its call has not ended yet. */
   get haveBroken(): boolean {
     return !this.isShared && [...this.#adopted.keys()].some(({ hasBroken }) => hasBroken)
   }
 
-  /** How many of them went on when the response was over without being complete. */
+  /** How many calls were still running when the response was over without being complete. */
   get leftRunning(): number {
     return this.#guard ? this.#countRunning() : this.#running
   }
@@ -98,7 +98,7 @@ export class AdoptedCalls implements CallOwner {
     this.broken.moved()
   }
 
-  share(): void {
+  markShared(): void {
     this.isShared = true
     this.resume()
     this.broken.stop()
@@ -106,19 +106,18 @@ export class AdoptedCalls implements CallOwner {
 
   begun(call: UpstreamCall): void {
     this.#begun.add(call)
-    this.broken.moved()
   }
 
   answered(call: UpstreamCall, { isGood, isStream }: { isGood: boolean; isStream: boolean }): boolean {
     if (!this.#begun.delete(call)) return false
     this.broken.moved()
     if (isGood) this.broken.excuse()
-    // An answer of another kind may be what the handler makes its events of: then a break of one beside it is none of the stream.
+    // The handler may make its events from a response that is no stream. Then a call beside it may break.
     if (isGood && !isStream) this.#hasOther = true
-    if (!isStream || !(this.isOpen || this.#lettingGo)) return false
+    if (!isStream) return false
     this.#adopted.set(call, { writesBefore: this.#writes, isExcused: false })
-    if (this.#lettingGo) this.reconsider()
-    else callOwners().changed()
+    if (this.#isCancelling) this.cancelUnlessRead()
+    else callOwners().readersChanged()
     return true
   }
 
@@ -132,10 +131,10 @@ export class AdoptedCalls implements CallOwner {
       this.broken.excuse()
       for (const other of this.#adopted.values()) other.isExcused = true
     } else if (how === 'broken' && this.isOpen && !this.isShared && !this.#hasOther) this.broken.add(adopted)
-    if (this.#lettingGo && !this.#begun.size && !this.#adopted.size) callOwners().stopWaiting(this)
+    if (this.#isCancelling && !this.#begun.size && !this.#adopted.size) callOwners().stopWaiting(this)
   }
 
-  /** Whether a terminal event that the handler sends now is one that it makes up: its upstream has just broken. */
+  /** Whether the handler makes up the terminal event that it sends now: its upstream has just broken. */
   get denyEnding(): boolean {
     return this.broken.denyEnding && this.#adopted.size === 0
   }
@@ -144,31 +143,29 @@ export class AdoptedCalls implements CallOwner {
   clientLeft(): void {
     if (this.#left || !this.#guard) return
     this.#left = true
-    if (cancelsOnDisconnect(this.#settings, this.#request as IncomingMessage)) this.#letGo()
+    if (cancelsOnDisconnect(this.#settings, this.#request as IncomingMessage)) this.#cancelOnLeave()
   }
 
   /** The stream has failed. At a deadline its upstreams are released only if the app has asked for it: a call that fails may end a process. */
   failed(reason: StreamError): void {
     if (reason.outcome === 'client_gone') return this.clientLeft()
     if (reason.outcome !== 'timeout' || !this.#settings.release) return
-    callOwners().closed(this)
-    if (!this.isShared && !callOwners().haveGuests) this.#cancel(reason)
+    if (!this.isShared && !callOwners().mayHaveReaders) this.#cancelAdopted(reason)
   }
 
-  #letGo(): void {
-    this.#lettingGo = true
-    callOwners().closed(this)
-    this.reconsider()
+  #cancelOnLeave(): void {
+    this.#isCancelling = true
+    this.cancelUnlessRead()
   }
 
-  reconsider(): void {
+  cancelUnlessRead(): void {
     if (this.isShared) return
-    if (callOwners().haveGuests) callOwners().wait(this)
-    else this.#cancel(new StreamError('client_gone'))
+    if (callOwners().mayHaveReaders) callOwners().cancelLater(this)
+    else this.#cancelAdopted(new StreamError('client_gone'))
   }
 
-  /** A turn later: whoever listens to the signal, or to the response, has let go by then, each in its own words. */
-  #cancel(reason: StreamError): void {
+  /** A turn later: the app's own listeners of the signal or of the response go first, with their own error. */
+  #cancelAdopted(reason: StreamError): void {
     const requestId = this.#guard?.subject.requestId ?? ''
     const calls = [...this.#adopted.keys()]
     this.#adopted.clear()
@@ -194,14 +191,13 @@ export class AdoptedCalls implements CallOwner {
   }
 
   /** A stream that is written the unhang way takes care of its own upstreams. */
-  forget(): void {
-    this.resume()
+  stopWatching(): void {
     this.#adopted.clear()
-    this.over()
+    this.responseOver()
   }
 
   /** The response is over. */
-  over(): void {
+  responseOver(): void {
     if (!this.#guard) return
     this.#running = this.#countRunning()
     if (this.#left && this.#running > 0 && this.#settings.onDisconnect === undefined) {
@@ -213,8 +209,8 @@ export class AdoptedCalls implements CallOwner {
     this.#guard = undefined
     this.#request = undefined
     this.broken.stop()
-    callOwners().closed(this)
-    if (this.#lettingGo) return
+    callOwners().responseEnded(this)
+    if (this.#isCancelling) return
     this.#begun.clear()
     this.#adopted.clear()
   }
@@ -226,8 +222,8 @@ export class AdoptedCalls implements CallOwner {
   #isStuck({ writesBefore, isExcused }: AdoptedCall): boolean {
     const guard = this.#guard
     const waits = this.#begun.size > 0 || this.#adopted.size > 0
-    if (guard?.state !== 'streaming' || guard.sawTerminal || waits || this.isShared || isExcused) return false
-    // What the handler has to say may wait for its client.
+    if (guard?.state !== 'streaming' || guard.sawTerminal || waits || isExcused) return false
+    // The handler may be waiting for its client.
     return this.#writes > writesBefore && !guard.response.writableNeedDrain
   }
 }

@@ -1,12 +1,13 @@
 import type { AsyncLocalStorage } from 'node:async_hooks'
+import { framingOf } from '../framing/framings.js'
 
-/** A call that a handler made of an upstream, whichever client it made it with. */
+/** A call that a handler made of an upstream, with any client library. */
 export interface UpstreamCall {
   /** Whether more of its answer is to come. */
   readonly isRunning: boolean
-  /** Whether the upstream has gone away, although nobody may have heard of it yet. */
+  /** Whether the upstream has gone away, even if the call has not ended yet. */
   readonly hasBroken: boolean
-  /** Lets the upstream go. Nobody hears of an error but who reads it. */
+  /** Closes the connection to the upstream. Only the code that reads the response gets an error. */
   cancel(reason: Error): void
   /** Stops reading from its socket. @returns whether it could be stopped */
   pause(): boolean
@@ -21,7 +22,7 @@ export type CallEnding = 'done' | 'broken' | 'aborted'
 export interface OpenResponse {
   /** Whether it has neither ended nor closed. */
   readonly isOpen: boolean
-  /** Whether it reads an upstream of its own: one that does not may live on somebody else's. */
+  /** Whether it reads an upstream of its own. A response that does not may be reading another response's upstream. */
   readonly isReading: boolean
 }
 
@@ -30,8 +31,8 @@ export interface CallOwner extends OpenResponse {
   /** Whether the code that runs for it has written to other responses as well. */
   readonly isShared: boolean
   /** The code that runs for it has written to another response: from here on nothing is done to its calls. */
-  share(): void
-  /** Whether a compressed stream would be of no use: nothing can be put into one. */
+  markShared(): void
+  /** Whether its upstream should not compress: an error event cannot be put into a compressed stream. */
   readonly wantsPlainText: boolean
   /** What the client of the response accepts, which a proxy copies. */
   readonly acceptEncoding: string | undefined
@@ -46,8 +47,8 @@ export interface CallOwner extends OpenResponse {
   answered(call: UpstreamCall, head: { isGood: boolean; isStream: boolean }): boolean
   /** It has ended, or never had an answer. */
   ended(call: UpstreamCall, how: CallEnding): void
-  /** What kept it from letting its calls go may be over. */
-  reconsider(): void
+  /** Cancels its calls, or waits until no other response may be reading them. */
+  cancelUnlessRead(): void
 }
 
 /** Who owns what, for all copies of unhang in the process. */
@@ -60,7 +61,7 @@ export class CallOwners {
     this.#storage = storage
   }
 
-  /** Whose code is running now. */
+  /** The owner whose code is running now. */
   get current(): CallOwner | undefined {
     return this.#storage.getStore()
   }
@@ -70,49 +71,46 @@ export class CallOwners {
     return this.#storage.getStore() === owner ? work() : this.#storage.run(owner, work)
   }
 
-  /** Runs `work` for nobody. */
+  /** Runs `work` without an owner. */
   leave<Result>(work: () => Result): Result {
     return this.#storage.exit(work)
   }
 
-  opened(response: OpenResponse): void {
+  responseOpened(response: OpenResponse): void {
     this.#open.add(response)
   }
 
-  closed(response: OpenResponse): void {
-    if (this.#open.delete(response)) this.changed()
+  responseEnded(response: OpenResponse): void {
+    if (this.#open.delete(response)) this.readersChanged()
   }
 
-  /** Whether somebody may be reading what another response has opened. */
-  get haveGuests(): boolean {
+  /** Whether an open response may be reading another one's upstream, since it reads none of its own. */
+  get mayHaveReaders(): boolean {
     for (const { isReading, isOpen } of this.#open) if (isOpen && !isReading) return true
     return false
   }
 
-  /** Asks `owner` again once there are no guests. */
-  wait(owner: CallOwner): void {
+  /** Lets `owner` cancel its calls once no other response may be reading them. */
+  cancelLater(owner: CallOwner): void {
     this.#waiting.add(owner)
   }
 
-  /** Nothing of it is left to be cancelled. */
+  /** `owner` has no calls left to cancel. */
   stopWaiting(owner: CallOwner): void {
     this.#waiting.delete(owner)
   }
 
-  /** A response has begun to read, or is over. */
-  changed(): void {
-    if (this.#waiting.size === 0 || this.haveGuests) return
+  /** A response has begun to read an upstream of its own, or has ended. */
+  readersChanged(): void {
+    if (this.#waiting.size === 0 || this.mayHaveReaders) return
     const waiting = [...this.#waiting]
     this.#waiting.clear()
-    for (const owner of waiting) owner.reconsider()
+    for (const owner of waiting) owner.cancelUnlessRead()
   }
 }
 
-const streamTypes =
-  /^\s*(?:text\/event-stream|application\/(?:x-)?(?:ndjson|jsonl|jsonlines|json-lines|json-seq)|application\/stream\+json)\s*(?:;|$)/i
-
-/** What a head says of the answer that follows. */
+/** What a head says of the response that follows. */
 export function headOf(status: number | undefined, type: string | undefined) {
   const isGood = status !== undefined && status >= 200 && status <= 299
-  return { isGood, isStream: isGood && type !== undefined && streamTypes.test(type) }
+  return { isGood, isStream: isGood && framingOf(type) !== undefined }
 }

@@ -83,7 +83,7 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   get isOpen(): boolean {
-    return this.state !== 'closed' && !this.sawTerminal && !isGone(this.response)
+    return !isGone(this.response)
   }
 
   /** Of a stream without calls of its own. */
@@ -255,7 +255,7 @@ export class ResponseGuard implements WatchedResponse {
     if (wasLeft(this.response)) {
       this.timeouts.settle(new StreamError('client_gone'))
       this.calls?.clientLeft()
-    } else this.calls?.over()
+    } else this.calls?.responseOver()
     if (this.state === 'passing') this.over()
   }
 
@@ -270,7 +270,7 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   over(): void {
-    this.calls?.over()
+    this.calls?.responseOver()
     this.#leave?.()
     if (this.state === 'passing') {
       this.timeouts.settle()

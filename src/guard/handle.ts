@@ -126,7 +126,7 @@ export class GuardHandle implements Guarded, GuardedStream {
   }
 
   stepAside(): void {
-    this.#guard?.calls?.forget()
+    this.#guard?.calls?.stopWatching()
     if (this.#guard?.state === 'waiting') this.#guard.pass()
   }
 

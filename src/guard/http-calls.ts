@@ -1,6 +1,5 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Readable } from 'node:stream'
 import { type CallEnding, type CallOwner, type CallOwners, headOf, type UpstreamCall } from './call-owner.js'
 
 /** Where Node says what becomes of a request of `node:http`, which axios, got, node-fetch and http-proxy use. */
@@ -14,8 +13,8 @@ interface HttpMessage {
 /** Follows each request of `node:http` that is made for an owner. */
 export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
   /**
-   * `undefined` for one that was made for nobody, whoever's code is running when it goes on, and for one that is over: what a
-   * WeakMap holds outlives the young generation.
+   * `undefined` for a request that was made without an owner, even if an owner's code runs at its later events. Also for a
+   * request that is over: what a WeakMap holds outlives the young generation.
    */
   const calls = new WeakMap<ClientRequest, HttpCall | undefined>()
   const begin = (request: ClientRequest): void => {
@@ -30,7 +29,7 @@ export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
     askForPlainText(request, owners.current)
     if (!calls.has(request)) calls.set(request, undefined)
   })
-  // Before Node 22 there is no other. It comes when the body has been sent, and may come in anybody's context.
+  // Before Node 22 this is the only one. It comes when the body has been sent, perhaps in another owner's context.
   subscribe('http.client.request.start', ({ request }: HttpMessage) => begin(request))
   subscribe('http.client.response.finish', ({ request, response }: HttpMessage) => {
     begin(request)
@@ -42,7 +41,7 @@ export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
 /** A proxy copies what its client accepts, and gets a compressed stream, into which no error event can be put. */
 function askForPlainText(request: ClientRequest, owner: CallOwner | undefined): void {
   const asked = request.headersSent ? undefined : request.getHeader('accept-encoding')
-  // What is no copy may be of a client that decodes by itself, or signed.
+  // A header that is no copy may come from a client that decodes by itself, or that has signed it.
   if (asked === undefined || !owner?.wantsPlainText || asked !== owner.acceptEncoding) return
   request.setHeader('accept-encoding', 'identity')
 }
@@ -56,12 +55,12 @@ class HttpCall implements UpstreamCall {
   /** Whether it is to be paused while the client catches up. */
   #wanted = false
   #pacesItself = false
-  readonly #forget: () => void
+  readonly #unlist: () => void
 
-  constructor(request: ClientRequest, owner: CallOwner, forget: () => void) {
+  constructor(request: ClientRequest, owner: CallOwner, unlist: () => void) {
     this.#request = request
     this.#owner = owner
-    this.#forget = forget
+    this.#unlist = unlist
   }
 
   get isRunning(): boolean {
@@ -79,7 +78,7 @@ class HttpCall implements UpstreamCall {
     if (this.#response) return
     this.#response = response
     const head = headOf(response.statusCode, response.headers['content-type'])
-    if (!this.#owner.answered(this, head)) return this.#forget()
+    if (!this.#owner.answered(this, head)) return this.#unlist()
     // A reset says so at the request, too: without a listener it ends the process.
     this.#request.on('error', ignore)
     const { socket } = response
@@ -92,32 +91,28 @@ class HttpCall implements UpstreamCall {
   }
 
   #ended(how: CallEnding): void {
-    this.#forget()
+    this.#unlist()
     this.#owner.ended(this, how)
   }
 
   cancel(): void {
-    this.#response?.on('error', ignore)
     this.#request.destroy()
   }
 
-  /** Only what is read by listeners for `'data'`: a pipe, a loop and a reader pause it by themselves. */
+  /** Only a response that flows: a loop and a reader pause theirs by themselves. */
   pause(): boolean {
     const response = this.#response
     if (!response || !this.isRunning || this.#pacesItself) return false
-    // After the handler's turn: one that pauses its upstream by itself is not to be meddled with.
+    // After the handler's turn: a handler may pause its upstream by itself.
     if (!this.#wanted) process.nextTick(this.#pause)
     this.#wanted = true
     return this.#paused && response.readableFlowing === false
   }
 
   readonly #pause = (): void => {
-    const response = this.#response as (Readable & Piping) | undefined
+    const response = this.#response
     if (!response || !this.#wanted || !this.isRunning) return
-    const { pipes } = response._readableState ?? {}
-    const isPiped = Array.isArray(pipes) ? pipes.length > 0 : pipes !== undefined && pipes !== null
-    const isListenedTo = response.listenerCount('data') > 0 && response.listenerCount('readable') === 0
-    if (isPiped || !isListenedTo || response.readableFlowing !== true) {
+    if (response.readableFlowing !== true) {
       this.#pacesItself = true
       return
     }
@@ -132,11 +127,7 @@ class HttpCall implements UpstreamCall {
   }
 }
 
-interface Piping {
-  readonly _readableState?: { readonly pipes?: unknown }
-}
-
-/** The peer has gone if its side of the connection has ended, or failed; whatever else it was, the app did it. */
+/** The peer has gone if its side of the connection has ended or failed. Otherwise the app ended the call. */
 function endingOf(response: IncomingMessage, socket: Socket): CallEnding {
   if (response.complete) return 'done'
   const { readableEnded, errored } = socket as { readableEnded?: boolean; errored?: NodeJS.ErrnoException }

@@ -66,7 +66,7 @@ export function interceptResponse(response: ServerResponse, methods: ResponseMet
   return own
 }
 
-/** Runs whatever listens to the events of a request for its owner: a body that is long under way is told of by its socket. */
+/** Runs the listeners of a request for its owner: the socket emits the events of a body without one. */
 export function interceptEvents(request: IncomingMessage): void {
   const { emit } = request
   if (!Object.hasOwn(request, 'emit')) request.emit = emitForOwner

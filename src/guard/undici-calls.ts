@@ -36,16 +36,16 @@ export function watchUndiciCalls(owners: CallOwners, subscribe: Subscribe): void
 class UndiciCall implements UpstreamCall {
   readonly #request: UndiciRequest
   readonly #owner: CallOwner
-  readonly #forget: () => void
+  readonly #unlist: () => void
   #isAdopted = false
 
-  constructor(request: UndiciRequest, owner: CallOwner, forget: () => void) {
+  constructor(request: UndiciRequest, owner: CallOwner, unlist: () => void) {
     this.#request = request
     this.#owner = owner
-    this.#forget = forget
+    this.#unlist = unlist
   }
 
-  /** Its channel says so before anybody else does, and the call ends with that. */
+  /** Its channel reports a break first, and the call ends with that. */
   readonly hasBroken = false
 
   get isRunning(): boolean {
@@ -55,16 +55,16 @@ class UndiciCall implements UpstreamCall {
   answered({ statusCode, headers }: UndiciMessage['response']): void {
     if (this.#isAdopted) return
     this.#isAdopted = this.#owner.answered(this, headOf(statusCode, typeIn(headers)))
-    if (!this.#isAdopted) this.#forget()
+    if (!this.#isAdopted) this.#unlist()
   }
 
   done(): void {
-    this.#forget()
+    this.#unlist()
     this.#owner.ended(this, 'done')
   }
 
   failed(error: unknown): void {
-    this.#forget()
+    this.#unlist()
     this.#owner.ended(this, saysGone(error) ? 'broken' : 'aborted')
   }
 

@@ -24,17 +24,17 @@ function madeOwners(): CallOwners | undefined {
   return (globalThis as { [key: symbol]: unknown })[key] as CallOwners | undefined
 }
 
-/** The app writes to a response. Code that runs for another one then runs for both. */
+/** The app writes to a response. If this code runs for another owner, that owner's upstream is shared. */
 export function noteWriter(owner: CallOwner | undefined): void {
   const writer = madeOwners()?.current
-  if (writer !== undefined && writer !== owner) writer.share()
+  if (writer !== undefined && writer !== owner) writer.markShared()
 }
 
-/** A guarded stream that makes no calls of its own may be reading what another one has opened. */
+/** A guarded response whose calls are not watched may be reading what another one has opened. */
 export function noteReader(response: OpenResponse): () => void {
   const owners = madeOwners()
-  owners?.opened(response)
-  return () => owners?.closed(response)
+  owners?.responseOpened(response)
+  return () => owners?.responseEnded(response)
 }
 
 /**

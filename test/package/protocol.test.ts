@@ -195,7 +195,7 @@ test("what copies of unhang share under Symbol.for('unhang.…')", async () => {
     ]
   `)
   expect(membersOf(of('adopt.v1'))).toMatchInlineSnapshot(
-    `"current, enter, leave, opened, closed, haveGuests, wait, stopWaiting, changed"`,
+    `"current, enter, leave, responseOpened, responseEnded, mayHaveReaders, cancelLater, stopWaiting, readersChanged"`,
   )
   const [first] = streams as Iterable<object>
   expect(pick(first, ['server', 'stop', 'ended'])).toMatchInlineSnapshot(`

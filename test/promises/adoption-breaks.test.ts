@@ -1,55 +1,25 @@
 import http from 'node:http'
 import axios from 'axios'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import {
+  type BrokenCourse,
+  broken,
+  copy,
+  later,
+  pass,
+  turns,
+  useFakeClock,
+} from '../support/broken-upstream.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
-import { guarded, type Handler } from '../support/guarded.js'
+import { guarded } from '../support/guarded.js'
 import { rawRequest } from '../support/raw-client.js'
-import { type Script, startUpstream } from '../support/scripted-upstream.js'
+import { startUpstream } from '../support/scripted-upstream.js'
 import { eventStream, wire } from '../support/wire.js'
 
-/** The clock of the library, and of the handlers; sockets have their own. */
-beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }))
-afterEach(() => void vi.useRealTimers())
-
-const turns = async (times = 10) => {
-  while (times-- > 0) await new Promise(setImmediate)
-}
-const pass = async (durationMs: number) => {
-  await vi.advanceTimersByTimeAsync(durationMs)
-  await turns()
-}
-const later = (durationMs: number) => new Promise((resolve) => setTimeout(resolve, durationMs))
-
-/** An upstream whose first answer can be broken, and whose others are given. */
-const then = (next: Script): Script => {
-  let calls = 0
-  return (exchange) => (calls++ === 0 ? exchange.open().data(chatChunk('Hel')) : next(exchange))
-}
-const rest: Script = (exchange) =>
-  exchange
-    .open()
-    .data(...chatAnswer('lo'))
-    .end()
-
-/** Calls an upstream as http.request does in tutorials: no listener hears of a break. */
-function copy(url: string, response: http.ServerResponse): Promise<void> {
-  return new Promise((closed) => {
-    http
-      .request(url, { method: 'POST' }, (upstream) => {
-        upstream.on('data', (chunk) => response.write(chunk)).on('end', () => response.end())
-        upstream.on('close', closed)
-      })
-      .end()
-  })
-}
-
-interface Course {
-  handler(url: string): Handler
-  next?: Script
-}
+useFakeClock()
 
 /** What a handler may do after its upstream broke: each of these gives its client the whole answer. */
-const recoveries: Record<string, Course> = {
+const recoveries: Record<string, BrokenCourse> = {
   'calls again at once': {
     handler: (url) => async (_request, response) => {
       await copy(url, response.writeHead(200, eventStream))
@@ -81,24 +51,6 @@ const recoveries: Record<string, Course> = {
   },
 }
 
-async function broken(course: Course) {
-  const upstream = await startUpstream(then(course.next ?? rest))
-  const server = await guarded(course.handler(upstream.url))
-  const client = rawRequest({ port: server.port, body: { stream: true } })
-  await client.received('Hel')
-  await (await upstream.exchange(0)).reset()
-  return {
-    server,
-    client,
-    upstream,
-    async [Symbol.asyncDispose]() {
-      client.socket.destroy()
-      await server[Symbol.asyncDispose]()
-      await upstream[Symbol.asyncDispose]()
-    },
-  }
-}
-
 test.each(Object.entries(recoveries))('a handler that %s has the last word', async (_how, course) => {
   await using run = await broken(course)
   for (let ms = 0; ms < 4_500 && !run.client.body.complete; ms += 100) await pass(100)
@@ -109,7 +61,7 @@ test.each(Object.entries(recoveries))('a handler that %s has the last word', asy
 })
 
 describe('a handler that does nothing after its upstream broke', () => {
-  const silent: Course = {
+  const silent: BrokenCourse = {
     handler: (url) => (_request, response) => copy(url, response.writeHead(200, eventStream)),
   }
 

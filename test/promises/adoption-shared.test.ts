@@ -27,7 +27,7 @@ type Course = (first: ServerResponse, url: string, answer: IncomingMessage) => u
  * The handler of /first writes what its upstream sends to the response of /second as well, which reads an upstream of its
  * own: nothing but that write says that both live on one upstream.
  */
-async function oneForTwo(options: GuardOptions, { begin, then }: { begin?: Course; then?: Course } = {}) {
+async function oneForTwo(options: GuardOptions, { begin, next }: { begin?: Course; next?: Course } = {}) {
   const upstream = await startUpstream((exchange) => exchange.open())
   const second = withResolvers<ServerResponse>()
   let joined: ServerResponse | undefined
@@ -51,7 +51,7 @@ async function oneForTwo(options: GuardOptions, { begin, then }: { begin?: Cours
         })
         await begin?.(response, upstream.url, answer)
         ;(await second.promise).write(': from the first\n\n')
-        await then?.(response, upstream.url, answer)
+        await next?.(response, upstream.url, answer)
       })
       .on('error', () => {})
       .end()
@@ -108,8 +108,8 @@ describe('an upstream whose chunks are written to another response as well', () 
       'http.request',
       (_first, url) => void http.request(`${url}/more`, { method: 'POST' }, (more) => more.resume()).end(),
     ],
-  ])('a further call of its handler is nobody’s: %s', async (_client, then) => {
-    await using run = await oneForTwo(cancel, { then })
+  ])('a further call of its handler is nobody’s: %s', async (_client, next) => {
+    await using run = await oneForTwo(cancel, { next })
     using _second = await run.join()
     const more = await callOf(run.upstream, '/more')
     more.data(chatChunk('more'))
@@ -126,8 +126,8 @@ describe('an upstream whose chunks are written to another response as well', () 
       (first, _url, answer) => answer.once('error', () => first.end()),
       (run) => run.ofFirst.reset(),
     ],
-  ])('says nothing of a response %s: only that it is not whole', async (_how, then, act) => {
-    await using run = await oneForTwo({ adopt: { onDisconnect: 'keep' } }, { then })
+  ])('says nothing of a response %s: only that it is not whole', async (_how, next, act) => {
+    await using run = await oneForTwo({ adopt: { onDisconnect: 'keep' } }, { next })
     using _second = await run.join()
     await act(run)
     await run.first.finished()
@@ -148,9 +148,9 @@ describe('an upstream that breaks', () => {
     first.end(wire(...chatAnswer('lo')))
   }
 
-  test.each<[string, { begin?: Course; then: Course }]>([
-    ['was', { then: end }],
-    ['is, before its time is over,', { begin: () => later(3_000), then: end }],
+  test.each<[string, { begin?: Course; next: Course }]>([
+    ['was', { next: end }],
+    ['is, before its time is over,', { begin: () => later(3_000), next: end }],
   ])('ends no response, if it %s written to another one as well', async (when, course) => {
     await using run = await oneForTwo({ adopt: { onDisconnect: 'keep' } }, course)
     const comes = run.join()
@@ -209,22 +209,25 @@ test('a client that stops reading does not stop an upstream that another client 
       else await new Promise(setImmediate)
     }
   })
-  await using server = await guarded(async ({ url }, response) => {
-    response.writeHead(200, eventStream)
-    if (url === '/second') return joins.resolve(response)
-    http
-      .request(upstream.url, { method: 'POST' }, (given) => {
-        answer = given
-        given.on('data', (chunk) => {
-          response.write(chunk)
-          joined?.write(chunk)
+  await using server = await guarded(
+    async ({ url }, response) => {
+      response.writeHead(200, eventStream)
+      if (url === '/second') return joins.resolve(response)
+      http
+        .request(upstream.url, { method: 'POST' }, (given) => {
+          answer = given
+          given.on('data', (chunk) => {
+            response.write(chunk)
+            joined?.write(chunk)
+          })
         })
-      })
-      .on('error', () => {})
-      .end()
-    joined = await joins.promise
-    joined.write(': from the first\n\n')
-  })
+        .on('error', () => {})
+        .end()
+      joined = await joins.promise
+      joined.write(': from the first\n\n')
+    },
+    { adopt: { onDisconnect: 'keep' } },
+  )
   using first = await rawRequest({ port: server.port, path: '/first', body: { stream: true } }).received(
     '0 xx',
   )

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { IncomingMessage } from 'node:http'
+import diagnostics from 'node:diagnostics_channel'
+import http, { type IncomingMessage } from 'node:http'
 import express from 'express'
 import { describe, expect, test, vi } from 'vitest'
 import { guardStreams } from '../../src/adapters/express.js'
@@ -76,15 +77,59 @@ test.each<[string, GuardOptions['adopt'], 'kept' | 'cancelled']>([
   ],
   ['false', false, 'kept'],
 ])('%s', async (_form, adopt, wanted) => {
+  const saved = withResolvers<string>()
   await using upstream = await startUpstream(begun)
-  await using server = await guarded(saving(upstream.url), { adopt })
+  await using server = await guarded(saving(upstream.url, saved.resolve), { adopt })
   using client = await rawRequest({ port: server.port, body: { stream: true } }).received('Hel')
   client.reset()
   const exchange = await upstream.exchange(0)
-  if (wanted === 'cancelled') await exchange.closed
   await expect.poll(() => server.ends).toHaveLength(1)
   expect(server.ends[0]).toMatchObject({ outcome: 'client_gone', upstreamsLeftRunning: 0 })
-  expect(exchange.socket.destroyed).toBe(wanted === 'cancelled')
+  if (wanted === 'cancelled') {
+    await exchange.closed
+    return
+  }
+  exchange.data(...chatAnswer('lo')).end()
+  expect(await saved.promise).toContain('[DONE]')
+})
+
+describe('a call whose response is no stream is never touched', () => {
+  const clients: Record<string, (url: string) => Promise<AsyncIterable<Uint8Array>>> = {
+    fetch: async (url) => chunks(await fetch(url, post)),
+    'http.request': (url) =>
+      new Promise((resolve) => http.request(url, { method: 'POST' }, resolve as never).end()),
+  }
+  const responses: Record<string, [type: string, status: string]> = {
+    'a file': ['application/octet-stream', '200 OK'],
+    'an error that comes as events': ['text/event-stream', '503 Service Unavailable'],
+  }
+  const cases = Object.keys(clients).flatMap((client) =>
+    Object.keys(responses).map((what): [string, string] => [client, what]),
+  )
+  test.each(cases)('%s: %s', async (client, what) => {
+    const saved = withResolvers<string>()
+    const [type, status] = responses[what] as [string, string]
+    await using upstream = await startUpstream((exchange) =>
+      exchange.open(`Content-Type: ${type}`, status).chunk('begun '),
+    )
+    await using server = await guarded(
+      async (_request, response) => {
+        let text = ''
+        response.writeHead(200, eventStream)
+        for await (const chunk of await (clients[client] as (typeof clients)['fetch'])(upstream.url)) {
+          text += Buffer.from(chunk)
+          response.write(': more\n\n')
+        }
+        saved.resolve(text)
+      },
+      { adopt: { onDisconnect: 'cancel' } },
+    )
+    using leaving = await rawRequest({ port: server.port, body: { stream: true } }).received(': more')
+    leaving.reset()
+    await expect.poll(() => server.ends).toMatchObject([{ outcome: 'client_gone', upstreamsLeftRunning: 0 }])
+    ;(await upstream.exchange(0)).chunk('ended').end()
+    expect(await saved.promise).toBe('begun ended')
+  })
 })
 
 test('a function that fails costs nobody a stream', async () => {
@@ -235,16 +280,37 @@ test('nothing is watched for requests that ask for no stream', async () => {
 })
 
 test('two copies of unhang share one subscription', async () => {
-  vi.resetModules()
-  const other = await import('../../src/index.js')
-  expect(other.wrapApp).not.toBe(wrapApp)
-  await using upstream = await startUpstream(begun)
-  const ends: StreamEnd[] = []
-  const options = { adopt: { onDisconnect: 'cancel' }, onEnd: (end: StreamEnd) => ends.push(end) } as const
-  await using server = await listen(other.wrapApp(wrapApp(saving(upstream.url), {}), options))
-  using client = await rawRequest({ port: server.port, body: { stream: true } }).received('Hel')
-  client.reset()
-  await (await upstream.exchange(0)).closed
-  await expect.poll(() => ends).toHaveLength(1)
-  expect(ends[0]?.upstreamsLeftRunning).toBe(0)
+  const key = Symbol.for('unhang.adopt.v1')
+  const before = Reflect.get(globalThis, key)
+  Reflect.deleteProperty(globalThis, key)
+  const subscribe = vi.spyOn(diagnostics, 'subscribe')
+  try {
+    vi.resetModules()
+    const inner = await import('../../src/index.js')
+    vi.resetModules()
+    const outer = await import('../../src/index.js')
+    expect(outer.wrapApp).not.toBe(inner.wrapApp)
+    await using upstream = await startUpstream(begun)
+    const ends: StreamEnd[] = []
+    const options = { adopt: { onDisconnect: 'cancel' }, onEnd: (end: StreamEnd) => ends.push(end) } as const
+    await using server = await listen(outer.wrapApp(inner.wrapApp(saving(upstream.url), {}), options))
+    // One behind both, and one behind the other copy alone.
+    await using alone = await listen(
+      inner.wrapApp(saving(upstream.url), { adopt: { onDisconnect: 'cancel' } }),
+    )
+    for (const [index, { port }] of [server, alone].entries()) {
+      using client = await rawRequest({ port, body: { stream: true } }).received('Hel')
+      client.reset()
+      await (await upstream.exchange(index)).closed
+    }
+    await expect.poll(() => ends).toHaveLength(1)
+    expect(ends[0]?.upstreamsLeftRunning).toBe(0)
+    const channels = subscribe.mock.calls.map(([name]) => String(name))
+    expect(channels).toContain('undici:request:create')
+    expect(channels).toContain('http.client.response.finish')
+    expect(channels).toEqual([...new Set(channels)])
+  } finally {
+    subscribe.mockRestore()
+    Reflect.set(globalThis, key, before)
+  }
 })

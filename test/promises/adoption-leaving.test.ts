@@ -138,35 +138,25 @@ test('a call whose client has left before its headers came is let go when they c
 })
 
 describe('a call that is begun after the client has left is nobody’s', () => {
-  const calls: Record<string, (url: string) => Promise<string>> = {
-    fetch: async (url) => (await fetch(url, post)).text(),
-    'http.request': (url) =>
-      new Promise((resolve, reject) => {
-        http
-          .request(url, { method: 'POST' }, (answer) => {
-            let text = ''
-            answer.on('data', (chunk) => {
-              text += chunk
-            })
-            answer.on('end', () => resolve(text)).on('error', reject)
-          })
-          .on('error', reject)
-          .end()
-      }),
+  const calls: Record<string, (url: string) => Promise<AsyncIterable<Uint8Array>>> = {
+    fetch: async (url) => chunks((await fetch(url, post)).body),
+    'http.request': (url) => new Promise((resolve) => http.request(url, { method: 'POST' }, resolve).end()),
   }
   test.each(Object.entries(calls))('%s', async (_client, call) => {
-    const saved = withResolvers<string>()
+    let text = ''
     await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
     await using server = await guarded(async (_request, response) => {
       here(response)
       await once(response, 'close')
-      saved.resolve(await call(upstream.url))
+      for await (const chunk of await call(upstream.url)) text += Buffer.from(chunk)
+      text += 'all of it'
     }, cancel)
     using client = await rawRequest({ port: server.port, body: { stream: true } }).received('here')
     client.reset()
     const exchange = await upstream.exchange(0)
+    await expect.poll(() => text).toContain('Hel')
     exchange.data(...chatAnswer('lo')).end()
-    expect(await saved.promise).toContain('[DONE]')
+    await expect.poll(() => text).toContain('all of it')
   })
 })
 

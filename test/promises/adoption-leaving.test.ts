@@ -4,6 +4,7 @@ import { Socket } from 'node:net'
 import { Writable } from 'node:stream'
 import { describe, expect, test, vi } from 'vitest'
 import { AdoptedCalls } from '../../src/guard/adopted-calls.js'
+import { BrokenCalls } from '../../src/guard/broken-calls.js'
 import { wrapApp } from '../../src/index.js'
 import { chatAnswer, chatChunk } from '../support/chat.js'
 import { guarded } from '../support/guarded.js'
@@ -29,11 +30,14 @@ async function withGuest(isGuest: (response: ServerResponse, url: string) => unk
     if (url === '/guest') return isGuest(response, upstream.url)
     const { body } = await fetch(`${upstream.url}/first`, post)
     response.writeHead(200, eventStream)
-    for await (const chunk of chunks(body)) {
-      response.write(chunk)
-      chunksRead++
+    try {
+      for await (const chunk of chunks(body)) {
+        response.write(chunk)
+        chunksRead++
+      }
+    } finally {
+      firstEnded = true
     }
-    firstEnded = true
   }, cancel)
   const first = rawRequest({ port: server.port, path: '/first', body: { stream: true } })
   const ofFirst = await upstream.exchange(0)
@@ -182,25 +186,32 @@ test('the app is asked once what becomes of an upstream whose client has left', 
   expect(asked).toBe(1)
 })
 
-test('an upstream that has ended by itself after its client left is waited for no more', async () => {
-  const cancelling = vi.spyOn(AdoptedCalls.prototype, 'cancelUnlessRead')
-  const ending = withResolvers<void>()
-  await using run = await withGuest(async (response) => {
-    here(response)
-    await ending.promise
-    response.end(wire(...chatAnswer('Hi')))
-  })
-  using guest = await run.guest().received('here')
-  await run.leave()
-  expect(cancelling).toHaveBeenCalledTimes(1)
-  run.ofFirst.data('[DONE]').end()
-  await expect.poll(() => run.firstEnded).toBe(true)
-  ending.resolve()
-  await guest.finished()
-  await expect.poll(() => run.server.ends).toHaveLength(2)
-  expect(cancelling).toHaveBeenCalledTimes(1)
-  cancelling.mockRestore()
-})
+test.each(['has ended', 'has broken'])(
+  'an upstream that %s by itself after its client left is waited for no more',
+  async (how) => {
+    const cancelling = vi.spyOn(AdoptedCalls.prototype, 'cancelUnlessRead')
+    const ending = withResolvers<void>()
+    await using run = await withGuest(async (response) => {
+      here(response)
+      await ending.promise
+      response.end(wire(...chatAnswer('Hi')))
+    })
+    using guest = await run.guest().received('here')
+    await run.leave()
+    expect(cancelling).toHaveBeenCalledTimes(1)
+    const breaking = vi.spyOn(BrokenCalls.prototype, 'add')
+    if (how === 'has ended') run.ofFirst.data('[DONE]').end()
+    else await run.ofFirst.reset()
+    await expect.poll(() => run.firstEnded).toBe(true)
+    ending.resolve()
+    await guest.finished()
+    await expect.poll(() => run.server.ends).toHaveLength(2)
+    expect(cancelling).toHaveBeenCalledTimes(1)
+    // What is over has nobody to whom a break could be reported.
+    expect(breaking).not.toHaveBeenCalled()
+    vi.restoreAllMocks()
+  },
+)
 
 test('a response made by hand, which never says that it is closed, is waited for until it has ended', async () => {
   await using run = await withGuest(() => {})

@@ -5,16 +5,23 @@ import { soakGuard } from '../support/guard-soak/soak-guard.js'
 const atOnce = Number(process.env.SOAK_AT_ONCE ?? 300)
 const seed = Number(process.env.SOAK_SEED ?? 1)
 
-test(`twice ${atOnce} guarded streams at once, of seed ${seed}, with faults and clients that leave: nothing lost, nothing left`, async () => {
-  const report = await soakGuard(atOnce, seed)
-  if (process.env.SOAK_AT_ONCE) console.log(report)
-  expect(report.wrong).toEqual([])
-  expect(report.live).toEqual([atOnce, atOnce])
-  expect(report.unread).toEqual([[], []])
-  expect(report.left).toEqual({ streams: 0, clientSockets: 0, upstreamSockets: 0, timers: 0, objects: 0 })
-  expect(report.listeners[1]).toEqual(report.listeners[0])
-  expect(report.kept.connections).toBeGreaterThan(0)
-  expect(report.kept.mostListeners).toBeLessThan(6)
-  expect(report.warnings).toEqual([])
-  expect(report.printed).toBe('')
-}, 600_000)
+test.each([
+  ['handlers that pass the signal on', ''],
+  ['handlers without a signal, whose upstreams the guard lets go', 'cancel'],
+])(
+  `twice ${atOnce} guarded streams at once, of seed ${seed}, with faults and clients that leave: %s: nothing lost, nothing left`,
+  async (_which, adopt) => {
+    const report = await soakGuard(atOnce, seed, adopt)
+    if (process.env.SOAK_AT_ONCE) console.log(report)
+    expect(report.wrong).toEqual([])
+    expect(report.live).toEqual([atOnce, atOnce])
+    expect(report.unread).toEqual([[], []])
+    expect(report.left).toEqual({ streams: 0, clientSockets: 0, upstreamSockets: 0, timers: 0, objects: 0 })
+    expect(report.listeners[1]).toEqual(report.listeners[0])
+    expect(report.kept.connections).toBeGreaterThan(0)
+    expect(report.kept.mostListeners).toBeLessThan(6)
+    expect(report.warnings).toEqual([])
+    expect(report.printed).toBe('')
+  },
+  600_000,
+)

@@ -24,6 +24,8 @@ const warnings: string[] = []
 process.on('warning', ({ name, message }) => warnings.push(`${name}: ${message}`))
 
 const seed = Number(process.env.SOAK_SEED)
+/** Whether the guard lets the upstreams go. The handlers then have no signal. */
+const cancels = process.env.SOAK_ADOPT === 'cancel'
 const planFor = ({ headers }: IncomingMessage) => planOf(seed, numberOf(headers['x-request-id']))
 let upstreamUrl = ''
 /** What belongs to one stream: it may be collected when the stream is over. */
@@ -36,6 +38,7 @@ app.use(
   guardStreams({
     // A busy machine may be slow, but for these streams silence is all that is left.
     timeouts: (request) => (planFor(request).fault === 'fallsSilent' ? { inactivityMs: 250 } : 'streaming'),
+    ...(cancels && { adopt: { onDisconnect: 'cancel', release: true } }),
     writer: { heartbeatMs: 100, heartbeat: 'comment' },
     onEnd: ({ requestId, outcome }) => {
       const number = numberOf(requestId)
@@ -47,7 +50,7 @@ app.post('/v1/chat/completions', express.json(), (request, response) => {
   const { number, handler } = planFor(request)
   const signal = getSignal(request)
   for (const object of [request, response, signal]) seen.push(new WeakRef(object))
-  return handlers[handler](`${upstreamUrl}/chat/${number}`, signal, response)
+  return handlers[handler](`${upstreamUrl}/chat/${number}`, cancels ? undefined : signal, response)
 })
 const server = createServer(app).listen(0, '127.0.0.1')
 await once(server, 'listening')

@@ -24,11 +24,14 @@ interface Report {
  * Runs streams through the guard, so many at once, in two rounds: the upstream, the proxy and the clients are processes
  * of their own. Each number and the seed say what becomes of a stream.
  */
-export async function soakGuard(atOnce: number, seed: number) {
+export async function soakGuard(atOnce: number, seed: number, adopt = '') {
   checkLimit(2 * atOnce + 100)
   const folder = 'test/support/guard-soak'
   await using upstream = startProgram<UpstreamQuestions>(`${folder}/upstream.ts`, { SOAK_SEED: `${seed}` })
-  await using proxy = startProgram<ProxyQuestions>(`${folder}/proxy.ts`, { SOAK_SEED: `${seed}` })
+  await using proxy = startProgram<ProxyQuestions>(`${folder}/proxy.ts`, {
+    SOAK_SEED: `${seed}`,
+    SOAK_ADOPT: adopt,
+  })
   await using clients = startProgram<ClientQuestions>(`${folder}/clients.ts`, { SOAK_SEED: `${seed}` })
   const upstreamUrl = `http://127.0.0.1:${await upstream.ask('port')}`
   const proxyPort = await proxy.ask('port', upstreamUrl)

@@ -24,7 +24,7 @@ export interface AdoptOptions {
   /**
    * Whether to cancel the upstream when a deadline has passed.
    *
-   * @defaultValue `true` where the rejection that this causes is caught: in Express, in Koa, and in a listener of `wrapApp`
+   * @defaultValue `false`: an app that does not catch the rejection that this causes would end
    */
   release?: boolean | undefined
   /**

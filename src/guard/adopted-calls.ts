@@ -205,6 +205,9 @@ export class AdoptedCalls implements CallOwner {
         "a client has left, and the upstream of its handler goes on: see adopt: { onDisconnect: 'cancel' } in docs/GUARD.md",
       )
     }
+    if (this.#running > 0) {
+      log.cleanup('%s: %d upstream calls of the handler go on', this.#guard.subject.requestId, this.#running)
+    }
     this.resume()
     this.#guard = undefined
     this.#request = undefined

@@ -67,6 +67,7 @@ export class ResponseGuard implements WatchedResponse {
     })
     this.head = new ResponseHead(response, this.own, this.subject)
     this.calls = adoptCalls(request, this)
+    if (!this.calls) this.#leave = noteReader(this)
     guards().set(request, this.handle)
     guards().set(response, this.handle)
     response.on('pipe', this.#piped).on('close', this.#closed).on('error', ignore)
@@ -152,7 +153,6 @@ export class ResponseGuard implements WatchedResponse {
       throw error
     }
     this.output?.begin(exchange, isOpaque)
-    if (!this.calls) this.#leave = noteReader(this)
     this.#reconsider()
     liftSocketTimeout(this.response)
     exchange.begin()
@@ -249,6 +249,7 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   readonly #closed = (): void => {
+    this.#leave?.()
     if (this.state === 'closed') return
     // It has all of it, and need not wait for the upstream to end.
     if (this.output?.sawTerminal) return this.exchange?.complete()

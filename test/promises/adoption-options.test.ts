@@ -4,6 +4,7 @@ import http, { type IncomingMessage } from 'node:http'
 import express from 'express'
 import { describe, expect, test, vi } from 'vitest'
 import { guardStreams } from '../../src/adapters/express.js'
+import { log } from '../../src/diagnostics/channels.js'
 import { type GuardOptions, type StreamEnd, unadopted, wrapApp } from '../../src/index.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { guarded, type Handler } from '../support/guarded.js'
@@ -196,8 +197,9 @@ describe('a background job that a handler starts before its response ends', () =
   })
 })
 
-test('a deadline lets the upstream go only with release: true', async () => {
+test('a deadline lets the upstream go only with release: true, and says so otherwise', async () => {
   for (const release of [undefined, true]) {
+    const said = vi.spyOn(log, 'cleanup')
     await using upstream = await startUpstream(begun)
     const options = { timeouts: { inactivityMs: 100 }, adopt: { release } }
     await using server = await guarded(saving(upstream.url), options)
@@ -207,7 +209,12 @@ test('a deadline lets the upstream go only with release: true', async () => {
     if (release) await closed
     await expect.poll(() => server.ends).toHaveLength(1)
     expect(socket.destroyed).toBe(release === true)
-    expect((server.ends[0] as StreamEnd).upstreamsLeftRunning).toBe(release ? 0 : 1)
+    const { requestId, upstreamsLeftRunning } = server.ends[0] as StreamEnd
+    expect(upstreamsLeftRunning).toBe(release ? 0 : 1)
+    const line = ['%s: %d upstream calls of the handler go on', requestId, 1]
+    if (release) expect(said).not.toHaveBeenCalledWith(...line)
+    else expect(said).toHaveBeenCalledWith(...line)
+    said.mockRestore()
   }
 })
 

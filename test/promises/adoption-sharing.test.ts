@@ -238,3 +238,33 @@ test('a GET that follows what another client has opened, and accepts anything, i
   expect(textOf(second.data)).toBe('Hello')
   expect(second.text).not.toContain('"error"')
 })
+
+test('a GET whose JSON is made of what another client has opened is a guest as well', async () => {
+  await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
+  let reads = 0
+  const whole = withResolvers<string>()
+  await using server = await guarded(async (request, response) => {
+    if (request.method === 'GET') {
+      reads++
+      const text = await whole.promise
+      response.setHeader('Content-Type', 'application/json').end(JSON.stringify({ text }))
+      return
+    }
+    begin(response)
+    let text = ''
+    for await (const chunk of (await fetch(upstream.url, post)).body as AsyncIterable<Chunk>) {
+      text += Buffer.from(chunk)
+      response.write(chunk)
+    }
+    whole.resolve(text)
+  }, options)
+  using first = await rawRequest({ port: server.port, body: { stream: true } }).received('Hel')
+  using second = rawRequest({ port: server.port, method: 'GET', path: '/answers/1' })
+  await expect.poll(() => reads).toBe(1)
+  first.reset()
+  await expect.poll(() => server.ends).toHaveLength(1)
+  const exchange = await upstream.exchange(0)
+  exchange.data(...chatAnswer('lo')).end()
+  await second.finished()
+  expect(second.bodyText).toContain('[DONE]')
+})

@@ -124,6 +124,19 @@ test.each<[string, (response: ServerResponse) => unknown]>([
   expect(server.ends[0]?.outcome).toBe('upstream_hangup')
 })
 
+test.each(['ndjson', 'x-ndjson', 'jsonl', 'x-jsonlines', 'json-lines', 'json-seq', 'stream+json'])(
+  'lines are guarded under the name application/%s',
+  async (name) => {
+    await using server = await guarded((_request, response) => {
+      response.writeHead(200, { 'content-type': `application/${name}; charset=utf-8` })
+      response.write(line('Hel'))
+      setImmediate(() => response.destroy(new Error('broken')))
+    })
+    using client = await rawRequest({ port: server.port, path: '/api/chat', body: {} }).finished()
+    expect(JSON.parse(client.bodyText.split('\n')[1] ?? '')).toHaveProperty('error')
+  },
+)
+
 test('one JSON document under the name of lines passes the guard untouched', async () => {
   const document = JSON.stringify({ models: [{ name: 'a' }] }, null, 2)
   await using server = await guarded((_request, response) => {

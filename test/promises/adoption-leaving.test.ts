@@ -72,14 +72,17 @@ async function withGuest(isGuest: (response: ServerResponse, url: string) => unk
 
 const here = (response: ServerResponse) => response.writeHead(200, eventStream).write(': here\n\n')
 
+/** What a guest does that has begun its response, and ends it then. */
+const until = (ending: Promise<void>) => async (response: ServerResponse) => {
+  here(response)
+  await ending
+  response.end(wire(...chatAnswer('Hi')))
+}
+
 describe('an upstream whose client has left while another response may be reading it', () => {
   test('goes when that response has ended', async () => {
     const ending = withResolvers<void>()
-    await using run = await withGuest(async (response) => {
-      here(response)
-      await ending.promise
-      response.end(wire(...chatAnswer('Hi')))
-    })
+    await using run = await withGuest(until(ending.promise))
     using guest = await run.guest().received('here')
     await run.leave()
     await run.isKept()
@@ -191,11 +194,7 @@ test.each(['has ended', 'has broken'])(
   async (how) => {
     const cancelling = vi.spyOn(AdoptedCalls.prototype, 'cancelUnlessRead')
     const ending = withResolvers<void>()
-    await using run = await withGuest(async (response) => {
-      here(response)
-      await ending.promise
-      response.end(wire(...chatAnswer('Hi')))
-    })
+    await using run = await withGuest(until(ending.promise))
     using guest = await run.guest().received('here')
     await run.leave()
     expect(cancelling).toHaveBeenCalledTimes(1)

@@ -22,7 +22,7 @@ export const pass = async (durationMs: number) => {
 export const later = (durationMs: number) => new Promise((resolve) => setTimeout(resolve, durationMs))
 
 /** An upstream whose first answer can be broken, and whose others are given. */
-export const thenNext = (next: Script): Script => {
+const thenNext = (next: Script): Script => {
   let calls = 0
   return (exchange) => (calls++ === 0 ? exchange.open().data(chatChunk('Hel')) : next(exchange))
 }

@@ -1,5 +1,6 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
+import { cohereAnswerForm } from './cohere-answer.js'
 import { type DialectState, type EventRole, jsonOf, type StreamDialect } from './dialect.js'
 import { openaiErrorBody } from './plain.js'
 
@@ -12,6 +13,7 @@ export const cohere: StreamDialect = {
   name: 'cohere',
   needsTerminal: true,
   errorBody: cohereError,
+  answers: cohereAnswerForm,
   follow: () => new ChatStream(),
 }
 

@@ -120,15 +120,11 @@ export function dialectOfHead(response: { hasHeader(name: string): boolean }): S
   return response.hasHeader('x-vercel-ai-ui-message-stream') ? aiSdkUi : undefined
 }
 
-/** A whole answer as events: in the dialect of the stream, or, where nobody knows that, of the one it fits. */
-export function toAnswerEvents(
-  answer: unknown,
-  { name, answers }: StreamDialect,
-): Iterable<SSEEvent> | undefined {
-  if (answers || name !== plain.name) return answers?.toEvents(answer)
-  for (const dialect of [openaiChat, openaiResponses, anthropic]) {
-    const events = dialect.answers?.toEvents(answer)
-    if (events) return events
-  }
-  return undefined
+/** Where nobody knows the dialect of a stream, the answer says it. */
+const withAnswers: readonly StreamDialect[] = [openaiChat, openaiResponses, anthropic, gemini, ollama, cohere]
+
+/** The dialect in which a whole answer can be told as events: that of the stream, or, where nobody knows that, the one it fits. */
+export function dialectOfAnswer(answer: unknown, dialect: StreamDialect): StreamDialect | undefined {
+  const candidates = dialect.answers || dialect.name !== plain.name ? [dialect] : withAnswers
+  return candidates.find(({ answers }) => answers?.toEvents(answer) !== undefined)
 }

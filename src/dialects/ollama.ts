@@ -1,6 +1,7 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { type DialectState, type EventRole, jsonOf, type StreamDialect } from './dialect.js'
+import { lineAnswerForm } from './ollama-answer.js'
 
 /**
  * Streams of Ollama's `/api/chat` and `/api/generate`: JSON lines, complete with `"done": true`.
@@ -12,6 +13,7 @@ export const ollama: StreamDialect = {
   needsTerminal: true,
   framing: 'ndjson',
   errorBody: (_error, message) => ({ error: message }),
+  answers: lineAnswerForm,
   follow: () => new GenerateStream(),
 }
 

@@ -8,7 +8,7 @@ import type { DialectRequest, StreamDialect } from './dialect.js'
 import { familyOf } from './event-families.js'
 import { gemini } from './gemini.js'
 import { isJsonRpcRequest, jsonRpc } from './json-rpc.js'
-import { ollama } from './ollama.js'
+import { isOllamaClient, ollama } from './ollama.js'
 import { openaiChat } from './openai-chat.js'
 import { openaiResponses } from './openai-responses.js'
 import { plain } from './plain.js'
@@ -56,6 +56,7 @@ export function selectDialect(
 ): StreamDialect {
   if (choice === undefined) {
     if (request && isJsonRpcRequest(request)) return jsonRpc
+    if (request && isOllamaClient(request)) return ollama
     return byPath.find(([pattern]) => pattern.test(path))?.[1] ?? plain
   }
   if (typeof choice === 'object' && choice !== null) return checkDialect(choice)

@@ -17,8 +17,8 @@ import { type Script, startUpstream } from '../support/scripted-upstream.js'
 type Exchange = Parameters<Script>[0]
 type ClientScript = (exchange: Exchange, heartbeatsSent: (least: number) => Promise<void>) => unknown
 
-/** Only these are known by nothing but what the app says. */
-const chosen = ['aiSdkUi', 'ollama']
+/** This is known by nothing but what the app says. */
+const chosen = ['aiSdkUi']
 /** Between two events of these nothing is sent, or only what the app asks for. */
 const takesNoComments = ['gemini', 'ollama']
 

@@ -64,7 +64,8 @@ export function selectDialect(
   const names = Object.keys(dialects)
   const meant = typeof choice === 'string' ? nearest(choice, names) : undefined
   const hint = meant === undefined ? '' : `; did you mean ${meant}?`
-  throw new TypeError(`dialect must be one of ${names.join(', ')}; got ${shown(choice)}${hint}`)
+  const own = 'an object with follow() and errorBody()'
+  throw new TypeError(`dialect must be one of ${names.join(', ')}, or ${own}; got ${shown(choice)}${hint}`)
 }
 
 /** One of the caller's own must be found wanting when the app is built, not by its first client. */

@@ -17,13 +17,23 @@ export const cohere: StreamDialect = {
   follow: () => new ChatStream(),
 }
 
+interface ChatEvent {
+  type: unknown
+  error: unknown
+  delta: { finish_reason?: unknown }
+}
+
+/** An end that is none. Its SDK hands it out as any other event. */
+const failed = /^(ERROR|TIMEOUT)$/
+
 class ChatStream implements DialectState {
   complete = false
 
   observe({ data }: SSEEvent): EventRole {
-    const { type = '', error } = jsonOf<{ type: unknown; error: unknown }>(data) ?? {}
+    const { type = '', error, delta } = jsonOf<ChatEvent>(data) ?? {}
     if (error) return 'error'
     if (type === 'message-end') {
+      if (failed.test(String(delta?.finish_reason))) return 'error'
       this.complete = true
       return 'terminal'
     }

@@ -266,6 +266,19 @@ describe('gemini', () => {
   })
 })
 
+describe('cohere', () => {
+  test.each([
+    ['COMPLETE', 'terminal'],
+    ['MAX_TOKENS', 'terminal'],
+    ['ERROR', 'error'],
+    ['TIMEOUT', 'error'],
+  ])('message-end with %s is of the role %s', (reason, role) => {
+    const stream = dialects.cohere.follow()
+    expect(stream.observe({ data: { type: 'message-end', delta: { finish_reason: reason } } })).toBe(role)
+    expect(stream.complete).toBe(role === 'terminal')
+  })
+})
+
 describe('json-rpc', () => {
   const call = (id: unknown) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: {} })
   const result = (id: unknown) => ({ data: { jsonrpc: '2.0', id, result: {} } })

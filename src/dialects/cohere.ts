@@ -1,5 +1,6 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
+import { cohereAnswerForm } from './cohere-answer.js'
 import { type DialectState, type EventRole, jsonOf, type StreamDialect } from './dialect.js'
 import { openaiErrorBody } from './plain.js'
 
@@ -12,16 +13,27 @@ export const cohere: StreamDialect = {
   name: 'cohere',
   needsTerminal: true,
   errorBody: cohereError,
+  answers: cohereAnswerForm,
   follow: () => new ChatStream(),
 }
+
+interface ChatEvent {
+  type: unknown
+  error: unknown
+  delta: { finish_reason?: unknown }
+}
+
+/** An end that is none. Its SDK hands it out as any other event. */
+const failed = /^(ERROR|TIMEOUT)$/
 
 class ChatStream implements DialectState {
   complete = false
 
   observe({ data }: SSEEvent): EventRole {
-    const { type = '', error } = jsonOf<{ type: unknown; error: unknown }>(data) ?? {}
+    const { type = '', error, delta } = jsonOf<ChatEvent>(data) ?? {}
     if (error) return 'error'
     if (type === 'message-end') {
+      if (failed.test(String(delta?.finish_reason))) return 'error'
       this.complete = true
       return 'terminal'
     }

@@ -137,6 +137,11 @@ export function jsonOf<Shape extends object>(data: unknown): Partial<Shape> | un
   }
 }
 
+/** Whether a value of JSON is an object, and no list. */
+export function isObject(value: unknown): value is { [member: string]: unknown } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** Sets a property under any name, as `JSON.parse` does: an assignment takes `__proto__` for the prototype. */
 export function setOwn(target: object, name: string, value: unknown): void {
   Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true })

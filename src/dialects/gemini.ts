@@ -1,6 +1,7 @@
 import type { StreamError } from '../errors/stream-error.js'
 import { encodeEvent, type SSEEvent } from '../framing/sse/encode.js'
 import { type DialectState, type EventRole, jsonOf, type StreamDialect } from './dialect.js'
+import { contentAnswerForm } from './gemini-answer.js'
 
 /**
  * Streams of Gemini's `:streamGenerateContent?alt=sse`: complete once every candidate has its `finishReason`. Its clients
@@ -13,6 +14,7 @@ export const gemini: StreamDialect = {
   needsTerminal: true,
   takesComments: false,
   errorBody: googleError,
+  answers: contentAnswerForm,
   encode(event) {
     const text = encodeEvent(event)
     // A blank line of this form is one to every reader but `@google/generative-ai`. That reads past an error object, and

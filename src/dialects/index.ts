@@ -8,7 +8,7 @@ import type { DialectRequest, StreamDialect } from './dialect.js'
 import { familyOf } from './event-families.js'
 import { gemini } from './gemini.js'
 import { isJsonRpcRequest, jsonRpc } from './json-rpc.js'
-import { ollama } from './ollama.js'
+import { isOllamaClient, ollama } from './ollama.js'
 import { openaiChat } from './openai-chat.js'
 import { openaiResponses } from './openai-responses.js'
 import { plain } from './plain.js'
@@ -56,6 +56,7 @@ export function selectDialect(
 ): StreamDialect {
   if (choice === undefined) {
     if (request && isJsonRpcRequest(request)) return jsonRpc
+    if (request && isOllamaClient(request)) return ollama
     return byPath.find(([pattern]) => pattern.test(path))?.[1] ?? plain
   }
   if (typeof choice === 'object' && choice !== null) return checkDialect(choice)
@@ -63,7 +64,8 @@ export function selectDialect(
   const names = Object.keys(dialects)
   const meant = typeof choice === 'string' ? nearest(choice, names) : undefined
   const hint = meant === undefined ? '' : `; did you mean ${meant}?`
-  throw new TypeError(`dialect must be one of ${names.join(', ')}; got ${shown(choice)}${hint}`)
+  const own = 'an object with follow() and errorBody()'
+  throw new TypeError(`dialect must be one of ${names.join(', ')}, or ${own}; got ${shown(choice)}${hint}`)
 }
 
 /** One of the caller's own must be found wanting when the app is built, not by its first client. */
@@ -120,15 +122,11 @@ export function dialectOfHead(response: { hasHeader(name: string): boolean }): S
   return response.hasHeader('x-vercel-ai-ui-message-stream') ? aiSdkUi : undefined
 }
 
-/** A whole answer as events: in the dialect of the stream, or, where nobody knows that, of the one it fits. */
-export function toAnswerEvents(
-  answer: unknown,
-  { name, answers }: StreamDialect,
-): Iterable<SSEEvent> | undefined {
-  if (answers || name !== plain.name) return answers?.toEvents(answer)
-  for (const dialect of [openaiChat, openaiResponses, anthropic]) {
-    const events = dialect.answers?.toEvents(answer)
-    if (events) return events
-  }
-  return undefined
+/** Where nobody knows the dialect of a stream, the answer says it. */
+const withAnswers: readonly StreamDialect[] = [openaiChat, openaiResponses, anthropic, gemini, ollama, cohere]
+
+/** The dialect in which a whole answer can be told as events: that of the stream, or, where nobody knows that, the one it fits. */
+export function dialectOfAnswer(answer: unknown, dialect: StreamDialect): StreamDialect | undefined {
+  const candidates = dialect.answers || dialect.name !== plain.name ? [dialect] : withAnswers
+  return candidates.find(({ answers }) => answers?.toEvents(answer) !== undefined)
 }

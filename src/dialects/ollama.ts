@@ -1,6 +1,13 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import { type DialectState, type EventRole, jsonOf, type StreamDialect } from './dialect.js'
+import {
+  type DialectRequest,
+  type DialectState,
+  type EventRole,
+  jsonOf,
+  type StreamDialect,
+} from './dialect.js'
+import { lineAnswerForm } from './ollama-answer.js'
 
 /**
  * Streams of Ollama's `/api/chat` and `/api/generate`: JSON lines, complete with `"done": true`.
@@ -12,7 +19,13 @@ export const ollama: StreamDialect = {
   needsTerminal: true,
   framing: 'ndjson',
   errorBody: (_error, message) => ({ error: message }),
+  answers: lineAnswerForm,
   follow: () => new GenerateStream(),
+}
+
+/** Its libraries and its command line say who they are. A browser does not: its path is that of others, too. */
+export function isOllamaClient({ headers }: DialectRequest): boolean {
+  return /^ollama(-[a-z]+)?\//.test(String(headers?.['user-agent']))
 }
 
 interface Line {

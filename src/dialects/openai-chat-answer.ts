@@ -1,5 +1,6 @@
 import type { SSEEvent } from '../framing/sse/encode.js'
-import { type AnswerForm, type CollectedAnswer, entrySize, jsonOf, setOwn, sizeOf } from './dialect.js'
+import { type AnswerForm, type CollectedAnswer, entrySize, isObject, jsonOf } from './dialect.js'
+import { merge } from './merge.js'
 import { isChoiceIndex, maxChoices } from './openai-choices.js'
 
 interface Message {
@@ -148,33 +149,4 @@ class CollectedChoice {
     const calls = this.#calls.size > 0 ? { tool_calls: [...this.#calls.values()] } : {}
     return { index, message: { ...this.#message, ...calls }, ...end }
   }
-}
-
-/**
- * Adds a piece to what has been said: text to text, items to items.
- *
- * @returns by how much that has grown, in characters
- */
-function merge(said: Message, piece: Message): number {
-  let grown = 0
-  for (const [name, value] of Object.entries(piece)) {
-    const before = Object.hasOwn(said, name) ? said[name] : undefined
-    // An empty beginning is no content yet: a message that only calls tools has none.
-    const isNothing = value === undefined || (name === 'content' && value === '')
-    if (isNothing || (value === null && before !== undefined)) continue
-    grown += sizeOf(value) + (before === undefined ? entrySize : 0)
-    if (typeof value === 'string' && typeof before === 'string' && !fixed.has(name))
-      setOwn(said, name, before + value)
-    else if (Array.isArray(value) && Array.isArray(before)) for (const item of value) before.push(item)
-    else if (isObject(value) && isObject(before)) merge(before, value)
-    else setOwn(said, name, structuredClone(value))
-  }
-  return grown
-}
-
-/** What is said once, and again perhaps, but never in pieces. */
-const fixed = new Set(['id', 'type', 'role', 'object'])
-
-function isObject(value: unknown): value is Message {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,5 +1,5 @@
 import type { StreamUsage } from '../diagnostics/channels.js'
-import { jsonOf } from './dialect.js'
+import { isObject, jsonOf } from './dialect.js'
 
 type Tokens = Omit<StreamUsage, 'source'>
 type Numbers = Readonly<Record<string, unknown>>
@@ -91,8 +91,4 @@ function sumOf(choices: readonly Tokens[]): Tokens {
   if (!some) return {}
   const outputs = choices.map(({ outputTokens = 0 }) => outputTokens)
   return { ...some, outputTokens: outputs.reduce((sum, each) => sum + each, 0) }
-}
-
-function isObject(value: unknown): value is Numbers {
-  return typeof value === 'object' && value !== null
 }

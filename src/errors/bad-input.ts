@@ -44,7 +44,7 @@ export function checkNames(options: object, { owner, names, instead = {} }: Know
  * @param what how messages name it
  * @throws TypeError for anything but an object
  */
-export function checkObject(what: string, value: unknown, expected = 'an object'): void {
+export function checkObject(what: string, value: unknown, expected = 'an object'): asserts value is object {
   if (typeof value === 'object' && value !== null) return
   throw new TypeError(`${what} must be ${expected}, got ${shown(value)}`)
 }

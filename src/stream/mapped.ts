@@ -24,14 +24,22 @@ const maxSlice = 8 * 1024
 /** Passes the events of an upstream on as `map` makes them: all that come of one chunk in one write, if it is no large one. */
 export class MappedRelay extends Relay {
   readonly #map: EventMap
+  readonly #isTranslated: boolean
   readonly #follower: Follower
   /** What the events that were taken are for the client, and how many those are. */
   #text = ''
   #events = 0
 
-  constructor(target: RelayTarget, map: EventMap, framing: Framing, maxEventBytes: number | undefined) {
+  /** @param map nothing, if only the framing is to be another one */
+  constructor(
+    target: RelayTarget,
+    map: EventMap | undefined,
+    framing: Framing,
+    maxEventBytes: number | undefined,
+  ) {
     super(target, framing, maxEventBytes)
-    this.#map = map
+    this.#map = map ?? ((event) => event)
+    this.#isTranslated = map !== undefined
     this.#follower = framing.follow((event) => this.#take(event), { maxEventBytes })
   }
 
@@ -67,9 +75,12 @@ export class MappedRelay extends Relay {
     return instead ? this.#answer(instead) : this.#takeLast(() => this.#follower.end())
   }
 
-  /** An answer in the client's own format needs no translation; any other is the one event of its stream. */
+  /**
+   * An answer in the client's own format needs no translation; any other is the one event of its stream. If nobody knows
+   * the client's format, a map does.
+   */
   async #answer({ json, text }: InsteadOfEvents): Promise<void> {
-    await this.writeAnswer(json)
+    if (!this.#isTranslated || this.target.dialect?.answers) await this.writeAnswer(json)
     const event = { data: text, event: undefined, id: undefined }
     if (!this.transcript?.sawTerminal) await this.#takeLast(() => this.#take(event))
     this.received = Math.max(this.received, 1)

@@ -5,7 +5,10 @@ import {
   type StreamingRequestLike,
 } from '../client/detect-streaming-request.js'
 import { modelOf } from '../client/request-hints.js'
+import { warnOnce } from '../diagnostics/channels.js'
+import { isObject } from '../dialects/dialect.js'
 import { checkFunction, checkObject, shown } from '../errors/bad-input.js'
+import { readHeader } from '../errors/classify.js'
 import { readStreamOptions, type StreamOptions, type StreamSettings } from './settings.js'
 
 /** The options of `createStreamMiddleware`, whichever the framework; `Context` is what its handlers get. */
@@ -50,11 +53,28 @@ export function checkMiddleware<Context extends StreamingRequestLike>(
   const isAlways = checkWhen(when, ['requested', 'always']) === 'always'
   checkDetection(detect, "when: 'always'")
   checkFunction('model', model)
+  const wantsStream = (context: Context) => {
+    if (isAlways || detectStreamingRequest(context, detect)) return true
+    if (isUnreadJson(context, bodyOf(context))) warnOnce(unreadJson)
+    return false
+  }
   return {
-    wantsStream: (context) => isAlways || detectStreamingRequest(context, detect),
+    wantsStream,
     settingsFor: (context) => (isPicked ? { ...settings, timeouts: timeouts(context) } : settings),
     modelOf: model,
   }
+}
+
+const unreadJson =
+  'a POST with JSON passed a streaming route by, since no parser had read its body: mount one before the route, as ' +
+  "express.json(), or write when: 'always'"
+
+/** Express 4 puts an empty object on a request that no parser has read. */
+function isUnreadJson({ method, headers }: StreamingRequestLike, body: unknown): boolean {
+  const isUnread = body === undefined || (isObject(body) && Object.keys(body).length === 0)
+  return (
+    isUnread && method === 'POST' && /^application\/json\b/i.test(readHeader(headers, 'content-type') ?? '')
+  )
 }
 
 /** @throws TypeError for anything but one of these */

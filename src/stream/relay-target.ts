@@ -1,8 +1,9 @@
 import { type EventRole, type StreamDialect, sizeOf } from '../dialects/dialect.js'
-import { toAnswerEvents } from '../dialects/index.js'
+import { dialectOfAnswer } from '../dialects/index.js'
 import type { Transcript } from '../dialects/transcript.js'
 import type { UpstreamError } from '../errors/upstream-error.js'
 import type { Framing } from '../framing/framing.js'
+import { framings } from '../framing/framings.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { defaultMaxEventBytes } from '../framing/sse/follow.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
@@ -39,16 +40,17 @@ export abstract class Relay extends AnswerReader {
    * @throws StreamError for one of which far more would be made than has come, say by a long text in each event
    */
   protected async writeAnswer(answer: object): Promise<boolean> {
-    const { dialect } = this.target
-    const events = dialect && toAnswerEvents(answer, dialect)
-    if (!events) return false
+    const dialect = this.target.dialect && dialectOfAnswer(answer, this.target.dialect)
+    if (!dialect) return false
+    const events = () => dialect.answers?.toEvents(answer) ?? []
     let left = 2 * this.#maxBytes
     // Beforehand, while there is a status for it.
-    for (const { data } of toAnswerEvents(answer, dialect) ?? []) {
+    for (const { data } of events()) {
       left -= sizeOf(data)
       if (left < 0) throw answerTooLarge(this.#maxBytes)
     }
-    for (const event of events) {
+    this.target.follow({ status: undefined, framing: framings[dialect.framing ?? 'sse'] })
+    for (const event of events()) {
       await this.target.write(event)
       this.received++
     }

@@ -121,7 +121,7 @@ function relayOf(
   const { status } = openSource(upstream)
   if (target.follow({ status, framing }) === framing)
     return new PassThroughRelay(target, framing, maxEventBytes)
-  return new MappedRelay(target, (event) => event, framing, maxEventBytes)
+  return new MappedRelay(target, undefined, framing, maxEventBytes)
 }
 
 /** The way to a client whose stream belongs to somebody else. */

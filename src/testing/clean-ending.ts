@@ -1,5 +1,8 @@
 import { AssertionError } from 'node:assert'
 import { shown } from '../errors/bad-input.js'
+import { framingOf } from '../framing/framings.js'
+import type { AnswerShape } from './answers.js'
+import { endingRules, type ParsedEvent } from './ending-rules.js'
 
 /** What a client has received; a {@link RawClient} is one. */
 export interface ReceivedAnswer {
@@ -33,19 +36,24 @@ export interface ToldError {
 }
 
 /**
- * Asserts that a client of `/chat/completions` got an ending that it understands.
+ * Asserts that a client of a streaming request got an ending that it understands.
  *
- * Either a status from 400 with `{"error": {"message"}}`; or an event stream of whole events in a complete body that
- * ends with `[DONE]` or with one error event.
+ * Either an error status with the API's JSON; or a stream of whole events in a complete body, which ends with the last
+ * event of a good answer or with one error event.
  *
  * @param client a client that has `finished()`
+ * @param shape the API whose clients these are. Not set: `openai`, the chats
  * @returns the error that was reported to it, or `undefined` for a complete answer
  * @throws AssertionError that says what is wrong and shows the end of what was received
+ * @throws TypeError for what is no client, or no shape
  * @example
  * using client = await rawRequest({ port, body: { stream: true } }).finished()
  * const failure = assertCleanEnding(client)
  */
-export function assertCleanEnding(client: ReceivedAnswer): ToldError | undefined {
+export function assertCleanEnding(
+  client: ReceivedAnswer,
+  shape: AnswerShape = 'openai',
+): ToldError | undefined {
   const { status } = Object(client) as Partial<ReceivedAnswer>
   if (typeof status !== 'number' || typeof client.text !== 'string') {
     const hint = client instanceof Promise ? '; await it first' : ''
@@ -53,6 +61,11 @@ export function assertCleanEnding(client: ReceivedAnswer): ToldError | undefined
       `assertCleanEnding(client) takes what rawRequest() returns, got ${shown(client)}${hint}`,
     )
   }
+  if (!Object.hasOwn(endingRules, shape)) {
+    const shapes = Object.keys(endingRules).join(', ')
+    throw new TypeError(`assertCleanEnding(client, shape) takes one of ${shapes}; got ${shown(shape)}`)
+  }
+  const rules = endingRules[shape]
   const demand = (holds: unknown, what: string): void => {
     if (holds) return
     const end = client.text.slice(-300)
@@ -63,34 +76,44 @@ export function assertCleanEnding(client: ReceivedAnswer): ToldError | undefined
   demand(status > 0, `no answer came (${client.ending ?? 'the connection stands'})`)
   demand(client.body.complete, `the body was cut (${client.ending ?? 'the connection stands'})`)
   if (status >= 400) {
-    const error = parse(client.bodyText)?.error as { message?: unknown; code?: unknown } | undefined
-    demand(typeof error?.message === 'string', 'an error status without {"error": {"message"}}')
-    return { status, message: String(error?.message), code: error?.code }
+    const body = parse(client.bodyText) ?? {}
+    demand(rules.isErrorBody(body), `an error status without ${rules.errorBody}`)
+    const { message, code } = rules.errorIn(body) ?? {}
+    return { status, message: String(message), code }
   }
-  const isStream = /^text\/event-stream\b/i.test(client.header('content-type') ?? '')
-  demand(isStream, `status ${status} with ${client.header('content-type')} instead of an event stream`)
-  const { data } = client
-  demand(data.length > 0, 'an event stream without an event')
-  const [rest = ''] = client.bodyText.split(/(?:\r\n|\r(?!\n)|\n){2}/).slice(-1)
-  demand(/^(?::.*\s*|\s*)*$/.test(rest), 'an event that has begun and is not whole')
-  const events = data.map((json) => (json === '[DONE]' ? { done: true } : parse(json)))
+  const type = client.header('content-type')
   demand(
-    events.every((event) => event !== undefined),
+    framingOf(type)?.name === rules.framing,
+    `status ${status} with ${type} instead of ${streams[rules.framing]}`,
+  )
+  const texts = rules.framing === 'sse' ? client.data : linesOf(client.bodyText)
+  demand(texts.length > 0, `${streams[rules.framing]} without an event`)
+  const [open = ''] = client.bodyText.split(blockEnds[rules.framing]).slice(-1)
+  demand(/^(?::.*\s*|\s*)*$/.test(open), 'an event that has begun and is not whole')
+  const events = texts.map((data) => ({ data, json: data === '[DONE]' ? {} : parse(data) }))
+  demand(
+    events.every(({ json }) => json !== undefined),
     'an event that is no JSON',
   )
-  const errors = events.filter((event) => event?.error)
-  const isDone = events.at(-1)?.done === true
+  const parsed = events as ParsedEvent[]
+  const errors = parsed.filter(({ json }) => rules.errorIn(json))
   demand(errors.length <= 1, `${errors.length} error events`)
-  demand(events.filter((event) => event?.done).length === (isDone ? 1 : 0), '[DONE] is not the last event')
-  if (errors.length === 0) {
-    demand(isDone, 'a stream that simply ends: no [DONE], no error event')
-    return undefined
-  }
-  demand(!isDone && events.at(-1) === errors[0], 'something follows the error event')
   const [error] = errors
-  const { message = error?.error, code } = Object(error?.error) as { message?: unknown; code?: unknown }
+  if (error) demand(parsed.at(-1) === error, 'something follows the error event')
+  const rest = error ? parsed.slice(0, -1) : parsed
+  const { lastWord } = rules
+  const end = rules.endOf(rest)
+  if (!error) demand(end !== -1, `a stream that simply ends: no ${lastWord}, no error event`)
+  demand(end === -1 || end === parsed.length - 1, `${lastWord} is not the last event`)
+  if (!error) return undefined
+  const { message, code } = rules.errorIn(error.json) ?? {}
   return { status, message: String(message), code }
 }
+
+const streams = { sse: 'an event stream', ndjson: 'JSON lines' }
+const blockEnds = { sse: /(?:\r\n|\r(?!\n)|\n){2}/, ndjson: /\n/ }
+
+const linesOf = (text: string) => text.split('\n').filter((line) => line.trim() !== '')
 
 function parse(text: string): Record<string, unknown> | undefined {
   try {

@@ -1,11 +1,5 @@
-import { checkFunction, checkNames, checkObject, checkSignal } from '../errors/bad-input.js'
-import {
-  listOfProfiles,
-  noSuchProfile,
-  type ResolvedTimeouts,
-  readDuration,
-  timeoutNames,
-} from './options.js'
+import { checkFunction, checkNames, checkSignal } from '../errors/bad-input.js'
+import { checkProfile, type ResolvedTimeouts, readDuration, timeoutNames } from './options.js'
 import { type TimeoutProfileName, timeoutProfiles } from './profiles.js'
 
 /**
@@ -47,11 +41,10 @@ function completeTimeouts(defaults: ResolvedTimeouts | TimeoutProfileName | unde
   if (defaults === undefined) return timeoutProfiles.streaming
   if (typeof defaults === 'string' && Object.hasOwn(timeoutProfiles, defaults))
     return timeoutProfiles[defaults]
-  if (typeof defaults === 'string') throw noSuchProfile('options.defaults', defaults)
-  checkObject('options.defaults', defaults, `all timeouts or a profile (${listOfProfiles()})`)
-  for (const name of timeoutNames) {
-    const value = defaults[name]
-    if (typeof value !== 'number') readDuration(`options.defaults.${name}`, value)
-  }
-  return defaults
+  checkProfile('options.defaults', defaults, 'all timeouts or')
+  const durations = timeoutNames.map((name) => [
+    name,
+    readDuration(`options.defaults.${name}`, defaults[name]),
+  ])
+  return Object.fromEntries(durations)
 }

@@ -103,8 +103,7 @@ export function resolveTimeouts(
   if (timeouts === undefined) return defaults
   if (typeof timeouts === 'string' && Object.hasOwn(timeoutProfiles, timeouts))
     return timeoutProfiles[timeouts]
-  if (typeof timeouts === 'string') throw noSuchProfile('timeouts', timeouts)
-  checkObject('timeouts', timeouts, `an object, false or a profile (${listOfProfiles()})`)
+  checkProfile('timeouts', timeouts, 'an object, false or')
   const set = readTimeouts(timeouts)
   const resolved: Record<TimeoutName, number> = { ...defaults, ...set }
   for (const [inner, outer] of nesting) {
@@ -124,18 +123,16 @@ export function resolveTimeouts(
   return resolved
 }
 
-/** The names of the profiles, as a message shows them. */
-export function listOfProfiles(): string {
-  return Object.keys(timeoutProfiles)
-    .map((name) => `'${name}'`)
-    .join(', ')
-}
-
-/** What to throw for a profile that is not there. */
-export function noSuchProfile(what: string, name: string): TypeError {
-  const meant = nearest(name, Object.keys(timeoutProfiles))
-  const hint = meant === undefined ? '' : `; did you mean '${meant}'?`
-  return new TypeError(`${what} must be a profile (${listOfProfiles()}), got ${shown(name)}${hint}`)
+/**
+ * @param others what may stand there instead of the name of a profile
+ * @throws TypeError for anything but an object, with the names of all profiles
+ */
+export function checkProfile(what: string, value: unknown, others: string): asserts value is object {
+  const names = Object.keys(timeoutProfiles)
+  const expected = `${others} a profile (${names.map((name) => `'${name}'`).join(', ')})`
+  const meant = typeof value === 'string' ? nearest(value, names) : undefined
+  if (meant === undefined) return checkObject(what, value, expected)
+  throw new TypeError(`${what} must be ${expected}, got ${shown(value)}; did you mean '${meant}'?`)
 }
 
 function readTimeouts(timeouts: StreamTimeouts): Partial<Record<TimeoutName, number>> {
@@ -176,6 +173,6 @@ export function readDuration(name: string, value: unknown): number {
   if (value === false) return Number.POSITIVE_INFINITY
   if (typeof value === 'number' && value > 0) return value
   throw new TypeError(
-    `${name} must be a number of milliseconds above 0, or Infinity for never; got ${shown(value)}`,
+    `${name} must be a number of milliseconds above 0, or false or Infinity for never; got ${shown(value)}`,
   )
 }

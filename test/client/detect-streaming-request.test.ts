@@ -19,6 +19,19 @@ describe('a parsed body decides', () => {
     expect(detectStreamingRequest({ ...chat, headers: hints, body })).toBe(expected)
   })
 
+  test.each<[string, object, boolean]>([
+    ['/api/chat', { model: 'llama', messages: [] }, true],
+    ['/api/generate', { model: 'llama', prompt: 'Hi' }, true],
+    ['/ollama/api/chat/', { model: 'llama', messages: [] }, true],
+    ['/api/chat', { model: 'llama', messages: [], stream: false }, false],
+    // The AI SDK's own path: its handler says what it sends.
+    ['/api/chat', { id: 'c1', messages: [] }, false],
+    ['/api/embed', { model: 'llama', prompt: 'Hi' }, false],
+    ['/v1/chat/completions', { model: 'llama', messages: [] }, false],
+  ])('Ollama streams unless it is told not to: %s, %j', (url, body, expected) => {
+    expect(detectStreamingRequest({ method: 'POST', url, headers: {}, body })).toBe(expected)
+  })
+
   test('but not a stream it inherits', () => {
     expect(
       detectStreamingRequest({

@@ -549,12 +549,12 @@ describe('bad options are named, with their value', () => {
   test.each<[SSEWriterOptions, string]>([
     [
       { heartbeatMs: 0 },
-      'writer.heartbeatMs must be a number of milliseconds above 0, or Infinity for never; got 0',
+      'writer.heartbeatMs must be a number of milliseconds above 0, or false or Infinity for never; got 0',
     ],
     [{ heartbeatMs: Number.NaN }, 'writer.heartbeatMs'],
     [
       { headersAfterMs: '5' as never },
-      'writer.headersAfterMs must be a number of milliseconds above 0, or Infinity for never; got "5"',
+      'writer.headersAfterMs must be a number of milliseconds above 0, or false or Infinity for never; got "5"',
     ],
     [{ maxBufferedBytes: -1 }, 'writer.maxBufferedBytes must be a number above 0, got -1'],
     [{ headers: { 'bad name': 'x' } }, 'bad name'],

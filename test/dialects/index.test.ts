@@ -25,12 +25,21 @@ describe('which dialect', () => {
     expect(selectDialect(undefined, path).name).toBe(name)
   })
 
+  test.each([
+    ['ollama-js/0.6.3 (x64 linux Node.js/v22.0.0)', 'ollama'],
+    ['ollama-python/0.5.1 (x86_64 darwin) Python/3.12', 'ollama'],
+    ['ollama/0.12.0 (amd64 linux) Go/go1.24', 'ollama'],
+    ['Mozilla/5.0 (ollama/1)', 'plain'],
+  ])('the client %s speaks %s', (agent, name) => {
+    expect(selectDialect(undefined, '/api/chat', { headers: { 'user-agent': agent } }).name).toBe(name)
+  })
+
   test('by name, or one’s own', () => {
     expect(selectDialect('plain', '/v1/chat/completions')).toBe(dialects.plain)
     const own = { ...dialects.plain, name: 'own' }
     expect(selectDialect(own)).toBe(own)
     expect(() => selectDialect('openai' as never)).toThrow(
-      'dialect must be one of openaiChat, openaiResponses, anthropic, gemini, ollama, cohere, aiSdkUi, jsonRpc, plain; got "openai"; did you mean openaiChat?',
+      'dialect must be one of openaiChat, openaiResponses, anthropic, gemini, ollama, cohere, aiSdkUi, jsonRpc, plain, or an object with follow() and errorBody(); got "openai"; did you mean openaiChat?',
     )
     expect(() => selectDialect('toString' as never)).toThrow(TypeError)
     expect(() => selectDialect({} as never)).toThrow('dialect.follow must be a function, got undefined')
@@ -254,6 +263,19 @@ describe('gemini', () => {
   test('an app’s own candidates are none of Gemini’s', () => {
     expect(recognizeDialect({ data: '{"candidates":["Ann","Bob"]}' })).toBeUndefined()
     expect(recognizeDialect({ data: JSON.stringify({ candidates: [parts('a')] }) })).toBe(dialects.gemini)
+  })
+})
+
+describe('cohere', () => {
+  test.each([
+    ['COMPLETE', 'terminal'],
+    ['MAX_TOKENS', 'terminal'],
+    ['ERROR', 'error'],
+    ['TIMEOUT', 'error'],
+  ])('message-end with %s is of the role %s', (reason, role) => {
+    const stream = dialects.cohere.follow()
+    expect(stream.observe({ data: { type: 'message-end', delta: { finish_reason: reason } } })).toBe(role)
+    expect(stream.complete).toBe(role === 'terminal')
   })
 })
 

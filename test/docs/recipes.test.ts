@@ -1,7 +1,7 @@
 import { Ollama } from 'ollama'
 import OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
-import { startUpstream, type UpstreamScript } from '../../src/testing/index.js'
+import { assertCleanEnding, startUpstream, type UpstreamScript } from '../../src/testing/index.js'
 import { chatAnswer, chatChunk } from '../support/chat.js'
 import { dialectAnswers } from '../support/dialect-answers.js'
 import { guidePrograms, startGuideProgram } from '../support/guide-programs.js'
@@ -92,6 +92,53 @@ describe.each(faces)('docs/RECIPES.md, %s', (title, ask, good, begun, whole) => 
     await using upstream = await startUpstream(script)
     await using program = await startGuideProgram(await programOf('docs/RECIPES.md', title), upstream.url)
     expect(await read(ask(program.port))).toEqual(seen)
+  })
+})
+
+describe('docs/RECIPES.md, Ollama clients that want no stream', () => {
+  const completion = {
+    object: 'chat.completion',
+    choices: [{ index: 0, message: { role: 'assistant', content: 'Hello' }, finish_reason: 'stop' }],
+    usage: { prompt_tokens: 1, completion_tokens: 2 },
+  }
+  const asked = { model: 'm', messages, stream: false as const }
+
+  async function answerOf(script: UpstreamScript) {
+    await using upstream = await startUpstream(script)
+    const code = await programOf('docs/RECIPES.md', 'Ollama clients, an OpenAI upstream')
+    await using program = await startGuideProgram(code, upstream.url)
+    return await new Ollama({ host: `http://127.0.0.1:${program.port}` }).chat(asked).catch((error) => error)
+  }
+
+  test.each<[string, UpstreamScript]>([
+    ['JSON', (exchange) => exchange.answer('200 OK', JSON.stringify(completion))],
+    [
+      'a stream',
+      (exchange) =>
+        exchange
+          .open()
+          .data(...chatAnswer('Hel', 'lo'))
+          .end(),
+    ],
+  ])('%s of the upstream is one answer', async (_what, script) => {
+    expect(await answerOf(script)).toMatchObject({ message: { content: 'Hello' }, done: true })
+  })
+
+  test('a hang-up is an error that the client shows', async () => {
+    expect(await answerOf((exchange) => exchange.fin())).toMatchObject({
+      message: 'The upstream closed the connection before the answer was complete.',
+      status_code: 503,
+    })
+  })
+
+  test('a request that says nothing of a stream is one for a stream', async () => {
+    await using upstream = await startUpstream(faces[0]?.[2] as UpstreamScript)
+    const code = await programOf('docs/RECIPES.md', 'Ollama clients, an OpenAI upstream')
+    await using program = await startGuideProgram(code, upstream.url)
+    const body = { model: 'm', messages }
+    using client = await rawRequest({ port: program.port, path: '/api/chat', body }).finished()
+    expect(client.header('content-type')).toBe('application/x-ndjson')
+    expect(assertCleanEnding(client, 'ollama')).toBeUndefined()
   })
 })
 

@@ -28,6 +28,13 @@ describe.each(['express-server.ts', 'koa-server.ts'])('%s', (file) => {
       expect(textOf(client.data)).toMatch(/^You asked: “Hello”\..*🎉$/)
     })
 
+    test('curl -N of its page’s upstream, which hangs up, shows the words and then an error event', async () => {
+      const path = '/playground/with?fault=finMidStream'
+      using client = await rawRequest({ port: server.port, method: 'GET', path }).finished()
+      expect(textOf(client.data)).toMatch(/^Every word you read here/)
+      expect(failureOf(client.data).code).toBe('connection_reset')
+    })
+
     test('the OpenAI SDK streams through it', async () => {
       const stream = await openai().chat.completions.create({
         ...hello,

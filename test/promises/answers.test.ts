@@ -67,11 +67,60 @@ const text = {
   choices: [{ index: 0, text: 'Hello', logprobs: null, finish_reason: 'stop' }],
 }
 
+const content = {
+  candidates: [
+    {
+      content: {
+        parts: [
+          { text: 'Hm.', thought: true, thoughtSignature: 's1' },
+          { text: 'Hello' },
+          { functionCall: { name: 'f', args: { a: 1 } } },
+        ],
+        role: 'model',
+      },
+      finishReason: 'STOP',
+      index: 0,
+    },
+  ],
+  usageMetadata: { promptTokenCount: 1, candidatesTokenCount: 2, totalTokenCount: 3 },
+  modelVersion: 'test-model',
+}
+/** The old SDK shows thoughts as if they were said, and the new one warns of calls. */
+const withoutThoughts = { candidates: [{ content: { parts: [{ text: 'Hello' }] }, index: 0 }] }
+const counted = { done: true, done_reason: 'stop', prompt_eval_count: 1, eval_count: 2 }
+const head = { model: 'test-model', created_at: '2026-01-01T00:00:00Z' }
+const ollamaCall = { function: { name: 'f', arguments: { a: 1 } } }
+const ollamaChat = {
+  ...head,
+  message: { role: 'assistant', content: 'Hello', thinking: 'Hm.', tool_calls: [ollamaCall] },
+  ...counted,
+}
+const ollamaText = { ...head, response: 'Hello', thinking: 'Hm.', context: [1, 2], ...counted }
+const cohereMessage = {
+  id: 'c1',
+  finish_reason: 'COMPLETE',
+  message: {
+    role: 'assistant',
+    tool_plan: 'I will call f.',
+    content: [
+      { type: 'thinking', thinking: 'Hm.' },
+      { type: 'text', text: 'Hello' },
+    ],
+    tool_calls: [call],
+    citations: [{ start: 0, end: 2, text: 'He', sources: [{ type: 'tool', id: 'call_1' }] }],
+  },
+  usage: { tokens: { input_tokens: 1, output_tokens: 2 } },
+}
+
 const forms = [
   ['openaiChat', completion],
   ['openaiChat', text],
   ['openaiResponses', response],
   ['anthropic', message],
+  ['gemini', content],
+  ['ollama', ollamaChat],
+  ['ollama', ollamaText],
+  ['cohere', cohereMessage],
 ] as const
 
 describe.each(forms)('%s', (name, answer) => {
@@ -94,6 +143,9 @@ describe.each(forms)('%s', (name, answer) => {
       { choices: [null] },
       { type: 'message', content: [null] },
       { object: 'response', output: [null] },
+      { candidates: [null] },
+      { done: true, message: null },
+      { finish_reason: 'COMPLETE', message: { content: [null] } },
     ]
     for (const other of broken) expect(dialects[name].answers?.toEvents(other)).toBeUndefined()
   })
@@ -107,6 +159,10 @@ describe.each(forms)('%s', (name, answer) => {
       { choices: [] },
       { type: 'message' },
       { object: 'response' },
+      { candidates: [] },
+      { done: true },
+      { done: false, response: 'Hel' },
+      { message: { content: 'Hello' } },
     ]) {
       expect(dialects[name].answers?.toEvents(other)).toBeUndefined()
     }
@@ -131,6 +187,10 @@ describe('a stream was asked for and JSON comes', () => {
     ['openai 6, responses', response],
     ['@anthropic-ai/sdk, .stream()', message],
     ['ai 5 with @ai-sdk/openai-compatible', completion],
+    ['@google/genai', withoutThoughts],
+    ['@google/generative-ai', withoutThoughts],
+    ['ollama', ollamaChat],
+    ['cohere-ai', cohereMessage],
   ])('a whole answer becomes a stream that %s reads', async (name, answer) => {
     const { dialect, stream } = realClients[name] as (typeof realClients)[string]
     await using upstream = await startUpstream((exchange) =>
@@ -204,6 +264,35 @@ describe('a stream was asked for and JSON comes', () => {
     expect(JSON.parse(client.data[1] ?? '').choices[0].delta.content).toBe('Hello')
   })
 
+  test('where nobody knows the client’s format, the answer decides: Ollama’s becomes lines', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange.answer('200 OK', JSON.stringify(ollamaChat)),
+    )
+    await using proxy = await startProxy(async (stream) => stream.relay(await http(upstream.url, stream)))
+    const { port } = proxy
+    using client = await rawRequest({ port, path: '/api/chat', body: { stream: true } }).finished()
+    expect(client.header('content-type')).toBe('application/x-ndjson')
+    const lines = client.bodyText.trimEnd().split('\n')
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { message: { content: 'Hello', thinking: 'Hm.' }, done: false },
+      { message: { content: '' }, ...counted },
+    ])
+    expect(await proxy.end()).toMatchObject({
+      outcome: 'completed',
+      usage: { inputTokens: 1, outputTokens: 2, source: 'reported' },
+    })
+  })
+
+  test('where nobody knows the client’s format, a map does', async () => {
+    await using proxy = await startProxy((stream) =>
+      stream.relay(bytes(JSON.stringify(ollamaChat)), ({ data }) => ({
+        data: { mine: JSON.parse(data).message.content },
+      })),
+    )
+    using client = await rawRequest({ port: proxy.port, path: '/mine', body: {} }).finished()
+    expect(client.data).toEqual(['{"mine":"Hello"}'])
+  })
+
   test('a translated upstream’s is the one event of its stream', async () => {
     await using proxy = await startProxy((stream) =>
       stream.relay(bytes('{"output":"Hi"}'), ({ data }) =>
@@ -216,9 +305,89 @@ describe('a stream was asked for and JSON comes', () => {
 })
 
 describe('readAnswer: JSON was asked for and a stream comes', () => {
-  test.each(['openaiChat', 'openaiResponses', 'anthropic'] as const)('%s', async (name) => {
-    const { begun, rest } = dialectAnswers[name] as (typeof dialectAnswers)[string]
-    expect(JSON.stringify(await readAnswer(bytes([...begun, ...rest].join(''))))).toContain('Hello')
+  test.each(['openaiChat', 'openaiResponses', 'anthropic', 'gemini', 'ollama', 'cohere'] as const)(
+    '%s',
+    async (name) => {
+      const { begun, rest } = dialectAnswers[name] as (typeof dialectAnswers)[string]
+      const headers = { 'content-type': name === 'ollama' ? 'application/x-ndjson' : 'text/event-stream' }
+      const source = { status: 200, headers, data: bytes([...begun, ...rest].join('')) }
+      expect(JSON.stringify(await readAnswer(source))).toContain('Hello')
+    },
+  )
+
+  test('pieces of every kind come together as the APIs themselves put them', async () => {
+    const sse = (...events: object[]) =>
+      bytes(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(''))
+    const parts = (...given: object[]) => ({ candidates: [{ content: { parts: given, role: 'model' } }] })
+    const gemini = sse(
+      parts({ text: 'H', thought: true }),
+      parts({ text: 'm.', thought: true }),
+      parts({ text: 'Hel' }),
+      { ...parts({ text: 'lo', thoughtSignature: 's1' }), usageMetadata: { totalTokenCount: 2 } },
+      parts({ text: ' you' }, { functionCall: { name: 'f' } }),
+      {
+        candidates: [{ content: { parts: [{ text: '' }] }, finishReason: 'STOP' }],
+        usageMetadata: { totalTokenCount: 3 },
+      },
+    )
+    expect(await readAnswer(gemini)).toEqual({
+      candidates: [
+        {
+          content: {
+            parts: [
+              { text: 'Hm.', thought: true },
+              { text: 'Hello', thoughtSignature: 's1' },
+              { text: ' you' },
+              { functionCall: { name: 'f' } },
+            ],
+            role: 'model',
+          },
+          finishReason: 'STOP',
+        },
+      ],
+      usageMetadata: { totalTokenCount: 3 },
+    })
+
+    const called = (index: number, tool_calls: object) => ({ index, delta: { message: { tool_calls } } })
+    const cohere = sse(
+      {
+        type: 'message-start',
+        id: 'c1',
+        delta: { message: { role: 'assistant', content: [], tool_plan: '' } },
+      },
+      { type: 'tool-plan-delta', delta: { message: { tool_plan: 'I will' } } },
+      { type: 'tool-plan-delta', delta: { message: { tool_plan: ' call f.' } } },
+      {
+        type: 'tool-call-start',
+        ...called(0, { id: 'a', type: 'function', function: { name: 'f', arguments: '' } }),
+      },
+      { type: 'tool-call-delta', ...called(0, { function: { arguments: '{"a":' } }) },
+      { type: 'tool-call-delta', ...called(0, { function: { arguments: '1}' } }) },
+      { type: 'tool-call-end', index: 0 },
+      { type: 'message-end', delta: { finish_reason: 'TOOL_CALL', usage: { tokens: { output_tokens: 2 } } } },
+    )
+    expect(await readAnswer(cohere)).toEqual({
+      id: 'c1',
+      message: {
+        role: 'assistant',
+        tool_plan: 'I will call f.',
+        tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{"a":1}' } }],
+      },
+      finish_reason: 'TOOL_CALL',
+      usage: { tokens: { output_tokens: 2 } },
+    })
+  })
+
+  test('what each event says of the whole is no growth', async () => {
+    const usage = { totalTokenCount: 3, details: 'x'.repeat(500) }
+    const event = { candidates: [{ content: { parts: [{ text: 'a' }] } }], usageMetadata: usage }
+    const last = { candidates: [{ finishReason: 'STOP' }] }
+    const stream = [...Array.from({ length: 50 }, () => event), last]
+      .map((each) => `data: ${JSON.stringify(each)}\n\n`)
+      .join('')
+    expect(await readAnswer(bytes(stream), { maxEventBytes: 2_000 })).toMatchObject({
+      candidates: [{ content: { parts: [{ text: 'a'.repeat(50) }] } }],
+    })
   })
 
   test('the calls of tools are put together by their number', async () => {

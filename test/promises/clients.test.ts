@@ -7,6 +7,7 @@ import {
   type SSEWriter,
   type StreamContext,
   type StreamEnd,
+  type StreamTimeouts,
 } from '../../src/index.js'
 import { type DialectAnswer, dialectAnswers } from '../support/dialect-answers.js'
 import { guarded } from '../support/guarded.js'
@@ -17,8 +18,8 @@ import { type Script, startUpstream } from '../support/scripted-upstream.js'
 type Exchange = Parameters<Script>[0]
 type ClientScript = (exchange: Exchange, heartbeatsSent: (least: number) => Promise<void>) => unknown
 
-/** Only these are known by nothing but what the app says. */
-const chosen = ['aiSdkUi', 'ollama']
+/** This is known by nothing but what the app says. */
+const chosen = ['aiSdkUi']
 /** Between two events of these nothing is sent, or only what the app asks for. */
 const takesNoComments = ['gemini', 'ollama']
 
@@ -28,7 +29,12 @@ interface Proxy {
   heartbeats(): number
 }
 
-function route(headersAfterMs = 10_000): Proxy {
+interface RouteOptions {
+  headersAfterMs?: number
+  timeouts?: StreamTimeouts
+}
+
+function route({ headersAfterMs = 10_000, timeouts }: RouteOptions = {}): Proxy {
   let writer: SSEWriter | undefined
   return {
     listening: (upstream, name) =>
@@ -41,7 +47,7 @@ function route(headersAfterMs = 10_000): Proxy {
             writer = stream.writer
             return stream.relay(upstreamClients.http(upstream, stream))
           },
-          { dialect, writer: { heartbeatMs: 10, headersAfterMs, heartbeat } },
+          { dialect, timeouts, writer: { heartbeatMs: 10, headersAfterMs, heartbeat } },
         )
       }),
     heartbeats: () => writer?.heartbeats ?? 0,
@@ -175,7 +181,7 @@ describe.each(Object.entries(realClients))('%s', (name, { dialect }) => {
       }
       exchange.end()
     }
-    const { text, error, heartbeats } = await ask(name, script, route(10))
+    const { text, error, heartbeats } = await ask(name, script, route({ headersAfterMs: 10 }))
     expect(error).toBeUndefined()
     expect(text).toBe('Hello')
     expect(heartbeats > 0).toBe(isBeaten)
@@ -252,6 +258,17 @@ describe.each(Object.entries(realClients))('%s', (name, { dialect }) => {
     expect(error).toBeDefined()
     if (!saysNothing.includes(name))
       expect(error?.message).toContain('The upstream closed the connection before the answer was complete.')
+  })
+
+  test('silence becomes an error, and does not last', async () => {
+    const { text, error } = await ask(
+      name,
+      afterTheText(() => {}),
+      route({ timeouts: { inactivityMs: 150 } }),
+    )
+    expect(text).toBe('Hel')
+    expect(error).toBeDefined()
+    if (!saysNothing.includes(name)) expect(error?.message).toContain('fell silent')
   })
 
   test('a truncation is an error, too', async () => {

@@ -61,7 +61,7 @@ test('each retry, in a stream and outside of one', async () => {
         handleStream(response, async ({ relay, openUpstream }) => relay(await openUpstream(open)))
       }).listen(0, '127.0.0.1', async () => {
         await (await fetch('http://127.0.0.1:' + server.address().port)).text()
-        setTimeout(() => process.exit(), 50)
+        for (const each of [server, upstream]) each.close().closeAllConnections()
       })
     })
   `
@@ -88,7 +88,7 @@ test('no line holds a secret, or controls a terminal, whatever a client or a han
     }).listen(0, '127.0.0.1', async () => {
       const url = 'http://127.0.0.1:' + server.address().port
       while (failures.length > 0) await (await fetch(url, { headers: { 'x-request-id': 'id;sk-secret' } })).text()
-      setTimeout(() => process.exit(), 50)
+      server.close().closeAllConnections()
     })
   `
   const stderr = await stderrOf(esm + hostile, 'module', 'unhang:*')

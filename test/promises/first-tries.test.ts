@@ -453,7 +453,7 @@ describe('the guard and the routes', () => {
     [
       "timeouts: 'advancd'",
       () => onExpress.guardStreams({ timeouts: 'advancd' }),
-      `timeouts must be a profile ('standard', 'streaming', 'advanced'), got "advancd"; did you mean 'advanced'?`,
+      `timeouts must be an object, false or a profile ('standard', 'streaming', 'advanced'), got "advancd"; did you mean 'advanced'?`,
     ],
     [
       "detect: { paths: '/chat' }",

@@ -1,8 +1,8 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { dialects, type EventMap, type HandleStreamOptions } from '../../src/index.js'
+import { dialects, type EventMap, type HandleStreamOptions, wrapApp } from '../../src/index.js'
 import { guarded } from '../support/guarded.js'
 import { listen, startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
@@ -136,6 +136,21 @@ test.each(['ndjson', 'x-ndjson', 'jsonl', 'x-jsonlines', 'json-lines', 'json-seq
     expect(JSON.parse(client.bodyText.split('\n')[1] ?? '')).toHaveProperty('error')
   },
 )
+
+test.each<[string, object, unknown]>([
+  ['accepts lines', { accept: 'application/x-ndjson' }, undefined],
+  ['is one for Ollama, which streams by default', {}, { model: 'llama', messages: [] }],
+])('a request that %s gets a status when its handler is silent', async (_what, headers, parsed) => {
+  const options = { timeouts: { firstByteMs: 100 } }
+  const app = wrapApp((_request: IncomingMessage, _response: ServerResponse) => {}, options)
+  await using server = await listen((request, response) => {
+    Object.assign(request, { body: parsed })
+    return app(request, response)
+  })
+  const path = '/api/chat'
+  using client = await rawRequest({ port: server.port, path, headers: { ...headers }, body: {} }).finished()
+  expect(client.status).toBe(504)
+})
 
 test('one JSON document under the name of lines passes the guard untouched', async () => {
   const document = JSON.stringify({ models: [{ name: 'a' }] }, null, 2)

@@ -83,16 +83,18 @@ describe.each(Object.keys(answers).filter((shape) => shape !== 'openai') as Answ
   ])('%s ends as its clients understand', async (name, status) => {
     await using upstream = await startUpstream(faultsOf(shape)[name])
     await using server = await listen((_request, response) => {
+      const dialect = shape === 'ollama' ? shape : undefined
       void handleStream(response, (stream) => stream.relay(upstreamClients.http(upstream.url, stream)), {
         timeouts,
+        dialect,
       })
     })
     using client = await rawRequest({ port: server.port, path, body: {} }).finished()
-    expect(client.body.complete).toBe(true)
+    const failure = assertCleanEnding(client, shape)
     expect(status === 502 ? client.status >= 500 : client.status === status).toBe(true)
     const isGood = name === 'good' || name === 'splitUtf8'
     expect(client.bodyText.includes(last)).toBe(isGood)
-    expect(client.bodyText.includes('error')).toBe(!isGood)
+    expect(failure === undefined).toBe(isGood)
     if (status === 200) expect(client.bodyText).toContain('"Hel"')
   })
 })
@@ -160,6 +162,56 @@ describe('assertCleanEnding says what is wrong', () => {
   ])('%j: %s', async (bytes, message) => {
     const client = await seen(bytes)
     expect(() => assertCleanEnding(client)).toThrow(message)
+  })
+
+  const lines = 'HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n'
+  const message = (data: { type: string; [more: string]: unknown }) => `event: ${data.type}\n${event(data)}`
+  const candidate = (index: number, finishReason?: string) => event({ candidates: [{ index, finishReason }] })
+
+  test.each<[AnswerShape, string, string]>([
+    ['anthropic', whole(message({ type: 'message_start' })), 'simply ends: no message_stop'],
+    [
+      'anthropic',
+      whole(message({ type: 'message_stop' }) + message({ type: 'ping' })),
+      'message_stop is not',
+    ],
+    [
+      'anthropic',
+      whole(message({ type: 'message_stop' }) + message({ type: 'error', error: { message: 'late' } })),
+      'message_stop is not the last',
+    ],
+    ['gemini', whole(candidate(0)), 'simply ends: no finishReason'],
+    ['gemini', whole(candidate(0, 'STOP') + candidate(1)), 'simply ends'],
+    ['gemini', whole(candidate(0, 'STOP') + error), 'finishReason is not the last'],
+    ['ollama', whole('{"done":true}\n'), 'instead of JSON lines'],
+    ['ollama', whole('{"done":false}\n', lines), 'simply ends: no "done": true'],
+    ['ollama', whole('{"done":false}\n{"done"', lines), 'is not whole'],
+    ['ollama', whole('{"done":false}\nnull\n', lines), 'no JSON'],
+    ['ollama', whole('', lines), 'JSON lines without an event'],
+    ['ollama', whole('{"error":{"message":"text"}}', failed), 'an error status without {"error"}'],
+  ])('%s, %j: %s', async (shape, bytes, what) => {
+    const client = await seen(bytes)
+    expect(() => assertCleanEnding(client, shape)).toThrow(what)
+  })
+
+  test.each<[AnswerShape, string, object | undefined]>([
+    ['gemini', whole(candidate(0, 'STOP') + event({ usageMetadata: {} })), undefined],
+    ['gemini', whole(event({ error: { message: 'no', status: 'UNAVAILABLE' } })), { code: 'UNAVAILABLE' }],
+    ['anthropic', whole(message({ type: 'error', error: { type: 'x', message: 'no' } })), { code: 'x' }],
+    ['ollama', whole('{"done":false}\n\n{"done":true}\n', lines), undefined],
+    ['ollama', whole('{"done":false}\n{"error":"no"}\n', lines), { status: 200, message: 'no' }],
+    ['ollama', whole('{"error":"no"}', failed), { status: 502, message: 'no' }],
+  ])('%s, %j is clean', async (shape, bytes, told) => {
+    const failure = assertCleanEnding(await seen(bytes), shape)
+    if (told) expect(failure).toMatchObject(told)
+    else expect(failure).toBeUndefined()
+  })
+
+  test('and refuses a shape that there is not', async () => {
+    const client = await seen(whole(error))
+    expect(() => assertCleanEnding(client, 'openAI' as never)).toThrow(
+      'assertCleanEnding(client, shape) takes one of openai, anthropic, gemini, ollama; got "openAI"',
+    )
   })
 
   test('and what the client was told', async () => {

@@ -351,12 +351,12 @@ describe('FM-45: what makes no sense is refused, by name and value', () => {
   test.each<[unknown, string]>([
     [
       { totalMs: 0 },
-      'timeouts.totalMs must be a number of milliseconds above 0, or Infinity for never; got 0',
+      'timeouts.totalMs must be a number of milliseconds above 0, or false or Infinity for never; got 0',
     ],
     [{ totalMs: -1 }, 'got -1'],
     [
       { inactivityMs: Number.NaN },
-      'timeouts.inactivityMs must be a number of milliseconds above 0, or Infinity for never; got NaN',
+      'timeouts.inactivityMs must be a number of milliseconds above 0, or false or Infinity for never; got NaN',
     ],
     [{ connectMs: '5000' }, 'got "5000"'],
     [{ connectMs: null }, 'got null'],

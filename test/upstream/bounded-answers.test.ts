@@ -63,6 +63,16 @@ describe('an answer is bounded, whatever comes', () => {
     await readAnswer(streamOf([...events.slice(0, 3), ...end]), options)
   })
 
+  test.each<[DialectName, (text: string) => object]>([
+    ['gemini', (text) => ({ candidates: [{ content: { parts: [{ text }] } }] })],
+    ['ollama', (response) => ({ response, done: false })],
+    ['cohere', (text) => ({ type: 'content-delta', delta: { message: { content: { text } } } })],
+  ])('the text of %s, too', async (dialect, eventOf) => {
+    const events = Array.from({ length: 5 }, () => eventOf('x'.repeat(30_000)))
+    const read = readAnswer(streamOf(events), { dialect, maxEventBytes: 100_000 })
+    await expect(read).rejects.toMatchObject({ code: 'upstream_answer_too_large' })
+  })
+
   test('an Anthropic message, too', async () => {
     const delta = (text: string) => ({
       type: 'content_block_delta',
@@ -84,6 +94,10 @@ describe('an answer is bounded, whatever comes', () => {
     ['choices', 'openaiChat', (n) => ({ choices: [{ index: 0, delta: { tool_calls: calls(n) } }] })],
     ['names', 'openaiChat', (n) => ({ choices: [{ index: 0, delta: { [`name${n}`]: 1 } }] })],
     ['blocks', 'anthropic', (n) => ({ type: 'content_block_start', index: n, content_block: {} })],
+    ['parts', 'gemini', () => ({ candidates: [{ content: { parts: [{}] } }] })],
+    ['citations', 'cohere', () => ({ type: 'citation-start', delta: { message: { citations: {} } } })],
+    ['numbers', 'cohere', (n) => ({ type: 'content-start', index: n, delta: { message: { content: {} } } })],
+    ['more names', 'ollama', (n) => ({ [`name${n}`]: 1, done: false })],
   ])('what costs memory without saying anything counts as well: %s', async (_what, dialect, eventOf) => {
     const events = Array.from({ length: 5_000 }, (_, n) => eventOf(n))
     const read = readAnswer(streamOf(events), { dialect, maxEventBytes: 100_000 })
@@ -100,6 +114,7 @@ describe('an answer is bounded, whatever comes', () => {
     ['anthropic', (count) => ({ type: 'message', content: Array(count).fill({}) })],
     ['openaiResponses', (count) => ({ object: 'response', output: Array(count).fill({}) })],
     ['openaiChat', (count) => ({ x: 'x'.repeat(count), choices: Array(128).fill({ message: {} }) })],
+    ['cohere', (count) => ({ finish_reason: 'COMPLETE', message: { content: Array(count).fill({}) } })],
   ])(
     '%s: of a JSON answer no more events are made than the client takes, nor far more than has come',
     async (name, answer) => {

@@ -1,0 +1,45 @@
+import { entrySize, isObject, setOwn, sizeOf } from './dialect.js'
+
+interface Said {
+  [member: string]: unknown
+}
+
+/**
+ * Adds a piece to what has been said: text to text, items to items.
+ *
+ * @returns by how much that has grown, in characters
+ */
+export function merge(said: Said, piece: Said): number {
+  let grown = 0
+  for (const [name, value] of Object.entries(piece)) {
+    const before = Object.hasOwn(said, name) ? said[name] : undefined
+    // An empty beginning is no content yet: a message that only calls tools has none.
+    const isNothing = value === undefined || (name === 'content' && value === '')
+    if (isNothing || (value === null && before !== undefined)) continue
+    grown += sizeOf(value) + (before === undefined ? entrySize : 0)
+    if (typeof value === 'string' && typeof before === 'string' && !fixed.has(name))
+      setOwn(said, name, before + value)
+    else if (Array.isArray(value) && Array.isArray(before)) for (const item of value) before.push(item)
+    else if (isObject(value) && isObject(before)) merge(before, value)
+    else setOwn(said, name, structuredClone(value))
+  }
+  return grown
+}
+
+/** What is said once, and again perhaps, but never in pieces. */
+const fixed = new Set(['id', 'type', 'role', 'object'])
+
+/**
+ * Takes what is said of the whole answer, of which the last word counts.
+ *
+ * @returns by how much that has grown, in characters
+ */
+export function replace(said: Said, anew: Said): number {
+  let grown = 0
+  for (const [name, value] of Object.entries(anew)) {
+    if (value === undefined || value === null) continue
+    grown += sizeOf(value) + (Object.hasOwn(said, name) ? -sizeOf(said[name]) : entrySize)
+    setOwn(said, name, value)
+  }
+  return grown
+}

@@ -4,7 +4,9 @@ const shared: Options = {
   entry: {
     index: 'src/index.ts',
     express: 'src/adapters/express.ts',
+    fastify: 'src/adapters/fastify.ts',
     koa: 'src/adapters/koa.ts',
+    register: 'src/register.ts',
     testing: 'src/testing/index.ts',
   },
   target: 'node20',

@@ -1,3 +1,4 @@
+import Fastify, { type FastifyInstance } from 'fastify'
 import Koa3 from 'koa'
 import koaBodyParser from 'koa-bodyparser'
 import Koa2 from 'koa2'
@@ -7,6 +8,11 @@ import {
   guardStreams as guardExpress,
   wrapApp as wrapExpress,
 } from '../../src/adapters/express.js'
+import fastifyPlugin, {
+  createStreamMiddleware as fastifyStream,
+  guardStreams as guardFastify,
+  wrapApp as wrapFastify,
+} from '../../src/adapters/fastify.js'
 import {
   guardStreams as guardKoa,
   createStreamMiddleware as koaStream,
@@ -155,6 +161,77 @@ for (const [name, Koa] of [
     serve: (url, settings) => serveHttp1(wrapKoa(naive(url, settings), guarding(settings)), settings),
   })
 }
+
+/** An instance that a server of the test's own feeds. */
+async function serveFastify(app: FastifyInstance, settings: MountSettings) {
+  await app.ready()
+  return serveHttp1((request, response) => app.routing(request, response), settings)
+}
+
+for (const [how, add] of [
+  ['a handler', (app, stream) => app.post(path, stream)],
+  [
+    'a preHandler',
+    (app, stream) =>
+      app.post(path, { preHandler: stream }, (_request, reply) =>
+        reply.type('application/json').send(jsonAnswer),
+      ),
+  ],
+] as [string, (app: FastifyInstance, stream: ReturnType<typeof fastifyStream>) => unknown][]) {
+  describeContract({
+    ...route,
+    name: `Fastify, ${how}`,
+    serve: (url, settings) => {
+      const app = Fastify()
+      const stream = fastifyStream(
+        (stream, request, { raw: response }) =>
+          relayChat(stream, { upstreamUrl: url, body: request.body as object, response, settings }),
+        detecting(settings),
+      )
+      add(app, stream)
+      app.setNotFoundHandler((_request, reply) => reply.code(200).type('application/json').send(jsonAnswer))
+      return serveFastify(app, settings)
+    },
+  })
+}
+
+/** An app nobody edits: it takes its replies from Fastify, and rejects. */
+const naiveFastify = (app: FastifyInstance, url: string, { hookInside }: MountSettings) => {
+  app.post(path, async (request, reply) => {
+    const body = request.body as object
+    hookInside?.(reply.raw)
+    reply.hijack()
+    await answerNaively(body, chatUrl(url, body), request.raw, reply.raw)
+  })
+  return app
+}
+
+describeContract({
+  ...guard,
+  name: 'Fastify, the plugin',
+  serve: (url, settings) => {
+    const app = Fastify()
+    app.register(fastifyPlugin, guarding(settings))
+    return serveFastify(naiveFastify(app, url, settings), settings)
+  },
+})
+
+describeContract({
+  ...guard,
+  name: 'Fastify, guardStreams',
+  serve: (url, settings) => {
+    const app = Fastify()
+    app.register(guardFastify(guarding(settings)))
+    return serveFastify(naiveFastify(app, url, settings), settings)
+  },
+})
+
+describeContract({
+  ...guard,
+  name: 'Fastify, wrapApp: the guard',
+  serve: (url, settings) =>
+    serveHttp1(wrapFastify(naiveFastify(Fastify(), url, settings), guarding(settings)), settings),
+})
 
 for (const [name, serve] of [
   ['node:http', serveHttp1],

@@ -1,0 +1,80 @@
+import type { AppCommand } from './app.js'
+
+/** An app of a framework, and how it may be guarded. */
+export interface FrameworkApp {
+  readonly name: string
+  readonly command: AppCommand
+  /** How its handlers write a stream: the first part of the path. */
+  readonly ways: Record<string, string>
+  /** How it guards itself if it has `GUARD`; for those that can do it in several ways, what `GUARD_BY` says. */
+  readonly guards: Record<string, string>
+  /** Whether Node runs it, and takes a flag. */
+  readonly takesFlag: boolean
+}
+
+const node = { takesFlag: true }
+const wrapApp = { wrapApp: '' }
+
+export const apps: readonly FrameworkApp[] = [
+  {
+    ...node,
+    name: 'node:http',
+    command: { args: ['node-http.js'] },
+    ways: { 'response.write()': '/written', '.pipe(response)': '/piped' },
+    guards: wrapApp,
+  },
+  {
+    ...node,
+    name: 'Fastify 5',
+    command: { args: ['fastify.js'] },
+    ways: {
+      'reply.from()': '/from',
+      'a Response': '/response',
+      'reply.send(stream)': '/stream',
+      'an async generator': '/generator',
+      'reply.hijack()': '/hijack',
+      'reply.raw': '/raw',
+    },
+    guards: { plugin: 'plugin', wrapApp: 'wrapApp', serverFactory: 'serverFactory' },
+  },
+  {
+    ...node,
+    name: 'Hono 4',
+    command: { args: ['hono.js'] },
+    ways: { 'proxy()': '/proxy', 'a Response': '/response', 'stream()': '/stream', 'streamSSE()': '/sse' },
+    guards: { createServer: '' },
+  },
+  {
+    ...node,
+    name: 'h3 2',
+    command: { args: ['h3.js'] },
+    ways: {
+      'proxy()': '/proxy',
+      'a Response': '/response',
+      'iterable()': '/iterable',
+      'createEventStream()': '/sse',
+    },
+    guards: wrapApp,
+  },
+  ...(['express', 'fastify'] as const).map((platform) => ({
+    ...node,
+    name: `NestJS 11 on ${platform === 'express' ? 'Express' : 'Fastify'}`,
+    command: { args: ['out/nest.js'], environment: { PLATFORM: platform } },
+    ways: { '@Res()': '/written', '@Sse()': '/sse' },
+    guards: { [platform === 'express' ? 'guardStreams' : 'plugin']: '' },
+  })),
+  {
+    ...node,
+    name: 'Next.js 16, next start',
+    command: { args: ['node_modules/next/dist/bin/next', 'start', 'next', '-p', '0', '-H', '127.0.0.1'] },
+    ways: { 'a Response': '/response', 'a ReadableStream': '/streamed', 'pages/api': '/api/written' },
+    guards: {},
+  },
+  {
+    ...node,
+    name: 'Next.js 16, custom server',
+    command: { args: ['next-server.js'] },
+    ways: { 'a Response': '/response', 'a ReadableStream': '/streamed', 'pages/api': '/api/written' },
+    guards: wrapApp,
+  },
+]

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
 import { describeError } from './diagnostics/describe-error.js'
 import { shown } from './errors/bad-input.js'
+import { hearFastifyHandlers } from './guard/fastify-handlers.js'
 import { guardServers } from './guard/guard-servers.js'
 import { type GuardOptions, type GuardSettings, readGuardOptions } from './guard/request.js'
 import { processWide } from './registry.js'
@@ -28,7 +29,7 @@ function readEnvironment(): GuardSettings {
   try {
     return readGuardOptions(first.read(process.env[first.name] ?? '') as GuardOptions)
   } catch (error) {
-    throw new TypeError(`${first.name}: ${describeError(error)}`)
+    throw new TypeError(`${first.name}: ${describeError(error).replace(/^TypeError: /, '')}`)
   }
 }
 
@@ -58,6 +59,7 @@ function register(): void {
     line = `the servers of this process are not guarded. ${(error as Error).message}`
     isHidden = false
   }
+  if (read) hearFastifyHandlers()
   guardServers(read, () => {
     if (!isHidden) console.error(`unhang: ${line}`)
     isHidden = true

@@ -1,4 +1,3 @@
-import { subscribe } from 'node:diagnostics_channel'
 import type {
   FastifyInstance,
   FastifyPluginCallback,
@@ -8,6 +7,7 @@ import type {
   RouteGenericInterface,
 } from 'fastify'
 import { shown } from '../errors/bad-input.js'
+import { hearFastifyHandlers } from '../guard/fastify-handlers.js'
 import { guardResponse } from '../guard/guard-response.js'
 import { type GuardOptions, readGuardOptions } from '../guard/request.js'
 import { type AppListener, wrapApp as wrapListener } from '../guard/wrap-app.js'
@@ -74,7 +74,7 @@ export function createStreamMiddleware<Route extends RouteGenericInterface = Rou
 export function guardStreams(options: GuardOptions = {}): FastifyPluginCallback {
   const settings = readGuardOptions(options)
   const plugin: FastifyPluginCallback = (app, _options, done) => {
-    hearHandlers()
+    hearFastifyHandlers()
     app.addHook('onRequest', (request, reply, next) => {
       const guard = guardResponse(request.raw, reply.raw, settings)
       if (guard.refused) return void reply.hijack()
@@ -113,7 +113,7 @@ export function wrapApp(
   options: GuardOptions = {},
 ): AppListener {
   if (typeof app === 'function') {
-    hearHandlers()
+    hearFastifyHandlers()
     return wrapListener(app, options)
   }
   if (typeof app?.routing !== 'function')
@@ -123,7 +123,7 @@ export function wrapApp(
     await app.ready()
     app.routing(request, response)
   }, options)
-  hearHandlers()
+  hearFastifyHandlers()
   hearErrors(app)
   return listener
 }
@@ -150,19 +150,4 @@ function hearErrors(app: FastifyInstance): void {
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'FST_ERR_INSTANCE_ALREADY_LISTENING') throw error
   }
-}
-
-let areHeard = false
-
-/** Of a handler that has taken its reply from Fastify, and then rejects, no hook is told. */
-function hearHandlers(): void {
-  if (areHeard) return
-  areHeard = true
-  subscribe('tracing:fastify.request.handler:error', (message) => {
-    const { reply, error } = message as { reply: FastifyReply; error: unknown }
-    const guard = reply.sent ? guards().get(reply.raw) : undefined
-    // Without a head nobody would ever respond.
-    if (reply.raw.headersSent) guard?.respond(error)
-    else guard?.respondAtLast(error)
-  })
 }

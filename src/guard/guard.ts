@@ -207,7 +207,8 @@ export class ResponseGuard implements WatchedResponse {
     if (this.state === 'closed') return isClosed(this.response) ? this.own.destroy(error) : this.response
     const wasAsked = this.state === 'streaming' || (error !== undefined && this.subject.isWanted)
     if (this.state === 'passing' || isGone(this.response) || !wasAsked) return this.own.destroy(error)
-    this.fail(error ?? (this.calls?.haveMore ? endedByHandler() : new StreamError('upstream_hangup')))
+    const reason = error ?? this.#piping?.error
+    this.fail(reason ?? (this.calls?.haveMore ? endedByHandler() : new StreamError('upstream_hangup')))
     return this.response
   }
 

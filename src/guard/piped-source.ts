@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http'
 /** A stream that somebody pipes into a response. */
 export type Source = NodeJS.ReadableStream & {
   destroyed?: boolean
+  errored?: Error | null
   readableEnded?: boolean
   complete?: boolean
   socket?: { destroyed?: boolean } | null

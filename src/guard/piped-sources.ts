@@ -40,6 +40,11 @@ export class PipedSources {
     return [...(this.#sources ?? [])].some(({ isBroken }) => isBroken)
   }
 
+  /** Why, if the source says so. */
+  get error(): Error | undefined {
+    return [...(this.#sources ?? [])].find(({ isBroken }) => isBroken)?.source.errored ?? undefined
+  }
+
   /** Lets them go with the response, for `reason`, unless they are there for others as well. */
   release(reason?: StreamError): void {
     this.#released ??= { reason }

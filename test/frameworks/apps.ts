@@ -6,6 +6,8 @@ export interface FrameworkApp {
   readonly command: AppCommand
   /** How its handlers write a stream: the first part of the path. */
   readonly ways: Record<string, string>
+  /** Those of them in which no line of the app runs while the stream does. */
+  readonly withoutCode?: readonly string[]
   /** How it guards itself if it has `GUARD`; for those that can do it in several ways, what `GUARD_BY` says. */
   readonly guards: Record<string, string>
   /** Whether Node runs it, and takes a flag. */
@@ -35,6 +37,7 @@ export const apps: readonly FrameworkApp[] = [
       'reply.hijack()': '/hijack',
       'reply.raw': '/raw',
     },
+    withoutCode: ['reply.from()', 'a Response', 'reply.send(stream)'],
     guards: { plugin: 'plugin', wrapApp: 'wrapApp', serverFactory: 'serverFactory' },
   },
   {
@@ -42,6 +45,7 @@ export const apps: readonly FrameworkApp[] = [
     name: 'Hono 4',
     command: { args: ['hono.js'] },
     ways: { 'proxy()': '/proxy', 'a Response': '/response', 'stream()': '/stream', 'streamSSE()': '/sse' },
+    withoutCode: ['proxy()', 'a Response'],
     guards: { createServer: '' },
   },
   {
@@ -54,6 +58,7 @@ export const apps: readonly FrameworkApp[] = [
       'iterable()': '/iterable',
       'createEventStream()': '/sse',
     },
+    withoutCode: ['proxy()', 'a Response'],
     guards: wrapApp,
   },
   ...(['express', 'fastify'] as const).map((platform) => ({
@@ -68,6 +73,7 @@ export const apps: readonly FrameworkApp[] = [
     name: 'Next.js 16, next start',
     command: { args: ['node_modules/next/dist/bin/next', 'start', 'next', '-p', '0', '-H', '127.0.0.1'] },
     ways: { 'a Response': '/response', 'a ReadableStream': '/streamed', 'pages/api': '/api/written' },
+    withoutCode: ['a Response'],
     guards: {},
   },
   {
@@ -75,6 +81,21 @@ export const apps: readonly FrameworkApp[] = [
     name: 'Next.js 16, custom server',
     command: { args: ['next-server.js'] },
     ways: { 'a Response': '/response', 'a ReadableStream': '/streamed', 'pages/api': '/api/written' },
+    withoutCode: ['a Response'],
+    guards: wrapApp,
+  },
+  {
+    takesFlag: false,
+    name: 'node:http in Bun',
+    command: { program: 'node_modules/.bin/bun', args: ['node-http.js'] },
+    ways: { 'response.write()': '/written', '.pipe(response)': '/piped' },
+    guards: wrapApp,
+  },
+  {
+    takesFlag: false,
+    name: 'node:http in Deno',
+    command: { program: 'node_modules/.bin/deno', args: ['run', '-A', 'node-http.js'] },
+    ways: { 'response.write()': '/written', '.pipe(response)': '/piped' },
     guards: wrapApp,
   },
 ]

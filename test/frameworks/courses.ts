@@ -52,8 +52,19 @@ export async function take(
   path: string,
 ): Promise<Seen> {
   const before = upstream.exchanges.length
-  using client = rawRequest({ port: app.port, path, body: { stream: true, course: name } })
-  const exchange = await upstream.exchange(before)
+  using client = rawRequest({ port: app.port, path, body: { stream: true } })
+  // A test that fails here must not wait on, and take the exchange of the next.
+  const exchange = await Promise.race([upstream.exchange(before), client.closed()])
+  if (exchange === client) throw new Error(`${path} responded without its upstream: ${client.text}`)
+  return await follow(app, client, exchange as UpstreamExchange, name)
+}
+
+async function follow(
+  app: RunningApp,
+  client: RawClient,
+  exchange: UpstreamExchange,
+  name: CourseName,
+): Promise<Seen> {
   exchange.open().data(chatChunk('Hel'))
   await client.received('Hel')
   await courses[name](exchange)
@@ -61,10 +72,7 @@ export async function take(
     client.reset()
     return { outcome: (await isOver(exchange.closed)) ? 'let go' : 'goes on' }
   }
-  const hasFinished = await isOver(client.finished())
-  const seen = hasFinished ? await endingOf(client, app) : { outcome: 'hangs' as const }
-  exchange.socket.destroy()
-  return seen
+  return (await isOver(client.finished())) ? endingOf(client, app) : { outcome: 'hangs' }
 }
 
 async function endingOf(client: RawClient, app: RunningApp): Promise<Seen> {

@@ -19,9 +19,11 @@ app.post('/sse/v1/chat/completions', async (event) => {
   const stream = createEventStream(event)
   const run = async () => {
     for await (const data of eventsOf(body)) await stream.push(data)
-    await stream.close()
   }
+  // One that nobody catches ends the process, whatever stands around the app.
   run()
+    .catch(() => {})
+    .finally(() => stream.close())
   return stream.send()
 })
 

@@ -84,6 +84,12 @@ const given: Record<string, string> = {
   body: 'declare const body: string',
 }
 
+/** The app of a snippet that imports from one of these. */
+const apps: [door: string, line: string][] = [
+  ['unhang/koa', "declare const app: import('koa')"],
+  ['unhang/fastify', "declare const app: import('fastify').FastifyInstance"],
+]
+
 /** A snippet as a module that can be compiled. */
 function asModule(code: string): string {
   const declared = Object.entries(given).filter(([name]) => {
@@ -91,7 +97,7 @@ function asModule(code: string): string {
     return new RegExp(`(?<![.\\w'])${name}\\b(?!['\\w-])`).test(code) && !isThere
   })
   const lines = declared.map(([name, line]) =>
-    name === 'app' && code.includes("from 'unhang/koa'\n") ? "declare const app: import('koa')" : line,
+    name !== 'app' ? line : (apps.find(([door]) => code.includes(`from '${door}'\n`))?.[1] ?? line),
   )
   return `${lines.join('\n')}\n${code}\nexport {}\n`
 }

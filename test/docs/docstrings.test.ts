@@ -11,6 +11,7 @@ const run = promisify(execFile)
 const entries = {
   unhang: 'src/index.ts',
   'unhang/express': 'src/adapters/express.ts',
+  'unhang/fastify': 'src/adapters/fastify.ts',
   'unhang/koa': 'src/adapters/koa.ts',
   'unhang/testing': 'src/testing/index.ts',
 }
@@ -38,6 +39,11 @@ const koaSurroundings: Readonly<Record<string, string>> = {
   bodyParser: "import bodyParser from 'koa-bodyparser'",
   context: "declare const context: import('koa').Context",
   router: "declare const router: import('@koa/router').RouterInstance",
+}
+
+const fastifySurroundings: Readonly<Record<string, string>> = {
+  ...surroundings,
+  app: "declare const app: import('fastify').FastifyInstance",
 }
 
 interface Documented {
@@ -166,7 +172,11 @@ describe('docstrings', () => {
 
 /** Imports and declares what an example uses and does not declare itself: first of its own entry. */
 function preamble(code: string, entry: string): string {
-  const known = entry === 'unhang/koa' ? koaSurroundings : surroundings
+  const ofFramework: Record<string, typeof surroundings> = {
+    'unhang/fastify': fastifySurroundings,
+    'unhang/koa': koaSurroundings,
+  }
+  const known = ofFramework[entry] ?? surroundings
   const lines = [...freeNames(code)].map((name) => {
     const owners = exported.filter((each) => each.name === name)
     const owner = owners.find((each) => each.entry === entry) ?? owners[0]

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 const entries: Record<string, string> = {
   unhang: 'src/index.ts',
   'unhang/express': 'src/adapters/express.ts',
+  'unhang/fastify': 'src/adapters/fastify.ts',
   'unhang/koa': 'src/adapters/koa.ts',
   'unhang/testing': 'src/testing/index.ts',
 }

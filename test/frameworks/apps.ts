@@ -8,6 +8,10 @@ export interface FrameworkApp {
   readonly ways: Record<string, string>
   /** Those of them in which no line of the app runs while the stream does. */
   readonly withoutCode?: readonly string[]
+  /** Those whose framework keeps to itself what the handler throws: the guard then has to guess. */
+  readonly swallows?: readonly string[]
+  /** Whether the guard sees the upstream calls of the handlers. */
+  readonly adopts?: false
   /** How it guards itself if it has `GUARD`; for those that can do it in several ways, what `GUARD_BY` says. */
   readonly guards: Record<string, string>
   /** Whether Node runs it, and takes a flag. */
@@ -46,6 +50,7 @@ export const apps: readonly FrameworkApp[] = [
     command: { args: ['hono.js'] },
     ways: { 'proxy()': '/proxy', 'a Response': '/response', 'stream()': '/stream', 'streamSSE()': '/sse' },
     withoutCode: ['proxy()', 'a Response'],
+    swallows: ['stream()', 'streamSSE()'],
     guards: { createServer: '' },
   },
   {
@@ -59,6 +64,7 @@ export const apps: readonly FrameworkApp[] = [
       'createEventStream()': '/sse',
     },
     withoutCode: ['proxy()', 'a Response'],
+    swallows: ['createEventStream()'],
     guards: wrapApp,
   },
   ...(['express', 'fastify'] as const).map((platform) => ({
@@ -66,6 +72,7 @@ export const apps: readonly FrameworkApp[] = [
     name: `NestJS 11 on ${platform === 'express' ? 'Express' : 'Fastify'}`,
     command: { args: ['out/nest.js'], environment: { PLATFORM: platform } },
     ways: { '@Res()': '/written', '@Sse()': '/sse' },
+    swallows: ['@Res()', '@Sse()'],
     guards: { [platform === 'express' ? 'guardStreams' : 'plugin']: '' },
   })),
   {
@@ -74,6 +81,7 @@ export const apps: readonly FrameworkApp[] = [
     command: { args: ['node_modules/next/dist/bin/next', 'start', 'next', '-p', '0', '-H', '127.0.0.1'] },
     ways: { 'a Response': '/response', 'a ReadableStream': '/streamed', 'pages/api': '/api/written' },
     withoutCode: ['a Response'],
+    swallows: ['pages/api'],
     guards: {},
   },
   {
@@ -82,10 +90,12 @@ export const apps: readonly FrameworkApp[] = [
     command: { args: ['next-server.js'] },
     ways: { 'a Response': '/response', 'a ReadableStream': '/streamed', 'pages/api': '/api/written' },
     withoutCode: ['a Response'],
+    swallows: ['pages/api'],
     guards: wrapApp,
   },
   {
     takesFlag: false,
+    adopts: false,
     name: 'node:http in Bun',
     command: { program: 'node_modules/.bin/bun', args: ['node-http.js'] },
     ways: { 'response.write()': '/written', '.pipe(response)': '/piped' },
@@ -93,6 +103,7 @@ export const apps: readonly FrameworkApp[] = [
   },
   {
     takesFlag: false,
+    adopts: false,
     name: 'node:http in Deno',
     command: { program: 'node_modules/.bin/deno', args: ['run', '-A', 'node-http.js'] },
     ways: { 'response.write()': '/written', '.pipe(response)': '/piped' },

@@ -1,32 +1,25 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { GuardOptions } from '../../src/index.js'
 import { RawClient, type UpstreamScript } from '../../src/testing/index.js'
 import { chatChunk } from '../support/chat.js'
-import { guidePrograms } from '../support/guide-programs.js'
 import { forEver, nothing, type Shown, shownBy, startModel, told, whole } from './model.js'
 import { type SillyTavern, startSillyTavern } from './silly-tavern.js'
 
-const [program = ''] =
-  (await guidePrograms('docs/SILLYTAVERN.md')).get("Guard SillyTavern's own server") ?? []
+/** As docs/SILLYTAVERN.md shows it; the server is as it was installed. */
+const flags = ['--import', resolve('dist/register.js')]
 // Nobody waits for a minute here.
 const options: GuardOptions = { timeouts: { firstByteMs: 1_500, inactivityMs: 1_500 } }
-let folder: string
 let bare: SillyTavern
 let guarded: SillyTavern
 
 beforeAll(async () => {
-  folder = await mkdtemp(join('test', '.docs-'))
-  const preload = join(folder, 'guard.mjs')
-  await writeFile(preload, program.replace('wrapApp(arg)', `wrapApp(arg, ${JSON.stringify(options)})`))
   bare = await startSillyTavern()
-  guarded = await startSillyTavern(preload)
+  guarded = await startSillyTavern({ flags, environment: { UNHANG_OPTIONS: JSON.stringify(options) } })
 })
 afterAll(async () => {
   await bare?.[Symbol.asyncDispose]()
   await guarded?.[Symbol.asyncDispose]()
-  await rm(folder, { recursive: true })
 })
 
 const hangsUp = 'The upstream closed the connection before the answer was complete.'

@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { expect } from 'vitest'
 import { freePort } from '../support/free-port.js'
@@ -9,23 +8,26 @@ import { freePort } from '../support/free-port.js'
 /** Where `npm run test:sillytavern` has put it. */
 const folder = resolve('.sillytavern')
 
-/**
- * Starts SillyTavern's server. The first start takes a minute: it builds its page.
- *
- * @param preload a module that is loaded before the server
- */
-async function startServer(preload: string | undefined) {
+/** What the server is started with. */
+interface Start {
+  /** What Node gets in front of the server. */
+  flags?: readonly string[]
+  environment?: Readonly<Record<string, string>>
+}
+
+/** Starts SillyTavern's server. The first start takes a minute: it builds its page. */
+async function startServer({ flags = [], environment = {} }: Start) {
   const port = await freePort()
   const options = { port, dataRoot: join(folder, 'data'), configPath: join(folder, 'config.yaml') }
   const child = spawn(
     process.execPath,
     [
-      ...(preload === undefined ? [] : ['--import', pathToFileURL(preload).href]),
+      ...flags,
       'node_modules/sillytavern/server.js',
       ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]),
       '--browserLaunchEnabled=false',
     ],
-    { cwd: folder, stdio: ['ignore', 'pipe', 'ignore'] },
+    { cwd: folder, env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'ignore'] },
   )
   await new Promise<void>((resolve, reject) => {
     child.stdout.on('data', (text) => String(text).includes('Go to:') && resolve())
@@ -97,8 +99,8 @@ async function openPage(
   return page
 }
 
-export async function startSillyTavern(preload?: string): Promise<SillyTavern> {
-  const { port, url, child } = await startServer(preload)
+export async function startSillyTavern(start: Start = {}): Promise<SillyTavern> {
+  const { port, url, child } = await startServer(start)
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-quic', '--disable-background-networking'],

@@ -34,9 +34,14 @@ app.get('/fails', () => {
 })
 
 const { wrapApp } = guard ? await import('unhang') : {}
-const server = serve({
-  fetch: app.fetch,
-  port: 0,
-  hostname: '127.0.0.1',
-  ...(guard && { createServer: (...args) => createServer(...args.slice(0, -1), wrapApp(args.at(-1), guard)) }),
-}, () => listens(server))
+const server = serve(
+  {
+    fetch: app.fetch,
+    port: 0,
+    hostname: '127.0.0.1',
+    ...(guard && {
+      createServer: (...args) => createServer(...args.slice(0, -1), wrapApp(args.at(-1), guard)),
+    }),
+  },
+  () => listens(server),
+)

@@ -1,20 +1,24 @@
 // On Express, or on Fastify if PLATFORM says so.
 import 'reflect-metadata'
+import type { ServerResponse } from 'node:http'
 import { Body, Controller, Get, HttpCode, Module, Post, Res, Sse } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify'
 import { from, map } from 'rxjs'
-// @ts-ignore: it is JavaScript
+// @ts-expect-error: it is JavaScript
 import { chunksOf, eventsOf, guard, listens, page } from './shared.js'
 
 const isFastify = process.env.PLATFORM === 'fastify'
+
+/** What a platform hands on: Node's own response, or Fastify's reply. */
+type Reply = ServerResponse & { raw: ServerResponse; hijack(): void }
 
 @Controller()
 class AppController {
   /** The response of Node, of whichever platform. */
   @Post('written/v1/chat/completions')
   @HttpCode(200)
-  async write(@Body() body: unknown, @Res() response: any): Promise<void> {
+  async write(@Body() body: unknown, @Res() response: Reply): Promise<void> {
     if (isFastify) response.hijack()
     const raw = isFastify ? response.raw : response
     raw.setHeader('Content-Type', 'text/event-stream')

@@ -87,17 +87,18 @@ export function guardStreams(options: GuardOptions = {}): FastifyPluginCallback 
   return forInstance(plugin)
 }
 
+const unhang: FastifyPluginCallback<GuardOptions> = (app, options, done) =>
+  guardStreams(options)(app, {}, done)
+
 /**
- * The plugin of {@link guardStreams}: it takes the options from `register`.
+ * The plugin of {@link guardStreams}: it takes its options from `register`.
  *
+ * @throws TypeError | RangeError from `app.ready()`, that names the option and the value
  * @example
  * import unhang from 'unhang/fastify'
  *
  * app.register(unhang, { writer: { heartbeatMs: 10_000 } })
  */
-const unhang: FastifyPluginCallback<GuardOptions> = (app, options, done) =>
-  guardStreams(options)(app, {}, done)
-
 export default forInstance(unhang)
 
 /**

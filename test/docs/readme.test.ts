@@ -58,6 +58,17 @@ const inKoa: Program = ({ imports, code }) => `import Koa from 'koa'
     context.body = Readable.fromWeb(upstream.body)
   })
   app.listen(3000)`
+const inFastify: Program = ({ imports, code }) => `import Fastify from 'fastify'
+  import { Readable } from 'node:stream'
+  ${imports}
+  const app = Fastify()
+  ${code}
+  app.post('/v1/chat/completions', async (_request, reply) => {
+    const upstream = await fetch('${url}')
+    return reply.type('text/event-stream').send(Readable.fromWeb(upstream.body))
+  })
+  await app.ready()
+  app.server.listen(3000)`
 const whole: Program = ({ imports, code }) => `${imports}\n${code}`
 
 /** Where each of them belongs, by its page and what it is known by: the program that a reader would have. */
@@ -76,6 +87,7 @@ const programs: [page: string, known: string, program: Program][] = [
       app.listen(3000)`,
   ],
   ['docs/QUICKSTART.md', "from 'unhang/koa'", inKoa],
+  ['docs/QUICKSTART.md', "from 'unhang/fastify'", inFastify],
   [
     'docs/QUICKSTART.md',
     'wrapApp(app)',

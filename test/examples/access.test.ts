@@ -42,7 +42,7 @@ function expectRefused(client: RawClient, status: number, message: string): void
   })
 }
 
-describe.each(['express-server.ts', 'koa-server.ts'])('%s', (file) => {
+describe.each(['express-server.ts', 'fastify-server.ts', 'koa-server.ts'])('%s', (file) => {
   describe('with a key of the operator and no other setting', () => {
     let upstream: ScriptedUpstream
     let server: ExampleServer

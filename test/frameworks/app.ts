@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { resolve } from 'node:path'
 
 /** Where `npm run test:frameworks` has put the frameworks. */
-export const project = resolve('test/projects/frameworks')
+const project = resolve('.frameworks')
 
 /** How an app is started, as its framework's users do. */
 export interface AppCommand {

@@ -7,7 +7,7 @@ import { startExample } from '../support/example-server.js'
 import { startProxy } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 
-describe.each(['express-server.ts', 'koa-server.ts'])('/metrics of %s', (file) => {
+describe.each(['express-server.ts', 'fastify-server.ts', 'koa-server.ts'])('/metrics of %s', (file) => {
   test('counts the streams that have ended, and those that are under way', async () => {
     await using example = await startExample(file)
     const metrics = async () => (await fetch(`${example.url}/metrics`)).text()

@@ -1,0 +1,76 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import cors from '@fastify/cors'
+import Fastify, { type FastifyReply } from 'fastify'
+import { respondWithError } from 'unhang'
+import { createStreamMiddleware } from 'unhang/fastify'
+import { metrics } from './monitoring/prometheus.js'
+import { modelList } from './qolaba/models.js'
+import { type ChatCall, ChatProxy } from './server/chat.js'
+import { openAIError } from './server/openai-error.js'
+import { type AppSettings, run } from './server/run.js'
+
+/** An OpenAI-compatible proxy for Qolaba. */
+function createApp(settings: AppSettings) {
+  const proxy = new ChatProxy(settings)
+  const { access, timeouts, writer } = settings
+  const app = Fastify({ bodyLimit: 20 * 1024 * 1024 })
+  app.addHook('onRequest', async ({ raw }) => access.checkOrigin(raw))
+  app.register(cors, { origin: access.origins, exposedHeaders: ['x-request-id', 'retry-after'] })
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, text, done) => {
+    try {
+      done(null, text === '' ? undefined : JSON.parse(String(text)))
+    } catch (error) {
+      done(openAIError(400, (error as Error).message))
+    }
+  })
+
+  app.get('/health', () => ({ status: 'ok' }))
+
+  app.get('/metrics', async ({ raw }, reply) => {
+    access.checkLocal(raw)
+    return reply.type(metrics.contentType).send(await metrics.text())
+  })
+
+  app.get('/v1/models', ({ raw }) => {
+    proxy.readKey(raw)
+    return modelList
+  })
+
+  const calls = new WeakMap<IncomingMessage, ChatCall>()
+  const callOf = (request: IncomingMessage) => calls.get(request) as ChatCall
+  app.post(
+    '/v1/chat/completions',
+    {
+      onRequest: async ({ raw }) => void proxy.readKey(raw),
+      preHandler: [
+        async ({ raw, body }, reply) => {
+          calls.set(raw, { key: proxy.readKey(raw), chat: proxy.readChat(body, reply.raw) })
+        },
+        createStreamMiddleware((stream, { raw }) => proxy.stream(stream, callOf(raw)), { timeouts, writer }),
+      ],
+    },
+    ({ raw }, reply) => proxy.answer(takeOver(reply), callOf(raw)),
+  )
+
+  app.setNotFoundHandler(({ method, url }) => {
+    throw openAIError(404, `There is no ${method} ${url.split('?', 1)[0]}.`)
+  })
+  app.setErrorHandler((error, _request, reply) => {
+    respondWithError(error, takeOver(reply), { dialect: 'openaiChat' })
+  })
+  return async (request: IncomingMessage, response: ServerResponse) => {
+    await app.ready()
+    app.routing(request, response)
+  }
+}
+
+/** Node's own response, with the headers that the reply has got by now. */
+function takeOver(reply: FastifyReply): ServerResponse {
+  reply.hijack()
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (value !== undefined) reply.raw.setHeader(name, value)
+  }
+  return reply.raw
+}
+
+run(createApp)

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createGunzip } from 'node:zlib'
 import cors from '@fastify/cors'
-import Fastify, { type FastifyReply } from 'fastify'
+import Fastify, { type FastifyError, type FastifyReply } from 'fastify'
 import { respondWithError } from 'unhang'
 import { createStreamMiddleware } from 'unhang/fastify'
 import { metrics } from './monitoring/prometheus.js'
@@ -18,10 +19,17 @@ function createApp(settings: AppSettings) {
   app.register(cors, { origin: access.origins, exposedHeaders: ['x-request-id', 'retry-after'] })
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, text, done) => {
     try {
-      done(null, text === '' ? undefined : JSON.parse(String(text)))
+      done(null, text === '' ? {} : JSON.parse(String(text)))
     } catch (error) {
       done(openAIError(400, (error as Error).message))
     }
+  })
+
+  app.addHook('preParsing', async ({ headers }, _reply, payload) => {
+    if (headers['content-encoding'] !== 'gzip') return payload
+    // Fastify would compare it with the length of what comes out.
+    headers['content-length'] = undefined
+    return payload.pipe(createGunzip())
   })
 
   app.get('/health', () => ({ status: 'ok' }))
@@ -55,8 +63,11 @@ function createApp(settings: AppSettings) {
   app.setNotFoundHandler(({ method, url }) => {
     throw openAIError(404, `There is no ${method} ${url.split('?', 1)[0]}.`)
   })
-  app.setErrorHandler((error, _request, reply) => {
-    respondWithError(error, takeOver(reply), { dialect: 'openaiChat' })
+  app.setErrorHandler((error: FastifyError, _request, reply) => {
+    // Fastify's own errors do not say that a client may read them.
+    const isOfFastify = error.code?.startsWith('FST_ERR_') === true
+    const shown = isOfFastify ? openAIError(error.statusCode ?? 400, error.message) : error
+    respondWithError(shown, takeOver(reply), { dialect: 'openaiChat' })
   })
   return async (request: IncomingMessage, response: ServerResponse) => {
     await app.ready()
@@ -68,7 +79,8 @@ function createApp(settings: AppSettings) {
 function takeOver(reply: FastifyReply): ServerResponse {
   reply.hijack()
   for (const [name, value] of Object.entries(reply.getHeaders())) {
-    if (value !== undefined) reply.raw.setHeader(name, value)
+    // Fastify closes the connection of a body that is too large: a client that still sends it would see no response.
+    if (value !== undefined && name !== 'connection') reply.raw.setHeader(name, value)
   }
   return reply.raw
 }

@@ -5,7 +5,6 @@ import { Body, Controller, Get, HttpCode, Module, Post, Res, Sse } from '@nestjs
 import { NestFactory } from '@nestjs/core'
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify'
 import { from, map } from 'rxjs'
-// @ts-expect-error: it is JavaScript
 import { chunksOf, eventsOf, guard, listens, page } from './shared.js'
 
 const isFastify = process.env.PLATFORM === 'fastify'

@@ -1,5 +1,6 @@
 import type Koa from 'koa'
 import type { Context, DefaultContext, DefaultState, Middleware, ParameterizedContext } from 'koa'
+import { setAppRequest } from '../client/app-request.js'
 import { shown } from '../errors/bad-input.js'
 import { guardResponse } from '../guard/guard-response.js'
 import { checkCalled, type GuardOptions, readGuardOptions } from '../guard/request.js'
@@ -46,6 +47,7 @@ export function createStreamMiddleware<State = DefaultState, Extension = Default
     const settings = settingsFor(context)
     const model = modelOf(context)
     context.respond = false
+    setAppRequest(context.req, context)
     await runStream(context.res, (stream) => handler(stream, context), settings, { model })
   }
 }
@@ -107,8 +109,9 @@ export function wrapApp(app: Koa, options: GuardOptions = {}): AppListener {
   return wrapListener(listener, options)
 }
 
-/** The body parsers of Koa keep the body away from the request of `node:http`. */
+/** Koa keeps what its middleware says of a request, such as the parsed body, away from the request of `node:http`. */
 function readBodyOf(context: Context): void {
+  setAppRequest(context.req, context)
   const body = () => parsedBody(context) ?? (context.req as { body?: unknown }).body
   guards().get(context.res)?.readBodyFrom(body)
 }

@@ -18,6 +18,8 @@ export interface StoredEnd {
   readonly outcome: string
   readonly code: string | undefined
   readonly message: string | undefined
+  /** The HTTP status of a failure, where the end says one: dialects name their errors by it. */
+  readonly status?: number | undefined
 }
 
 /** What a follower gets, in order. Events are numbered from 1; nothing comes after `end`. */

@@ -2,6 +2,12 @@ import { log } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
 import type { Recorder, StoredEnd } from './resume-store.js'
 
+const unrecorded: StoredEnd = {
+  outcome: 'aborted',
+  code: 'resume_gap',
+  message: 'The rest of the answer was not recorded.',
+}
+
 /** What waits for a store that takes its time to begin. */
 const maxPendingBytes = 1024 * 1024
 
@@ -32,8 +38,8 @@ export class LateRecorder implements Recorder {
   }
 
   append(events: string, count: number): void {
-    if (this.#recorder) return this.#recorder.append(events, count)
     if (this.#isLost) return
+    if (this.#recorder) return this.#recorder.append(events, count)
     this.#pending.push({ events, count })
     this.#pendingBytes += Buffer.byteLength(events)
     if (this.#pendingBytes > maxPendingBytes) this.#lose()
@@ -51,6 +57,12 @@ export class LateRecorder implements Recorder {
     else
       void recorder.end({ outcome: 'aborted', code: 'resume_gap', message: 'The answer was not recorded.' })
     this.#pending = []
+  }
+
+  /** What comes from here on is not recorded. */
+  giveUp(): void {
+    this.#lose()
+    void this.#recorder?.end(unrecorded)
   }
 
   #lose(): void {

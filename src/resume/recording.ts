@@ -67,6 +67,10 @@ export class Recording implements StreamRecording {
     return true
   }
 
+  giveUp(): void {
+    this.#recorder.giveUp()
+  }
+
   inFrontOf(output: EventOutput): EventOutput {
     return new RecordedOutput(output, this)
   }

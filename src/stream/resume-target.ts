@@ -40,6 +40,8 @@ export interface StreamRecording {
    * @returns whether it goes on
    */
   detach(over: () => void): boolean
+  /** What comes next cannot be recorded: whoever reads it is told so. */
+  giveUp(): void
   /** What stands in front of the response's own output. */
   inFrontOf(output: EventOutput): EventOutput
 }

@@ -41,12 +41,17 @@ export class FollowedText {
     this.framing = framing
   }
 
-  /** Waits for the first events, which show how they are framed: who records a stream learns that late. */
-  async begin(): Promise<void> {
+  /**
+   * Waits for what comes first. Events show how they are framed: who records a stream learns that late.
+   *
+   * @returns whether it is events
+   */
+  async begin(): Promise<boolean> {
     this.#next = this.#parts.next()
     const { done, value } = await this.#next
-    if (!done && 'events' in value)
-      this.framing = value.events.startsWith('{') ? framings.ndjson : framings.sse
+    const isBegun = !done && 'events' in value
+    if (isBegun) this.framing = value.events.startsWith('{') ? framings.ndjson : framings.sse
+    return isBegun
   }
 
   /** @throws StreamError that says how the stream failed, or what of it is no longer there */

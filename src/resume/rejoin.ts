@@ -120,9 +120,9 @@ function refusalOf(
 }
 
 async function replay(
-  { request, response }: ResumeCall,
+  { response }: ResumeCall,
   { store }: OwnedStreams,
-  { dialect, writer, onEnd }: RejoinOptions,
+  { dialect, writer: writing, onEnd }: RejoinOptions,
   { id, found, after, hasIds }: Rejoined,
 ): Promise<void> {
   response.setHeader(streamHeader, id)
@@ -134,16 +134,20 @@ async function replay(
     hasIds && text && reason === text.failure ? String(text.had + 1) : undefined
   const recorded = dialect === undefined ? dialectNamed(about.dialect) : selectDialect(dialect)
   const own = replayed(recorded, idOf)
-  const follow = async (stream: StreamContext) => {
-    const { signal } = stream
+  const follow = async (context: StreamContext) => {
+    const stream = context as RouteStream
+    const { signal, writer, transcript } = stream
     const stop = () => closing.abort(signal.reason)
     signal.addEventListener('abort', stop)
     // One more than the client has not had: the last one it had says in which words a failure is told.
     const parts = store.follow(id, Math.max(after - 1, 0), closing.signal)[Symbol.asyncIterator]()
     const framing = framings[about.framing]
-    text = new FollowedText(parts, { after, last, framing, transcript: (stream as RouteStream).transcript })
+    text = new FollowedText(parts, { after, last, framing, transcript })
     const body = text
-    await text.begin()
+    const isBegun = await text.begin()
+    writer.head.follow({ status: 200, framing: text.framing })
+    // What its client waits for may take long. Before the first event a failure still has a status.
+    if (isBegun) writer.open()
     let number = after
     const numbered = (event: { data: string }) => ({ ...event, id: String(++number) })
     const source = { status: 200, headers: { 'content-type': text.framing.type }, data: body }
@@ -152,7 +156,7 @@ async function replay(
   const settings: StreamSettings = {
     ...readStreamOptions({
       dialect: own,
-      writer: { ...writer, heartbeat: 'comment' },
+      writer: { ...writing, heartbeat: 'comment' },
       onEnd,
       timeouts,
       relay: { onTruncated: 'accept', maxEventBytes: never },
@@ -164,5 +168,4 @@ async function replay(
   } finally {
     closing.abort()
   }
-  void request
 }

@@ -5,6 +5,7 @@ const shared: Options = {
     index: 'src/index.ts',
     express: 'src/adapters/express.ts',
     koa: 'src/adapters/koa.ts',
+    resume: 'src/resume/index.ts',
     testing: 'src/testing/index.ts',
   },
   target: 'node20',

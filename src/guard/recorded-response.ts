@@ -1,10 +1,16 @@
 import { Buffer } from 'node:buffer'
+import type { ServerResponse } from 'node:http'
 import { appRequestOf } from '../client/app-request.js'
 import { wasLeft } from '../client/response.js'
 import type { Exchange } from '../stream/exchange.js'
 import { type StreamRecording, setStreamId } from '../stream/resume-target.js'
 import { adoptionOf } from './adopt-options.js'
 import type { WatchedResponse } from './handle.js'
+
+/** What the package on-finished keeps at a response: Koa and loggers hear by it that a response, or its connection, is over. */
+interface WithListeners {
+  __onFinished?: { queue: ((error: unknown, response: ServerResponse) => void)[] | null } | null
+}
 
 /** An event that is longer than this is not kept until it is whole. */
 const maxOpenBytes = 16 * 1024 * 1024
@@ -36,6 +42,8 @@ export class RecordedResponse {
   readonly #recording: StreamRecording
   /** Whether the response has closed, and nobody has heard of it. */
   #isHeld = false
+  /** Who would have heard of it from the connection. */
+  #waiting: ((error: unknown, response: ServerResponse) => void)[] = []
   /** The event that has begun. */
   #open: Buffer[] = []
   #openBytes = 0
@@ -104,9 +112,20 @@ export class RecordedResponse {
     const { response, state, sawTerminal } = this.#guard
     if (this.#isHeld || state !== 'streaming' || sawTerminal || !wasLeft(response)) return false
     this.#isHeld = this.#recording.detach(() => this.#over())
+    if (!this.#isHeld) return false
+    const { __onFinished: listeners } = response as WithListeners
+    this.#waiting = listeners?.queue ?? []
+    if (listeners) listeners.queue = null
     // What waits for the client need not wait any more.
-    if (this.#isHeld) setImmediate(() => response.emit('drain'))
-    return this.#isHeld
+    setImmediate(() => response.emit('drain'))
+    return true
+  }
+
+  /** Now everybody may hear that it has closed. */
+  #close(): void {
+    const { response } = this.#guard
+    response.emit('close')
+    for (const heard of this.#waiting.splice(0)) heard(null, response)
   }
 
   /** The stream has gone on for long enough. The app has said so, unless it has said something else of these calls. */
@@ -114,7 +133,7 @@ export class RecordedResponse {
     const { settings, response, calls } = this.#guard
     const adopt = adoptionOf(settings.adopt, response.req)
     if (adopt && adopt.onDisconnect === undefined) calls?.refine({ ...adopt, onDisconnect: 'cancel' })
-    response.emit('close')
+    this.#close()
   }
 
   /**
@@ -126,6 +145,6 @@ export class RecordedResponse {
     if (!this.#isHeld) return
     const { response } = this.#guard
     if (isComplete) response.emit('finish')
-    response.emit('close')
+    this.#close()
   }
 }

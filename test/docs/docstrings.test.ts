@@ -12,6 +12,7 @@ const entries = {
   unhang: 'src/index.ts',
   'unhang/express': 'src/adapters/express.ts',
   'unhang/koa': 'src/adapters/koa.ts',
+  'unhang/resume': 'src/resume/index.ts',
   'unhang/testing': 'src/testing/index.ts',
 }
 

@@ -7,6 +7,7 @@ const entries: Record<string, string> = {
   unhang: 'src/index.ts',
   'unhang/express': 'src/adapters/express.ts',
   'unhang/koa': 'src/adapters/koa.ts',
+  'unhang/resume': 'src/resume/index.ts',
   'unhang/testing': 'src/testing/index.ts',
 }
 
@@ -113,6 +114,10 @@ const places: Record<string, string> = {
   StreamErrorOptions: 'StreamError',
   UpstreamErrorOptions: 'UpstreamError',
   FailingOptions: 'StreamDialect',
+  ResumeOptions: 'createResume',
+  RejoinOptions: 'resume.rejoin',
+  StopOptions: 'resume.stop',
+  MemoryStoreOptions: 'memoryStore',
 }
 
 const nested = ['timeouts', 'writer', 'relay', 'cleanup', 'detect', 'adopt']

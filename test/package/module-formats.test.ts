@@ -21,7 +21,13 @@ test('the package works as ESM and as CommonJS, and both are one', async () => {
   await using place = await workshop()
   // .ci/projects.mjs imports the same names from the packed tarball.
   const names = JSON.parse(await readFile('test/programs/names.json', 'utf8'))
-  expect(Object.keys(names)).toEqual(['unhang', 'unhang/express', 'unhang/koa', 'unhang/testing'])
+  expect(Object.keys(names)).toEqual([
+    'unhang',
+    'unhang/express',
+    'unhang/koa',
+    'unhang/resume',
+    'unhang/testing',
+  ])
   for (const name of designed) expect(names.unhang).toContain(name)
   const check = (load: (door: string) => string) => `
     for (const [door, expected] of Object.entries(${JSON.stringify(names)})) {

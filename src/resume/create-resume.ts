@@ -27,13 +27,13 @@ export interface ResumeOptions<AppRequest = IncomingMessage> {
   store?: ResumeStore | undefined
   /**
    * Returns whose stream it is: only requests of the same owner can rejoin it or stop it. A stream without an owner is not
-   * recorded. `false`: whoever knows the id of a stream can read it.
+   * recorded. `false`: every client that knows the id of a stream can read it.
    */
   owner: ((request: AppRequest) => string | undefined) | false
   /** Chooses the id of a stream: letters, digits and `.:~_-`. @defaultValue 144 random bits, base64url */
   streamId?: ((request: AppRequest) => string) | undefined
   /**
-   * How long a stream goes on for a client that has left, while nobody has rejoined it. `0`: it is aborted at once.
+   * How long a stream goes on for a client that has left, while no other client reads it. `0`: it is aborted at once.
    * `Infinity`: it goes on to its end.
    *
    * @defaultValue `30_000`
@@ -70,16 +70,18 @@ export interface Resume extends ResumeTarget {
    *
    * @throws TypeError that names the option and the value
    */
-  rejoin<AppRequest = never>(options?: RejoinOptions<AppRequest>): ResumeHandler
+  // biome-ignore lint/suspicious/noExplicitAny: it depends on where the handler is mounted
+  rejoin<AppRequest = any>(options?: RejoinOptions<AppRequest>): ResumeHandler
   /**
-   * Returns a handler that ends a stream, in whichever process it is produced. Its clients are told `request_aborted`.
+   * Returns a handler that ends a stream, in the process that produces it. Its clients read `request_aborted`.
    *
    * Mount it for `DELETE` or `POST`.
    *
    * @throws TypeError that names the option and the value
    */
-  stop<AppRequest = never>(options?: StopOptions<AppRequest>): ResumeHandler
-  /** Returns what is known of a stream, whoever its owner is; `undefined` if it is not there. */
+  // biome-ignore lint/suspicious/noExplicitAny: it depends on where the handler is mounted
+  stop<AppRequest = any>(options?: StopOptions<AppRequest>): ResumeHandler
+  /** Returns what is known of a stream, without a look at its owner; `undefined` if it is not there. */
   find(id: string): Promise<StreamState | undefined>
 }
 

@@ -28,8 +28,7 @@ export interface MemoryStoreOptions {
 /**
  * Keeps streams in this process: a client can rejoin its stream here, and nowhere else.
  *
- * When there is no room left, the stream that ended first goes first, then the oldest events. Their readers are
- * told of the gap.
+ * When there is no room left, the stream that ended first goes first, then the oldest events. A gap is always reported.
  *
  * @throws TypeError that names the option and the value
  * @example

@@ -30,9 +30,10 @@ import type { FoundStream } from './resume-store.js'
  * The options of `resume.rejoin()`.
  *
  * @example
- * app.get('/api/chat/:id/stream', resume.rejoin({ streamId: (request) => activeStreams.get(request.params.id) }))
+ * const options: RejoinOptions<{ params: { chat: string } }> = { streamId: ({ params }) => params.chat }
  */
-export interface RejoinOptions<AppRequest = never> {
+// biome-ignore lint/suspicious/noExplicitAny: it depends on where the handler is mounted
+export interface RejoinOptions<AppRequest = any> {
   /**
    * Finds the id of the stream. If there is none, the response is 204, which `useChat` and `EventSource` take for "nothing to
    * read".
@@ -81,7 +82,7 @@ async function rejoin(call: ResumeCall, streams: OwnedStreams, options: RejoinOp
   const { response, request } = call
   const { streamId } = options
   try {
-    const id = streamId ? await streamId(call.app as never) : idInPath(call)
+    const id = streamId ? await streamId(call.app) : idInPath(call)
     const found = await streams.find(id, call.app)
     if (!found || id === undefined) {
       return streamId ? respondNothing(response) : refuse(response, unknownStream)

@@ -7,9 +7,10 @@ import { refuse, respondNothing, unavailable, unknownStream } from './refusals.j
  * The options of `resume.stop()`.
  *
  * @example
- * app.post('/api/chat/:id/stop', resume.stop({ streamId: (request) => activeStreams.get(request.params.id) }))
+ * const options: StopOptions<{ params: { chat: string } }> = { streamId: ({ params }) => params.chat }
  */
-export interface StopOptions<AppRequest = never> {
+// biome-ignore lint/suspicious/noExplicitAny: it depends on where the handler is mounted
+export interface StopOptions<AppRequest = any> {
   /**
    * Finds the id of the stream.
    *
@@ -25,7 +26,7 @@ export function stopHandler(streams: OwnedStreams, options: StopOptions = {}): R
   return toHandler('stop()', async (call) => {
     const { app, response } = call
     try {
-      const id = options.streamId ? await options.streamId(app as never) : idInPath(call)
+      const id = options.streamId ? await options.streamId(app) : idInPath(call)
       const found = await streams.find(id, app)
       if (!found || id === undefined) return refuse(response, unknownStream)
       if (!found.end) await streams.store.stop(id)

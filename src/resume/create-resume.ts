@@ -154,7 +154,9 @@ class RecordedStreams implements Resume {
     const streamId = choose ? chosen(choose, stream.request) : randomBytes(18).toString('base64url')
     if (!owner || streamId === undefined) return undefined
     const { requestId, model, framing, transcript } = stream
-    const dialect = transcript.dialect.name
+    const { dialect: known, isProven } = transcript
+    // The first events may show another one.
+    const dialect = isProven ? known.name : `${known.name}?`
     const about = { owner: owner.hash, dialect, framing: framing.name, requestId, model, limits }
     return new Recording(stream, {
       streamId,

@@ -1,5 +1,6 @@
 import type { SSEWriterOptions } from '../client/sse-writer-options.js'
-import type { StreamEnd } from '../diagnostics/channels.js'
+import { log, type StreamEnd } from '../diagnostics/channels.js'
+import { describeError } from '../diagnostics/describe-error.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
 import { checkFunction, checkNames } from '../errors/bad-input.js'
@@ -97,8 +98,9 @@ async function rejoin(call: ResumeCall, streams: OwnedStreams, options: RejoinOp
     if (refusal) return refuse(response, refusal)
     if (after < first - 1) response.setHeader('unhang-first', first)
     await replay(call, streams, options, { id, found, after: Math.max(after, first - 1), hasIds })
-  } catch {
+  } catch (error) {
     // The app's own function, or the store.
+    log.stream('a stream cannot be rejoined: %s', () => describeError(error))
     if (!response.headersSent) refuse(response, unavailable)
   }
 }
@@ -133,7 +135,8 @@ async function replay(
   let text: FollowedText | undefined
   const idOf = (reason: unknown) =>
     hasIds && text && reason === text.failure ? String(text.had + 1) : undefined
-  const recorded = dialect === undefined ? dialectNamed(about.dialect) : selectDialect(dialect)
+  const given = dialect === undefined ? undefined : { dialect: selectDialect(dialect), isGuess: false }
+  const recorded = given ?? dialectNamed(about.dialect)
   const own = replayed(recorded, idOf)
   const follow = async (context: StreamContext) => {
     const stream = context as RouteStream

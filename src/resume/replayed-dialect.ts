@@ -1,11 +1,12 @@
 import type {
+  DialectRequest,
   DialectState,
   EventRole,
   FailingOptions,
   SkippedEvents,
   StreamDialect,
 } from '../dialects/dialect.js'
-import { dialects } from '../dialects/index.js'
+import { dialects, recognizeDialect } from '../dialects/index.js'
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 
@@ -16,27 +17,45 @@ import type { SSEEvent } from '../framing/sse/encode.js'
  * @param idOf the id of the event that reports a failure, if it is to have one
  */
 export function replayed(
-  dialect: StreamDialect,
+  { dialect, isGuess }: RecordedDialect,
   idOf: (reason: StreamError) => string | undefined,
 ): StreamDialect {
   return Object.assign(Object.create(dialect) as StreamDialect, {
     needsTerminal: false,
-    follow: (request: Parameters<StreamDialect['follow']>[0]) => new Replayed(dialect.follow(request), idOf),
+    follow: (request: Parameters<StreamDialect['follow']>[0]) =>
+      new Replayed(dialect, { isGuess, request, idOf }),
   })
 }
 
+/** A dialect, and whether the events may yet show another one. */
+export interface RecordedDialect {
+  readonly dialect: StreamDialect
+  readonly isGuess: boolean
+}
+
 /** The dialect of this name that comes with unhang; `plain` for one of the app's own. */
-export function dialectNamed(name: string): StreamDialect {
-  return Object.values<StreamDialect>(dialects).find((dialect) => dialect.name === name) ?? dialects.plain
+export function dialectNamed(recorded: string): RecordedDialect {
+  const isGuess = recorded.endsWith('?')
+  const name = isGuess ? recorded.slice(0, -1) : recorded
+  const known = Object.values<StreamDialect>(dialects).find((dialect) => dialect.name === name)
+  return { dialect: known ?? dialects.plain, isGuess }
+}
+
+interface ReplayOptions {
+  readonly isGuess: boolean
+  readonly request: DialectRequest | undefined
+  readonly idOf: (reason: StreamError) => string | undefined
 }
 
 class Replayed implements DialectState {
-  readonly #state: DialectState
-  readonly #idOf: (reason: StreamError) => string | undefined
+  #state: DialectState
+  #guess: StreamDialect | undefined
+  readonly #options: ReplayOptions
 
-  constructor(state: DialectState, idOf: (reason: StreamError) => string | undefined) {
-    this.#state = state
-    this.#idOf = idOf
+  constructor(dialect: StreamDialect, options: ReplayOptions) {
+    this.#state = dialect.follow(options.request)
+    this.#guess = options.isGuess ? dialect : undefined
+    this.#options = options
   }
 
   get complete(): boolean {
@@ -48,6 +67,9 @@ class Replayed implements DialectState {
   }
 
   observe(event: SSEEvent): EventRole {
+    const known = this.#guess && recognizeDialect(event, this.#guess, this.#guess.framing)
+    if (known && known !== this.#guess) this.#state = known.follow(this.#options.request)
+    if (known) this.#guess = undefined
     return this.#state.observe(event)
   }
 
@@ -56,12 +78,12 @@ class Replayed implements DialectState {
   }
 
   failing(error: StreamError, message: string, options?: FailingOptions): SSEEvent[] | undefined {
-    const id = this.#idOf(error)
+    const id = this.#options.idOf(error)
     const events = this.#state.failing(error, message, options)
     return events?.map((event, at) => (id !== undefined && at === 0 ? { ...event, id } : event))
   }
 
   skips(): SkippedEvents | undefined {
-    return this.#state.skips?.()
+    return this.#guess ? undefined : this.#state.skips?.()
   }
 }

@@ -1,3 +1,5 @@
+import { log } from '../diagnostics/channels.js'
+import { describeError } from '../diagnostics/describe-error.js'
 import { checkFunction, checkNames } from '../errors/bad-input.js'
 import { idInPath, type ResumeHandler, toHandler } from './handler.js'
 import type { OwnedStreams } from './owned-streams.js'
@@ -31,7 +33,8 @@ export function stopHandler(streams: OwnedStreams, options: StopOptions = {}): R
       if (!found || id === undefined) return refuse(response, unknownStream)
       if (!found.end) await streams.store.stop(id)
       respondNothing(response)
-    } catch {
+    } catch (error) {
+      log.stream('a stream cannot be stopped: %s', () => describeError(error))
       if (!response.headersSent) refuse(response, unavailable)
     }
   })

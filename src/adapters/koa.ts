@@ -47,7 +47,7 @@ export function createStreamMiddleware<State = DefaultState, Extension = Default
     const settings = settingsFor(context)
     const model = modelOf(context)
     context.respond = false
-    setAppRequest(context.req, context)
+    if (settings.resume) setAppRequest(context.req, context)
     await runStream(context.res, (stream) => handler(stream, context), settings, { model })
   }
 }
@@ -79,6 +79,7 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
     }
     catchErrors(context.app)
     readBodyOf(context)
+    if (settings.resume) setAppRequest(context.req, context)
     try {
       await guard.enter(next)
     } catch (error) {
@@ -101,6 +102,7 @@ export function wrapApp(app: Koa, options: GuardOptions = {}): AppListener {
   if (typeof app?.callback !== 'function') throw new TypeError(`app must be a Koa app, got ${shown(app)}`)
   app.middleware.unshift((context, next) => {
     readBodyOf(context)
+    if (options.resume) setAppRequest(context.req, context)
     return next()
   })
   // First: without a listener Koa attaches its own, which prints.
@@ -109,9 +111,8 @@ export function wrapApp(app: Koa, options: GuardOptions = {}): AppListener {
   return wrapListener(listener, options)
 }
 
-/** Koa keeps what its middleware says of a request, such as the parsed body, away from the request of `node:http`. */
+/** The body parsers of Koa keep the body away from the request of `node:http`. */
 function readBodyOf(context: Context): void {
-  setAppRequest(context.req, context)
   const body = () => parsedBody(context) ?? (context.req as { body?: unknown }).body
   guards().get(context.res)?.readBodyFrom(body)
 }

@@ -6,6 +6,7 @@ import type { Exchange } from '../stream/exchange.js'
 import { type StreamRecording, setStreamId } from '../stream/resume-target.js'
 import { adoptionOf } from './adopt-options.js'
 import type { WatchedResponse } from './handle.js'
+import { interceptClose } from './intercept.js'
 
 /** What the package on-finished keeps at a response: Koa and loggers hear by it that a response, or its connection, is over. */
 interface WithListeners {
@@ -54,12 +55,7 @@ export class RecordedResponse {
   constructor(guard: WatchedResponse, recording: StreamRecording) {
     this.#guard = guard
     this.#recording = recording
-    const { response } = guard
-    const { emit } = response
-    response.emit = (...args: [string, ...unknown[]]) => {
-      if (args[0] === 'close' && this.#hold()) return true
-      return emit.apply(response, args)
-    }
+    interceptClose(guard.response, () => this.#hold())
   }
 
   /** Whether the client has left, and the stream goes on without it. */

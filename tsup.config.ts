@@ -7,6 +7,7 @@ const shared: Options = {
     fastify: 'src/adapters/fastify.ts',
     koa: 'src/adapters/koa.ts',
     register: 'src/register.ts',
+    resume: 'src/resume/index.ts',
     testing: 'src/testing/index.ts',
   },
   target: 'node20',

@@ -11,14 +11,14 @@ import { type AppSettings, run } from './server/run.js'
 /** An OpenAI-compatible proxy for Qolaba. */
 function createApp(settings: AppSettings) {
   const proxy = new ChatProxy(settings)
-  const { access, timeouts, writer } = settings
+  const { access, timeouts, writer, resume } = settings
   const app = express()
   app.disable('x-powered-by')
   app.use((request, _response, next) => {
     access.checkOrigin(request)
     next()
   })
-  app.use(cors({ origin: access.origins, exposedHeaders: ['x-request-id', 'retry-after'] }))
+  app.use(cors({ origin: access.origins, exposedHeaders: ['x-request-id', 'retry-after', 'unhang-stream'] }))
 
   app.get('/health', (_request, response) => void response.json({ status: 'ok' }))
 
@@ -45,10 +45,15 @@ function createApp(settings: AppSettings) {
     readChat,
     createStreamMiddleware(
       (stream, _request, response) => proxy.stream(stream, response.locals as ChatCall),
-      { timeouts, writer },
+      { timeouts, writer, resume },
     ),
     (_request, response) => proxy.answer(response, response.locals as ChatCall),
   )
+
+  if (resume) {
+    app.get('/v1/streams/:id', requireKey, resume.rejoin())
+    app.delete('/v1/streams/:id', requireKey, resume.stop())
+  }
 
   app.use(({ method, path }, _response, next) => next(openAIError(404, `There is no ${method} ${path}.`)))
   const answerError: ErrorRequestHandler = (error, _request, response, _next) => {

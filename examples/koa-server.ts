@@ -13,7 +13,7 @@ import { type AppSettings, run } from './server/run.js'
 /** An OpenAI-compatible proxy for Qolaba. */
 function createApp(settings: AppSettings) {
   const proxy = new ChatProxy(settings)
-  const { access, timeouts, writer } = settings
+  const { access, timeouts, writer, resume } = settings
   const app = new Koa()
   const router = new Router()
 
@@ -34,7 +34,7 @@ function createApp(settings: AppSettings) {
   app.use(
     cors({
       origin: (context) => access.allowedOrigin(context.get('origin')),
-      exposeHeaders: ['x-request-id', 'retry-after'],
+      exposeHeaders: ['x-request-id', 'retry-after', 'unhang-stream'],
     }),
   )
 
@@ -69,12 +69,18 @@ function createApp(settings: AppSettings) {
     createStreamMiddleware((stream, { state }) => proxy.stream(stream, state as ChatCall), {
       timeouts,
       writer,
+      resume,
     }),
     async (context: Context) => {
       context.respond = false
       await proxy.answer(context.res, context.state as ChatCall)
     },
   )
+
+  if (resume) {
+    router.get('/v1/streams/:id', requireKey, resume.rejoin())
+    router.delete('/v1/streams/:id', requireKey, resume.stop())
+  }
 
   return app.use(router.routes()).callback()
 }

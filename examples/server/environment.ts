@@ -14,6 +14,8 @@ export interface Settings {
   proxyKey: string | undefined
   /** The origins whose pages may call; `undefined`: see {@link Access}. */
   allowOrigin: string[] | undefined
+  /** Where streams are recorded, so that a client can rejoin its own; `undefined`: nowhere. */
+  resume: 'memory' | undefined
   /** How long live streams may take to finish once the server is told to stop. */
   shutdownGraceMs: number
   timeouts: StreamTimeouts
@@ -53,6 +55,7 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
     apiKey,
     proxyKey,
     allowOrigin: readOrigins(environment),
+    resume: readResume(environment),
     // Docker and Kubernetes are through with their patience after 10 and 30 seconds.
     shutdownGraceMs: readDuration(environment, 'SHUTDOWN_GRACE_MS') ?? 8_000,
     timeouts: {
@@ -69,6 +72,12 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
 }
 
 const timeoutNames = ['CONNECT', 'FIRST_BYTE', 'INACTIVITY', 'TOTAL'].map((name) => `TIMEOUT_${name}_MS`)
+
+function readResume({ RESUME: value }: NodeJS.ProcessEnv): 'memory' | undefined {
+  if (!value) return undefined
+  if (value === 'memory') return value
+  throw new Error(`RESUME must be memory, got ${JSON.stringify(withoutSecrets(value))}`)
+}
 
 function readPort({ PORT = '3000' }: NodeJS.ProcessEnv): number {
   if (/^\d{1,5}$/.test(PORT) && Number(PORT) < 65_536) return Number(PORT)

@@ -1,15 +1,18 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { alignServerTimeouts, drainOnSignals } from 'unhang'
+import type { Resume } from 'unhang/resume'
 import { traceStreams } from '../monitoring/opentelemetry.js'
 import { countStreams } from '../monitoring/prometheus.js'
 import { Playground } from '../playground/playground.js'
 import { startFakeUpstream } from '../qolaba/fake-upstream.js'
 import { Access } from './access.js'
 import { readEnvironment, type Settings, withoutSecrets } from './environment.js'
+import { openResume } from './resume.js'
 
 /** What an app is built from. */
-export interface AppSettings extends Omit<Settings, 'baseUrl'> {
+export interface AppSettings extends Omit<Settings, 'baseUrl' | 'resume'> {
   baseUrl: string
+  resume: Resume | undefined
   access: Access
 }
 
@@ -27,6 +30,7 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
       // The stand-in takes any key: nobody has to have one to see it work.
       apiKey: settings.apiKey ?? (upstream && 'stand-in'),
       access: new Access(settings),
+      resume: settings.resume && openResume(),
     })
     // Only where there is nothing but the stand-in: nobody needs a page of faults in front of a real model.
     const playground = upstream && (await Playground.start())

@@ -1,5 +1,6 @@
 import type Koa from 'koa'
 import type { Context, DefaultContext, DefaultState, Middleware, ParameterizedContext } from 'koa'
+import { setAppRequest } from '../client/app-request.js'
 import { shown } from '../errors/bad-input.js'
 import { guardResponse } from '../guard/guard-response.js'
 import { checkCalled, type GuardOptions, readGuardOptions } from '../guard/request.js'
@@ -46,6 +47,7 @@ export function createStreamMiddleware<State = DefaultState, Extension = Default
     const settings = settingsFor(context)
     const model = modelOf(context)
     context.respond = false
+    if (settings.resume) setAppRequest(context.req, context)
     await runStream(context.res, (stream) => handler(stream, context), settings, { model })
   }
 }
@@ -77,6 +79,7 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
     }
     catchErrors(context.app)
     readBodyOf(context)
+    if (settings.resume) setAppRequest(context.req, context)
     try {
       await guard.enter(next)
     } catch (error) {
@@ -99,6 +102,7 @@ export function wrapApp(app: Koa, options: GuardOptions = {}): AppListener {
   if (typeof app?.callback !== 'function') throw new TypeError(`app must be a Koa app, got ${shown(app)}`)
   app.middleware.unshift((context, next) => {
     readBodyOf(context)
+    if (options.resume) setAppRequest(context.req, context)
     return next()
   })
   // First: without a listener Koa attaches its own, which prints.

@@ -13,33 +13,31 @@ import { OutgoingText } from './outgoing-text.js'
 import { closedAlready, disposed, endedElsewhere, refusedWrite } from './refused-write.js'
 import { backlogOf, discardUnreadBody, exactBacklogOf, isGone, wasLeft, watchPipelined } from './response.js'
 import type { SSEWriter } from './sse-writer.js'
-import type { SSEWriterObserver, WriterParts, WriterSettings } from './sse-writer-options.js'
+import type { WriterParts, WriterSettings } from './sse-writer-options.js'
 import { HeadedWriter } from './writer-head.js'
 
 const flushAtLength = 16 * 1024
 
 /** Writes the events of one response, as the app sees it: `SSEWriter`. */
 export class ResponseWriter extends HeadedWriter implements SSEWriter {
-  events = 0
-  heartbeats = 0
   readonly #response: ServerResponse
   readonly #settings: WriterSettings
   readonly #parts: WriterParts
-  readonly #observer: SSEWriterObserver
   readonly #heartbeat: Heartbeat
   readonly #text: OutgoingText
   readonly #stopped = new StopSignal()
   #closed = false
+  /** The client has left, and the stream goes on without it. */
+  #isDetached = false
   readonly #catchingUp = new CatchingUp()
 
   constructor(response: ServerResponse, settings: WriterSettings, parts: WriterParts = {}) {
-    super(response, settings)
+    super(response, settings, parts.observer)
     this.#response = response
     this.#settings = settings
     this.#parts = parts
-    const { observer = {}, clock = systemClock } = parts
+    const { clock = systemClock } = parts
     const { headersAfterMs: firstMs, heartbeatMs: everyMs } = settings
-    this.#observer = observer
     this.#text = new OutgoingText(response, () => void this.#flush())
     this.#heartbeat = new Heartbeat(this.#beat, { firstMs, everyMs, clock })
     response.on('close', this.#responseClosed).on('drain', this.#drained)
@@ -78,8 +76,8 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
     const text = this.encode(event)
     if (this.closed) return this.#refuse()
     if (event.id) this.sawId = true
-    if (this.#observer.onEvent?.(event) === false) return ready
-    this.events++
+    if (this.observer.onEvent?.(event) === false) return ready
+    this.written(text, 1)
     return this.#push(text)
   }
 
@@ -88,7 +86,10 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
       throw new TypeError(`writer.forward() takes text or bytes, got ${shown(events)}`)
     }
     if (this.closed) return this.#refuse()
-    if (isGone(this.#response)) return this.#gone()
+    if (isGone(this.#response)) {
+      const gone = this.#gone()
+      if (!this.#isDetached) return gone
+    }
     try {
       return this.pass(events, count) ?? ready
     } catch (reason) {
@@ -105,6 +106,7 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
   pass(events: Uint8Array | string, count: number): Promise<void> | undefined {
     const response = this.#response
     if (this.#stopped.aborted || this.#closed) throw this.#refusal
+    if (this.#isDetached) return this.written(events, count)
     if (response.writableEnded) throw endedElsewhere()
     if (!this.headersSent && (this.#isAnswered() || !this.#commit())) throw this.#refusal
     const { promise } = this.#catchingUp
@@ -114,16 +116,11 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
       throw this.#refusal
     }
     if (this.events === 0) discardUnreadBody(response)
-    this.events += count
+    this.written(events, count)
     this.#heartbeat.postpone()
     if (typeof events === 'string') this.#text.add(events)
     const more = typeof events === 'string' ? !promise && this.#hand() : this.#text.sendBytes(events)
     return promise ?? (more ? undefined : this.#wait())
-  }
-
-  /** The wire text of one event. */
-  encode(event: SSEEvent): string {
-    return this.#observer.transcript?.encode(event) ?? this.framing.encode(event)
   }
 
   comment(text: string): Promise<void> {
@@ -137,16 +134,17 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
     if (this.#closed) return
     const last = given.map((event) => (typeof event === 'string' ? { data: event } : event))
     const texts = last.map((event) => this.encode(event))
-    const sent = texts.filter((_, at) => this.#observer.onEvent?.(last[at] as SSEEvent) !== false)
+    const sent = texts.filter((_, at) => this.observer.onEvent?.(last[at] as SSEEvent) !== false)
     this.#heartbeat.stop()
     if (this.#isAnswered() || (!isGone(this.#response) && !this.#commit())) return
     this.#closed = true
     this.#parts.signal?.removeEventListener('abort', this)
-    this.events += sent.length
-    this.#text.add(sent.join(''))
+    const text = sent.join('')
+    this.written(text, sent.length)
+    this.#text.add(text)
     this.#hand()
     if (!this.#catchingUp.promise) return
-    this.#observer.onDrainEnd?.()
+    this.observer.onDrainEnd?.()
     this.#catchingUp.end()
   }
 
@@ -160,6 +158,7 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
   }
 
   #push(text: string): Promise<void> {
+    if (this.#isDetached) return ready
     this.#text.addInTurn(text)
     const { promise } = this.#catchingUp
     if (promise) return this.#text.pending > this.#settings.maxBufferedBytes ? this.#overflow() : promise
@@ -179,7 +178,7 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
   #wait(): Promise<void> {
     if (isGone(this.#response)) return this.#gone()
     this.#heartbeat.hold()
-    this.#observer.onDrainStart?.()
+    this.observer.onDrainStart?.()
     return this.#catchingUp.start()
   }
 
@@ -205,14 +204,14 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
       return false
     }
     this.#heartbeat.committed()
-    this.#observer.onHead?.()
+    this.observer.onHead?.()
     return true
   }
 
   readonly #beat = (): void => {
     const { heartbeat, heartbeatMs } = this.#settings
     const headers = this.#response.req?.headers ?? {}
-    const text = heartbeatText(heartbeat, headers, this.#observer.transcript ?? this)
+    const text = heartbeatText(heartbeat, headers, this.observer.transcript ?? this)
     // Where nothing may be sent before the first event, the head waits for it as well.
     if (text === undefined || this.#isAnswered()) return
     if (heartbeatMs === Number.POSITIVE_INFINITY) return this.open()
@@ -225,11 +224,11 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
     if (this.#closed) return void this.#hand()
     if (!this.#catchingUp.promise) return
     // Each piece that has left is a sign of life of the client.
-    this.#observer.onDrainEnd?.()
+    this.observer.onDrainEnd?.()
     this.#heartbeat.resume()
     if (this.#text.pending === 0 || this.#hand()) return this.#catchingUp.end()
     this.#heartbeat.hold()
-    this.#observer.onDrainStart?.()
+    this.observer.onDrainStart?.()
   }
 
   #overflow(): Promise<never> {
@@ -237,7 +236,7 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
     const reason = new StreamError('client_stalled', { message })
     this.#stop(reason)
     // Not in the turn of whoever writes: see GuardOutput.
-    setImmediate(() => this.#observer.onDisconnect?.(reason))
+    setImmediate(() => this.observer.onDisconnect?.(reason))
     return this.#refuse()
   }
 
@@ -246,14 +245,21 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
     writers().delete(this.#response)
     // Once end() was called the response is complete as far as we are concerned, whoever closes first.
     if (this.#closed) return this.#stopped.finish(disposed)
-    if (wasLeft(this.#response)) this.#lost(new StreamError('client_gone'))
-    else this.#stop(endedElsewhere())
+    if (!wasLeft(this.#response)) return this.#stop(endedElsewhere())
+    if (this.#isDetached) return
+    this.#isDetached = this.observer.onLeft?.() === true
+    if (!this.#isDetached) return this.#lost(new StreamError('client_gone'))
+    this.#heartbeat.stop()
+    this.#text.drop()
+    if (!this.#catchingUp.promise) return
+    this.observer.onDrainEnd?.()
+    this.#catchingUp.end()
   }
 
   /** The client cannot be reached any more. */
   #lost(reason: StreamError): void {
     this.#stop(reason)
-    this.#observer.onDisconnect?.(reason)
+    this.observer.onDisconnect?.(reason)
   }
 
   /** `options.signal` has aborted. */

@@ -21,6 +21,10 @@ export interface SSEWriterObserver {
    * @returns `false` to leave the event out
    */
   onEvent?(event: SSEEvent): boolean
+  /** These whole events are being written. */
+  onWritten?(events: Uint8Array | string, count: number): void
+  /** The client has left. @returns whether the stream goes on without it */
+  onLeft?(): boolean
   /** The client has to catch up. */
   onDrainStart?(): void
   /** It has. */

@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import type { Framing, FramingName } from '../framing/framing.js'
 import { framings } from '../framing/framings.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
 import { OtherNames } from './other-names.js'
 import { completeHead, isStreamOf } from './response.js'
-import type { WriterSettings } from './sse-writer-options.js'
+import type { SSEWriterObserver, WriterSettings } from './sse-writer-options.js'
 
 /** The headers of a response that a writer fills. */
 export class WriterHead {
@@ -43,15 +44,19 @@ export class WriterHead {
   }
 }
 
-/** What a writer says of its head. */
+/** What a writer says of its head, and of what it has written. */
 export abstract class HeadedWriter extends OtherNames {
+  events = 0
+  heartbeats = 0
   readonly head: WriterHead
+  protected readonly observer: SSEWriterObserver
   /** Whether an event had an id. */
   sawId = false
 
-  constructor(response: ServerResponse, settings: WriterSettings) {
+  constructor(response: ServerResponse, settings: WriterSettings, observer: SSEWriterObserver = {}) {
     super()
     this.head = new WriterHead(response, settings)
+    this.observer = observer
   }
 
   get headersSent(): boolean {
@@ -64,5 +69,16 @@ export abstract class HeadedWriter extends OtherNames {
 
   get framingName(): FramingName {
     return this.head.framing.name
+  }
+
+  /** The wire text of one event. */
+  encode(event: SSEEvent): string {
+    return this.observer.transcript?.encode(event) ?? this.framing.encode(event)
+  }
+
+  /** These are on their way. */
+  protected written(events: Uint8Array | string, count: number): undefined {
+    this.events += count
+    this.observer.onWritten?.(events, count)
   }
 }

@@ -51,8 +51,14 @@ export interface StreamEnd {
   retries: number
   /** How many upstream event streams of a guarded handler went on when its stream had failed; `0` in a streaming route. */
   upstreamsLeftRunning: number
-  /** The tokens of the stream; `undefined` for one that could not be read, say a compressed one. */
+  /** The tokens of the stream; `undefined` for one that could not be read, say a compressed one, and for one that is replayed. */
   usage: StreamUsage | undefined
+  /** The id of a recorded stream, also in the records of those who rejoin it; `undefined` if it is not recorded. */
+  streamId: string | undefined
+  /** Whether all of the stream was recorded, so that its client can rejoin it. */
+  recorded: boolean
+  /** Whether the stream went on after its client had left. */
+  detached: boolean
   /** Failures after the outcome was fixed, by their outcome; at most eight are kept. */
   suppressed: readonly FailedOutcome[]
 }

@@ -10,7 +10,7 @@ import { waitUntilFlushed } from '../client/stalled-client.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { asBuffer } from '../framing/bytes.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { EventOutput } from '../stream/event-output.js'
+import type { EndedWith, EventOutput } from '../stream/event-output.js'
 import type { Exchange } from '../stream/exchange.js'
 import { ResponseOutput } from '../stream/response-output.js'
 import { systemClock, type Timer } from '../timeouts/clock.js'
@@ -90,8 +90,14 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     const part = this.#written.look(given)
     this.#heartbeat?.postpone()
     this.bytes += part.length
+    const { recorded } = this.#parts
+    if (this.isForeign) recorded?.giveUp()
+    else recorded?.take(part, this.#written.whole, this.#written.count)
     const asGiven = typeof chunk === 'string' ? writable(this.response, chunk, encoding) : chunk
-    const more = own.write(part === given ? asGiven : part, encoding, callback)
+    const sent = part === given ? asGiven : part
+    const more = recorded?.isDetached
+      ? ignoreWrite([encoding, callback])
+      : own.write(sent, encoding, callback)
     this.#exchange?.sent()
     if (this.#written.failure) this.#fail(this.#written.failure)
     else if (!more && !this.sawTerminal) this.#wait()
@@ -115,15 +121,20 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     this.#written?.requireComplete(isFailure, isPiping)
     const rest = this.#written?.rest()
     if (!rest?.length) return
+    const { recorded, own } = this.#parts
     this.bytes += rest.length
-    this.#parts.own.write(rest)
+    recorded?.take(rest, this.#written?.whole ?? 0, this.#written?.count ?? 0)
+    if (!recorded?.isDetached) own.write(rest)
   }
 
-  end(events: readonly SSEEvent[]): void {
+  end(events: readonly SSEEvent[], failure?: EndedWith): void {
     const more = this.#written?.isOpaque || this.sawTerminal ? [] : events
     const closing = this.#written?.close(more.length > 0) ?? ''
     const text = closing + more.map((each) => this.#exchange?.transcript.encode(each)).join('')
-    this.#respondBy(() => void this.response.end(text === '' ? undefined : writable(this.response, text)))
+    const { recorded } = this.#parts
+    if (!failure) recorded?.finish(text, (this.#written?.count ?? 0) + more.length)
+    if (!recorded?.isDetached)
+      this.#respondBy(() => void this.response.end(text === '' ? undefined : writable(this.response, text)))
     this.bytes += Buffer.byteLength(text)
     this.#ownEvents += more.length
   }
@@ -176,6 +187,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     const { clientStallMs } = this.#parts.timeouts.timeouts
     const destroy = (error: Error) => void this.#parts.own.destroy(error)
     const stalled = await waitUntilFlushed(this.response, { clientStallMs, taken: this.taken, destroy })
+    this.#parts.recorded?.release(this.#reason === undefined)
     this.#parts.over()
     return stalled ? 'stalled' : 'flushed'
   }
@@ -184,7 +196,8 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   readonly taken = (): number => this.bytes - exactBacklogOf(this.response)
 
   readonly #beat = (): void => {
-    if (this.#stopped || this.#failure || this.#written?.mayNotBeCut) return
+    const { recorded } = this.#parts
+    if (this.#stopped || this.#failure || this.#written?.mayNotBeCut || recorded?.isDetached) return
     const { transcript } = this.#exchange as Exchange
     const { heartbeat } = this.#parts.settings.writer
     const text = heartbeatText(heartbeat, this.response.req.headers, transcript)

@@ -20,6 +20,7 @@ import { ignoreEnd, ignoreWrite, interceptResponse, type OriginalMethods, refuse
 import { Opening } from './opening.js'
 import type { Source } from './piped-source.js'
 import { PipedSources } from './piped-sources.js'
+import { type RecordedResponse, recordResponse } from './recorded-response.js'
 import { type GuardOptions, type GuardSettings, RequestedStream, refineSettings } from './request.js'
 import { ResponseHead } from './response-head.js'
 import { noteReader, noteWriter } from './upstream-calls.js'
@@ -41,6 +42,7 @@ export class ResponseGuard implements WatchedResponse {
   readonly calls: AdoptedCalls | undefined
   exchange: Exchange | undefined
   output: GuardOutput | undefined
+  recorded: RecordedResponse | undefined
   state: GuardState = 'waiting'
   readonly #opening = new Opening(this)
   #leave: (() => void) | undefined
@@ -84,7 +86,11 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   get isOpen(): boolean {
-    return !isGone(this.response)
+    return !this.isGone
+  }
+
+  get isGone(): boolean {
+    return isGone(this.response) && !this.recorded?.isDetached
   }
 
   /** Of a stream without calls of its own. */
@@ -146,10 +152,13 @@ export class ResponseGuard implements WatchedResponse {
     const exchange = this.#open()
     this.state = 'streaming'
     try {
-      this.head.send(isOpaque)
+      this.head.send(isOpaque, () => {
+        this.recorded ??= recordResponse(this, exchange)
+      })
     } catch (error) {
       // What the app has hooked into the headers may throw: then there is no stream yet.
       this.state = 'waiting'
+      this.recorded?.giveUp()
       throw error
     }
     this.output?.begin(exchange, isOpaque)
@@ -206,7 +215,7 @@ export class ResponseGuard implements WatchedResponse {
     // A client that has left, or an ending that is on its way: the one needs nothing, the other must not be cut.
     if (this.state === 'closed') return isClosed(this.response) ? this.own.destroy(error) : this.response
     const wasAsked = this.state === 'streaming' || (error !== undefined && this.subject.isWanted)
-    if (this.state === 'passing' || isGone(this.response) || !wasAsked) return this.own.destroy(error)
+    if (this.state === 'passing' || this.isGone || !wasAsked) return this.own.destroy(error)
     const reason = error ?? this.#piping?.error
     this.fail(reason ?? (this.calls?.haveMore ? endedByHandler() : new StreamError('upstream_hangup')))
     return this.response

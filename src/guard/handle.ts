@@ -5,6 +5,7 @@ import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadl
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import type { AdoptedCalls } from './adopted-calls.js'
 import type { OriginalMethods } from './intercept.js'
+import type { RecordedResponse } from './recorded-response.js'
 import type { GuardOptions, GuardSettings, RequestedStream } from './request.js'
 import type { ResponseHead } from './response-head.js'
 
@@ -34,6 +35,10 @@ export interface WatchedResponse {
   readonly head: ResponseHead
   /** Whether it has neither ended nor closed. */
   readonly isOpen: boolean
+  /** Whether nothing that is written would reach anybody. */
+  readonly isGone: boolean
+  /** Not set: the stream is not recorded. */
+  readonly recorded: RecordedResponse | undefined
   /** Whether what writes can be made to wait: a source that is piped. */
   readonly isPaced: boolean
   readonly calls: AdoptedCalls | undefined

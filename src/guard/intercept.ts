@@ -86,6 +86,15 @@ function enter(request: IncomingMessage, emit: () => boolean): boolean {
   return guard ? guard.enter(emit) : emit()
 }
 
+/** Asks before anybody hears that a response has closed: as long as it is held, nobody does. */
+export function interceptClose(response: ServerResponse, holds: () => boolean): void {
+  const { emit } = response
+  response.emit = (...args: [string, ...unknown[]]) => {
+    if (args[0] === 'close' && holds()) return true
+    return emit.apply(response, args)
+  }
+}
+
 /** Uses a response below whatever has been put in front of it, and safe from what is hooked into it. */
 export function useOwnMethods(response: ServerResponse, own: OriginalMethods, use: () => void): void {
   const { writeHead, write, end } = response

@@ -1,4 +1,3 @@
-import { isGone } from '../client/response.js'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
 import type { Exchange } from '../stream/exchange.js'
@@ -72,7 +71,7 @@ export class PipedSources {
 
   readonly #broke = (error: unknown, isHeard: boolean): void => {
     const guard = this.#guard
-    if (isGone(guard.response)) return
+    if (guard.isGone) return
     if (guard.state === 'passing') {
       // A body that is no event stream can only be cut: it must not look complete.
       if (error !== undefined && !isHeard) guard.own.destroy(toStreamError(error, 'upstream_hangup'))

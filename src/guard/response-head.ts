@@ -96,14 +96,20 @@ export class ResponseHead {
     this.#expected = kind
   }
 
-  /** Sends the head of an event stream. @throws what the app has hooked into it */
-  send(isOpaque: boolean): void {
+  /**
+   * Sends the head of an event stream.
+   *
+   * @param complete adds to the headers, once all that the handler has set are there
+   * @throws what the app has hooked into it
+   */
+  send(isOpaque: boolean, complete: () => void): void {
     const { given, args } = this.#head as WrittenHead
     this.isHeld = false
     if (isOpaque) this.#own.writeHead(...args)
     else {
       given.headers = given.headers.filter(([name]) => name.toLowerCase() !== 'content-encoding')
       setGivenHeaders(this.#response, this.#own, given.headers)
+      complete()
       sendStreamHead(this.#response, this.#own, given, this.#subject.settings, this.#subject.requestId)
     }
     this.late = new LateHead(this.#response)

@@ -37,6 +37,8 @@ export class WrittenEvents {
   /** Where what may be sent ends in them. */
   #endsAt: number | undefined
   #isProven = false
+  /** How many bytes so far are whole events that may be sent. */
+  whole = 0
   /** Whether the handler has left out the blank line after its terminal event. */
   #isUnclosed = false
 
@@ -89,6 +91,7 @@ export class WrittenEvents {
       this.#madeUp.passed(whole)
       if (this.#follower.failure) this.#endsAt = Math.max(whole, this.#held.sent)
       if (this.#holdsBack(this.#looked - whole)) until = Math.max(whole, this.#held.sent)
+      this.whole = Math.min(whole, this.#endsAt ?? whole)
     } catch (error) {
       this.failure = toStreamError(error)
     } finally {

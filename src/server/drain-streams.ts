@@ -100,6 +100,7 @@ async function drain(
     // Its connection is idle from now on, and nobody else would close it.
     setImmediate(() => closeIdle(server, open.size))
   })
+  for (const stream of streams) stream.serverDrains?.()
   const stopSweeping = sweep(() => closeIdle(server, open.size))
   // Other answers under way, too: whoever ends the process next would cut them. (HTTP/2 sessions end when their
   // clients see fit.)

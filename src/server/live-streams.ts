@@ -8,6 +8,8 @@ export interface LiveStream {
   stop(reason: StreamError): void
   /** Cuts its connection, and no other. */
   cut(reason: StreamError): void
+  /** Its server is about to shut down. */
+  serverDrains?(): void
   /** Settles with its record when its client has the ending. */
   readonly ended: Promise<unknown>
 }

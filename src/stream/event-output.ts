@@ -1,6 +1,22 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 
+/** How a stream failed, in the words that its client reads. */
+export interface EndedWith {
+  readonly outcome: string
+  readonly code: string
+  readonly message: string
+  readonly status: number
+}
+
+/** What a record says of how its stream was recorded. */
+export interface RecordingFacts {
+  readonly streamId: string
+  /** Whether all of it was. */
+  readonly recorded: boolean
+  readonly detached: boolean
+}
+
 /** Where the events of an exchange go, and how it can be ended. */
 export interface EventOutput {
   /** Whether the client has had a byte, or will have: then an error has no status of its own. */
@@ -27,9 +43,10 @@ export interface EventOutput {
   /**
    * Ends the stream with these events, in one write, and counts them.
    *
+   * @param failure what they report, if they report a failure
    * @throws what keeps it from being ended
    */
-  end(events: readonly SSEEvent[]): void
+  end(events: readonly SSEEvent[], failure?: EndedWith): void
   /** Sends a status and an error body; nothing has been sent so far. */
   respond(reason: StreamError, message: string): void
   /** Cuts the connection. */
@@ -38,4 +55,6 @@ export interface EventOutput {
   stop(reason: StreamError | undefined): void
   /** Waits until all of it has left this process, and lets go of the response. */
   flushed(): Promise<'flushed' | 'stalled'>
+  /** Not set: the stream is not recorded. */
+  readonly recording?: RecordingFacts | undefined
 }

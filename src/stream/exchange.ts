@@ -14,6 +14,7 @@ import type { EventOutput } from './event-output.js'
 import { logFailure, logLate, logRetry, type Retry } from './exchange-log.js'
 import { recordEnd } from './record.js'
 import type { EventSink } from './relay-target.js'
+import type { StreamRecording } from './resume-target.js'
 import type { StreamSettings } from './settings.js'
 import type { HeldUpstreams, StreamSubject } from './stream-subject.js'
 
@@ -25,7 +26,7 @@ export class Exchange implements LiveStream, EventSink {
   readonly timeouts: TimeoutCoordinator
   readonly #subject: StreamSubject
   #settings: StreamSettings
-  readonly #output: EventOutput
+  #output: EventOutput
   readonly #upstreams: HeldUpstreams
   #transcript: Transcript | undefined
   #state: 'open' | 'ending' | 'ended' = 'open'
@@ -82,6 +83,11 @@ export class Exchange implements LiveStream, EventSink {
   /** A guard inside the one that began it sets more. */
   refine(settings: StreamSettings): void {
     this.#settings = settings
+  }
+
+  /** All that its client gets is recorded from here on. */
+  recordTo(recording: StreamRecording): void {
+    this.#output = recording.inFrontOf(this.#output)
   }
 
   /** Joins the live streams, so that a server that shuts down waits for it. */
@@ -178,6 +184,11 @@ export class Exchange implements LiveStream, EventSink {
     this.#output.destroy(reason)
   }
 
+  /** Its server is about to shut down. Whoever follows a recorded stream can do so elsewhere. */
+  serverDrains(): void {
+    if (this.#settings.follows !== undefined) this.stop(new StreamError('shutdown'))
+  }
+
   /** The outcome has been fixed. */
   settled(reason: StreamError | undefined): void {
     if (reason) this.#end(reason)
@@ -232,7 +243,7 @@ export class Exchange implements LiveStream, EventSink {
     const { requestId } = this
     const output = this.#output
     reason.headersSent = output.status !== undefined
-    const { outcome, code, headersSent } = reason
+    const { outcome, code, headersSent, status } = reason
     logFailure(requestId, reason)
     if (outcome === 'client_gone' || output.gone) return
     if (outcome === 'client_stalled' || !this.#settings.reportsErrors || output.isForeign) {
@@ -243,7 +254,7 @@ export class Exchange implements LiveStream, EventSink {
       if (output.committed) {
         const events = this.transcript.ending(reason, message, this.#settings)
         if (!events) return this.#cutSoon(reason)
-        output.end(events)
+        output.end(events, this.transcript.survives(reason) ? undefined : { outcome, code, message, status })
       } else output.respond(reason, message)
     } catch (failure) {
       log.stream('%s: the error could not be sent to the client: %s', requestId, () => describeError(failure))
@@ -268,6 +279,7 @@ export class Exchange implements LiveStream, EventSink {
     const ended = {
       timeouts,
       subject: this.#subject,
+      follows: this.#settings.follows,
       output: this.#output,
       transcript: () => this.transcript,
       retries: this.#retries,

@@ -81,7 +81,7 @@ async function start(
   stream: RouteStream,
   response: ServerResponse,
   handler: StreamHandler,
-  { writer }: StreamSettings,
+  settings: StreamSettings,
 ): Promise<void> {
   // The handler runs when its stream is among the live ones.
   await ready
@@ -90,9 +90,10 @@ async function start(
   clock.onSettled((reason) => exchange.settled(reason))
   try {
     liftSocketTimeout(response)
-    if (writer.headers !== false) setRequestId(response, stream.requestId)
+    if (settings.writer.headers !== false) setRequestId(response, stream.requestId)
     if (isDraining(serverOf(response))) throw new StreamError('shutdown')
     if (isGone(response)) throw new StreamError('client_gone')
+    if (settings.resume && settings.follows === undefined) await stream.recordTo(settings.resume, settings)
   } catch (error) {
     exchange.fail(error)
   }

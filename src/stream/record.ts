@@ -10,7 +10,9 @@ import { logFailure } from './exchange-log.js'
 export interface EndedStream {
   timeouts: TimeoutCoordinator
   subject: { readonly requestId: string; readonly model: string | undefined }
-  output: Pick<EventOutput, 'status' | 'events' | 'bytes' | 'heartbeats' | 'isForeign'>
+  output: Pick<EventOutput, 'status' | 'events' | 'bytes' | 'heartbeats' | 'isForeign' | 'recording'>
+  /** The recorded stream whose events these are. */
+  follows: string | undefined
   /** A dialect of the app's own may fail at it. */
   transcript: () => Pick<Transcript, 'complete' | 'cutShort' | 'tally'>
   retries: number
@@ -21,7 +23,8 @@ export interface EndedStream {
 
 /** Makes the record of a stream that has ended, and publishes it: to the log, the channel and `onEnd`. */
 export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): StreamEnd {
-  const { timeouts, subject, output, retries, completed, upstreamsLeftRunning } = stream
+  const { timeouts, subject, output, follows, retries, completed, upstreamsLeftRunning } = stream
+  const { recording } = output
   const { sawTerminal, cutShort, usage } = lastWord(stream)
   const reason = (completed ? cutShort : timeouts.reason) as StreamFailure | undefined
   if (cutShort && reason === cutShort) {
@@ -45,8 +48,11 @@ export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): Stream
     sawTerminal,
     retries,
     upstreamsLeftRunning: completed ? 0 : upstreamsLeftRunning,
-    // An error with a status is no event stream either, but all is known of it.
-    usage: output.isForeign && Number(output.status) < 400 ? undefined : usage,
+    // An error with a status is no event stream either, but all is known of it. What is replayed has been counted already.
+    usage: follows || (output.isForeign && Number(output.status) < 400) ? undefined : usage,
+    streamId: follows ?? recording?.streamId,
+    recorded: recording?.recorded ?? false,
+    detached: recording?.detached ?? false,
     suppressed: completed && timeouts.reason ? [timeouts.reason.outcome, ...late] : late,
   }
   void announce(end, onEnd)

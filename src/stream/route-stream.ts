@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { appRequestOf } from '../client/app-request.js'
 import { requestPath } from '../client/error-response.js'
 import { clientWaitsMs } from '../client/request-hints.js'
 import { serverOf } from '../client/response.js'
@@ -8,7 +9,7 @@ import type { SSEWriterObserver } from '../client/sse-writer-options.js'
 import type { DialectRequest, StreamDialect } from '../dialects/dialect.js'
 import { selectDialect } from '../dialects/index.js'
 import type { Transcript } from '../dialects/transcript.js'
-import type { StreamError } from '../errors/stream-error.js'
+import { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { Framing } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
@@ -16,6 +17,7 @@ import { StreamClock } from '../timeouts/stream-clock.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import { Upstreams } from '../upstream/opened.js'
 import { Exchange } from './exchange.js'
+import { type ResumeTarget, type StreamRecording, setStreamId } from './resume-target.js'
 import { RouteOutput } from './route-output.js'
 import { RouteUpstreams } from './route-upstreams.js'
 import { type StreamSettings, timeoutsFor } from './settings.js'
@@ -44,6 +46,7 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
   readonly #response: ServerResponse
   readonly #output: RouteOutput
   readonly #handled: RouteUpstreams
+  #recording: StreamRecording | undefined
   #deadlines: StreamDeadlines | undefined
 
   constructor(response: ServerResponse, settings: StreamSettings, { requestId, model, signal }: StreamCall) {
@@ -107,6 +110,22 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     return (source, map) => this.#handled.relay(source, map)
   }
 
+  /**
+   * Records it from here on.
+   *
+   * @throws StreamError for an id that is taken
+   */
+  async recordTo(resume: ResumeTarget, settings: StreamSettings): Promise<void> {
+    const { requestId, model, framing, transcript } = this
+    const stop = (reason: StreamError) => void this.clock.settle(reason)
+    const stream = { requestId, model, request: appRequestOf(this.#response.req), framing, transcript, stop }
+    this.#recording = resume.record(stream)
+    if (!this.#recording) return
+    this.exchange.recordTo(this.#recording)
+    setStreamId(this.#response, this.#recording.streamId, settings)
+    await this.#recording.begun
+  }
+
   /** Lets the handler fill the stream, which is complete when it has, with all its relays. */
   async fill(handler: StreamHandler): Promise<void> {
     const { exchange } = this
@@ -138,6 +157,14 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     // It is still to be written.
     if (role === 'terminal') queueMicrotask(() => exchange.complete())
     return true
+  }
+
+  onWritten(events: Uint8Array | string, count: number): void {
+    this.#recording?.append(events, count)
+  }
+
+  onLeft(): boolean {
+    return this.#recording?.detach(() => this.clock.settle(new StreamError('client_gone'))) === true
   }
 
   onHead(): void {

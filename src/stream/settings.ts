@@ -26,6 +26,7 @@ import {
 } from '../timeouts/profiles.js'
 import type { SocketCleanupOptions } from '../upstream/cleanup.js'
 import { checkRelaying, type RelayOptions } from './relay.js'
+import { checkResume, type ResumeTarget } from './resume-target.js'
 
 /**
  * The options of every streaming function, nested by the part that reads them; times are in milliseconds.
@@ -78,6 +79,11 @@ export interface StreamOptions {
   /** Models that get the `advanced` timeouts: exact names, or patterns. @defaultValue {@link advancedModels} */
   advancedModels?: readonly (string | RegExp)[] | undefined
   /**
+   * Records the streams, so that a client that has lost its connection can rejoin its stream; see `createResume` of
+   * `unhang/resume`. Not set: nothing is recorded.
+   */
+  resume?: ResumeTarget | undefined
+  /**
    * Called once with the record of every stream that has ended. Return `true` if you have reported a handler's own failure:
    * unhang then does not print it. Not set: nothing is called.
    */
@@ -106,6 +112,9 @@ export interface StreamSettings {
   readonly exposeUpstreamErrors: boolean
   readonly advancedModels: readonly (string | RegExp)[] | undefined
   readonly onEnd: ((end: StreamEnd) => unknown) | undefined
+  readonly resume: ResumeTarget | undefined
+  /** The id of the recorded stream whose events are sent. */
+  readonly follows?: string
 }
 
 const relayNames: KnownNames = { owner: 'relay.', names: ['maxEventBytes', 'onTruncated'] }
@@ -124,7 +133,17 @@ const owners: readonly KnownNames[] = [
 ]
 
 const flags = ['doneAfterError', 'exposeUpstreamErrors', 'reportErrors'] as const
-const names = ['timeouts', 'writer', 'relay', 'cleanup', 'dialect', ...flags, 'advancedModels', 'onEnd']
+const names = [
+  'timeouts',
+  'writer',
+  'relay',
+  'cleanup',
+  'dialect',
+  ...flags,
+  'advancedModels',
+  'onEnd',
+  'resume',
+]
 
 /** What somebody may write at the top instead of where it belongs, or wrote before it had its name. */
 const instead: Readonly<Record<string, string>> = {
@@ -164,17 +183,25 @@ export function readStreamOptions(options: StreamOptions, more: readonly string[
   }
   checkRelaying('relay.', relay)
   checkFunction('onEnd', options.onEnd)
+  checkResume(options.resume)
+  if (options.resume && writer.heartbeat === 'empty-delta') {
+    throw new TypeError(
+      "writer.heartbeat 'empty-delta' does not go with resume, whose clients count events: leave it out",
+    )
+  }
   return toSettings(options)
 }
 
 /** Options that have been checked. */
 export function toSettings(options: StreamOptions): StreamSettings {
-  const { timeouts, writer = {}, relay = {}, cleanup = {}, advancedModels, onEnd } = options
+  const { timeouts, writer = {}, relay = {}, cleanup = {}, advancedModels, onEnd, resume } = options
+  const checked = checkWriterOptions(writer, [])
   const dialect = selectDialect(options.dialect)
   return {
     given: options,
     timeouts,
-    writer: checkWriterOptions(writer, []),
+    // A client that may rejoin its stream counts events: no heartbeat may be one.
+    writer: resume ? { ...checked, heartbeat: 'comment' } : checked,
     maxEventBytes: relay.maxEventBytes,
     acceptsTruncated: relay.onTruncated === 'accept',
     cleanup,
@@ -184,6 +211,7 @@ export function toSettings(options: StreamOptions): StreamSettings {
     exposeUpstreamErrors: options.exposeUpstreamErrors ?? false,
     advancedModels,
     onEnd,
+    resume,
   }
 }
 

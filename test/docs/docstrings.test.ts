@@ -13,6 +13,7 @@ const entries = {
   'unhang/express': 'src/adapters/express.ts',
   'unhang/fastify': 'src/adapters/fastify.ts',
   'unhang/koa': 'src/adapters/koa.ts',
+  'unhang/resume': 'src/resume/index.ts',
   'unhang/testing': 'src/testing/index.ts',
 }
 

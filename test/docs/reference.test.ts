@@ -8,6 +8,7 @@ const entries: Record<string, string> = {
   'unhang/express': 'src/adapters/express.ts',
   'unhang/fastify': 'src/adapters/fastify.ts',
   'unhang/koa': 'src/adapters/koa.ts',
+  'unhang/resume': 'src/resume/index.ts',
   'unhang/testing': 'src/testing/index.ts',
 }
 
@@ -114,6 +115,10 @@ const places: Record<string, string> = {
   StreamErrorOptions: 'StreamError',
   UpstreamErrorOptions: 'UpstreamError',
   FailingOptions: 'StreamDialect',
+  ResumeOptions: 'createResume',
+  RejoinOptions: 'resume.rejoin',
+  StopOptions: 'resume.stop',
+  MemoryStoreOptions: 'memoryStore',
 }
 
 const nested = ['timeouts', 'writer', 'relay', 'cleanup', 'detect', 'adopt']

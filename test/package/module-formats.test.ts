@@ -27,6 +27,7 @@ test('the package works as ESM and as CommonJS, and both are one', async () => {
     'unhang/fastify',
     'unhang/koa',
     'unhang/register',
+    'unhang/resume',
     'unhang/testing',
   ])
   for (const name of designed) expect(names.unhang).toContain(name)

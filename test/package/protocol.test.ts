@@ -274,7 +274,7 @@ test('each channel says what it says it does', async () => {
   expect(seen).toMatchInlineSnapshot(`
     {
       "cleanup": "requestId, report",
-      "end": "outcome, reason, phase, requestId, model, status, ttfbMs, durationMs, maxGapMs, events, bytes, heartbeats, sawTerminal, retries, upstreamsLeftRunning, usage, suppressed",
+      "end": "outcome, reason, phase, requestId, model, status, ttfbMs, durationMs, maxGapMs, events, bytes, heartbeats, sawTerminal, retries, upstreamsLeftRunning, usage, streamId, recorded, detached, suppressed",
       "head": "requestId",
       "reported": "requestId, outcome, code, headersSent",
       "start": "requestId, model",

@@ -61,6 +61,9 @@ describe('the record', () => {
       retries: 0,
       upstreamsLeftRunning: 0,
       usage: expect.anything(),
+      streamId: undefined,
+      recorded: false,
+      detached: false,
       suppressed: [],
     } satisfies StreamEnd)
     expect(client.header('x-request-id')).toBe('abc-1')

@@ -13,6 +13,7 @@ export const referencePages = [
   'docs/OPTIONS.md',
   'docs/API.md',
   'docs/MONITORING.md',
+  'docs/RESUME.md',
 ]
 
 function snippetsOf(text: string, language: string): string[] {

@@ -1,0 +1,12 @@
+/** By the request of `node:http`: what the app's own functions get in its place. */
+const appRequests = new WeakMap<object, object>()
+
+/** In Koa the app knows a request by its context. */
+export function setAppRequest(request: object, context: object): void {
+  appRequests.set(request, context)
+}
+
+/** The request as the app's functions get it. */
+export function appRequestOf(request: object): object {
+  return appRequests.get(request) ?? request
+}

@@ -1,0 +1,14 @@
+export { createResume, type Resume, type ResumeOptions, type StreamState } from './create-resume.js'
+export type { ResumeHandler } from './handler.js'
+export { type MemoryStoreOptions, memoryStore } from './memory-store.js'
+export type { RejoinOptions } from './rejoin.js'
+export type {
+  Followed,
+  FoundStream,
+  RecordedStream,
+  Recorder,
+  RecorderEvents,
+  ResumeStore,
+  StoredEnd,
+} from './resume-store.js'
+export type { StopOptions } from './stop.js'

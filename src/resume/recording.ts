@@ -1,0 +1,93 @@
+import { StreamError } from '../errors/stream-error.js'
+import { asBuffer } from '../framing/bytes.js'
+import type { EventOutput } from '../stream/event-output.js'
+import type { RecordableStream, StreamRecording } from '../stream/resume-target.js'
+import { systemClock, within } from '../timeouts/clock.js'
+import { Detachment } from './detachment.js'
+import { LateRecorder } from './late-recorder.js'
+import { RecordedOutput } from './recorded-output.js'
+import type { Recorder, RecorderEvents, StoredEnd } from './resume-store.js'
+
+/** How long the record of a stream waits for its store. */
+const endWithinMs = 1_000
+
+/** How a stream is recorded. */
+export interface RecordingOptions {
+  readonly streamId: string
+  readonly detachMs: number
+  readonly maxBytes: number
+  /** Begins the recording. */
+  record(events: RecorderEvents): Promise<Recorder>
+  /** Resolves when the handler may begin. */
+  begun(recorder: Promise<Recorder>): Promise<void>
+}
+
+/** One stream that is being recorded, and goes on for a while when its client has left. */
+export class Recording implements StreamRecording {
+  readonly streamId: string
+  readonly begun: Promise<void>
+  isDetached = false
+  readonly #stream: RecordableStream
+  readonly #options: RecordingOptions
+  readonly #recorder: LateRecorder
+  #detachment: Detachment | undefined
+  #ended: Promise<boolean> | undefined
+
+  constructor(stream: RecordableStream, options: RecordingOptions) {
+    this.streamId = options.streamId
+    this.#stream = stream
+    this.#options = options
+    const recorder = options.record({
+      stop: () => stream.stop(new StreamError('aborted')),
+      fenced: () =>
+        stream.stop(new StreamError('aborted', { message: 'The answer was given up by this server.' })),
+    })
+    this.#recorder = new LateRecorder(recorder)
+    this.begun = options.begun(recorder)
+  }
+
+  get isComplete(): boolean {
+    return this.#recorder.complete
+  }
+
+  append(events: Uint8Array | string, count: number): void {
+    if (this.#ended || count === 0) return
+    const text = typeof events === 'string' ? events : asBuffer(events).toString()
+    this.#recorder.append(text, count)
+    this.#detachment?.append(text)
+  }
+
+  detach(over: () => void): boolean {
+    const { detachMs, maxBytes } = this.#options
+    if (this.isDetached || this.#ended || detachMs === 0 || !this.isComplete) return false
+    this.isDetached = true
+    // Not in the turn in which the handler reads: see GuardOutput.
+    const full = () => systemClock.setImmediate(() => this.#stream.stop(tooMuch()))
+    this.#detachment = new Detachment(this.#recorder, { detachMs, maxBytes, over, full })
+    return true
+  }
+
+  giveUp(): void {
+    this.#recorder.giveUp()
+  }
+
+  inFrontOf(output: EventOutput): EventOutput {
+    return new RecordedOutput(output, this)
+  }
+
+  /** How the stream has ended, once; nothing is recorded after it. */
+  end(how: StoredEnd): void {
+    this.#ended ??= within(this.#recorder.end(how), endWithinMs).catch(() => false)
+    this.#detachment?.end()
+  }
+
+  /** When the end has been recorded, or will not be. */
+  get ended(): Promise<boolean> | undefined {
+    return this.#ended
+  }
+}
+
+function tooMuch(): StreamError {
+  const message = 'The client has left, and nobody has read the answer since.'
+  return new StreamError('client_gone', { code: 'resume_full', message })
+}

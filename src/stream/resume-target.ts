@@ -1,0 +1,64 @@
+import type { ServerResponse } from 'node:http'
+import type { Transcript } from '../dialects/transcript.js'
+import { shown } from '../errors/bad-input.js'
+import type { StreamError } from '../errors/stream-error.js'
+import type { Framing } from '../framing/framing.js'
+import type { EventOutput } from './event-output.js'
+import type { StreamSettings } from './settings.js'
+
+/** What the option `resume` takes; `createResume` of `unhang/resume` returns one. */
+export interface ResumeTarget {
+  /** Starts to record a stream. @returns nothing if nobody could rejoin it */
+  record(stream: RecordableStream): StreamRecording | undefined
+}
+
+/** What a recording needs of its stream. */
+export interface RecordableStream {
+  readonly requestId: string
+  readonly model: string | undefined
+  /** The request of `node:http`. */
+  readonly request: object
+  readonly framing: Framing
+  readonly transcript: Transcript
+  /** Ends the stream. */
+  stop(reason: StreamError): void
+}
+
+/** One stream that is being recorded. */
+export interface StreamRecording {
+  readonly streamId: string
+  /** Resolves when the handler may begin. @throws StreamError for an id that is taken */
+  readonly begun: Promise<void>
+  /** Whether the client has left, and the stream goes on without it. */
+  readonly isDetached: boolean
+  /** Whole events that the client gets, or would get. */
+  append(events: Uint8Array | string, count: number): void
+  /**
+   * The client has left.
+   *
+   * @param over called when the stream has gone on for long enough
+   * @returns whether it goes on
+   */
+  detach(over: () => void): boolean
+  /** What comes next cannot be recorded: whoever reads it is told so. */
+  giveUp(): void
+  /** What stands in front of the response's own output. */
+  inFrontOf(output: EventOutput): EventOutput
+}
+
+/** The response header that names a recorded stream. */
+export const streamHeader = 'unhang-stream'
+
+/** Names the stream in the response's headers; a page of another origin may read it where it may read the events. */
+export function setStreamId(response: ServerResponse, streamId: string, { writer }: StreamSettings): void {
+  if (response.headersSent) return
+  response.setHeader(streamHeader, streamId)
+  const exposed = 'access-control-expose-headers'
+  if (writer.cors && !response.hasHeader(exposed)) response.setHeader(exposed, streamHeader)
+}
+
+/** @throws TypeError for what was not made by `createResume` */
+export function checkResume(resume: unknown): void {
+  if (resume === undefined || typeof (Object(resume) as Partial<ResumeTarget>).record === 'function') return
+  throw new TypeError(`resume must be what createResume(options) returns, got ${shown(resume)}`)
+}

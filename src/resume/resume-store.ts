@@ -1,0 +1,72 @@
+/** What a store keeps of one stream beside its events. */
+export interface RecordedStream {
+  /** SHA-256 of the owner, base64url; not set: whoever knows the id may read. */
+  readonly owner: string | undefined
+  /** The dialect of the events, by its name. */
+  readonly dialect: string
+  /** The framing of the events: `'sse'` or `'ndjson'`. */
+  readonly framing: 'sse' | 'ndjson'
+  readonly requestId: string
+  readonly model: string | undefined
+  /** How much is kept, and for how long after the end. */
+  readonly limits: { readonly maxBytes: number; readonly maxEvents: number; readonly ttlMs: number }
+}
+
+/** How a stream ended; each reader's process makes the dialect's own event of it. */
+export interface StoredEnd {
+  /** `'completed'`, or why it failed, as in `StreamEnd`. */
+  readonly outcome: string
+  readonly code: string | undefined
+  readonly message: string | undefined
+  /** The HTTP status of a failure, where the end says one: dialects name their errors by it. */
+  readonly status?: number | undefined
+}
+
+/** What a follower gets, in order. Events are numbered from 1; nothing comes after `end`. */
+export type Followed =
+  /** Whole, encoded events. They may begin before the one that was asked for, never after it. */
+  | { readonly events: string; readonly first: number; readonly last: number }
+  /** These are no longer there, both included. What is still there follows. */
+  | { readonly gap: readonly [from: number, to: number] }
+  | { readonly end: StoredEnd }
+
+/** What a store knows of a stream now. */
+export interface FoundStream {
+  readonly about: RecordedStream
+  /** The first event that is still there, and the last one; 0 when there was none yet. */
+  readonly first: number
+  readonly last: number
+  /** Not set: the stream is still being produced. */
+  readonly end: StoredEnd | undefined
+}
+
+/** What a recorder hears. */
+export interface RecorderEvents {
+  /** Somebody asked for the end of this stream, in whichever process. */
+  stop(why: string): void
+  /** Another process ended this stream: whatever is appended from now on is refused. */
+  fenced(): void
+}
+
+/** Records one stream. Nothing here waits, and nothing throws. */
+export interface Recorder {
+  /** Adds whole, encoded events; `events` numbers follow on from those before. */
+  append(events: string, count: number): void
+  /** Whether all that was appended is recorded, or still going to be. */
+  readonly complete: boolean
+  /** How many followers read it now, as far as this process knows. */
+  readonly followers: number
+  /** Resolves once the end is recorded, or cannot be. */
+  end(how: StoredEnd): Promise<void>
+}
+
+/** Where streams are recorded. */
+export interface ResumeStore {
+  /** @throws StreamIdTaken if a stream of this id is being produced */
+  record(id: string, about: RecordedStream, events: RecorderEvents): Promise<Recorder>
+  find(id: string): Promise<FoundStream | undefined>
+  /** Yields every event after the first `after` ones, then the live rest, until its end or the signal. */
+  follow(id: string, after: number, signal: AbortSignal): AsyncIterable<Followed>
+  /** @returns whether there was a stream to stop */
+  stop(id: string, why?: string): Promise<boolean>
+}

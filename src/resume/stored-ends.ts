@@ -1,0 +1,24 @@
+import type { StoredEnd } from './resume-store.js'
+
+/** A stream of this id is being produced now. */
+export class StreamIdTaken extends Error {
+  override readonly name = 'StreamIdTaken'
+
+  constructor(id: string) {
+    super(`a stream with the id ${JSON.stringify(id)} is being produced`)
+  }
+}
+
+/** The process that produced the stream is gone. */
+export const producerLost: StoredEnd = {
+  outcome: 'upstream_hangup',
+  code: 'producer_lost',
+  message: 'The server that produced the answer is gone.',
+}
+
+/** The store had the stream, or its end, and has neither any more. */
+export const forgotten: StoredEnd = {
+  outcome: 'upstream_hangup',
+  code: 'resume_forgotten',
+  message: 'The rest of the answer is no longer there.',
+}

@@ -26,16 +26,25 @@ class IORedisLink implements RedisLink {
   readonly isCluster: boolean
   readonly canShard: boolean
   readonly #client: Client
+  /** A client that has just been made connects with the first command, or is about to. */
+  #isClosed: boolean
 
   constructor(client: Client) {
     this.#client = client
+    this.#isClosed = !['wait', 'connecting', 'connect', 'ready'].includes(client.status)
+    client.on('close', () => {
+      this.#isClosed = true
+    })
+    client.on('ready', () => {
+      this.#isClosed = false
+    })
     this.isCluster = client.isCluster === true
     // A cluster has its own default among its options, since the release that can do it.
     this.canShard = this.isCluster && client.options?.shardedSubscribers !== undefined
   }
 
   get isReady(): boolean {
-    return this.#client.status === 'ready'
+    return !this.#isClosed
   }
 
   async send(_key: string, [name, ...rest]: readonly RedisArgument[]): Promise<RedisReply> {

@@ -3,8 +3,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // These need programs that not every machine has: `npm run test:installed`, `npm run test:sillytavern`.
-    exclude: ['test/installed/**', 'test/sillytavern/**'],
+    // These need programs that not every machine has: `npm run test:installed`, `npm run test:redis`, and so on.
+    exclude: ['test/installed/**', 'test/sillytavern/**', 'test/resume/redis/**'],
     setupFiles: ['test/support/warnings.ts'],
     reporters: ['default', ['json', { outputFile: '.test-report.json' }]],
     // Two cores: more workers would only make the deadlines in the tests compete for them.

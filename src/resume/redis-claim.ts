@@ -25,7 +25,7 @@ export interface Claimed {
 export async function claimId(shared: RedisShared, { id, run, about }: Claimed): Promise<Claim> {
   const { commands, keys, lifeMs } = shared
   const key = keys.about(id)
-  const mine = writeAbout(run, about)
+  const mine = writeAbout({ run, about, sealedWith: shared.sealedWith })
   for (let attempt = 0; attempt < 3; attempt++) {
     const set = await commands.send(key, 'SET', key, mine, 'NX', 'PX', String(lifeMs))
     if (set !== null) return 'new'

@@ -19,7 +19,9 @@ const lookMs = { first: 1_000, last: 8_000 }
 export async function findAbout(shared: RedisShared, id: string): Promise<AboutRecording | undefined> {
   const key = shared.keys.about(id)
   const found = await shared.commands.ask(key, 'GET', key)
-  return found instanceof Buffer ? readAbout(found) : undefined
+  const recording = found instanceof Buffer ? readAbout(found) : undefined
+  // What was sealed with another key is as good as gone.
+  return recording?.sealedWith === shared.sealedWith ? recording : undefined
 }
 
 /** Redis has not answered for as long as a producer may be silent. */
@@ -164,7 +166,7 @@ export class RedisFollower {
       this.#since.away = undefined
       for (const entry of page) {
         if (this.#signal.aborted) return 'over'
-        if ('end' in entry) return yield* this.#end(entry.end)
+        if ('end' in entry) return yield* this.#end(this.#log.openEnd(entry.end))
         yield* this.#hand(entry)
       }
       if (page.length < pageLength) return 'tail'

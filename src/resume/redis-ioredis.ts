@@ -14,6 +14,7 @@ interface Client {
   unsubscribe(channel: string): Promise<unknown>
   ssubscribe(channel: string): Promise<unknown>
   sunsubscribe(channel: string): Promise<unknown>
+  disconnect(): void
   duplicate(override: object): Client
   duplicate(nodes: readonly [], override: object): Client
 }
@@ -62,6 +63,8 @@ class IORedisLink implements RedisLink {
       : this.#client.duplicate({ ...override, maxRetriesPerRequest: null })
     // Without a listener, an error is printed. What it means here: no message comes for a while.
     own.on('error', () => {})
+    // It is nobody else's: it would keep a process alive that has closed its own client.
+    this.#client.on('end', () => own.disconnect())
     const listeners = new Map<string, (message: Buffer) => void>()
     const prefix = this.#client.options?.keyPrefix ?? ''
     own.on(sharded ? 'smessageBuffer' : 'messageBuffer', (channel, message) => {

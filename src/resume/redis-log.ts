@@ -18,6 +18,11 @@ export interface LogEnd extends StoredEnd {
   readonly last: number
 }
 
+/** The end as it stands in Redis: `openEnd` reads it. */
+export interface SealedEnd {
+  readonly end: Buffer
+}
+
 /** What became of an entry. `missing`: there is no such stream, and none was to be made. */
 type Added = 'added' | 'ended' | 'missing' | 'failed'
 
@@ -75,11 +80,11 @@ export class RedisLog {
   }
 
   /** The entry that is the last one now. */
-  async last(): Promise<LogEntry | { end: LogEnd } | undefined> {
+  async last(): Promise<LogEntry | SealedEnd | undefined> {
     return (await this.#range('XREVRANGE', '+', '-', 1)).at(0)
   }
 
-  async first(): Promise<LogEntry | { end: LogEnd } | undefined> {
+  async first(): Promise<LogEntry | SealedEnd | undefined> {
     return (await this.#range('XRANGE', '-', '+', 1)).at(0)
   }
 
@@ -90,7 +95,7 @@ export class RedisLog {
   }
 
   /** The entries that hold what comes after the first `after` events, as many as one page has. */
-  async page(after: number, length: number): Promise<(LogEntry | { end: LogEnd })[]> {
+  async page(after: number, length: number): Promise<(LogEntry | SealedEnd)[]> {
     // A cursor may be anything; an id may not.
     const from = Math.min(after, Number.MAX_SAFE_INTEGER - 1)
     return this.#range('XRANGE', `(${from}-0`, '+', length)
@@ -104,9 +109,9 @@ export class RedisLog {
     return (reply as RedisReply[]).map((each) => this.#read(each as RedisReply[]))
   }
 
-  #read([id, fields]: RedisReply[]): LogEntry | { end: LogEnd } {
+  #read([id, fields]: RedisReply[]): LogEntry | SealedEnd {
     const [name, value, form, bytes] = fields as [Buffer, Buffer, Buffer, Buffer]
-    if (String(name) === 'end') return { end: this.openEnd(value) }
+    if (String(name) === 'end') return { end: value }
     const last = Number.parseInt(String(id), 10)
     return { first: last - Number(String(value)) + 1, last, form: String(form) as PackedForm, bytes }
   }

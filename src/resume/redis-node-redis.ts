@@ -14,6 +14,7 @@ interface Client {
   unsubscribe: Unsubscribe
   duplicate(): Client
   connect(): Promise<unknown>
+  disconnect(): unknown
 }
 
 /** … and of a cluster. It keeps a connection for subscriptions itself, one for each shard if they are sharded. */
@@ -66,6 +67,11 @@ class NodeRedisLink implements RedisLink {
     // Without a listener, an error of a client ends the process. What it means here: no message comes for a while.
     own.on('error', () => {})
     let connected: Promise<unknown> | undefined
+    // It is nobody else's: it would keep a process alive that has closed its own client.
+    this.#client.on('end', () => {
+      if (connected && own.isOpen) void Promise.resolve(own.disconnect()).catch(() => {})
+      connected = undefined
+    })
     return {
       subscribe: async (channel, heard) => {
         connected ??= own.connect().catch((error) => {

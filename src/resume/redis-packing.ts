@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 
 /** `p` plain, `z` deflated, `y` deflated with the stream's dictionary. */
@@ -17,6 +17,11 @@ const dictionaryLength = 1_024
 const deflating = { level: 1, windowBits: 13, memLevel: 6 }
 /** What nobody's events come near, and a wrong answer of Redis must not exceed. */
 const maxOutputLength = 64 * 1024 * 1024
+
+/** Tells keys apart, and says nothing of them. */
+export function nameOfKey(seal: Uint8Array): string {
+  return createHmac('sha256', seal).update('unhang resume').digest('base64url').slice(0, 12)
+}
 
 /** Makes events small, and unreadable without the key if there is one. One for each recording. */
 export class Packing {

@@ -19,5 +19,7 @@ export interface RedisShared {
   readonly lifeMs: number
   /** How many characters of all streams Redis has not confirmed. */
   readonly unconfirmed: { length: number }
+  /** The name of the key that everything is sealed with. */
+  readonly sealedWith: string | undefined
   log(id: string, run: string): RedisLog
 }

@@ -10,7 +10,7 @@ import { findAbout, RedisFollower } from './redis-follower.js'
 import { processOf, RedisKeys } from './redis-keys.js'
 import { RedisLeaseWatch } from './redis-lease-watch.js'
 import { type LogEnd, RedisLog } from './redis-log.js'
-import { Packing } from './redis-packing.js'
+import { nameOfKey, Packing } from './redis-packing.js'
 import { RedisProcess } from './redis-process.js'
 import { RedisRecorder } from './redis-recorder.js'
 import type { RedisShared } from './redis-shared.js'
@@ -79,6 +79,7 @@ export function redisStore(
     leaseMs,
     lifeMs: Math.max(lifeMs, 4 * leaseMs),
     unconfirmed: { length: 0 },
+    sealedWith: seal && nameOfKey(seal),
     log: (id, run) => new RedisLog(commands, keys.recording(id, run), new Packing(seal, run)),
   })
 }
@@ -140,7 +141,7 @@ class RedisStore implements ResumeStore {
       about: found.about,
       first: first && !('end' in first) ? first.first : 0,
       last: last?.last ?? 0,
-      end: top && 'end' in top ? endOf(top.end) : undefined,
+      end: top && 'end' in top ? endOf(log.openEnd(top.end)) : undefined,
     }
   }
 

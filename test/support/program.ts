@@ -9,6 +9,8 @@ export type Questions = Record<string, (argument: never) => unknown>
 export interface Program<Asked extends Questions> extends AsyncDisposable {
   /** What it has written to its stderr. */
   readonly errors: string
+  /** Stops it (`SIGSTOP`), lets it go on (`SIGCONT`), or kills it. */
+  kill(signal: NodeJS.Signals): void
   /** Rejects when the program fails, or when it ends. */
   ask<Name extends keyof Asked & string>(
     name: Name,
@@ -71,6 +73,9 @@ export function startProgram<Asked extends Questions>(
   return {
     get errors() {
       return errors
+    },
+    kill(signal) {
+      child.kill(signal)
     },
     ask(name, ...[argument]) {
       if (ended) return Promise.reject(ended)

@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { freePort } from '../support/free-port.js'
+import { freePort } from '../../support/free-port.js'
 
 const run = promisify(execFile)
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll } from 'vitest'
-import { redisStore } from '../../src/resume/redis-store.js'
-import { clients } from './redis-clients.js'
-import { RedisServer } from './redis-server.js'
-import { storeContract } from './store-contract.js'
+import { redisStore } from '../../../src/resume/redis-store.js'
+import { storeContract } from '../store-contract.js'
+import { clients } from './clients.js'
+import { RedisServer } from './server.js'
 
 let server: RedisServer
 beforeAll(async () => {

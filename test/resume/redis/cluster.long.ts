@@ -1,8 +1,8 @@
 import { afterAll, beforeAll } from 'vitest'
-import { redisStore } from '../../src/resume/redis-store.js'
-import { clusterClients } from './redis-clients.js'
-import { RedisClusterServer } from './redis-server.js'
-import { storeContract } from './store-contract.js'
+import { redisStore } from '../../../src/resume/redis-store.js'
+import { storeContract } from '../store-contract.js'
+import { clusterClients } from './clients.js'
+import { RedisClusterServer } from './server.js'
 
 let cluster: RedisClusterServer
 beforeAll(async () => {

@@ -3,6 +3,8 @@ import type { RedisCommands } from './redis-commands.js'
 
 /** A lease that is not there is looked for once more: it may just be on its way. */
 const againMs = 250
+/** How long clients may take to connect again, one later than the other. */
+const connectMs = 5_000
 /** How long after its time a lease is looked for. */
 const afterMs = 20
 
@@ -24,7 +26,7 @@ export class RedisLeaseWatch {
     this.#commands = commands
     this.#leaseMs = leaseMs
     commands.onOpen(() => {
-      this.#graceUntil = systemClock.now() + leaseMs
+      this.#graceUntil = systemClock.now() + Math.max(leaseMs, connectMs)
     })
   }
 

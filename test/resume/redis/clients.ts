@@ -70,3 +70,17 @@ export const clusterClients: Readonly<Record<string, ConnectCluster>> = {
     return { client, close: () => client.disconnect() }
   },
 }
+
+/** @throws Error if there is none */
+export function clientNamed(name: string): Connect {
+  const connect = clients[name]
+  if (!connect) throw new Error(`there is no client ${name}`)
+  return connect
+}
+
+/** A client of one server, or of a cluster: `redis 6` or `a cluster, with redis 6`. */
+export async function connectTo(name: string, ports: readonly number[]): Promise<ConnectedClient> {
+  const connectCluster = clusterClients[name.replace('a cluster, with ', '')]
+  if (name.startsWith('a cluster') && connectCluster) return connectCluster(ports)
+  return clientNamed(name)(ports[0] ?? 0)
+}

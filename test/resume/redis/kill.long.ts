@@ -1,29 +1,35 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { redisStore } from '../../../src/resume/redis-store.js'
 import { startProgram } from '../../support/program.js'
-import { clients } from './clients.js'
+import { clients, connectTo } from './clients.js'
 import type { Producer } from './producer.js'
 import { completed, Reading, upTo } from './reading.js'
-import { RedisServer } from './server.js'
+import { RedisClusterServer, RedisServer } from './server.js'
 
 const leaseMs = 2_000
 let server: RedisServer
+let cluster: RedisClusterServer
 beforeAll(async () => {
   server = await RedisServer.start()
+  cluster = await RedisClusterServer.start()
 })
-afterAll(() => server.close())
+afterAll(() => Promise.all([server.close(), cluster.close()]))
 
-describe.each(Object.keys(clients))('processes with %s', (name) => {
+const names = [...Object.keys(clients), 'a cluster, with redis 6', 'a cluster, with ioredis 6']
+
+describe.each(names)('processes with %s', (name) => {
+  const isCluster = name.startsWith('a cluster')
+  const servers = () => (isCluster ? cluster.nodes : [server])
+  const ports = () => servers().map(({ port }) => port)
   const startProducer = () =>
     startProgram<Producer>('test/resume/redis/producer.ts', {
-      REDIS_PORT: String(server.port),
+      REDIS_PORTS: ports().join(),
       REDIS_CLIENT: name,
       LEASE_MS: String(leaseMs),
     })
 
   async function startReader() {
-    const connected = await clients[name]?.(server.port)
-    if (!connected) throw new Error('no client')
+    const connected = await connectTo(name, ports())
     return {
       store: redisStore(connected.client, { leaseMs }),
       [Symbol.dispose]: () => connected.close(),
@@ -141,10 +147,27 @@ describe.each(Object.keys(clients))('processes with %s', (name) => {
     producer.kill('SIGKILL')
     await expect.poll(() => producer.ask('state', id).catch(() => 'gone')).toBe('gone')
     // Redis has seen the connection close, or is about to; until then it would deliver the call to nobody.
-    await expect
-      .poll(() => server.cli('pubsub', 'channels', 'unhang:p:*').then((text) => text.length))
-      .toBe(0)
+    const subscribed = () =>
+      Promise.all(
+        servers().map((each) => each.cli('pubsub', isCluster ? 'shardchannels' : 'channels', 'unhang:p:*')),
+      )
+    await expect.poll(async () => (await subscribed()).join('')).toBe('')
     expect(await reader.store.stop(id, 'the user')).toBe(true)
     expect((await reading.done).end).toMatchObject({ outcome: 'aborted', message: 'the user' })
+  })
+
+  test('a process ends that has closed its client', async () => {
+    await using producer = startProducer()
+    using reader = await startReader()
+    const id = `closed ${name}`
+    await producer.ask('record', id)
+    await producer.ask('produce', id)
+    const reading = new Reading(reader.store, id)
+    await expect.poll(() => reading.had, { timeout: 5_000 }).toBeGreaterThan(0)
+    await producer.ask('end', { id, how: completed })
+    await producer.ask('close').catch(() => {})
+    await expect
+      .poll(() => producer.ask('state', id).catch(String), { timeout: 5_000 })
+      .toContain('ended with 0')
   })
 })

@@ -1,13 +1,12 @@
 import { redisStore } from '../../../src/resume/redis-store.js'
 import type { Recorder, StoredEnd } from '../../../src/resume/resume-store.js'
 import { answerQuestions } from '../../support/program.js'
-import { clients } from './clients.js'
+import { connectTo } from './clients.js'
 import { event } from './reading.js'
 
 /** A process that produces streams: killed, or stopped, by the tests. */
-const { REDIS_PORT, REDIS_CLIENT = '', LEASE_MS } = process.env
-const connected = await clients[REDIS_CLIENT]?.(Number(REDIS_PORT))
-if (!connected) throw new Error(`there is no client ${REDIS_CLIENT}`)
+const { REDIS_PORTS = '', REDIS_CLIENT = '', LEASE_MS } = process.env
+const connected = await connectTo(REDIS_CLIENT, REDIS_PORTS.split(',').map(Number))
 const store = redisStore(connected.client, { flushMs: 25, leaseMs: Number(LEASE_MS) })
 
 const recorders = new Map<string, Recorder>()
@@ -41,9 +40,11 @@ const questions = {
     await recorders.get(id)?.end(how)
   },
   state: (id: string) => ({ appended, heard, complete: recorders.get(id)?.complete }),
-  /** Closes its client, as an app does, and nothing else. */
+  /** Closes its client, as an app does that ends, and nothing else. */
   close() {
-    process.disconnect()
+    connected.close()
+    process.removeAllListeners('disconnect')
+    setImmediate(() => process.disconnect())
   },
 }
 

@@ -13,8 +13,8 @@ export interface Packed {
 const minDeflated = 64
 /** As much of the beginning of a stream as helps with the rest of it. */
 const dictionaryLength = 1_024
-/** A window of 8 KiB: Node sets one up for each call, which costs more than the small batches do. */
-const deflating = { level: 1, windowBits: 13, memLevel: 6 }
+/** A window of 4 KiB: Node sets everything up for each call, which costs more than a small batch does. */
+const deflating = { level: 1, windowBits: 12, memLevel: 5, chunkSize: 1_024 }
 /** What nobody's events come near, and a wrong answer of Redis must not exceed. */
 const maxOutputLength = 64 * 1024 * 1024
 

@@ -1,12 +1,14 @@
 /** What a store keeps of one stream beside its events. */
 export interface RecordedStream {
-  /** SHA-256 of the owner, base64url; not set: whoever knows the id may read. */
+  /** SHA-256 of the owner, base64url; not set: every client that knows the id may read. */
   readonly owner: string | undefined
   /** The dialect of the events, by its name. */
   readonly dialect: string
   /** The framing of the events: `'sse'` or `'ndjson'`. */
   readonly framing: 'sse' | 'ndjson'
+  /** The id of the stream in logs and records. */
   readonly requestId: string
+  /** The requested model. */
   readonly model: string | undefined
   /** How much is kept, and for how long after the end. */
   readonly limits: { readonly maxBytes: number; readonly maxEvents: number; readonly ttlMs: number }
@@ -16,7 +18,9 @@ export interface RecordedStream {
 export interface StoredEnd {
   /** `'completed'`, or why it failed, as in `StreamEnd`. */
   readonly outcome: string
+  /** A name for programs, in the client's error. */
   readonly code: string | undefined
+  /** What the client reads. */
   readonly message: string | undefined
   /** The HTTP status of a failure, where the end says one: dialects name their errors by it. */
   readonly status?: number | undefined
@@ -32,9 +36,11 @@ export type Followed =
 
 /** What a store knows of a stream now. */
 export interface FoundStream {
+  /** What was recorded with it. */
   readonly about: RecordedStream
-  /** The first event that is still there, and the last one; 0 when there was none yet. */
+  /** The first event that is still there; 0 when there was none yet. */
   readonly first: number
+  /** The last event; 0 when there was none yet. */
   readonly last: number
   /** Not set: the stream is still being produced. */
   readonly end: StoredEnd | undefined
@@ -42,7 +48,7 @@ export interface FoundStream {
 
 /** What a recorder hears. */
 export interface RecorderEvents {
-  /** Somebody asked for the end of this stream, in whichever process. */
+  /** Somebody asked for the end of this stream, in this process or another. */
   stop(why: string): void
   /** Another process ended this stream: whatever is appended from now on is refused. */
   fenced(): void
@@ -62,11 +68,20 @@ export interface Recorder {
 
 /** Where streams are recorded. */
 export interface ResumeStore {
-  /** @throws StreamIdTaken if a stream of this id is being produced */
+  /**
+   * Begins to record a stream.
+   *
+   * @throws StreamIdTaken if a stream of this id is being produced
+   */
   record(id: string, about: RecordedStream, events: RecorderEvents): Promise<Recorder>
+  /** Returns what is known of a stream; `undefined` if it is not there. */
   find(id: string): Promise<FoundStream | undefined>
   /** Yields every event after the first `after` ones, then the live rest, until its end or the signal. */
   follow(id: string, after: number, signal: AbortSignal): AsyncIterable<Followed>
-  /** @returns whether there was a stream to stop */
+  /**
+   * Stops a stream, in the process that produces it.
+   *
+   * @returns whether there was a stream to stop
+   */
   stop(id: string, why?: string): Promise<boolean>
 }

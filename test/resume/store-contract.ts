@@ -213,7 +213,12 @@ export function storeContract(name: string, makeStores: () => Promise<StoresUnde
       recorder.append(text(1), 1)
       const during = read(id)
       await expect.poll(() => recorder.followers).toBe(1)
-      const how = { outcome: 'upstream_hangup', code: 'connection_reset', message: 'It – 😀 – "hung" up.\n', status: 503 }
+      const how = {
+        outcome: 'upstream_hangup',
+        code: 'connection_reset',
+        message: 'It – 😀 – "hung" up.\n',
+        status: 503,
+      }
       await recorder.end(how)
       expect((await during).end).toEqual(how)
       expect((await read(id)).end).toEqual(how)

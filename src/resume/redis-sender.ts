@@ -30,6 +30,8 @@ interface SenderEvents {
 interface Outgoing extends LogEntry {
   readonly length: number
   readonly from: number | undefined
+  /** Whether there were more events than go together: the rest has waited as long. */
+  readonly isPart: boolean
 }
 
 /**
@@ -163,15 +165,16 @@ export class RedisSender {
     this.#outgoing = undefined
     this.#backlog.confirm()
     this.#events.confirmed()
-    this.#isDue ||= this.#backlog.isFull || this.#how !== undefined
+    this.#isDue ||= outgoing.isPart || this.#backlog.isFull || this.#how !== undefined
   }
 
   #pack(): Outgoing {
     const { text, first, last } = this.#backlog.take()
+    const isPart = !this.#backlog.isEmpty
     const entry = this.#log.pack(first, last, text)
     this.#dictionary ??= this.#log.packing.chooseDictionary(text)
     const from = this.#kept.add(first, last, Buffer.byteLength(text))
-    return { ...entry, length: text.length, from }
+    return { ...entry, length: text.length, from, isPart }
   }
 
   /** Redis has lost the stream, having been restarted without its data. */

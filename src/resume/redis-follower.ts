@@ -80,8 +80,9 @@ export class RedisFollower {
   }
 
   async *follow(): AsyncGenerator<Followed, void> {
-    // Most of those who come back find a stream that has ended.
-    if ((yield* this.#readLog()) === 'over') return
+    const last = await this.#log.last().catch(() => undefined)
+    // Of a stream that has ended there is nothing to hear. Of others, whoever has seen an event hears the next ones.
+    if (last && 'end' in last && (yield* this.#readLog()) === 'over') return
     const { channels, leases, keys } = this.#shared
     const wake = () => this.#tail.wake()
     const look = () => {

@@ -2,7 +2,7 @@
 export interface RecordedStream {
   /** SHA-256 of the owner, base64url; not set: every client that knows the id may read. */
   readonly owner: string | undefined
-  /** The dialect of the events, by its name. */
+  /** The dialect of the events, by its name; with a question mark as long as only the request says so. */
   readonly dialect: string
   /** The framing of the events: `'sse'` or `'ndjson'`. */
   readonly framing: 'sse' | 'ndjson'

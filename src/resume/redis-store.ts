@@ -1,6 +1,5 @@
 import { checkNames, shown } from '../errors/bad-input.js'
 import { within } from '../timeouts/clock.js'
-import { readDuration } from '../timeouts/options.js'
 import { RedisChannels } from './redis-channels.js'
 import type { Claim } from './redis-claim.js'
 import { type IORedisLike, linkTo, type NodeRedisLike } from './redis-clients.js'
@@ -85,8 +84,8 @@ export function redisStore(
 }
 
 function readFinite(name: string, value: unknown): number {
-  const ms = readDuration(name, value)
-  if (Number.isFinite(ms)) return ms
+  // Neither may be switched off: nothing would be sent, or no death noticed.
+  if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value
   throw new TypeError(`${name} must be a number of milliseconds above 0, got ${shown(value)}`)
 }
 

@@ -7,6 +7,8 @@ const rooms = readdirSync('src', { withFileTypes: true }).filter((entry) => entr
 export default defineConfig({
   test: {
     include: rooms.map(({ name }) => `test/${name}/**/*.test.ts`),
+    // These need a server: `npm run test:redis`.
+    exclude: ['test/resume/redis/**'],
     setupFiles: ['test/support/warnings.ts'],
     maxWorkers: 2,
     testTimeout: 20_000,

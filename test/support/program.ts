@@ -9,6 +9,10 @@ export type Questions = Record<string, (argument: never) => unknown>
 export interface Program<Asked extends Questions> extends AsyncDisposable {
   /** What it has written to its stderr. */
   readonly errors: string
+  /** With what it ended, once it has. */
+  readonly ended: Promise<number | NodeJS.Signals>
+  /** Stops it (`SIGSTOP`), lets it go on (`SIGCONT`), or kills it. */
+  kill(signal: NodeJS.Signals): void
   /** Rejects when the program fails, or when it ends. */
   ask<Name extends keyof Asked & string>(
     name: Name,
@@ -55,25 +59,29 @@ export function startProgram<Asked extends Questions>(
   const pending = new Map<number, ReturnType<typeof withResolvers<never>>>()
   let next = 0
   let errors = ''
-  let ended: Error | undefined
+  let failure: Error | undefined
   child.stderr?.on('data', (text) => {
     errors += text
   })
-  child.on('message', ({ id, result, failure }: Reply) => {
-    if (failure === undefined) pending.get(id)?.resolve(result as never)
-    else pending.get(id)?.reject(new Error(`${file}: ${failure}`))
+  child.on('message', ({ id, result, failure: failed }: Reply) => {
+    if (failed === undefined) pending.get(id)?.resolve(result as never)
+    else pending.get(id)?.reject(new Error(`${file}: ${failed}`))
     pending.delete(id)
   })
   child.once('close', (code, signal) => {
-    ended = new Error(`${file} ended with ${code ?? signal}: ${errors}`)
-    for (const { reject } of pending.values()) reject(ended)
+    failure = new Error(`${file} ended with ${code ?? signal}: ${errors}`)
+    for (const { reject } of pending.values()) reject(failure)
   })
   return {
     get errors() {
       return errors
     },
+    ended: once(child, 'close').then(([code, signal]) => code ?? signal),
+    kill(signal) {
+      child.kill(signal)
+    },
     ask(name, ...[argument]) {
-      if (ended) return Promise.reject(ended)
+      if (failure) return Promise.reject(failure)
       const id = next++
       const reply = withResolvers<never>()
       pending.set(id, reply)

@@ -1,0 +1,120 @@
+import type { RedisCommands } from './redis-commands.js'
+import type { RedisSubscriber } from './redis-link.js'
+
+type Heard = (message: Buffer) => void
+
+interface Channel {
+  readonly listeners: Set<Heard>
+  isSubscribed: boolean
+  /** What was asked of Redis last: one thing at a time, or an answer to the one before undoes it. */
+  subscribed: Promise<void>
+}
+
+/** What is published and heard, on one connection for the whole process (in a cluster, one for each shard). */
+export class RedisChannels {
+  readonly #commands: RedisCommands
+  readonly #channels = new Map<string, Channel>()
+  readonly #repeats = new Set<() => void>()
+  #opened: Promise<RedisSubscriber> | undefined
+  /** Whether the channels of one shard are used; not set until it was tried. */
+  #sharded: Promise<boolean> | undefined
+
+  constructor(commands: RedisCommands) {
+    this.#commands = commands
+  }
+
+  /** @returns how many connections heard it; `undefined` where nobody can say, or Redis is gone */
+  async publish(channel: string, message: string | Buffer): Promise<number | undefined> {
+    const { isCluster } = this.#commands.link
+    try {
+      const command = isCluster && (await this.#isSharded()) ? 'SPUBLISH' : 'PUBLISH'
+      const count = await this.#commands.send(channel, command, channel, message)
+      return isCluster && command === 'PUBLISH' ? undefined : Number(count)
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Hears a channel. @returns when it does, and what ends it */
+  listen(name: string, heard: Heard): { readonly heard: Promise<void>; stop(): void } {
+    const channel = this.#channels.get(name) ?? newChannel()
+    this.#channels.set(name, channel)
+    channel.listeners.add(heard)
+    if (channel.listeners.size === 1) this.#after(channel, () => this.#subscribe(name, channel))
+    return {
+      heard: channel.subscribed,
+      stop: () => {
+        channel.listeners.delete(heard)
+        if (channel.listeners.size === 0) this.#after(channel, () => this.#unsubscribe(name, channel))
+      },
+    }
+  }
+
+  /** Calls back when messages may have been missed. @returns what ends it */
+  onRepeat(listener: () => void): () => void {
+    this.#repeats.add(listener)
+    return () => this.#repeats.delete(listener)
+  }
+
+  #repeat(): void {
+    for (const [name, channel] of this.#channels) {
+      if (!channel.isSubscribed) this.#after(channel, () => this.#subscribe(name, channel))
+    }
+    for (const listener of this.#repeats) listener()
+  }
+
+  #after(channel: Channel, next: () => Promise<void>): void {
+    // What fails is tried again when somebody listens next; until then, whoever listens looks at times.
+    channel.subscribed = channel.subscribed.then(next).catch(() => {})
+  }
+
+  async #subscribe(name: string, channel: Channel): Promise<void> {
+    if (channel.listeners.size === 0 || channel.isSubscribed) return
+    const subscriber = await this.#subscriber()
+    await subscriber.subscribe(name, (message) => {
+      for (const heard of channel.listeners) heard(message)
+    })
+    channel.isSubscribed = true
+  }
+
+  async #unsubscribe(name: string, channel: Channel): Promise<void> {
+    if (channel.listeners.size > 0) return
+    try {
+      if (channel.isSubscribed) await (await this.#subscriber()).unsubscribe(name)
+    } finally {
+      channel.isSubscribed = false
+      // Who came meanwhile subscribes after this.
+      if (channel.listeners.size === 0) this.#channels.delete(name)
+    }
+  }
+
+  #subscriber(): Promise<RedisSubscriber> {
+    this.#opened ??= this.#isSharded().then((sharded) => {
+      const subscriber = this.#commands.link.openSubscriber(sharded)
+      subscriber.onReady(() => {
+        this.#repeat()
+      })
+      return subscriber
+    })
+    return this.#opened
+  }
+
+  /** Asks the server once: clients could do it before Redis 7 could. */
+  async #isSharded(): Promise<boolean> {
+    const { isCluster, canShard } = this.#commands.link
+    if (!isCluster || !canShard) return false
+    this.#sharded ??= this.#commands.ask('unhang', 'SPUBLISH', 'unhang', '').then(
+      () => true,
+      (error) => {
+        if (/unknown command/i.test(String(error))) return false
+        this.#sharded = undefined
+        throw error
+      },
+    )
+    return this.#sharded
+  }
+}
+
+function newChannel(): Channel {
+  return { listeners: new Set(), isSubscribed: false, subscribed: Promise.resolve() }
+}

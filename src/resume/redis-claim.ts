@@ -1,0 +1,51 @@
+import { readAbout, writeAbout } from './redis-about.js'
+import { processOf } from './redis-keys.js'
+import type { RedisLog } from './redis-log.js'
+import type { RedisShared } from './redis-shared.js'
+import type { RecordedStream } from './resume-store.js'
+import { producerLost } from './stored-ends.js'
+
+/** Replaces what is known of a stream that has ended, unless somebody else has just done so. */
+const replace = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1`
+
+/** `new`: it was free. `replaced`: a stream of this id had ended. `taken`: one is being produced. */
+export type Claim = 'new' | 'replaced' | 'taken'
+
+/** Which stream, and which recording of it. */
+export interface Claimed {
+  readonly id: string
+  readonly run: string
+  readonly about: RecordedStream
+}
+
+/** Makes an id the one of this recording. @throws what the client does when Redis is gone */
+export async function claimId(shared: RedisShared, { id, run, about }: Claimed): Promise<Claim> {
+  const { commands, keys, lifeMs } = shared
+  const key = keys.about(id)
+  const mine = writeAbout({ run, about, sealedWith: shared.sealedWith })
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const set = await commands.send(key, 'SET', key, mine, 'NX', 'PX', String(lifeMs))
+    if (set !== null) return 'new'
+    const found = await commands.send(key, 'GET', key)
+    // It has been forgotten in between.
+    if (!(found instanceof Buffer)) continue
+    const other = readAbout(found).run
+    if (other === run) return 'new'
+    if (!(await hasEnded(shared, shared.log(id, other), other))) return 'taken'
+    if ((await commands.send(key, 'EVAL', replace, '1', key, found, mine, String(lifeMs))) === 1)
+      return 'replaced'
+  }
+  return 'taken'
+}
+
+async function hasEnded({ commands, keys }: RedisShared, log: RedisLog, run: string): Promise<boolean> {
+  const last = await log.last()
+  if (last && 'end' in last) return true
+  const lease = keys.lease(processOf(run))
+  if (Number(await commands.send(lease, 'EXISTS', lease)) > 0) return false
+  await log.end({ ...producerLost, last: last?.last ?? 0 })
+  return true
+}

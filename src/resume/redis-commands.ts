@@ -1,0 +1,68 @@
+import { systemClock, within } from '../timeouts/clock.js'
+import type { RedisArgument, RedisLink, RedisReply } from './redis-link.js'
+
+/** How long Redis may leave everything unanswered until it counts as gone. */
+const patienceMs = 1_000
+/** How long somebody waits for one answer, among others that come. */
+const maxAnswerMs = 5_000
+/** How many commands may be unanswered, whatever the client would still take. */
+const maxUnanswered = 10_000
+
+/** Sends commands, and knows whether Redis answers: a client without a connection would keep them without a bound. */
+export class RedisCommands {
+  readonly link: RedisLink
+  #unanswered = 0
+  /** When the last answer came, or the first command was sent after it. */
+  #waitingSince = 0
+  #wasClosed = false
+  readonly #listeners: (() => void)[] = []
+
+  constructor(link: RedisLink) {
+    this.link = link
+    link.onReady(() => {
+      this.#wasClosed = true
+      this.#reopened()
+    })
+  }
+
+  /** Whether commands that could wait should be sent now. */
+  get isOpen(): boolean {
+    const { isReady } = this.link
+    const answers = this.#unanswered === 0 || systemClock.now() - this.#waitingSince < patienceMs
+    if (isReady && answers && this.#unanswered < maxUnanswered) return true
+    this.#wasClosed = true
+    return false
+  }
+
+  /** Calls back each time the client has connected, or Redis answers again. */
+  onOpen(listener: () => void): void {
+    this.#listeners.push(listener)
+  }
+
+  /** Rejects as the client does. What is sent in one turn is written together. */
+  async send(key: string, ...command: RedisArgument[]): Promise<RedisReply> {
+    if (this.#unanswered++ === 0) this.#waitingSince = systemClock.now()
+    try {
+      return await this.link.send(key, command)
+    } finally {
+      this.#unanswered--
+      this.#waitingSince = systemClock.now()
+      if (this.#wasClosed && this.link.isReady) this.#reopened()
+    }
+  }
+
+  /** Sends what somebody waits for. @throws Error if there is no answer in time */
+  async ask(key: string, ...command: RedisArgument[]): Promise<RedisReply> {
+    // A client that has no connection keeps the command: it may be about to have one.
+    const limitMs = this.isOpen ? maxAnswerMs : patienceMs
+    const reply = this.send(key, ...command)
+    if (await within(reply, limitMs)) return reply
+    reply.catch(() => {})
+    throw new Error(`Redis has not answered within ${limitMs} ms`)
+  }
+
+  #reopened(): void {
+    this.#wasClosed = false
+    for (const listener of this.#listeners) systemClock.setImmediate(listener)
+  }
+}

@@ -1,0 +1,220 @@
+import { randomBytes } from 'node:crypto'
+import { systemClock, within } from '../timeouts/clock.js'
+import { type AboutRecording, readAbout } from './redis-about.js'
+import { processOf } from './redis-keys.js'
+import type { LogEnd, LogEntry, RedisLog } from './redis-log.js'
+import type { RedisShared } from './redis-shared.js'
+import { RedisTail, writeTailEnd } from './redis-tail.js'
+import type { Followed, StoredEnd } from './resume-store.js'
+import { forgotten, producerLost } from './stored-ends.js'
+
+/** How many entries are read at once. */
+const pageLength = 32
+/** How much a follower that does not read may have waiting, before it has to read the log again. */
+const maxTailLength = 256 * 1024
+/** After this time a stream that is not there is looked for once more. */
+const againMs = 100
+/** After so much silence a follower looks for messages that were lost; then less and less often. */
+const lookMs = { first: 1_000, last: 8_000 }
+
+/** What is known of the stream of this id. @throws Error when Redis does not answer */
+export async function findAbout(shared: RedisShared, id: string): Promise<AboutRecording | undefined> {
+  const key = shared.keys.about(id)
+  const look = () => shared.commands.ask(key, 'GET', key)
+  let found = await look()
+  if (found === null) {
+    // A client is told its stream's id while Redis is: it may ask for it before Redis knows.
+    await new Promise<void>((resolve) => systemClock.setTimeout(resolve, againMs))
+    found = await look()
+  }
+  const recording = found instanceof Buffer ? readAbout(found) : undefined
+  // What was sealed with another key is as good as gone.
+  return recording?.sealedWith === shared.sealedWith ? recording : undefined
+}
+
+/** Redis has not answered for as long as a producer may be silent. */
+const unreachable: StoredEnd = {
+  outcome: 'upstream_connect',
+  code: 'resume_unreachable',
+  message: 'The rest of the answer cannot be reached.',
+}
+
+/** What there is to do next: read the log, wait for messages, or nothing any more. */
+type Next = 'log' | 'tail' | 'over'
+
+/** Follows one recording: first what stands in the log, then what is published. */
+export class RedisFollower {
+  readonly #shared: RedisShared
+  readonly #id: string
+  readonly #recording: AboutRecording
+  readonly #log: RedisLog
+  readonly #tail: RedisTail
+  readonly #name = randomBytes(6).toString('base64url')
+  readonly #signal: AbortSignal
+  /** How many events the client has had, or was told are gone. */
+  #had: number
+  /** The lease of the producer is not there. */
+  #isLost = false
+  /** Messages may have been missed. */
+  #mustLook = false
+  /** Since when Redis has not known the stream, or has not answered. */
+  readonly #since: { unknown: number | undefined; away: number | undefined } = {
+    unknown: undefined,
+    away: undefined,
+  }
+
+  constructor(
+    shared: RedisShared,
+    id: string,
+    recording: AboutRecording,
+    after: number,
+    signal: AbortSignal,
+  ) {
+    this.#shared = shared
+    this.#id = id
+    this.#recording = recording
+    this.#log = shared.log(id, recording.run)
+    this.#tail = new RedisTail(Math.min(maxTailLength, recording.about.limits.maxBytes))
+    this.#had = after
+    this.#signal = signal
+  }
+
+  async *follow(): AsyncGenerator<Followed, void> {
+    const last = await this.#log.last().catch(() => undefined)
+    // Of a stream that has ended there is nothing to hear. Of others, whoever has seen an event hears the next ones.
+    if (last && 'end' in last && (yield* this.#readLog()) === 'over') return
+    const { channels, leases, keys } = this.#shared
+    const wake = () => this.#tail.wake()
+    const look = () => {
+      this.#mustLook = true
+      wake()
+    }
+    const lost = () => {
+      this.#isLost = true
+      look()
+    }
+    const listening = channels.listen(this.#log.keys.tail, (message) => this.#tail.push(message))
+    const endings = [
+      listening.stop,
+      channels.onRepeat(look),
+      leases.watch(keys.lease(processOf(this.#recording.run)), lost),
+    ]
+    this.#signal.addEventListener('abort', wake)
+    try {
+      await within(listening.heard, lookMs.first)
+      yield* this.#followOn()
+    } finally {
+      this.#signal.removeEventListener('abort', wake)
+      for (const end of endings) end()
+      this.#call('leave')
+    }
+  }
+
+  async *#followOn(): AsyncGenerator<Followed, void> {
+    let waitMs = lookMs.first
+    this.#call('join')
+    let next: Next = yield* this.#readLog()
+    while (next !== 'over' && !this.#signal.aborted) {
+      if (next === 'tail') next = yield* this.#readTail()
+      if (next === 'tail') {
+        const came = await this.#tail.wait(waitMs)
+        waitMs = came ? lookMs.first : Math.min(waitMs * 2, lookMs.last)
+        if (came && !this.#mustLook) continue
+        this.#mustLook = false
+        // The producer may have forgotten who has heard nothing for a while.
+        this.#call('join')
+        next = 'log'
+      }
+      if (next === 'log') next = yield* this.#look()
+    }
+  }
+
+  /** Reads the log, and looks whether there is still somebody who writes it. */
+  async *#look(): AsyncGenerator<Followed, Next> {
+    const before = this.#had
+    const next = yield* this.#readLog()
+    if (next === 'over' || this.#signal.aborted || this.#had > before) return next
+    const isLost = this.#isLost
+    this.#isLost = false
+    try {
+      const found = await findAbout(this.#shared, this.#id)
+      if (found?.run !== this.#recording.run) return yield* this.#giveUp('unknown', forgotten)
+      this.#since.unknown = undefined
+      if (isLost) return await this.#declareLost()
+    } catch {
+      return yield* this.#giveUp('away', unreachable)
+    }
+    return next
+  }
+
+  /** Ends the stream of a process that is gone; of all its readers, one does. */
+  async #declareLost(): Promise<Next> {
+    const last = await this.#log.last()
+    if (last && 'end' in last) return 'log'
+    const end = { ...producerLost, last: last?.last ?? 0 }
+    const ended = this.#log.end(end)
+    this.#log.keepFor(this.#recording.about.limits.ttlMs).catch(() => {})
+    void this.#shared.channels.publish(this.#log.keys.tail, writeTailEnd(this.#log.sealEnd(end)))
+    await ended
+    return 'log'
+  }
+
+  /** Waits for what has gone to come back, as long as its producer may be silent. */
+  async *#giveUp(why: 'unknown' | 'away', end: StoredEnd): AsyncGenerator<Followed, Next> {
+    const now = systemClock.now()
+    this.#since[why] ??= now
+    if (now - this.#since[why] < this.#shared.leaseMs) return 'tail'
+    yield { end }
+    return 'over'
+  }
+
+  async *#readLog(): AsyncGenerator<Followed, Next> {
+    for (;;) {
+      const page = await this.#log.page(this.#had, pageLength).catch(() => undefined)
+      if (!page) return yield* this.#giveUp('away', unreachable)
+      this.#since.away = undefined
+      for (const entry of page) {
+        if (this.#signal.aborted) return 'over'
+        if ('end' in entry) return yield* this.#end(this.#log.openEnd(entry.end))
+        yield* this.#hand(entry)
+      }
+      if (page.length < pageLength) return 'tail'
+    }
+  }
+
+  async *#readTail(): AsyncGenerator<Followed, Next> {
+    for (let message = this.#tail.next(); message; message = this.#tail.next()) {
+      if (this.#signal.aborted) return 'over'
+      if ('hello' in message) return 'log'
+      if ('end' in message) {
+        const end = this.#log.openEnd(message.end)
+        return end.last > this.#had ? 'log' : yield* this.#end(end)
+      }
+      if (message.first > this.#had + 1) return 'log'
+      if (message.last > this.#had) yield* this.#hand(message)
+    }
+    return this.#tail.takeDropped() ? 'log' : 'tail'
+  }
+
+  async *#hand(entry: LogEntry): AsyncGenerator<Followed, void> {
+    const { form, first, last } = entry
+    const isReadable = form !== 'y' || (await this.#log.readDictionary())
+    const from = this.#had + 1
+    this.#had = last
+    if (!isReadable) return yield { gap: [from, last] }
+    if (first > from) yield { gap: [from, first - 1] }
+    yield { events: this.#log.unpack(entry), first, last }
+  }
+
+  async *#end({ last, ...end }: LogEnd): AsyncGenerator<Followed, Next> {
+    if (last > this.#had) yield { gap: [this.#had + 1, last] }
+    yield { end }
+    return 'over'
+  }
+
+  #call(verb: 'join' | 'leave'): void {
+    const { channels, keys } = this.#shared
+    const { run } = this.#recording
+    void channels.publish(keys.calls(processOf(run)), `${verb} ${run} ${this.#name} ${this.#log.keys.tail}`)
+  }
+}

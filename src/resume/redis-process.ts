@@ -1,0 +1,124 @@
+import { randomBytes } from 'node:crypto'
+import { systemClock, type Timer } from '../timeouts/clock.js'
+import type { RedisChannels } from './redis-channels.js'
+import type { RedisCommands } from './redis-commands.js'
+import type { RedisKeys } from './redis-keys.js'
+import { writeTailHello } from './redis-tail.js'
+
+/** What a process tells one of its recordings. */
+interface Called {
+  readonly id: string
+  readonly run: string
+  /** Somebody asked for its end. */
+  stop(why: string): void
+  joined(follower: string): void
+  left(follower: string): void
+  /** Redis may have forgotten what is known of the stream, or another process may have ended it. */
+  renew(): void
+  /** Once in each third of a lease. */
+  tick(): void
+  /** Redis answers again. */
+  resume(): void
+}
+
+/** This process as the others see it: one lease for all that it records, and one channel on which it is called. */
+export class RedisProcess {
+  readonly id = randomBytes(12).toString('base64url')
+  readonly #commands: RedisCommands
+  readonly #channels: RedisChannels
+  readonly #leaseMs: number
+  readonly #lease: string
+  readonly #calls: string
+  readonly #recordings = new Map<string, Called>()
+  readonly #byId = new Map<string, Called>()
+  #runs = 0
+  #timer: Timer | undefined
+  #renewing: Promise<void> | undefined
+  #begun: Promise<unknown> | undefined
+  #isListening = false
+
+  constructor(commands: RedisCommands, channels: RedisChannels, keys: RedisKeys, leaseMs: number) {
+    this.#commands = commands
+    this.#channels = channels
+    this.#leaseMs = leaseMs
+    this.#lease = keys.lease(this.id)
+    this.#calls = keys.calls(this.id)
+    commands.onOpen(() => {
+      if (this.#timer) void this.#renew().finally(() => this.#each((recording) => recording.resume()))
+    })
+  }
+
+  newRun(): string {
+    return `${this.id}.${(++this.#runs).toString(36)}`
+  }
+
+  /** Calls it from now on. @returns when others can see that this process lives, and call it */
+  add(recording: Called): Promise<unknown> {
+    this.#recordings.set(recording.run, recording)
+    this.#byId.set(recording.id, recording)
+    if (this.#timer) return this.#begun ?? Promise.resolve()
+    this.#arm()
+    let heard: Promise<void> | undefined
+    if (!this.#isListening) {
+      this.#isListening = true
+      heard = this.#channels.listen(this.#calls, (message) => this.#called(String(message))).heard
+    }
+    this.#begun = Promise.all([this.#renew(), heard]).finally(() => {
+      this.#begun = undefined
+    })
+    return this.#begun
+  }
+
+  delete({ id, run }: Pick<Called, 'id' | 'run'>): void {
+    this.#recordings.delete(run)
+    this.#byId.delete(id)
+  }
+
+  /** What this process is recording under an id. */
+  find(id: string): Called | undefined {
+    return this.#byId.get(id)
+  }
+
+  #arm(): void {
+    this.#timer = systemClock.setTimeout(() => {
+      this.#timer = undefined
+      // Whoever records next begins anew.
+      if (this.#recordings.size === 0) return
+      this.#arm()
+      void this.#renew()
+      this.#each((recording) => recording.tick())
+    }, this.#leaseMs / 3)
+  }
+
+  /** Never rejects: without Redis there is nobody to see the lease. */
+  #renew(): Promise<void> {
+    this.#renewing ??= this.#setLease()
+      .catch(() => {})
+      .finally(() => {
+        this.#renewing = undefined
+      })
+    return this.#renewing
+  }
+
+  async #setLease(): Promise<void> {
+    const ms = String(this.#leaseMs)
+    const before = await this.#commands.send(this.#lease, 'SET', this.#lease, '1', 'PX', ms, 'GET')
+    // It was gone: Redis forgot, or this process stood still for longer than it lasts.
+    if (before === null) this.#each((recording) => recording.renew())
+  }
+
+  #called(message: string): void {
+    const [, verb, run = '', rest = ''] = /^(\w+) (\S+) ([\s\S]*)$/.exec(message) ?? []
+    const recording = this.#recordings.get(run)
+    if (verb === 'stop') return recording?.stop(rest)
+    const [follower = '', tail = ''] = rest.split(' ')
+    if (verb === 'leave') return recording?.left(follower)
+    recording?.joined(follower)
+    // What was recorded since the follower looked was not published: now it looks once more.
+    void this.#channels.publish(tail, writeTailHello())
+  }
+
+  #each(call: (recording: Called) => void): void {
+    for (const recording of this.#recordings.values()) call(recording)
+  }
+}

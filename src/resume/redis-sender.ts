@@ -1,0 +1,205 @@
+import { systemClock, type Timer } from '../timeouts/clock.js'
+import type { RedisBacklog } from './redis-backlog.js'
+import { type Claim, type Claimed, claimId } from './redis-claim.js'
+import { RedisKept } from './redis-kept.js'
+import type { LogEntry, RedisLog } from './redis-log.js'
+import type { RedisShared } from './redis-shared.js'
+import { writeTailEnd, writeTailEvents } from './redis-tail.js'
+import type { StoredEnd } from './resume-store.js'
+
+/** What Redis refused, for want of memory say, is sent again after this time. */
+const againMs = 1_000
+
+/** What a sender's recorder hears. */
+interface SenderEvents {
+  /** For whoever follows now. */
+  publish(channel: string, message: () => Buffer): void
+  /** Redis has taken an entry. */
+  confirmed(): void
+  /** Redis has lost some of what it had taken. */
+  lost(): void
+  /** The end is recorded. */
+  ended(): void
+  /** Another stream has this id. */
+  taken(): void
+  /** Another process has ended the stream. */
+  fenced(): void
+}
+
+/** An entry on its way, with how long its events are and from which one on events are kept. */
+interface Outgoing extends LogEntry {
+  readonly length: number
+  readonly from: number | undefined
+  /** Whether there were more events than go together: the rest has waited as long. */
+  readonly isPart: boolean
+}
+
+/**
+ * Sends one stream's events to Redis, one entry after the other: an entry that overtook another one, when a client
+ * connects again, would have Redis refuse that one for ever.
+ */
+export class RedisSender {
+  readonly #shared: RedisShared
+  readonly #claimed: Claimed
+  readonly #events: SenderEvents
+  readonly #log: RedisLog
+  readonly #backlog: RedisBacklog
+  readonly #kept: RedisKept
+  #claim: Promise<Claim> | undefined
+  /** Whether the stream of entries is there, as far as this process knows. */
+  #exists = false
+  #dictionary: Buffer | undefined
+  #isDictionaryWritten = false
+  #outgoing: Outgoing | undefined
+  #isSending = false
+  #isDue = false
+  #how: StoredEnd | undefined
+  #isClosed = false
+  #keptAt = Number.NEGATIVE_INFINITY
+  #again: Timer | undefined
+
+  constructor(shared: RedisShared, claimed: Claimed, backlog: RedisBacklog, events: SenderEvents) {
+    this.#shared = shared
+    this.#claimed = claimed
+    this.#events = events
+    this.#log = shared.log(claimed.id, claimed.run)
+    this.#backlog = backlog
+    this.#kept = new RedisKept(claimed.about.limits)
+  }
+
+  claim(): Promise<Claim> {
+    this.#claim ??= this.#claimId()
+    return this.#claim
+  }
+
+  /** Sends what there is. Never throws; what fails is sent again. */
+  flush(): void {
+    this.#isDue = true
+    if (!this.#isSending) void this.#send()
+  }
+
+  end(how: StoredEnd): void {
+    this.#how = how
+    this.flush()
+  }
+
+  /** Says again that the stream is this one's, and looks whether it still is. */
+  async renew(): Promise<void> {
+    // What has not been claimed yet is about to be.
+    if (this.#isClosed || !this.#claim) return
+    this.#claim = undefined
+    try {
+      if ((await this.claim()) === 'taken') return this.#events.fenced()
+      const last = await this.#log.last()
+      if (last && 'end' in last) this.#events.fenced()
+    } catch {
+      // The next lease, or the next entry, comes to the same.
+    }
+  }
+
+  /** Keeps the stream for some more time, if that is due. */
+  keep(): void {
+    const { lifeMs } = this.#shared
+    if (!this.#claim || systemClock.now() - this.#keptAt < lifeMs / 2) return
+    this.#keptAt = systemClock.now()
+    this.#log.keepFor(lifeMs).catch(() => {})
+  }
+
+  close(): void {
+    this.#isClosed = true
+    systemClock.clearTimeout(this.#again)
+  }
+
+  async #claimId(): Promise<Claim> {
+    try {
+      const claim = await claimId(this.#shared, this.#claimed)
+      // Who ended the stream before may just be saying how long that one is kept.
+      this.#keptAt = claim === 'replaced' ? Number.NEGATIVE_INFINITY : systemClock.now()
+      return claim
+    } catch (error) {
+      this.#claim = undefined
+      throw error
+    }
+  }
+
+  async #send(): Promise<void> {
+    this.#isSending = true
+    try {
+      while (this.#isDue && !this.#isClosed && this.#shared.commands.isOpen) {
+        this.#isDue = false
+        await this.#sendNext()
+      }
+    } catch {
+      this.#sendAgain()
+    }
+    this.#isSending = false
+  }
+
+  /** @throws what the client does when Redis is gone */
+  async #sendNext(): Promise<void> {
+    if ((await this.claim()) === 'taken') return this.#exists ? this.#events.fenced() : this.#events.taken()
+    if (this.#isClosed) return
+    if (this.#outgoing || !this.#backlog.isEmpty) await this.#sendEntry()
+    else if (this.#how) await this.#sendEnd(this.#how)
+  }
+
+  async #sendEntry(): Promise<void> {
+    const outgoing = this.#outgoing ?? this.#pack()
+    this.#outgoing = outgoing
+    const { keys } = this.#log
+    const { lifeMs } = this.#shared
+    const writing = [
+      outgoing.form === 'y' && this.#dictionary && !this.#isDictionaryWritten
+        ? this.#log.writeDictionary(this.#dictionary, lifeMs)
+        : undefined,
+    ]
+    const adding = this.#log.add(outgoing, { create: !this.#exists, from: outgoing.from, lifeMs })
+    this.#events.publish(keys.tail, () => writeTailEvents(outgoing, outgoing.length))
+    const [added] = await Promise.all([adding, ...writing])
+    if (this.#isClosed) return
+    if (added === 'ended') return this.#events.fenced()
+    if (added === 'failed') return this.#sendAgain()
+    if (added === 'missing') return this.#startAnew()
+    this.#exists = true
+    this.#isDictionaryWritten ||= outgoing.form === 'y'
+    this.#outgoing = undefined
+    this.#backlog.confirm()
+    this.#events.confirmed()
+    this.#isDue ||= outgoing.isPart || this.#backlog.isFull || this.#how !== undefined
+  }
+
+  #pack(): Outgoing {
+    const { text, first, last } = this.#backlog.take()
+    const isPart = !this.#backlog.isEmpty
+    const entry = this.#log.pack(first, last, text)
+    this.#dictionary ??= this.#log.packing.chooseDictionary(text)
+    const from = this.#kept.add(first, last, Buffer.byteLength(text))
+    return { ...entry, length: text.length, from, isPart }
+  }
+
+  /** Redis has lost the stream, having been restarted without its data. */
+  #startAnew(): void {
+    this.#exists = false
+    this.#isDictionaryWritten = false
+    this.#claim = undefined
+    this.#isDue = true
+    this.#events.lost()
+  }
+
+  async #sendEnd(how: StoredEnd): Promise<void> {
+    const end = { ...how, last: this.#backlog.last }
+    const ending = this.#log.end(end)
+    this.#log.keepFor(this.#claimed.about.limits.ttlMs).catch(() => {})
+    this.#events.publish(this.#log.keys.tail, () => writeTailEnd(this.#log.sealEnd(end)))
+    const added = await ending
+    if (this.#isClosed) return
+    if (added === 'added') this.#events.ended()
+    else if (added === 'ended') this.#events.fenced()
+    else this.#sendAgain()
+  }
+
+  #sendAgain(): void {
+    systemClock.clearTimeout(this.#again)
+    if (!this.#isClosed) this.#again = systemClock.setTimeout(() => this.flush(), againMs)
+  }
+}

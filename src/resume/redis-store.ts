@@ -1,0 +1,182 @@
+import { checkNames, shown } from '../errors/bad-input.js'
+import { within } from '../timeouts/clock.js'
+import { RedisChannels } from './redis-channels.js'
+import type { Claim } from './redis-claim.js'
+import { type IORedisLike, linkTo, type NodeRedisLike } from './redis-clients.js'
+import { RedisCommands } from './redis-commands.js'
+import { FlushQueue } from './redis-flush-queue.js'
+import { findAbout, RedisFollower } from './redis-follower.js'
+import { processOf, RedisKeys } from './redis-keys.js'
+import { RedisLeaseWatch } from './redis-lease-watch.js'
+import { type LogEnd, RedisLog } from './redis-log.js'
+import { nameOfKey, Packing } from './redis-packing.js'
+import { RedisProcess } from './redis-process.js'
+import { RedisRecorder } from './redis-recorder.js'
+import type { RedisShared } from './redis-shared.js'
+import type {
+  Followed,
+  FoundStream,
+  RecordedStream,
+  Recorder,
+  RecorderEvents,
+  ResumeStore,
+  StoredEnd,
+} from './resume-store.js'
+import { forgotten, StreamIdTaken } from './stored-ends.js'
+
+/**
+ * The options of {@link redisStore}; times are in milliseconds.
+ *
+ * @example
+ * redisStore(createClient(), { prefix: 'chat', leaseMs: 5_000 })
+ */
+export interface RedisStoreOptions {
+  /** What all keys and channels begin with. @defaultValue `'unhang'` */
+  prefix?: string | undefined
+  /** How long events wait for others that are sent together with them. @defaultValue `250` */
+  flushMs?: number | undefined
+  /** After so long without a sign of life, the streams of a process end as `producer_lost`. @defaultValue `15_000` */
+  leaseMs?: number | undefined
+  /** A key of 32 bytes: what is in Redis can be read with it alone (AES-256-GCM). @defaultValue no key */
+  seal?: Uint8Array | undefined
+}
+
+/** How long a stream waits for Redis before it begins; whether its id is free then turns out later. */
+const claimMs = 500
+/** How long Redis keeps a stream of which no process says anything. */
+const lifeMs = 600_000
+
+/**
+ * Keeps streams in Redis 6.2 or later, or in Valkey: a client can rejoin its stream in every process.
+ *
+ * @param client a connected client of `redis` 4 to 6 or `ioredis` 5 or 6, or a cluster of one of them. One more
+ *   connection is opened to hear on.
+ * @throws TypeError for a wrong client or option, by name and value
+ * @example
+ * const redis = await createClient({ url: 'redis://127.0.0.1' }).connect()
+ * const resume = createResume({ store: redisStore(redis), owner: false })
+ */
+export function redisStore(
+  client: NodeRedisLike | IORedisLike,
+  options: RedisStoreOptions = {},
+): ResumeStore {
+  checkNames(options, { owner: 'options.', names: ['prefix', 'flushMs', 'leaseMs', 'seal'] })
+  const flushMs = readFinite('options.flushMs', options.flushMs ?? 250)
+  const leaseMs = readFinite('options.leaseMs', options.leaseMs ?? 15_000)
+  const prefix = readPrefix(options.prefix ?? 'unhang')
+  const seal = readSeal(options.seal)
+  const commands = new RedisCommands(linkTo(client))
+  const channels = new RedisChannels(commands)
+  const keys = new RedisKeys(prefix)
+  return new RedisStore({
+    commands,
+    channels,
+    keys,
+    process: new RedisProcess(commands, channels, keys, leaseMs),
+    leases: new RedisLeaseWatch(commands, leaseMs),
+    queue: new FlushQueue(flushMs),
+    leaseMs,
+    lifeMs: Math.max(lifeMs, 4 * leaseMs),
+    unconfirmed: { length: 0 },
+    sealedWith: seal && nameOfKey(seal),
+    log: (id, run) => new RedisLog(commands, keys.recording(id, run), new Packing(seal, run)),
+  })
+}
+
+function readFinite(name: string, value: unknown): number {
+  // Neither may be switched off: nothing would be sent, or no death noticed.
+  if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value
+  throw new TypeError(`${name} must be a number of milliseconds above 0, got ${shown(value)}`)
+}
+
+function readPrefix(prefix: unknown): string {
+  // A brace would decide which part of a key is hashed in a cluster.
+  if (typeof prefix === 'string' && /^[^{}\s]+$/.test(prefix)) return prefix
+  throw new TypeError(`options.prefix must be a string without spaces and braces, got ${shown(prefix)}`)
+}
+
+function readSeal(seal: unknown): Uint8Array | undefined {
+  if (seal === undefined || (seal instanceof Uint8Array && seal.length === 32)) return seal
+  const got = seal instanceof Uint8Array ? `${seal.length} bytes` : typeof seal
+  throw new TypeError(`options.seal must be 32 bytes, got ${got}; write randomBytes(32), and keep them`)
+}
+
+class RedisStore implements ResumeStore {
+  readonly #shared: RedisShared
+
+  constructor(shared: RedisShared) {
+    this.#shared = shared
+  }
+
+  async record(id: string, about: RecordedStream, events: RecorderEvents): Promise<Recorder> {
+    const { process, commands } = this.#shared
+    if (process.find(id)) throw new StreamIdTaken(id)
+    const recorder = new RedisRecorder(this.#shared, id, about, events)
+    // Who sees the stream has to see that its process lives.
+    const begun = process.add(recorder)
+    // Without Redis there is nothing to wait for: the stream goes on as if nothing were to be recorded.
+    if (!commands.isOpen) return recorder
+    let claim: Claim | undefined
+    const claiming = begun
+      .then(() => recorder.claim())
+      .then(
+        (made) => {
+          claim = made
+        },
+        () => {},
+      )
+    await within(claiming, claimMs)
+    if (claim !== 'taken') return recorder
+    recorder.abandon()
+    throw new StreamIdTaken(id)
+  }
+
+  async find(id: string): Promise<FoundStream | undefined> {
+    const found = await findAbout(this.#shared, id)
+    if (!found) return undefined
+    const log = this.#shared.log(id, found.run)
+    const [first, top, last] = await Promise.all([log.first(), log.last(), log.lastEvents()])
+    return {
+      about: found.about,
+      first: first && !('end' in first) ? first.first : 0,
+      last: last?.last ?? 0,
+      end: top && 'end' in top ? endOf(log.openEnd(top.end)) : undefined,
+    }
+  }
+
+  async *follow(id: string, after: number, signal: AbortSignal): AsyncGenerator<Followed, void> {
+    if (signal.aborted) return
+    const found = await findAbout(this.#shared, id)
+    if (signal.aborted) return
+    if (found) yield* new RedisFollower(this.#shared, id, found, after, signal).follow()
+    else yield { end: forgotten }
+  }
+
+  async stop(id: string, why = 'stopped'): Promise<boolean> {
+    const own = this.#shared.process.find(id)
+    if (own) {
+      // Redis is not needed for it, and may be gone.
+      own.stop(why)
+      return true
+    }
+    const found = await findAbout(this.#shared, id)
+    if (!found) return false
+    const { run, about } = found
+    const log = this.#shared.log(id, run)
+    const last = await log.last()
+    if (last && 'end' in last) return false
+    const heard = await this.#shared.channels.publish(
+      this.#shared.keys.calls(processOf(run)),
+      `stop ${run} ${why}`,
+    )
+    if (heard !== 0) return true
+    // Nobody heard it: the end alone stops whoever may still write.
+    await log.end({ outcome: 'aborted', code: 'request_aborted', message: why, last: last?.last ?? 0 })
+    await log.keepFor(about.limits.ttlMs)
+    return true
+  }
+}
+
+function endOf({ last: _, ...end }: LogEnd): StoredEnd {
+  return end
+}

@@ -7,7 +7,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Redis } from 'ioredis'
 import { createClient } from 'redis'
-import { redisStore } from '../src/resume/redis-store.ts'
+import { redisStore } from '../src/resume/redis/store.ts'
 
 const { values } = parseArgs({
   options: { streams: { type: 'string', default: '200' }, seconds: { type: 'string', default: '10' } },

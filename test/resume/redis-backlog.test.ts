@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { RedisBacklog } from '../../src/resume/redis-backlog.js'
-import { RedisKept } from '../../src/resume/redis-kept.js'
+import { RedisBacklog } from '../../src/resume/redis/backlog.js'
+import { RedisKept } from '../../src/resume/redis/kept.js'
 
 const plenty = { maxBytes: 1024 * 1024, maxEvents: 10_000 }
 

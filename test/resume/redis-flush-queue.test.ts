@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { FlushQueue } from '../../src/resume/redis-flush-queue.js'
+import { FlushQueue } from '../../src/resume/redis/flush-queue.js'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())

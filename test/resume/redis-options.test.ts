@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { createClient, createClientPool, createSentinel } from 'redis'
 import { describe, expect, test } from 'vitest'
-import { redisStore } from '../../src/resume/redis-store.js'
+import { redisStore } from '../../src/resume/redis/store.js'
 
 const client = createClient()
 

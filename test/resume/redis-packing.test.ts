@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { nameOfKey, Packing } from '../../src/resume/redis-packing.js'
+import { nameOfKey, Packing } from '../../src/resume/redis/packing.js'
 
 const chunk = (word: string) =>
   `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"${word}"}}]}\n\n`

@@ -3,7 +3,7 @@ import { Redis as IORedis5, Cluster as IORedis5Cluster } from 'ioredis5'
 import { createClient, createCluster } from 'redis'
 import { createClient as createClient4, createCluster as createCluster4 } from 'redis4'
 import { createClient as createClient5, createCluster as createCluster5 } from 'redis5'
-import type { IORedisLike, NodeRedisLike } from '../../../src/resume/redis-clients.js'
+import type { IORedisLike, NodeRedisLike } from '../../../src/resume/redis/clients.js'
 
 /** A connected client, and what disconnects it. */
 export interface ConnectedClient {

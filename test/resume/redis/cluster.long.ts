@@ -1,5 +1,5 @@
 import { afterAll, beforeAll } from 'vitest'
-import { redisStore } from '../../../src/resume/redis-store.js'
+import { redisStore } from '../../../src/resume/redis/store.js'
 import { storeContract } from '../store-contract.js'
 import { clusterClients, connectTo } from './clients.js'
 import { RedisClusterServer } from './server.js'

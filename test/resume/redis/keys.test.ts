@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import { redisStore } from '../../../src/resume/redis-store.js'
+import { redisStore } from '../../../src/resume/redis/store.js'
 import { type ConnectedClient, clientNamed } from './clients.js'
 import { about, completed, event, listening, Reading, upTo } from './reading.js'
 import { RedisServer } from './server.js'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { redisStore } from '../../../src/resume/redis-store.js'
+import { redisStore } from '../../../src/resume/redis/store.js'
 import { startProgram } from '../../support/program.js'
 import { clients, connectTo } from './clients.js'
 import type { Producer } from './producer.js'

@@ -1,4 +1,4 @@
-import { redisStore } from '../../../src/resume/redis-store.js'
+import { redisStore } from '../../../src/resume/redis/store.js'
 import type { Recorder, StoredEnd } from '../../../src/resume/resume-store.js'
 import { answerQuestions } from '../../support/program.js'
 import { connectTo } from './clients.js'

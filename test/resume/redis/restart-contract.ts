@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { redisStore } from '../../../src/resume/redis-store.js'
+import { redisStore } from '../../../src/resume/redis/store.js'
 import { clientNamed } from './clients.js'
 import { about, completed, event, listening, Reading, upTo } from './reading.js'
 import { RedisServer } from './server.js'

@@ -1,4 +1,4 @@
-import { redisStore } from '../../../src/resume/redis-store.js'
+import { redisStore } from '../../../src/resume/redis/store.js'
 import type { StoresUnderTest } from '../store-contract.js'
 import type { ConnectedClient } from './clients.js'
 

@@ -1,4 +1,4 @@
-import type { RedisArgument, RedisLink, RedisReply, RedisSubscriber } from './redis-link.js'
+import type { RedisArgument, RedisLink, RedisReply, RedisSubscriber } from './link.js'
 
 type Heard = (message: Buffer) => void
 type Subscribe = (channel: string, heard: Heard, bytes: true) => Promise<void>

@@ -1,18 +1,5 @@
-import { checkNames, shown } from '../errors/bad-input.js'
-import { within } from '../timeouts/clock.js'
-import { RedisChannels } from './redis-channels.js'
-import type { Claim } from './redis-claim.js'
-import { type IORedisLike, linkTo, type NodeRedisLike } from './redis-clients.js'
-import { RedisCommands } from './redis-commands.js'
-import { FlushQueue } from './redis-flush-queue.js'
-import { findAbout, RedisFollower } from './redis-follower.js'
-import { processOf, RedisKeys } from './redis-keys.js'
-import { RedisLeaseWatch } from './redis-lease-watch.js'
-import { type LogEnd, RedisLog } from './redis-log.js'
-import { nameOfKey, Packing } from './redis-packing.js'
-import { RedisProcess } from './redis-process.js'
-import { RedisRecorder } from './redis-recorder.js'
-import type { RedisShared } from './redis-shared.js'
+import { checkNames, shown } from '../../errors/bad-input.js'
+import { within } from '../../timeouts/clock.js'
 import type {
   Followed,
   FoundStream,
@@ -21,8 +8,21 @@ import type {
   RecorderEvents,
   ResumeStore,
   StoredEnd,
-} from './resume-store.js'
-import { forgotten, StreamIdTaken } from './stored-ends.js'
+} from '../resume-store.js'
+import { forgotten, StreamIdTaken } from '../stored-ends.js'
+import { RedisChannels } from './channels.js'
+import type { Claim } from './claim.js'
+import { type IORedisLike, linkTo, type NodeRedisLike } from './clients.js'
+import { RedisCommands } from './commands.js'
+import { FlushQueue } from './flush-queue.js'
+import { findAbout, RedisFollower } from './follower.js'
+import { processOf, RedisKeys } from './keys.js'
+import { RedisLeaseWatch } from './lease-watch.js'
+import { type LogEnd, RedisLog } from './log.js'
+import { nameOfKey, Packing } from './packing.js'
+import { RedisProcess } from './process.js'
+import { RedisRecorder } from './recorder.js'
+import type { RedisShared } from './shared.js'
 
 /**
  * The options of {@link redisStore}; times are in milliseconds.

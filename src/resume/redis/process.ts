@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { systemClock, type Timer } from '../timeouts/clock.js'
-import type { RedisChannels } from './redis-channels.js'
-import type { RedisCommands } from './redis-commands.js'
-import type { RedisKeys } from './redis-keys.js'
-import { writeTailHello } from './redis-tail.js'
+import { systemClock, type Timer } from '../../timeouts/clock.js'
+import type { RedisChannels } from './channels.js'
+import type { RedisCommands } from './commands.js'
+import type { RedisKeys } from './keys.js'
+import { writeTailHello } from './tail.js'
 
 /** What a process tells one of its recordings. */
 interface Called {

@@ -1,10 +1,10 @@
-import type { RedisChannels } from './redis-channels.js'
-import type { RedisCommands } from './redis-commands.js'
-import type { FlushQueue } from './redis-flush-queue.js'
-import type { RedisKeys } from './redis-keys.js'
-import type { RedisLeaseWatch } from './redis-lease-watch.js'
-import type { RedisLog } from './redis-log.js'
-import type { RedisProcess } from './redis-process.js'
+import type { RedisChannels } from './channels.js'
+import type { RedisCommands } from './commands.js'
+import type { FlushQueue } from './flush-queue.js'
+import type { RedisKeys } from './keys.js'
+import type { RedisLeaseWatch } from './lease-watch.js'
+import type { RedisLog } from './log.js'
+import type { RedisProcess } from './process.js'
 
 /** What all streams of one store share. */
 export interface RedisShared {

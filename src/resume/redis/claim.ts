@@ -1,9 +1,9 @@
-import { readAbout, writeAbout } from './redis-about.js'
-import { processOf } from './redis-keys.js'
-import type { RedisLog } from './redis-log.js'
-import type { RedisShared } from './redis-shared.js'
-import type { RecordedStream } from './resume-store.js'
-import { producerLost } from './stored-ends.js'
+import type { RecordedStream } from '../resume-store.js'
+import { producerLost } from '../stored-ends.js'
+import { readAbout, writeAbout } from './about.js'
+import { processOf } from './keys.js'
+import type { RedisLog } from './log.js'
+import type { RedisShared } from './shared.js'
 
 /** Replaces what is known of a stream that has ended, unless somebody else has just done so. */
 const replace = `

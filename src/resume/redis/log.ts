@@ -1,8 +1,8 @@
-import type { RedisCommands } from './redis-commands.js'
-import type { RecordingKeys } from './redis-keys.js'
-import type { RedisReply } from './redis-link.js'
-import type { Packed, PackedForm, Packing } from './redis-packing.js'
-import type { StoredEnd } from './resume-store.js'
+import type { StoredEnd } from '../resume-store.js'
+import type { RedisCommands } from './commands.js'
+import type { RecordingKeys } from './keys.js'
+import type { RedisReply } from './link.js'
+import type { Packed, PackedForm, Packing } from './packing.js'
 
 /** The largest id there is: what has this entry refuses every other one. */
 const endId = '9007199254740991-0'

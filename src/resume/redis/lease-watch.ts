@@ -1,5 +1,5 @@
-import { systemClock, type Timer } from '../timeouts/clock.js'
-import type { RedisCommands } from './redis-commands.js'
+import { systemClock, type Timer } from '../../timeouts/clock.js'
+import type { RedisCommands } from './commands.js'
 
 /** A lease that is not there is looked for once more: it may just be on its way. */
 const againMs = 250

@@ -1,5 +1,5 @@
-import type { RedisCommands } from './redis-commands.js'
-import type { RedisSubscriber } from './redis-link.js'
+import type { RedisCommands } from './commands.js'
+import type { RedisSubscriber } from './link.js'
 
 type Heard = (message: Buffer) => void
 

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { systemClock, within } from '../timeouts/clock.js'
-import { type AboutRecording, readAbout } from './redis-about.js'
-import { processOf } from './redis-keys.js'
-import type { LogEnd, LogEntry, RedisLog } from './redis-log.js'
-import type { RedisShared } from './redis-shared.js'
-import { RedisTail, writeTailEnd } from './redis-tail.js'
-import type { Followed, StoredEnd } from './resume-store.js'
-import { forgotten, producerLost } from './stored-ends.js'
+import { systemClock, within } from '../../timeouts/clock.js'
+import type { Followed, StoredEnd } from '../resume-store.js'
+import { forgotten, producerLost } from '../stored-ends.js'
+import { type AboutRecording, readAbout } from './about.js'
+import { processOf } from './keys.js'
+import type { LogEnd, LogEntry, RedisLog } from './log.js'
+import type { RedisShared } from './shared.js'
+import { RedisTail, writeTailEnd } from './tail.js'
 
 /** How many entries are read at once. */
 const pageLength = 32

@@ -1,4 +1,4 @@
-import type { RedisArgument, RedisLink, RedisReply, RedisSubscriber } from './redis-link.js'
+import type { RedisArgument, RedisLink, RedisReply, RedisSubscriber } from './link.js'
 
 type OnMessage = (channel: Buffer, message: Buffer) => void
 

@@ -1,11 +1,11 @@
-import { systemClock, type Timer } from '../timeouts/clock.js'
-import type { RedisBacklog } from './redis-backlog.js'
-import { type Claim, type Claimed, claimId } from './redis-claim.js'
-import { RedisKept } from './redis-kept.js'
-import type { LogEntry, RedisLog } from './redis-log.js'
-import type { RedisShared } from './redis-shared.js'
-import { writeTailEnd, writeTailEvents } from './redis-tail.js'
-import type { StoredEnd } from './resume-store.js'
+import { systemClock, type Timer } from '../../timeouts/clock.js'
+import type { StoredEnd } from '../resume-store.js'
+import type { RedisBacklog } from './backlog.js'
+import { type Claim, type Claimed, claimId } from './claim.js'
+import { RedisKept } from './kept.js'
+import type { LogEntry, RedisLog } from './log.js'
+import type { RedisShared } from './shared.js'
+import { writeTailEnd, writeTailEvents } from './tail.js'
 
 /** What Redis refused, for want of memory say, is sent again after this time. */
 const againMs = 1_000

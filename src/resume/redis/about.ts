@@ -1,4 +1,4 @@
-import type { RecordedStream } from './resume-store.js'
+import type { RecordedStream } from '../resume-store.js'
 
 /** What stands in Redis under a stream's id. */
 export interface AboutRecording {

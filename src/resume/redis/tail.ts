@@ -1,6 +1,6 @@
-import { systemClock } from '../timeouts/clock.js'
-import type { LogEntry } from './redis-log.js'
-import type { PackedForm } from './redis-packing.js'
+import { systemClock } from '../../timeouts/clock.js'
+import type { LogEntry } from './log.js'
+import type { PackedForm } from './packing.js'
 
 /** What is published of a stream. */
 type TailMessage =

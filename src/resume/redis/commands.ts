@@ -1,5 +1,5 @@
-import { systemClock, within } from '../timeouts/clock.js'
-import type { RedisArgument, RedisLink, RedisReply } from './redis-link.js'
+import { systemClock, within } from '../../timeouts/clock.js'
+import type { RedisArgument, RedisLink, RedisReply } from './link.js'
 
 /** How long Redis may leave everything unanswered until it counts as gone. */
 const patienceMs = 1_000

@@ -1,7 +1,7 @@
-import { shown } from '../errors/bad-input.js'
-import { ioRedisLink } from './redis-ioredis.js'
-import type { RedisLink } from './redis-link.js'
-import { nodeRedisLink } from './redis-node-redis.js'
+import { shown } from '../../errors/bad-input.js'
+import { ioRedisLink } from './ioredis.js'
+import type { RedisLink } from './link.js'
+import { nodeRedisLink } from './node-redis.js'
 
 /** A client of `redis` 4, 5 or 6: what `createClient` or `createCluster` returns, connected. */
 export interface NodeRedisLike {

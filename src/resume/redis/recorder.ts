@@ -1,9 +1,9 @@
-import { within } from '../timeouts/clock.js'
-import { RedisBacklog } from './redis-backlog.js'
-import type { Claim } from './redis-claim.js'
-import { RedisSender } from './redis-sender.js'
-import type { RedisShared } from './redis-shared.js'
-import type { RecordedStream, Recorder, RecorderEvents, StoredEnd } from './resume-store.js'
+import { within } from '../../timeouts/clock.js'
+import type { RecordedStream, Recorder, RecorderEvents, StoredEnd } from '../resume-store.js'
+import { RedisBacklog } from './backlog.js'
+import type { Claim } from './claim.js'
+import { RedisSender } from './sender.js'
+import type { RedisShared } from './shared.js'
 
 /** How much Redis may leave unconfirmed: of one stream, and of all streams of the process. */
 const maxUnconfirmed = { stream: 1024 * 1024, process: 64 * 1024 * 1024 }

@@ -1,4 +1,4 @@
-import { systemClock, type Timer } from '../timeouts/clock.js'
+import { systemClock, type Timer } from '../../timeouts/clock.js'
 
 /** Calls each stream back `flushMs` after its first event that is not sent: one timer for all of them. */
 export class FlushQueue {

@@ -66,11 +66,14 @@ export class BodyStream {
     this.#flow()
   }
 
-  /** Breaks the body off behind what waits: its server then cuts the connection. */
+  /**
+   * Breaks the body off behind what waits, when it is asked for more: its server then cuts the connection. Of a body that
+   * fails before, Hono's server writes the error, and ends the response as if that were all.
+   */
   breakOff(reason: Error): void {
     this.isOver = true
     this.#breakBy = reason
-    if (this.#waiting.length === 0) this.destroy(reason)
+    if (this.#pulled) this.#finish()
   }
 
   /** Breaks the body off now. */
@@ -102,7 +105,7 @@ export class BodyStream {
       pulled()
     }
     if (this.#waiting.length > 0) return false
-    if (this.isOver) this.#finish()
+    if (this.isOver && (this.#pulled || !this.#breakBy)) this.#finish()
     return true
   }
 

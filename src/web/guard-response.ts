@@ -43,7 +43,7 @@ export function guardResponse(response: Response, options: GuardResponseOptions 
   const { call, options: rest } = splitCall(options)
   const settings = readGuarding(rest)
   if (!isGuardable(response, call.request?.method)) return response
-  return startGuard(response, new WebStream(new WebSubject(call), settings, call.signal))
+  return startGuard(response, new WebStream(new WebSubject(call), settings, call))
 }
 
 /** @throws TypeError | RangeError that names the option and the value */

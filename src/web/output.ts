@@ -128,12 +128,9 @@ export class WebOutput implements EventOutput {
   /** A server can cut nothing but a response. One that has none yet gets one that breaks off at once. */
   destroy(reason: Error): void {
     const isStalled = isStreamError(reason) && reason.outcome === 'client_stalled'
+    if (!this.sent) this.#responded(this.#parts.responseOf(this.#body.readable))
     if (isStalled) this.#body.destroy(reason)
-    else if (this.committed) this.#body.breakOff(reason)
-    else {
-      this.commit()
-      systemClock.setImmediate(() => this.#body.destroy(reason))
-    }
+    else this.#body.breakOff(reason)
   }
 
   /** The client has left: nothing reaches it any more. */
@@ -152,10 +149,11 @@ export class WebOutput implements EventOutput {
   }
 
   async flushed(): Promise<'flushed' | 'stalled'> {
-    // Of a client that has left, the server still waits for a response.
-    if (!this.sent) this.#responded(leftResponse())
-    if (this.left) this.#body.end(new Uint8Array(0))
-    if (!this.committed || this.left) return 'flushed'
+    if (this.left) {
+      if (!this.sent) this.#responded(leftResponse())
+      this.#body.end(new Uint8Array(0))
+      return 'flushed'
+    }
     const { clientStallMs } = this.#parts.clock.timeouts
     const wasTaken = await isTaken(this.#body.done, { clientStallMs, taken: this.#taken })
     if (!wasTaken) this.#body.destroy(new Error('the client reads nothing'))

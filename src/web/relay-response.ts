@@ -47,7 +47,7 @@ export async function relayResponse(
     throw new TypeError(`map must be a function, got ${shown(map)}; options are the third argument`)
   const { call, options: rest } = splitCall(options)
   const settings = readStreamOptions(rest)
-  const stream = new WebStream(new WebSubject(call), settings, call.signal)
+  const stream = new WebStream(new WebSubject(call), settings, call)
   const { exchange, output } = stream
   exchange.begin()
   stream.holdHead()

@@ -23,6 +23,13 @@ import { type OutputParts, WebOutput } from './output.js'
 import { errorResponse, streamHeaders } from './response-head.js'
 import type { WebSubject } from './subject.js'
 
+interface WebStreamOptions {
+  /** Ends the stream as `aborted`. */
+  readonly signal?: AbortSignal | undefined
+  /** Whether there will be a stream. Until that is known there is nothing to report. */
+  readonly isExpected?: boolean
+}
+
 /** The stream of a fetch handler: from a response, or an upstream, into a response. */
 export class WebStream implements RelayTarget, EventSink, OutputParts {
   readonly sink = this
@@ -36,17 +43,23 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
   given: Response | undefined
   #status = 200
   #isProven = false
+  #isExpected: boolean
 
-  /** @param signal ends the stream as `aborted` */
-  constructor(subject: WebSubject, settings: StreamSettings, signal: AbortSignal | undefined) {
+  constructor(
+    subject: WebSubject,
+    settings: StreamSettings,
+    { signal, isExpected = true }: WebStreamOptions,
+  ) {
     this.subject = subject
     this.settings = settings
+    this.#isExpected = isExpected
     subject.framing = framings[this.writer.framing ?? 'sse']
     const defaults = timeoutsOfRequest(settings, subject, settings.dialect ?? subject.dialect)
     this.clock = new StreamClock(undefined, { defaults, signal })
     this.upstreams = new Upstreams(settings.cleanup, subject.requestId)
     this.output = new WebOutput(this)
     const { output, clock: timeouts, upstreams } = this
+    if (!isExpected) timeouts.finished()
     this.exchange = new Exchange(subject, settings, { output, timeouts, upstreams })
     timeouts.onSettled((reason) => this.#settled(reason))
     this.#watchClient()
@@ -93,8 +106,14 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
     }
   }
 
+  /** There is a stream after all. */
+  expect(): void {
+    this.#isExpected = true
+    if (this.clock.reason) this.#settled(this.clock.reason)
+  }
+
   #settled(reason: StreamError | undefined): void {
-    this.exchange.settled(reason)
+    if (this.#isExpected) this.exchange.settled(reason)
   }
 
   #watchClient(): void {

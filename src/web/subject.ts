@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { detectStreamingRequest, type StreamingHints } from '../client/detect-streaming-request.js'
+import { modelOf } from '../client/request-hints.js'
 import { givenRequestId } from '../client/request-id.js'
 import type { DialectRequest, StreamDialect } from '../dialects/dialect.js'
 import { dialectOfHead, selectDialect } from '../dialects/index.js'
@@ -57,6 +58,12 @@ export class WebSubject implements StreamSubject, TimedRequest, DialectRequest {
 
   get isWanted(): boolean {
     return this.wants(undefined)
+  }
+
+  /** Somebody has parsed the body by now. */
+  parsed(body: unknown): void {
+    this.body = body
+    this.model ??= modelOf(body)
   }
 
   /** Whether the request asks for a stream, as far as that is known. */

@@ -2,6 +2,7 @@ import { shown } from '../errors/bad-input.js'
 import { propertyOf } from '../errors/cause-chain.js'
 import { framingOf } from '../framing/framings.js'
 import { processWide } from '../registry.js'
+import { warnOfCompressedStream } from '../stream/opaque-stream.js'
 import { readStreamOptions, type StreamOptions, type StreamSettings } from '../stream/settings.js'
 import { splitCall, type WebCall } from './call.js'
 import { kindOf, leftResponse } from './response-head.js'
@@ -70,6 +71,7 @@ export function startGuard(response: Response, stream: WebStream): Response {
   stream.given = response
   const isOpaque = kindOf(response, subject.method) === 'compressed'
   output.isForeign = isOpaque
+  if (isOpaque) warnOfCompressedStream()
   if (exchange.isOpen) {
     stream.retime()
     output.commit()

@@ -3,8 +3,16 @@ import { Hono } from 'hono'
 import { guardStreams } from '../../src/adapters/hono.js'
 import type { StreamOptions } from '../../src/index.js'
 import { getSignal, relayResponse, wrapApp } from '../../src/web/index.js'
-import { bugTrigger, type ChatRequest, jsonAnswer, type Mount, type MountSettings } from './contract/mount.js'
+import {
+  bugTrigger,
+  type ChatRequest,
+  jsonAnswer,
+  type Mount,
+  type MountedServer,
+  type MountSettings,
+} from './contract/mount.js'
 import { chatUrl, serveHttp1 } from './mounts.js'
+import { watchPrintedErrors } from './printed-errors.js'
 
 const path = '/v1/chat/completions'
 
@@ -39,8 +47,19 @@ async function* withBug(upstream: ReadableStream<Uint8Array>): AsyncGenerator<Ui
   }
 }
 
-function serveFetch(handler: (request: Request) => Response | Promise<Response>, settings: MountSettings) {
-  return serveHttp1(getRequestListener(handler), settings)
+async function serveFetch(
+  handler: (request: Request) => Response | Promise<Response>,
+  settings: MountSettings,
+): Promise<MountedServer> {
+  const printed = watchPrintedErrors()
+  const server = await serveHttp1(getRequestListener(handler), settings)
+  return {
+    ...server,
+    async [Symbol.asyncDispose]() {
+      await server[Symbol.asyncDispose]()
+      printed[Symbol.dispose]()
+    },
+  }
 }
 
 /** `unhang/web` and `unhang/hono` on Hono's server for Node. */

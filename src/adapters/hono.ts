@@ -39,7 +39,7 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
       when,
       detect,
       server: serverOf(context.env),
-      parsedBody: () => context.req.bodyCache.json,
+      parsedBody: () => parsedBody(context),
       begins: () => outer?.stepAside(),
       async handle() {
         await next()
@@ -52,6 +52,12 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
     context.res = undefined
     context.res = response
   }
+}
+
+/** The body, if the app has read it: Hono keeps what it has read. */
+function parsedBody({ req }: Context): Promise<unknown> | undefined {
+  const isRead = Object.keys(req.bodyCache).length > 0
+  return isRead ? req.json().catch(() => undefined) : undefined
 }
 
 /** Whether the app has responded to an error in its own way: Hono's own answer is a text. */

@@ -8,6 +8,8 @@ const entries: Record<string, string> = {
   'unhang/express': 'src/adapters/express.ts',
   'unhang/fastify': 'src/adapters/fastify.ts',
   'unhang/koa': 'src/adapters/koa.ts',
+  'unhang/hono': 'src/adapters/hono.ts',
+  'unhang/web': 'src/web/index.ts',
   'unhang/testing': 'src/testing/index.ts',
 }
 

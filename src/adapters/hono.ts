@@ -5,6 +5,7 @@ import { readWebGuard, type WebGuardOptions } from '../web/guard-options.js'
 import { guardRequest } from '../web/guard-request.js'
 import { serverOf } from '../web/wrap-app.js'
 
+export { getSignal, getStream } from '../stream/guarded-stream.js'
 export { wrapApp } from '../web/wrap-app.js'
 
 /**

@@ -21,8 +21,6 @@ export interface WebCall {
   requestId?: string | undefined
 }
 
-const callNames = ['request', 'signal', 'model', 'requestId'] as const
-
 /** Splits what is said of the request from the options of its stream. @throws TypeError that names the option and the value */
 export function splitCall<Options extends StreamOptions>(
   options: Options & WebCall,
@@ -38,9 +36,6 @@ export function splitCall<Options extends StreamOptions>(
   }
   return { call: { request, signal, model, requestId }, options: rest }
 }
-
-/** How the options of the call are named where those of the stream are listed. */
-export const namesOfCall: readonly string[] = callNames
 
 /** @throws TypeError for anything but a request of a fetch handler */
 export function checkRequest(what: string, value: unknown): void {

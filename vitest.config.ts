@@ -5,7 +5,13 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // These need programs that not every machine has: `npm run test:installed`, `npm run test:sillytavern`,
     // `npm run test:frameworks`, `npm run test:runtimes`.
-    exclude: ['test/installed/**', 'test/sillytavern/**', 'test/frameworks/**', 'test/projects/**', 'test/runtimes/**'],
+    exclude: [
+      'test/installed/**',
+      'test/sillytavern/**',
+      'test/frameworks/**',
+      'test/projects/**',
+      'test/runtimes/**',
+    ],
     setupFiles: ['test/support/warnings.ts'],
     reporters: ['default', ['json', { outputFile: '.test-report.json' }]],
     // Two cores: more workers would only make the deadlines in the tests compete for them.

@@ -10,6 +10,7 @@ export default defineConfig({
       'test/frameworks/**',
       'test/projects/**',
       'test/resume/redis/**',
+      'test/runtimes/**',
     ],
     setupFiles: ['test/support/warnings.ts'],
     reporters: ['default', ['json', { outputFile: '.test-report.json' }]],

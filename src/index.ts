@@ -42,8 +42,6 @@ export type { SkippedEvents } from './framing/sse/blocks.js'
 export { encodeEvent, type SSEEvent } from './framing/sse/encode.js'
 export type { EventSourceMessage } from './framing/sse/parse.js'
 export type { AdoptOptions } from './guard/adopt-options.js'
-export { getSignal, getStream } from './guard/guard-response.js'
-export type { GuardedStream } from './guard/handle.js'
 export type { GuardOptions } from './guard/request.js'
 export { unadopted } from './guard/upstream-calls.js'
 export { type AppListener, wrapApp } from './guard/wrap-app.js'
@@ -55,6 +53,7 @@ export {
   type DrainReport,
   drainStreams,
 } from './server/drain-streams.js'
+export { type GuardedStream, getSignal, getStream } from './stream/guarded-stream.js'
 export { handleStream } from './stream/handle-stream.js'
 export { type EventMap, type RelayOptions, type RelayResult, relayEventStream } from './stream/relay.js'
 export type { StreamOptions } from './stream/settings.js'

@@ -7,9 +7,10 @@ import { wireText } from '../dialects/wire-text.js'
 import { checkFlag, checkNames, shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError } from '../errors/stream-error.js'
-import { clientMessage, isUpstreamError } from '../errors/upstream-error.js'
+import { clientMessage } from '../errors/upstream-error.js'
 import { framings } from '../framing/framings.js'
 import { writers } from '../registry.js'
+import { errorHeaders } from './error-headers.js'
 import { setRequestId } from './request-id.js'
 import { asServerResponse, discardUnreadBody, isGone, isStreamOf, type StreamResponse } from './response.js'
 
@@ -109,24 +110,11 @@ export function sendErrorBody(
 ): void {
   const body = JSON.stringify(dialect.errorBody(reason, message, requestId))
   // What the app prepared was meant for another answer.
-  for (const name of [
-    'content-length',
-    'content-encoding',
-    'transfer-encoding',
-    'trailer',
-    'etag',
-    'last-modified',
-  ]) {
+  for (const name of ['content-encoding', 'transfer-encoding', 'trailer', 'etag', 'last-modified']) {
     response.removeHeader(name)
   }
-  response.setHeader('content-type', 'application/json; charset=utf-8')
-  response.setHeader('cache-control', 'no-store')
+  for (const [name, value] of Object.entries(errorHeaders(reason))) response.setHeader(name, value)
   response.setHeader('content-length', Buffer.byteLength(body))
-  const retryAfter = (isUpstreamError(reason) && reason.retryAfter) || reason.retryAfterSeconds
-  if (retryAfter) response.setHeader('retry-after', retryAfter)
-  if (isUpstreamError(reason) && reason.retryAfterMs)
-    response.setHeader('retry-after-ms', reason.retryAfterMs)
-  if (reason.retryable !== undefined) response.setHeader('x-should-retry', String(reason.retryable))
   if (reason.outcome === 'shutdown' && response.req?.httpVersionMajor === 1) {
     response.setHeader('connection', 'close')
   }

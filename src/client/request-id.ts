@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 
 /** Whether a request id may be written to logs and headers. */
 export function isPlainId(id: unknown): id is string {
@@ -6,7 +6,7 @@ export function isPlainId(id: unknown): id is string {
 }
 
 /** The client's request id, if it is one that may be written to logs and headers. */
-export function givenRequestId(request: IncomingMessage | undefined): string | undefined {
+export function givenRequestId(request: { headers: IncomingHttpHeaders } | undefined): string | undefined {
   const given = request?.headers['x-request-id']
   return given !== undefined && isPlainId(given) ? given : undefined
 }

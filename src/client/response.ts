@@ -1,9 +1,9 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Http2ServerResponse, ServerHttp2Session } from 'node:http2'
 import { shown } from '../errors/bad-input.js'
-import { asBuffer } from '../framing/bytes.js'
 import type { Framing } from '../framing/framing.js'
 import { framingOf, framings } from '../framing/framings.js'
+import { asBuffer } from './as-buffer.js'
 import { type EventStreamHeadOptions, eventStreamHead } from './head.js'
 
 /** A response of `node:http`, `node:https` or `node:http2`, also as Express and Koa hand it on. */

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { StreamTimeoutError } from '../errors/stream-error.js'
-import { within } from '../timeouts/clock.js'
+import { isTaken } from './is-taken.js'
 import { isClosed, whenFlushed, whenItsTurn } from './response.js'
 
 export interface FinishOptions {
@@ -26,12 +26,7 @@ export async function waitUntilFlushed(
   })
   // Behind another response on its connection it has no client to take anything yet.
   await Promise.race([whenItsTurn(response), finished])
-  for (let before = taken(); ; ) {
-    if (await within(finished, clientStallMs)) return undefined
-    const now = taken()
-    if (now <= before) break
-    before = now
-  }
+  if (await isTaken(finished, { clientStallMs, taken })) return undefined
   const stalled = new StreamTimeoutError('clientStall', clientStallMs)
   destroy(stalled)
   return stalled

@@ -1,12 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { warnOnce } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
-import { shown } from '../errors/bad-input.js'
 import { type Guarded, guards } from '../registry.js'
 import { resolveTimeouts } from '../timeouts/options.js'
 import { timeoutProfiles } from '../timeouts/profiles.js'
 import { ResponseGuard } from './guard.js'
-import type { GuardedStream } from './handle.js'
+
 import type { GuardSettings } from './request.js'
 
 /** The guard around a response: there is only ever one, of whichever copy of the library. */
@@ -63,40 +62,4 @@ function settingsFor(request: IncomingMessage, settings: GuardSettings): GuardSe
     warnOnce(`timeouts(request) failed, the defaults are used: ${describeError(error)}`)
     return settings
   }
-}
-
-/**
- * Returns the stream of a guarded request: its signal, deadlines and id; `undefined` if no guard watches the request.
- *
- * @param request the request of `node:http`, also as Express passes it on; in Koa the context or its request
- * @throws TypeError for anything that is not an object
- * @example
- * console.log(getStream(request)?.requestId, getStream(request)?.deadlines.elapsedMs)
- */
-export function getStream(request: object): GuardedStream | undefined {
-  return streamOf(request, 'getStream')
-}
-
-function streamOf(request: object, call: string): GuardedStream | undefined {
-  const { req, raw } = Object(request) as { req?: object; raw?: object }
-  const inner = req ?? raw ?? request
-  const { headers } = Object(inner) as { headers?: unknown }
-  if (typeof headers === 'object' && headers !== null) {
-    return guards().get(inner) as (Guarded & GuardedStream) | undefined
-  }
-  throw new TypeError(`${call}(request) takes a request, got ${shown(request)}`)
-}
-
-/**
- * Returns the signal to pass to every upstream call: it aborts when the client leaves or a deadline passes.
- *
- * Without it the model keeps generating, and billing. The signal of a request without a guard never aborts.
- *
- * @param request the request of `node:http`, also as Express passes it on; in Koa the context or its request
- * @throws TypeError for anything that is not an object
- * @example
- * const upstream = await fetch(url, { method: 'POST', signal: getSignal(request) })
- */
-export function getSignal(request: object): AbortSignal {
-  return streamOf(request, 'getSignal')?.signal ?? new AbortController().signal
 }

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { toStreamError } from '../errors/classify.js'
 import type { Guarded } from '../registry.js'
+import type { GuardedStream } from '../stream/guarded-stream.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import type { AdoptedCalls } from './adopted-calls.js'
@@ -8,16 +9,6 @@ import type { OriginalMethods } from './intercept.js'
 import type { RecordedResponse } from './recorded-response.js'
 import type { GuardOptions, GuardSettings, RequestedStream } from './request.js'
 import type { ResponseHead } from './response-head.js'
-
-/** The stream of a guarded request, as its handler sees it; {@link getStream} returns it. */
-export interface GuardedStream {
-  /** Aborts when the client leaves or a deadline passes; pass it to every upstream call. */
-  readonly signal: AbortSignal
-  /** The deadline that the stream is waiting for, and how long the stream has been running. */
-  readonly deadlines: StreamDeadlines
-  /** The id of the stream in logs, records and `x-request-id`. */
-  readonly requestId: string
-}
 
 /**
  * `waiting` for the head; `streaming` an event stream; `passing` any other response; `closed` once the ending has been decided.

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { asBuffer } from '../framing/bytes.js'
+import { asBuffer } from '../client/as-buffer.js'
 import { isForConnection, withoutConnectionHeaders } from './given-head.js'
 import type { WatchedResponse } from './handle.js'
 import type { ResponseMethods } from './intercept.js'

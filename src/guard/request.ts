@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { detectStreamingRequest, type StreamingHints } from '../client/detect-streaming-request.js'
 import { requestPath } from '../client/error-response.js'
-import { modelOf, withinClientTimeout } from '../client/request-hints.js'
+import { modelOf } from '../client/request-hints.js'
 import { givenRequestId, requestIdOf } from '../client/request-id.js'
 import { serverOf } from '../client/response.js'
 import type { DialectRequest, StreamDialect } from '../dialects/dialect.js'
@@ -12,17 +12,10 @@ import type { Framing } from '../framing/framing.js'
 import { framingOf, framings } from '../framing/framings.js'
 import { withDefaults } from '../stream/inherited-settings.js'
 import { checkDetection, checkWhen } from '../stream/middleware-options.js'
-import {
-  areTimeoutsSet,
-  readStreamOptions,
-  type StreamOptions,
-  type StreamSettings,
-  setTimeouts,
-  timeoutsFor,
-} from '../stream/settings.js'
+import { type TimedRequest, timeoutsOfRequest, timeoutsOfStream } from '../stream/request-timeouts.js'
+import { readStreamOptions, type StreamOptions, type StreamSettings } from '../stream/settings.js'
 import type { StreamSubject } from '../stream/stream-subject.js'
-import { type ResolvedTimeouts, resolveTimeouts } from '../timeouts/options.js'
-import { timeoutProfiles } from '../timeouts/profiles.js'
+import type { ResolvedTimeouts } from '../timeouts/options.js'
 import { type AdoptOption, type AdoptOptions, checkAdopt, refineAdopt } from './adopt-options.js'
 
 /**
@@ -140,7 +133,7 @@ export function checkCalled(more: readonly unknown[]): void {
 }
 
 /** What a request asks for, as far as it is known by now: its body may be parsed later, or never. */
-export class RequestedStream implements StreamSubject, DialectRequest {
+export class RequestedStream implements StreamSubject, DialectRequest, TimedRequest {
   #requestId: string | undefined
   #parsedBody: (() => unknown) | undefined
   readonly #request: IncomingMessage & { body?: unknown }
@@ -207,27 +200,13 @@ export class RequestedStream implements StreamSubject, DialectRequest {
     return modelOf(this.body)
   }
 
-  /** The timeouts that fit it. Of an unread body nobody knows the model: it may be one that thinks long. */
+  /** The timeouts that fit it. */
   get timeouts(): ResolvedTimeouts {
-    return this.#timeoutsIn(this.settings.dialect ?? this.dialect)
+    return timeoutsOfRequest(this.settings, this, this.settings.dialect ?? this.dialect)
   }
 
-  #timeoutsIn({ isUnhurried }: StreamDialect): ResolvedTimeouts {
-    const { headers, settings } = this
-    if (this.body !== undefined || isUnhurried)
-      return timeoutsFor(settings, { model: this.model, headers, isUnhurried })
-    return withinClientTimeout(setTimeouts(settings, timeoutProfiles.advanced), headers)
-  }
-
-  /**
-   * The timeouts of its event stream. A page that subscribed with `GET` may wait for days: until the events show an API,
-   * such a stream has no deadline but that of a client that does not read.
-   */
-  timeoutsOf({ dialect, isProven }: Transcript): ResolvedTimeouts {
-    const isSet = areTimeoutsSet(this.settings) || this.settings.dialect !== undefined
-    const isUnknown = dialect.name === 'plain' || (!isProven && !this.isWanted)
-    const fitting = this.#timeoutsIn(dialect)
-    if (isSet || !isUnknown || this.#request.method !== 'GET') return fitting
-    return { ...resolveTimeouts(false, timeoutProfiles.streaming), clientStallMs: fitting.clientStallMs }
+  /** The timeouts of its event stream. */
+  timeoutsOf(transcript: Transcript): ResolvedTimeouts {
+    return timeoutsOfStream(this.settings, this, transcript)
   }
 }

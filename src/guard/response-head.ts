@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
-import { warnOnce } from '../diagnostics/channels.js'
 import type { Framing } from '../framing/framing.js'
 import { framingOf, framings } from '../framing/framings.js'
+import { warnOfCompressedStream } from '../stream/opaque-stream.js'
 import { beginsWithEvent, looksLikeJson } from './body-start.js'
 import {
   type GivenHead,
@@ -87,7 +87,7 @@ export class ResponseHead {
     if (kind === 'stream') return !isLines && looksLikeJson(chunk) ? 'json' : kind
     if (isLines ? looksLikeJson(chunk) : beginsWithEvent(chunk)) return 'stream'
     if (kind === 'unknown') return 'other'
-    warnOnce('a compressed event stream passes the guard: it cannot report errors in it, and cuts it instead')
+    warnOfCompressedStream()
     return 'opaque'
   }
 

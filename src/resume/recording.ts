@@ -1,5 +1,5 @@
 import { StreamError } from '../errors/stream-error.js'
-import { asBuffer } from '../framing/bytes.js'
+import { decodeBytes } from '../framing/bytes.js'
 import type { EventOutput } from '../stream/event-output.js'
 import type { RecordableStream, StreamRecording } from '../stream/resume-target.js'
 import { systemClock, within } from '../timeouts/clock.js'
@@ -52,7 +52,7 @@ export class Recording implements StreamRecording {
 
   append(events: Uint8Array | string, count: number): void {
     if (this.#ended || count === 0) return
-    const text = typeof events === 'string' ? events : asBuffer(events).toString()
+    const text = typeof events === 'string' ? events : decodeBytes(events)
     this.#recorder.append(text, count)
     this.#detachment?.append(text)
   }

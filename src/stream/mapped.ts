@@ -1,6 +1,6 @@
 import { shown } from '../errors/bad-input.js'
 import { reportedError } from '../errors/upstream-report.js'
-import { asBuffer } from '../framing/bytes.js'
+import { asBytes } from '../framing/bytes.js'
 import type { Follower, Framing } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
@@ -44,11 +44,11 @@ export class MappedRelay extends Relay {
   }
 
   push(chunk: Uint8Array | string): Backpressure {
-    return this.#pushFrom(asBuffer(chunk), 0)
+    return this.#pushFrom(asBytes(chunk), 0)
   }
 
   /** Slice by slice: what is made of a large chunk can be many times as large, and must not all wait for the client. */
-  #pushFrom(chunk: Buffer, start: number): Backpressure {
+  #pushFrom(chunk: Uint8Array, start: number): Backpressure {
     for (let at = start; ; ) {
       const end = at + maxSlice
       this.#feed(end < chunk.length || at > 0 ? chunk.subarray(at, end) : chunk)
@@ -60,7 +60,7 @@ export class MappedRelay extends Relay {
     }
   }
 
-  #feed(bytes: Buffer): void {
+  #feed(bytes: Uint8Array): void {
     try {
       this.#follower.push(bytes)
       if (this.#follower.failure) throw this.#follower.failure

@@ -1,8 +1,6 @@
-// Imported: as a global, Buffer is an accessor, and this runs for each event.
-import { Buffer } from 'node:buffer'
 import { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
-import { asBuffer, isMarked } from '../framing/bytes.js'
+import { asBytes, copyBytes, isMarked, joinBytes } from '../framing/bytes.js'
 import type { Follower, Framing } from '../framing/framing.js'
 import type { EventSourceMessage } from '../framing/sse/parse.js'
 import type { Backpressure } from '../upstream/node-chunks.js'
@@ -17,14 +15,14 @@ const maxHeldBytes = 16 * 1024
  */
 export class PassThroughRelay extends Relay {
   readonly #follower: Follower
-  readonly #blockEnd: Buffer
+  readonly #blockEnd: Uint8Array
   /** How many bytes of the upstream have been passed on, or left out for good. */
   #passed = 0
   /** What has come after them: an event that has begun. */
-  #kept: Buffer[] = []
+  #kept: Uint8Array[] = []
   #keptBytes = 0
   /** Comments before the first event: they alone are no reason to send the head. */
-  #held: Buffer[] = []
+  #held: Uint8Array[] = []
   #heldBytes = 0
   /** Events, and skipped ones among them, in the bytes that are being looked at. */
   #events = 0
@@ -36,7 +34,7 @@ export class PassThroughRelay extends Relay {
 
   constructor(target: RelayTarget, framing: Framing, maxEventBytes?: number) {
     super(target, framing, maxEventBytes)
-    this.#blockEnd = Buffer.from(framing.blockEnd)
+    this.#blockEnd = asBytes(framing.blockEnd)
     this.#follower = framing.follow(this.#observe, {
       skips: this.transcript?.skips,
       onSkipped: this.#skip,
@@ -46,7 +44,7 @@ export class PassThroughRelay extends Relay {
 
   push(chunk: Uint8Array | string): Backpressure {
     if (this.#isOver()) return false
-    const bytes = asBuffer(chunk)
+    const bytes = asBytes(chunk)
     const whole = this.#follower.push(bytes)
     const all = this.#passed + this.#keptBytes + bytes.length
     // Whole events, and the comments behind them.
@@ -100,7 +98,7 @@ export class PassThroughRelay extends Relay {
   }
 
   /** @param whole how many bytes of the upstream are whole events, up to and with these */
-  #pass(bytes: Buffer, whole: number): Promise<void> | undefined {
+  #pass(bytes: Uint8Array, whole: number): Promise<void> | undefined {
     const events = this.#events
     if (this.#skipped > 0) {
       this.target.clock.content()
@@ -127,40 +125,40 @@ export class PassThroughRelay extends Relay {
   }
 
   /** The bytes up to this offset that have not been passed on; what comes after them is kept. */
-  #take(bytes: Buffer, end: number): Buffer {
+  #take(bytes: Uint8Array, end: number): Uint8Array {
     if (end <= this.#passed) {
       this.#keep(bytes)
       return empty
     }
     const part = bytes.subarray(0, end - this.#passed - this.#keptBytes)
-    const all = this.#keptBytes > 0 ? Buffer.concat([...this.#kept, part]) : part
+    const all = this.#keptBytes > 0 ? joinBytes([...this.#kept, part]) : part
     const mark = this.#passed === 0 && !isMarked(all, this.#follower.markBytes) ? this.#follower.markBytes : 0
     this.#passed = end
     this.#kept = []
     this.#keptBytes = 0
     // A copy: a view would hold all of what is being passed on.
-    if (part.length < bytes.length) this.#keep(Buffer.from(bytes.subarray(part.length)))
+    if (part.length < bytes.length) this.#keep(copyBytes(bytes.subarray(part.length)))
     return mark === 0 ? all : all.subarray(mark)
   }
 
-  #keep(bytes: Buffer): void {
+  #keep(bytes: Uint8Array): void {
     if (bytes.length === 0) return
     this.#kept.push(bytes)
     this.#keptBytes += bytes.length
   }
 
-  #unheld(bytes: Buffer): Buffer {
-    const all = Buffer.concat([...this.#held, bytes])
+  #unheld(bytes: Uint8Array): Uint8Array {
+    const all = joinBytes([...this.#held, bytes])
     this.#held = []
     return all
   }
 
   /** An upstream that sends nothing else is not remembered for ever. */
-  #hold(comments: Buffer): void {
+  #hold(comments: Uint8Array): void {
     if (comments.length === 0 || this.#heldBytes + comments.length > maxHeldBytes) return
     this.#heldBytes += comments.length
     this.#held.push(comments)
   }
 }
 
-const empty = Buffer.alloc(0)
+const empty = new Uint8Array(0)

@@ -17,12 +17,14 @@ import { StreamClock } from '../timeouts/stream-clock.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import { Upstreams } from '../upstream/opened.js'
 import { Exchange } from './exchange.js'
+import { timeoutsFor } from './request-timeouts.js'
 import { type ResumeTarget, type StreamRecording, setStreamId } from './resume-target.js'
 import { RouteOutput } from './route-output.js'
 import { RouteUpstreams } from './route-upstreams.js'
-import { type StreamSettings, timeoutsFor } from './settings.js'
+import type { StreamSettings } from './settings.js'
 import type { StreamContext, StreamHandler } from './stream-context.js'
 import type { StreamSubject } from './stream-subject.js'
+import { writerSettingsFor } from './writer-settings.js'
 
 /** What one request says of its stream. */
 export interface StreamCall {
@@ -186,14 +188,4 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
   get transcript(): Transcript {
     return this.exchange.transcript
   }
-}
-
-/** What is not set is as the dialect has it. */
-function writerSettingsFor(
-  { headers, framing }: StreamDialect,
-  { writer }: StreamSettings,
-): StreamSettings['writer'] {
-  const framed = writer.framing === undefined && framing !== undefined ? { ...writer, framing } : writer
-  if (headers === undefined || writer.headers === false) return framed
-  return { ...framed, headers: { ...headers, ...framed.headers } }
 }

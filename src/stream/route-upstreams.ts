@@ -4,7 +4,6 @@ import { clientWaitsMs, isClientRetry } from '../client/request-hints.js'
 import type { ResponseWriter } from '../client/response-writer.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import type { Transcript } from '../dialects/transcript.js'
-import { propertyOf } from '../errors/cause-chain.js'
 import { StreamError } from '../errors/stream-error.js'
 import type { Framing } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
@@ -12,13 +11,12 @@ import type { EventSourceMessage } from '../framing/sse/parse.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import type { StreamClock } from '../timeouts/stream-clock.js'
 import type { OpenAttempt } from '../upstream/call-once.js'
-import { readFailure } from '../upstream/error-response.js'
 import { callUpstream } from '../upstream/open-upstream.js'
 import type { Upstreams } from '../upstream/opened.js'
-import { warnOfOwnTimer } from '../upstream/own-timer.js'
 import { EventReader } from '../upstream/read-event-stream.js'
 import type { RetryOptions, UpstreamRetry } from '../upstream/retry-options.js'
 import type { UpstreamSource } from '../upstream/source.js'
+import { awaitUpstream } from './await-upstream.js'
 import type { Exchange } from './exchange.js'
 import { type EventMap, type RelayResult, relayInto } from './relay.js'
 import type { RelayTarget } from './relay-target.js'
@@ -135,21 +133,9 @@ export class RouteUpstreams implements RelayTarget {
   }
 
   async open(source: UpstreamSource | PromiseLike<UpstreamSource>): Promise<UpstreamSource> {
-    const coming = Promise.resolve(source)
-    // One that comes when the stream has stopped is let go at once; one that fails then is looked at by nobody.
-    coming.then((upstream) => this.#parts.upstreams.adopt(upstream), ignore)
-    const upstream = await this.clock.stopSignal.run(coming).catch((error) => this.#failed(error))
+    const upstream = await awaitUpstream(source, this.#parts.upstreams, this.clock)
     this.#hasUpstream = true
-    warnOfOwnTimer(upstream)
     return upstream
-  }
-
-  /** A client that throws for a status has left the answer to somebody. */
-  async #failed(error: unknown): Promise<never> {
-    const response = propertyOf(error, 'response')
-    if (typeof response !== 'object' || response === null) throw error
-    this.#parts.upstreams.adopt(response)
-    throw await readFailure(error, { signal: this.stopSignal, onChunk: () => this.clock.touch() })
   }
 
   follow(upstream: { status: number | undefined; framing: Framing }): Framing {
@@ -171,5 +157,3 @@ export class RouteUpstreams implements RelayTarget {
     if (!this.#settings.acceptsTruncated) this.transcript.requireComplete(received)
   }
 }
-
-function ignore(): void {}

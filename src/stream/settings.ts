@@ -1,5 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http'
-import { withinClientTimeout } from '../client/request-hints.js'
 import {
   checkWriterOptions,
   type SSEWriterOptions,
@@ -12,18 +10,12 @@ import { type DialectName, selectDialect } from '../dialects/index.js'
 import { checkFlag, checkFunction, checkNames, checkObject, type KnownNames } from '../errors/bad-input.js'
 import {
   otherTimeoutNames,
-  type ResolvedTimeouts,
   readDuration,
   resolveTimeouts,
   type StreamTimeouts,
   timeoutNames,
 } from '../timeouts/options.js'
-import {
-  checkModels,
-  selectTimeoutProfile,
-  type TimeoutProfileName,
-  timeoutProfiles,
-} from '../timeouts/profiles.js'
+import { checkModels, type TimeoutProfileName, timeoutProfiles } from '../timeouts/profiles.js'
 import type { SocketCleanupOptions } from '../upstream/cleanup.js'
 import { checkRelaying, type RelayOptions } from './relay.js'
 import { checkResume, type ResumeTarget } from './resume-target.js'
@@ -213,39 +205,6 @@ export function toSettings(options: StreamOptions): StreamSettings {
     onEnd,
     resume,
   }
-}
-
-const never = Number.POSITIVE_INFINITY
-const unhurried = { firstByteMs: never, inactivityMs: never, totalMs: never }
-
-/** The timeouts of one request: by its model, and never longer than its client waits. */
-export function timeoutsFor(
-  settings: StreamSettings,
-  request: { model: string | undefined; headers: IncomingHttpHeaders; isUnhurried: boolean | undefined },
-): ResolvedTimeouts {
-  const { advancedModels } = settings
-  const choice = { streaming: true, model: request.model }
-  const fitting = selectTimeoutProfile(choice, advancedModels ? { advancedModels } : {})
-  const profile = request.isUnhurried ? { ...fitting, ...unhurried } : fitting
-  return withinClientTimeout(setTimeouts(settings, profile), request.headers)
-}
-
-/** What was set, also by the guards around; the rest is that of the profile. */
-export function setTimeouts(
-  { timeouts, given }: StreamSettings,
-  profile: ResolvedTimeouts,
-): ResolvedTimeouts {
-  return layered({ timeouts, outer: given.outer }, profile)
-}
-
-function layered({ timeouts, outer }: GivenOptions, profile: ResolvedTimeouts): ResolvedTimeouts {
-  return resolveTimeouts(timeouts, outer ? layered(outer, profile) : profile)
-}
-
-/** Whether somebody has set timeouts, be it a guard around. */
-export function areTimeoutsSet({ timeouts, given }: StreamSettings): boolean {
-  for (let outer = given.outer; outer; outer = outer.outer) if (outer.timeouts !== undefined) return true
-  return timeouts !== undefined
 }
 
 /** A head that is sent no earlier than the deadline it waits for comes too late for anything. */

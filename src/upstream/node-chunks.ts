@@ -1,9 +1,7 @@
-// Imported: as a global, Buffer is an accessor, and this runs for each chunk.
-import { Buffer } from 'node:buffer'
 import type { Readable } from 'node:stream'
 import { toStreamError } from '../errors/classify.js'
 import { StreamError } from '../errors/stream-error.js'
-import { WholeCharacters } from '../framing/bytes.js'
+import { joinBytes, WholeCharacters } from '../framing/bytes.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 
 /** What to wait for before the next one, be it for `resume`; `false`, also in the end, for no more. */
@@ -99,7 +97,7 @@ export class NodeChunks implements ChunkReading {
       pieces.push(piece)
       bytes += piece.length
     }
-    return Buffer.concat(pieces)
+    return joinBytes(pieces)
   }
 
   resume(): void {

@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { readHeader } from '../errors/classify.js'
 
 /** The bytes of an upstream, as the HTTP clients of Node return them. */
@@ -91,9 +91,8 @@ function isBody(value: unknown): value is UpstreamBody {
   return isNodeReadable(value) || value instanceof ReadableStream || isAsyncIterable(value)
 }
 
-/** A Node stream, also one of a package that brings its own `readable-stream`. */
+/** A Node stream, also one of a package that brings its own `readable-stream`: told by its methods. */
 export function isNodeReadable(value: unknown): value is Readable {
-  if (value instanceof Readable) return true
   const stream = value as Partial<Readable> | null | undefined
   return typeof stream?.pipe === 'function' && typeof stream.read === 'function'
 }

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { isStreamError } from '../errors/stream-error.js'
+import { systemClock } from '../timeouts/clock.js'
 import { type CleanupPart, maxTail } from './cleanup-part.js'
 
 /** What a Node stream, a request, a socket and an HTTP/2 stream have in common. */
@@ -66,7 +67,7 @@ export class StreamPart implements CleanupPart {
         if (read > maxTail) reject(new Error(`more than ${maxTail} bytes were left`))
       })
       stream.resume()
-    }).finally(() => setImmediate(() => socket?.off('error', ignore)))
+    }).finally(() => systemClock.setImmediate(() => socket?.off('error', ignore)))
   }
 
   async stop(reason: Error | undefined): Promise<'destroy'> {

@@ -88,6 +88,7 @@ const given: Record<string, string> = {
 const apps: [door: string, line: string][] = [
   ['unhang/koa', "declare const app: import('koa')"],
   ['unhang/fastify', "declare const app: import('fastify').FastifyInstance"],
+  ['unhang/hono', "declare const app: import('hono').Hono"],
 ]
 
 /** A snippet as a module that can be compiled. */

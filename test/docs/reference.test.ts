@@ -9,6 +9,8 @@ const entries: Record<string, string> = {
   'unhang/fastify': 'src/adapters/fastify.ts',
   'unhang/koa': 'src/adapters/koa.ts',
   'unhang/resume': 'src/resume/index.ts',
+  'unhang/hono': 'src/adapters/hono.ts',
+  'unhang/web': 'src/web/index.ts',
   'unhang/testing': 'src/testing/index.ts',
 }
 
@@ -100,6 +102,9 @@ const places: Record<string, string> = {
   AdoptOptions: ofStreams,
   HandleStreamOptions: ofStreams,
   StreamMiddlewareOptions: ofStreams,
+  WebGuardOptions: ofStreams,
+  GuardResponseOptions: ofStreams,
+  RelayResponseOptions: ofStreams,
   SSEWriterOptions: 'createSSEWriter',
   OpenUpstreamOptions: 'openUpstream',
   RetryOptions: 'openUpstream',

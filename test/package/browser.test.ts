@@ -1,75 +1,127 @@
+import { builtinModules } from 'node:module'
 import { createContext, runInContext } from 'node:vm'
-import { build } from 'esbuild'
-import { expect, test } from 'vitest'
+import { type BuildOptions, build } from 'esbuild'
+import { describe, expect, test } from 'vitest'
+import { wire } from '../support/wire.js'
 
-/** One exchange whose events go into an array, as a fetch handler would run it. */
-const entry = `
-  import { dialects } from './src/dialects/index.ts'
-  import { Exchange } from './src/stream/exchange.ts'
-  import { TimeoutCoordinator } from './src/timeouts/timeout-coordinator.ts'
+/** A fetch handler of each kind, as a browser, a worker or an edge function would run it. */
+const program = (from: string) => `
+  import { guardResponse, relayResponse, wrapApp } from '${from}'
 
-  export async function run(failure) {
-    const written = []
-    const output = {
-      committed: false, gone: false, left: false, isForeign: false, status: undefined,
-      events: 0, bytes: 0, heartbeats: 0,
-      write(text, events) { if (this.stopped) return; this.committed = true; this.status = 200; this.events += events; written.push(text) },
-      end(events) { this.events += events.length; written.push(...events.map(({ data }) => data)) },
-      respond(reason, message) { this.status = reason.status; written.push(message) },
-      destroy() {}, stop() { this.stopped = true }, flushed: async () => 'flushed',
-    }
-    const timeouts = new TimeoutCoordinator()
-    const subject = { requestId: 'r', model: 'm', server: undefined, dialect: dialects.openaiChat }
-    const exchange = new Exchange(subject, { reportsErrors: true }, { output, timeouts, upstreams: { release() {} } })
-    timeouts.onSettled((reason) => exchange.settled(reason))
-    exchange.begin()
-    if (failure === 'before') exchange.fail(new Error('bug'))
-    exchange.observe({ data: '{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Hi"}}]}' })
-    exchange.accept('Hi', 1)
-    if (failure === 'after') exchange.fail(new Error('bug'))
-    exchange.observe({ data: '[DONE]' })
-    exchange.accept('[DONE]', 1)
-    const { outcome, events, status } = await exchange.ended
-    return JSON.parse(JSON.stringify({ written, outcome, events, status }))
+  const headers = { 'content-type': 'text/event-stream' }
+  const piece = 'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Hé"}}]}\\n\\n'
+  const bytes = new TextEncoder().encode(piece)
+
+  function upstream(last) {
+    let at = 0
+    return new Response(new ReadableStream({
+      pull(controller) {
+        if (at < bytes.length) controller.enqueue(bytes.subarray(at, at += 7))
+        else if (last) { controller.enqueue(new TextEncoder().encode(last)); controller.close() }
+        else controller.error(Object.assign(new Error('reset'), { code: 'ECONNRESET' }))
+      },
+    }), { headers })
+  }
+
+  const ways = {
+    guardResponse: (last, options) => guardResponse(upstream(last), options),
+    relayResponse: (last, options) => relayResponse(() => upstream(last), undefined, options),
+    mapped: (last, options) => relayResponse(() => upstream(last), (event) => event, options),
+    wrapApp: (last, options) => wrapApp(() => upstream(last), options)(new Request('http://localhost/v1/chat/completions')),
+  }
+
+  export async function run(way, last) {
+    let ended
+    const end = new Promise((resolve) => { ended = resolve })
+    const response = await ways[way](last, { dialect: 'openaiChat', onEnd: ended })
+    const text = await response.text()
+    const { outcome, events, bytes } = await end
+    return JSON.parse(JSON.stringify({ status: response.status, text, outcome, events, bytes }))
   }
 `
 
-/** What a browser, a worker or an edge function has of its own. */
+/** What a browser, a worker or an edge function has of its own. Node's \`Buffer\`, \`process\` and \`setImmediate\` are not there. */
 const globals = {
   AbortController,
+  AbortSignal,
   DOMException,
+  Event,
+  EventTarget,
+  Headers,
+  ReadableStream,
+  Request,
+  Response,
+  TextDecoder,
+  TextEncoder,
+  URL,
+  Uint8Array,
   clearTimeout,
+  console,
   crypto,
   performance,
   queueMicrotask,
   setTimeout,
 }
 
-test('an exchange needs nothing of Node: it can be bundled for browsers, and runs there', async () => {
+const piece = wire({ object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content: 'Hé' } }] })
+
+async function bundle(from: string, more: BuildOptions = {}) {
   const { outputFiles, metafile } = await build({
-    stdin: { contents: entry, resolveDir: '.', loader: 'ts' },
+    stdin: { contents: program(from), resolveDir: '.', loader: 'js' },
     bundle: true,
     platform: 'browser',
     format: 'iife',
     globalName: 'bundle',
     metafile: true,
     write: false,
+    ...more,
   })
-  const imports = Object.values(metafile.inputs).flatMap((input) => input.imports.map(({ path }) => path))
-  expect(imports.filter((path) => path.startsWith('node:'))).toEqual([])
-  const context = createContext({ ...globals, console: { error() {} } })
-  runInContext(outputFiles[0]?.text ?? '', context)
-  expect(await runInContext('bundle.run()', context)).toEqual({
-    written: ['Hi', '[DONE]'],
-    outcome: 'completed',
-    events: 2,
-    status: 200,
+  return { code: outputFiles?.[0]?.text ?? '', metafile }
+}
+
+/** From the source, and as it is published. */
+describe.each(['./src/web/index.ts', './dist/web.js'])('a fetch handler with %s', (from) => {
+  test('is bundled for browsers without anything of Node', async () => {
+    const { metafile } = await bundle(from)
+    const imports = Object.values(metafile?.inputs ?? {}).flatMap((input) => input.imports)
+    const names = imports.map(({ path }) => path)
+    expect(names.filter((path) => path.startsWith('node:') || builtinModules.includes(path))).toEqual([])
+    expect(Object.keys(metafile?.inputs ?? {}).filter((path) => /debug\/src\/node\.js/.test(path))).toEqual(
+      [],
+    )
   })
-  expect(await runInContext("bundle.run('before')", context)).toEqual({
-    written: ['The server met an internal error.'],
-    outcome: 'internal',
-    events: 0,
-    status: 500,
+
+  test('so is the middleware of Hono', async () => {
+    const { metafile } = await build({
+      entryPoints: [from.replace('web/index', 'adapters/hono').replace('web.js', 'hono.js')],
+      bundle: true,
+      platform: 'browser',
+      metafile: true,
+      write: false,
+      format: 'esm',
+    })
+    const imports = Object.values(metafile.inputs).flatMap((input) => input.imports)
+    expect(imports.filter(({ path }) => builtinModules.includes(path.replace(/^node:/, '')))).toEqual([])
   })
-  expect(await runInContext("bundle.run('after')", context)).toMatchObject({ outcome: 'internal', events: 2 })
+
+  test('runs where there is nothing of Node', async () => {
+    const { code } = await bundle(from)
+    const context = createContext({ ...globals })
+    runInContext(code, context)
+    const run = (way: string, last?: string) => runInContext('bundle.run', context)(way, last)
+    for (const way of ['guardResponse', 'relayResponse', 'mapped', 'wrapApp']) {
+      const good = piece + wire('[DONE]')
+      expect(await run(way, wire('[DONE]')), way).toEqual({
+        status: 200,
+        text: good,
+        outcome: 'completed',
+        events: 2,
+        bytes: Buffer.byteLength(good),
+      })
+      const broken = await run(way)
+      expect(broken, way).toMatchObject({ status: 200, outcome: 'upstream_hangup', events: 2 })
+      expect(broken.text.startsWith(piece), way).toBe(true)
+      expect(broken.text, way).toContain('"connection_reset"')
+    }
+  })
 })

@@ -185,8 +185,8 @@ describe('options', () => {
   })
 
   test.each([
-    ['options.mjs', 'export default { onEnd: ({ outcome }) => console.error(`ended: ${outcome}`) }'],
-    ['options.cjs', 'module.exports = { onEnd: ({ outcome }) => console.error(`ended: ${outcome}`) }'],
+    ['options.mjs', 'export default { onEnd: ({ outcome }) => console.error("ended: " + outcome) }'],
+    ['options.cjs', 'module.exports = { onEnd: ({ outcome }) => console.error("ended: " + outcome) }'],
   ])('UNHANG_CONFIG names a module: %s', async (name, text) => {
     await using place = await workshop()
     const path = join(place.folder, name)

@@ -9,6 +9,7 @@ interface Override {
   includes: string[]
   linter?: {
     rules: {
+      correctness?: { noNodejsModules?: string }
       style?: { noRestrictedImports?: { options: { patterns: { message: string; group: string[] }[] } } }
     }
   }
@@ -177,6 +178,21 @@ describe('the rooms of src/', () => {
     })
     expect(plants.length).toBeGreaterThan(300)
     expect(refusals(found)).toEqual(plants.map(({ file, message }) => `${file}: ${message}`).sort())
+  })
+
+  test('what a fetch handler runs on imports nothing of Node, but for its types', async () => {
+    const rule = overrides.find(({ linter }) => linter?.rules.correctness?.noNodejsModules)
+    const covered = [...new Set(rule?.includes.map((include) => include.replace(/\/\*.*$/, '')))]
+    expect(covered).toContain('src/web')
+    const found = await lint(async (place) => {
+      for (const folder of covered) {
+        await writeFile(join(place, folder, 'wrong.ts'), "export { once } from 'node:events'\n")
+        await writeFile(join(place, folder, 'right.ts'), "export type { Server } from 'node:http'\n")
+      }
+    })
+    expect(found.map(({ category, location }) => `${category}: ${location.path}`).sort()).toEqual(
+      covered.map((folder) => `lint/correctness/noNodejsModules: ${folder}/wrong.ts`).sort(),
+    )
   })
 
   test.each(fileRooms)('%s has its rule too', async (file) => {

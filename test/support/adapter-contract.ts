@@ -14,7 +14,7 @@ export function describeContract(mount: Mount): void {
     testAccounts(mount)
     testRequestId(mount)
     testWire(mount)
-    testHeadHooks(mount)
+    if (!mount.isFetch) testHeadHooks(mount)
     testSwitches(mount)
   })
 }

@@ -8,6 +8,7 @@ import type { Readable } from 'node:stream'
 export const referencePages = [
   'README.md',
   'docs/QUICKSTART.md',
+  'docs/WEB.md',
   'docs/GUARD.md',
   'docs/STREAMING-ROUTES.md',
   'docs/OPTIONS.md',

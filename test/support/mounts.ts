@@ -118,6 +118,38 @@ async function* withBug(upstream: Readable): AsyncGenerator<string> {
   }
 }
 
+/** @param keptOpen looks at the headers of a response whose connection is kept */
+export function askHttp1(
+  port: number,
+  keptOpen: (headers: Record<string, string>) => void = () => {},
+): MountedServer['ask'] {
+  return async (body, headers = {}) => {
+    const client = rawRequest({ port, path, body, headers })
+    return {
+      received: async (text) => void (await client.until(() => client.bodyText.includes(text))),
+      leave: () => client.reset(),
+      async finished(): Promise<Seen> {
+        let lastPiece = ''
+        client.socket.on('data', (piece) => {
+          lastPiece = piece.toString()
+        })
+        await client.finished()
+        const headers = Object.fromEntries(
+          client.head
+            .split('\r\n')
+            .slice(1)
+            .map((line) => line.split(/: */, 2))
+            .map(([name = '', value = '']) => [name.toLowerCase(), value]),
+        )
+        // Node's own framing is left to Node: an app that writes it costs its clients the hint.
+        if (client.ending === undefined) keptOpen(headers)
+        const ending = client.body.complete ? 'complete' : 'cut'
+        return { status: client.status, headers, text: client.bodyText, ending, lastPiece }
+      },
+    }
+  }
+}
+
 export async function serveHttp1(
   listener: Listener,
   { hookOutside }: Pick<MountSettings, 'hookOutside'> = {},
@@ -130,31 +162,7 @@ export async function serveHttp1(
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   return {
-    async ask(body, headers = {}): Promise<ContractClient> {
-      const client = rawRequest({ port, path, body, headers })
-      return {
-        received: async (text) => void (await client.until(() => client.bodyText.includes(text))),
-        leave: () => client.reset(),
-        async finished(): Promise<Seen> {
-          let lastPiece = ''
-          client.socket.on('data', (piece) => {
-            lastPiece = piece.toString()
-          })
-          await client.finished()
-          const headers = Object.fromEntries(
-            client.head
-              .split('\r\n')
-              .slice(1)
-              .map((line) => line.split(/: */, 2))
-              .map(([name = '', value = '']) => [name.toLowerCase(), value]),
-          )
-          // Node's own framing is left to Node: an app that writes it costs its clients the hint.
-          if (client.ending === undefined) expect(headers['keep-alive']).toMatch(/^timeout=\d+$/)
-          const ending = client.body.complete ? 'complete' : 'cut'
-          return { status: client.status, headers, text: client.bodyText, ending, lastPiece }
-        },
-      }
-    },
+    ask: askHttp1(port, (headers) => expect(headers['keep-alive']).toMatch(/^timeout=\d+$/)),
     drain: () => drainStreams(server, { graceMs: 10, forceMs: 1_000 }),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()

@@ -1,6 +1,4 @@
-// Imported: as a global, Buffer is an accessor, and this runs for each event.
-import { Buffer } from 'node:buffer'
-import { asBuffer, byteOrderMark, isMarked } from '../bytes.js'
+import { asBytes, byteOrderMark, copyBytes, decodeBytes, isMarked, joinBytes, toByteText } from '../bytes.js'
 import type { Follower } from '../framing.js'
 import { isJson, isWholeJson } from '../json.js'
 import { defaultMaxEventBytes, type FollowOptions, tooLargeEvent } from '../sse/follow.js'
@@ -29,7 +27,7 @@ export class LineFollower implements Follower {
   readonly #options: FollowOptions
   readonly #maxEventBytes: number
   /** The line that has begun. */
-  #open: Buffer[] = []
+  #open: Uint8Array[] = []
   #openBytes = 0
   #isTooLarge = false
   /** How many bytes so far are whole lines. */
@@ -43,12 +41,12 @@ export class LineFollower implements Follower {
 
   push(chunk: Uint8Array | string): number {
     if (this.failure) return this.#whole
-    const bytes = asBuffer(chunk)
+    const bytes = asBytes(chunk)
     let at = 0
     for (let end = bytes.indexOf(lineFeed); end !== -1; end = bytes.indexOf(lineFeed, at)) {
       const rest = bytes.subarray(at, end + 1)
       this.#line(
-        this.#openBytes === 0 ? rest : Buffer.concat([...this.#open, rest]),
+        this.#openBytes === 0 ? rest : joinBytes([...this.#open, rest]),
         this.#openBytes + rest.length,
       )
       if (this.failure) return this.#whole
@@ -58,7 +56,7 @@ export class LineFollower implements Follower {
     return this.#whole
   }
 
-  #keep(bytes: Buffer): void {
+  #keep(bytes: Uint8Array): void {
     this.#openBytes += bytes.length
     if (this.#openBytes > this.#maxEventBytes) {
       if (!this.#options.passesLarge) this.failure = tooLargeEvent(this.#maxEventBytes)
@@ -66,11 +64,11 @@ export class LineFollower implements Follower {
       this.#open = []
     }
     // A copy: a view would hold all of what has come with it.
-    if (!this.#isTooLarge) this.#open.push(Buffer.from(bytes))
+    if (!this.#isTooLarge) this.#open.push(copyBytes(bytes))
   }
 
   /** @param length of the whole line, of which one that is too large has lost its beginning */
-  #line(bytes: Buffer, length: number): void {
+  #line(bytes: Uint8Array, length: number): void {
     const isTooLarge = this.#isTooLarge || length > this.#maxEventBytes
     if (isTooLarge && !this.#options.passesLarge) {
       this.failure = tooLargeEvent(this.#maxEventBytes)
@@ -86,16 +84,16 @@ export class LineFollower implements Follower {
     else if (event) this.#onEvent(event, end)
   }
 
-  #unmarked(bytes: Buffer): string {
+  #unmarked(bytes: Uint8Array): string {
     const start = this.#whole === 0 && isMarked(bytes) ? byteOrderMark.length : 0
     this.markBytes ||= start
-    return bytes.toString('utf8', start)
+    return decodeBytes(bytes, start)
   }
 
   /** A last line without its end is one all the same, if it is whole. */
   end(): number {
     if (this.failure || this.#isTooLarge || this.#openBytes === 0) return this.#whole
-    const bytes = Buffer.concat(this.#open)
+    const bytes = joinBytes(this.#open)
     const event = parseLine(this.#unmarked(bytes))
     if (!event || !isWholeJson(event.data)) return this.#whole
     this.#line(bytes, bytes.length)
@@ -104,6 +102,6 @@ export class LineFollower implements Follower {
 
   get gap(): 'none' | 'event' {
     if (this.#isTooLarge) return 'event'
-    return this.#open.every((bytes) => bytes.toString('latin1').trim() === '') ? 'none' : 'event'
+    return this.#open.every((bytes) => toByteText(bytes).trim() === '') ? 'none' : 'event'
   }
 }

@@ -1,7 +1,6 @@
-import { Buffer } from 'node:buffer'
 import { StreamError } from '../../errors/stream-error.js'
 import { reportedError } from '../../errors/upstream-report.js'
-import { asBuffer, byteOrderMark, decodeByteText } from '../bytes.js'
+import { asBytes, byteLength, byteOrderMark, decodeBytes, decodeByteText, toByteText } from '../bytes.js'
 import type { Follower } from '../framing.js'
 import { isWholeJson } from '../json.js'
 import { endOfBlock, endOfPlainBlock, isPiece, type SkippedEvents } from './blocks.js'
@@ -81,8 +80,8 @@ export class EventFollower implements Follower {
   /** @returns how many of all bytes so far are whole events */
   push(chunk: Uint8Array | string): number {
     if (this.failure || chunk.length === 0) return this.#whole
-    const bytes = asBuffer(chunk)
-    const text = bytes.toString('latin1')
+    const bytes = asBytes(chunk)
+    const text = toByteText(bytes)
     let at = this.#lastEnd.endsWith('\r') ? this.#skipHalf(text) : 0
     const before = this.#tail.length
     const searched = before === 0 ? text : this.#tail + text
@@ -137,7 +136,7 @@ export class EventFollower implements Follower {
   }
 
   /** A block of lines with its blank line; its bytes stand in this chunk, if they do not stand in several. */
-  #block(block: string, bytes: Buffer | undefined, start: number, length: number): void {
+  #block(block: string, bytes: Uint8Array | undefined, start: number, length: number): void {
     const end = this.#whole + this.#dropped + block.length
     this.#open = this.#tail = ''
     this.#dropped = 0
@@ -148,7 +147,7 @@ export class EventFollower implements Follower {
       this.#ended(block, end)
       return this.#options.onSkipped?.(end)
     }
-    this.#read(bytes ? bytes.toString('utf8', start, start + length) : decodeByteText(block), block, end)
+    this.#read(bytes ? decodeBytes(bytes, start, start + length) : decodeByteText(block), block, end)
   }
 
   /** @param block its first lines and its last */
@@ -170,7 +169,7 @@ export class EventFollower implements Follower {
   #read(text: string, block: string, end: number): void {
     const event = this.#parser.parse(text)
     const isTooLarge = block.length > this.#maxEventBytes && !this.#options.passesLarge
-    if (event && isTooLarge && Buffer.byteLength(event.data) > this.#maxEventBytes) {
+    if (event && isTooLarge && byteLength(event.data) > this.#maxEventBytes) {
       this.failure = tooLargeEvent(this.#maxEventBytes)
       return
     }

@@ -22,6 +22,8 @@ export interface Mount {
    * still at work.
    */
   releases: 'the upstream' | 'nothing' | 'each step'
+  /** Whether its handlers return responses of Fetch: then there is no response of Node that an app could hook into. */
+  isFetch?: true
   /** Whether it looks by itself which requests want a stream. */
   detects: boolean
   /** Serves an app that relays `upstreamUrl`, on a free port of 127.0.0.1. */

@@ -6,16 +6,18 @@ import { expectAnswer, expectCounts } from './seen.js'
 
 /** What is written, to the byte. */
 export function testWire(mount: Mount): void {
-  test('the error event and the end leave in one write', async () => {
-    await using scene = await startScene(mount, (exchange) => exchange.open().data(chatChunk('Hello')))
-    const client = await scene.ask()
-    await client.received('Hello')
-    const finished = client.finished()
-    await (await scene.exchange(0)).reset()
-    const { lastPiece, headers } = await finished
-    expect(lastPiece).toContain('"connection_reset"')
-    if (headers['transfer-encoding'] === 'chunked') expect(lastPiece).toMatch(/\r\n0\r\n\r\n$/)
-  })
+  // How a server writes what it reads from a body is its own affair.
+  if (!mount.isFetch)
+    test('the error event and the end leave in one write', async () => {
+      await using scene = await startScene(mount, (exchange) => exchange.open().data(chatChunk('Hello')))
+      const client = await scene.ask()
+      await client.received('Hello')
+      const finished = client.finished()
+      await (await scene.exchange(0)).reset()
+      const { lastPiece, headers } = await finished
+      expect(lastPiece).toContain('"connection_reset"')
+      if (headers['transfer-encoding'] === 'chunked') expect(lastPiece).toMatch(/\r\n0\r\n\r\n$/)
+    })
 
   test('a handler that fails before the head is a 500, and says nothing of itself', async () => {
     await using scene = await startScene(mount, (exchange) => exchange.open(), {

@@ -1,0 +1,68 @@
+import type { Context, MiddlewareHandler } from 'hono'
+import { guards } from '../registry.js'
+import { withDefaults } from '../stream/inherited-settings.js'
+import { readWebGuard, type WebGuardOptions } from '../web/guard-options.js'
+import { guardRequest } from '../web/guard-request.js'
+import { serverOf } from '../web/wrap-app.js'
+
+export { getSignal, getStream } from '../stream/guarded-stream.js'
+export { wrapApp } from '../web/wrap-app.js'
+
+/**
+ * The options of {@link guardStreams}; its functions get the context.
+ *
+ * @example
+ * const options: GuardOptions = { skip: ({ req }) => req.path === '/health', writer: { heartbeatMs: 5_000 } }
+ */
+export type GuardOptions = WebGuardOptions<Context>
+
+/**
+ * Protects every route mounted after it, on any runtime; your handlers stay as they are.
+ *
+ * Every event stream that a handler returns gets the right headers, heartbeats and deadlines. If something fails
+ * mid-stream, the client gets an error event and a clean end. Every other response stays as it is.
+ *
+ * @throws TypeError | RangeError that names the option and the value
+ * @example
+ * app.use(guardStreams())
+ */
+export function guardStreams(options: GuardOptions = {}, ...more: never[]): MiddlewareHandler {
+  if (more.length > 0) throw new TypeError('write app.use(guardStreams()), with the parentheses')
+  const { when, detect, isSkipped, settingsFor } = readWebGuard(options)
+  return async (context, next) => {
+    if (isSkipped(context)) return await next()
+    // On Node, a guard around the whole server has nothing left to do.
+    const outer = guards().get(Object(context.env).outgoing)
+    const settings = withDefaults(settingsFor(context), outer?.options)
+    const response = await guardRequest({
+      request: context.req.raw,
+      settings,
+      when,
+      detect,
+      server: serverOf(context.env),
+      parsedBody: () => parsedBody(context),
+      begins: () => outer?.stepAside(),
+      async handle() {
+        await next()
+        if (context.error && !isAnswered(context)) throw context.error
+        return context.res
+      },
+    })
+    if (response === context.res) return
+    // Hono copies the headers of a response that is replaced into the new one.
+    context.res = undefined
+    context.res = response
+  }
+}
+
+/** The body, if the app has read it: Hono keeps what it has read. */
+function parsedBody({ req }: Context): Promise<unknown> | undefined {
+  const isRead = Object.keys(req.bodyCache).length > 0
+  return isRead ? req.json().catch(() => undefined) : undefined
+}
+
+/** Whether the app has responded to an error in its own way: Hono's own answer is a text. */
+function isAnswered({ error, res }: Context): boolean {
+  const isText = res.headers.get('content-type')?.startsWith('text/plain') === true
+  return 'getResponse' in Object(error) || res.status !== 500 || !isText
+}

@@ -1,0 +1,6 @@
+import { warnOnce } from '../diagnostics/channels.js'
+
+/** Says once that nothing can be put into a stream that is compressed. */
+export function warnOfCompressedStream(): void {
+  warnOnce('a compressed event stream passes the guard: it cannot report errors in it, and cuts it instead')
+}

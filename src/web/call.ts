@@ -1,0 +1,51 @@
+import { isPlainId } from '../client/request-id.js'
+import { checkObject, checkSignal, shown } from '../errors/bad-input.js'
+import type { StreamOptions } from '../stream/settings.js'
+
+/** What a fetch handler says of the request that it responds to. */
+export interface WebCall {
+  /**
+   * The request that is being responded to. It names the API, and it says when the client leaves. Not set: the client has
+   * left when its server cancels the body.
+   */
+  request?: Request | undefined
+  /** Ends the stream as `aborted`, which is reported to the client. Not set: only unhang ends the stream early. */
+  signal?: AbortSignal | undefined
+  /** The requested model: it picks the timeouts, and goes into the record. Not set: it is unknown. */
+  model?: string | undefined
+  /**
+   * The id of the stream: letters, digits, dots and dashes.
+   *
+   * @defaultValue the request's `x-request-id` if it is a plain one, else a new id
+   */
+  requestId?: string | undefined
+}
+
+/** Splits what is said of the request from the options of its stream. @throws TypeError that names the option and the value */
+export function splitCall<Options extends StreamOptions>(
+  options: Options & WebCall,
+): { call: WebCall; options: Omit<Options, keyof WebCall> } {
+  checkObject('options', options)
+  const { request, signal, model, requestId, ...rest } = options
+  if (request !== undefined) checkRequest('request', request)
+  checkSignal('signal', signal)
+  if (model !== undefined && typeof model !== 'string')
+    throw new TypeError(`model must be a text, got ${shown(model)}`)
+  if (requestId !== undefined && !isPlainId(requestId)) {
+    throw new TypeError(`requestId must be letters, digits, dots, dashes; got ${shown(requestId)}`)
+  }
+  return { call: { request, signal, model, requestId }, options: rest }
+}
+
+/** @throws TypeError for anything but a request of a fetch handler */
+export function checkRequest(what: string, value: unknown): void {
+  if (isRequest(value)) return
+  const inner = (['raw', 'request', 'req'] as const).find((name) => isRequest(Object(value)[name]))
+  const hint = inner === undefined ? '' : `; did you mean its .${inner}?`
+  throw new TypeError(`${what} must be a Request, got ${shown(value)}${hint}`)
+}
+
+function isRequest(value: unknown): boolean {
+  const { method, url, headers } = Object(value) as Partial<Request>
+  return typeof method === 'string' && typeof url === 'string' && typeof headers?.get === 'function'
+}

@@ -1,0 +1,142 @@
+import { StreamError } from '../errors/stream-error.js'
+import { type Guarded, guards } from '../registry.js'
+import { isDraining } from '../server/live-streams.js'
+import type { GuardedStream } from '../stream/guarded-stream.js'
+import type { StreamSettings } from '../stream/settings.js'
+import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
+import type { WebGuardSettings } from './guard-options.js'
+import { isGuardable, startGuard } from './guard-response.js'
+import { WebStream } from './stream.js'
+import { WebSubject } from './subject.js'
+
+/** One request of a fetch handler, and what its framework knows of it. */
+export interface GuardedCall {
+  readonly request: Request
+  readonly settings: StreamSettings
+  readonly when: WebGuardSettings<never>['when']
+  readonly detect: WebGuardSettings<never>['detect']
+  /** The server that accepted the request, where it is known. */
+  readonly server?: object | undefined
+  /** The parsed body, as far as somebody has parsed it. */
+  parsedBody?(): unknown
+  /** There will be a stream: whoever else watches the response has nothing left to do. */
+  begins?(): void
+  /** Makes the response. What it throws is reported where a stream was asked for. */
+  handle(): Response | PromiseLike<Response>
+}
+
+/** Guards a request from its start to the end of its response: an outer guard does it for all that stand inside it. */
+export async function guardRequest(call: GuardedCall): Promise<Response> {
+  const { request, handle } = call
+  if (guards().has(request)) return await handle()
+  const guard = new RequestGuard(call)
+  guards().set(request, guard)
+  return await guard.respondBy(handle)
+}
+
+/** What stands in front of a fetch handler; its request finds it in the registry. */
+class RequestGuard implements Guarded, GuardedStream {
+  readonly #stream: WebStream
+  readonly #call: GuardedCall
+  readonly #isWanted: boolean
+
+  constructor(call: GuardedCall) {
+    const { request, settings, when, detect, server } = call
+    const subject = new WebSubject({ request }, server)
+    this.#call = call
+    this.#isWanted = when === 'requested' && subject.wants(detect)
+    if (this.#isWanted) call.begins?.()
+    this.#stream = new WebStream(subject, settings, { isExpected: this.#isWanted })
+  }
+
+  /** Waits for the handler, but no longer than a deadline lets it. */
+  async respondBy(handle: GuardedCall['handle']): Promise<Response> {
+    const { output, exchange, clock, upstreams } = this.#stream
+    if (this.#isWanted && isDraining(this.#call.server)) clock.settle(new StreamError('shutdown'))
+    else if (this.#isWanted) exchange.enlist()
+    if (output.sent) return output.sent
+    const responding = (async () => await handle())()
+    // One that comes when nobody waits for it any more is let go at once.
+    responding.then((late) => output.sent && late !== this.#stream.given && upstreams.adopt(late), ignore)
+    const ended = output.response.then(() => undefined)
+    try {
+      const response = await Promise.race([responding, ended])
+      if (response) return await this.#guard(response)
+    } catch (error) {
+      // A page or a text is no answer to a client that asked for a stream; to any other the framework's is.
+      if (!exchange.isOpen) return await output.response
+      if (!this.#isWanted || !this.#call.settings.reportsErrors) {
+        this.#pass()
+        throw error
+      }
+      exchange.fail(error)
+    }
+    return await output.response
+  }
+
+  async #guard(response: Response): Promise<Response> {
+    const { subject, exchange, output } = this.#stream
+    if (output.sent) return output.sent
+    const body = await this.#call.parsedBody?.()
+    subject.parsed(body)
+    if (output.sent) return output.sent
+    if (isGuardable(response, subject.method)) {
+      if (!this.#isWanted) this.#call.begins?.()
+      this.#stream.expect()
+      return startGuard(response, this.#stream)
+    }
+    if (!exchange.isOpen) return await output.response
+    this.#pass()
+    return response
+  }
+
+  /** No event stream, and so none of ours. Its handler still hears of a client that leaves. */
+  #pass(): void {
+    this.#stream.exchange.abandon()
+    this.#stream.clock.finished()
+  }
+
+  // What the registry and `getStream` know of it.
+
+  get requestId(): string {
+    return this.#stream.subject.requestId
+  }
+
+  get signal(): AbortSignal {
+    return this.#stream.clock.signal
+  }
+
+  get deadlines(): StreamDeadlines {
+    return new HandlerDeadlines(this.#stream.clock)
+  }
+
+  get refused(): boolean {
+    return this.#stream.output.sent !== undefined
+  }
+
+  get options(): object {
+    return this.#call.settings.given
+  }
+
+  refine(): void {}
+
+  readBodyFrom(): void {}
+
+  stepAside(): void {
+    this.#pass()
+  }
+
+  enter<Result>(work: () => Result): Result {
+    return work()
+  }
+
+  respond(): boolean {
+    return this.refused
+  }
+
+  respondAtLast(error: unknown): void {
+    this.#stream.exchange.fail(error)
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,6 @@
+export { type GuardedStream, getSignal, getStream } from '../stream/guarded-stream.js'
+export type { WebCall } from './call.js'
+export type { WebGuardOptions } from './guard-options.js'
+export { type GuardResponseOptions, guardResponse } from './guard-response.js'
+export { type RelayedUpstream, type RelayResponseOptions, relayResponse } from './relay-response.js'
+export { type FetchApp, type FetchHandler, wrapApp } from './wrap-app.js'

@@ -1,0 +1,60 @@
+import { errorHeaders } from '../client/error-headers.js'
+import { connectionNames, eventStreamHead } from '../client/head.js'
+import type { WriterSettings } from '../client/sse-writer-options.js'
+import type { StreamDialect } from '../dialects/dialect.js'
+import type { StreamError } from '../errors/stream-error.js'
+import { framingOf } from '../framing/framings.js'
+import type { WebSubject } from './subject.js'
+
+/** Of these a client expects no body, or only a part of one. */
+const withoutStream = [204, 205, 206]
+/** What every `fetch` decodes by itself; it leaves the header. */
+const decodedByFetch = /^(gzip|x-gzip|deflate|br)$/i
+
+/** What a response is: `compressed` for an event stream that nobody can look into. */
+export function kindOf(response: Response, method: string | undefined): 'stream' | 'compressed' | 'other' {
+  const { status, headers, url } = response
+  const isGood = status >= 200 && status <= 299 && !withoutStream.includes(status) && method !== 'HEAD'
+  if (!isGood || !framingOf(headers.get('content-type') ?? undefined) || response.body === null)
+    return 'other'
+  const encoding = headers.get('content-encoding') ?? ''
+  if (encoding === '' || encoding === 'identity') return 'stream'
+  // Only a response of `fetch` has a URL.
+  return url !== '' && decodedByFetch.test(encoding) ? 'stream' : 'compressed'
+}
+
+/** The headers of an event stream, beside those that the app has set. */
+export function streamHeaders(
+  given: Headers | undefined,
+  { framing, requestId, headers: { origin } }: WebSubject,
+  writer: WriterSettings,
+): Headers {
+  const headers = new Headers(given)
+  // What holds for one connection is the server's own affair, and HTTP/2 has none of it.
+  for (const name of connectionNames) headers.delete(name)
+  const existing = Object.fromEntries(headers)
+  const { set, remove } = eventStreamHead({ existing, httpVersion: '2.0', origin, framing }, writer)
+  for (const name of remove) headers.delete(name)
+  for (const [name, value] of Object.entries(set)) headers.set(name, value)
+  if (writer.headers !== false && !headers.has('x-request-id')) headers.set('x-request-id', requestId)
+  return headers
+}
+
+/** What a server gets for a client that has left: it waits for a response all the same. */
+export function leftResponse(): Response {
+  return new Response(null, { status: 499 })
+}
+
+/** A failure before the first event: status and JSON. */
+export function errorResponse(
+  reason: StreamError,
+  message: string,
+  subject: WebSubject,
+  { dialect, writer }: { dialect: StreamDialect; writer: WriterSettings },
+): Response {
+  const { requestId, method } = subject
+  const headers = new Headers(errorHeaders(reason))
+  if (writer.headers !== false) headers.set('x-request-id', requestId)
+  const body = JSON.stringify(dialect.errorBody(reason, message, requestId))
+  return new Response(method === 'HEAD' ? null : body, { status: reason.status, headers })
+}

@@ -1,0 +1,216 @@
+import { clientWaitsMs } from '../client/request-hints.js'
+import type { WriterSettings } from '../client/sse-writer-options.js'
+import type { EventRole, StreamDialect } from '../dialects/dialect.js'
+import type { Transcript } from '../dialects/transcript.js'
+import { isStreamError, StreamError } from '../errors/stream-error.js'
+import { reportedError } from '../errors/upstream-report.js'
+import type { Framing } from '../framing/framing.js'
+import { framings } from '../framing/framings.js'
+import type { SSEEvent } from '../framing/sse/encode.js'
+import { awaitUpstream } from '../stream/await-upstream.js'
+import { Exchange } from '../stream/exchange.js'
+import { type EventMap, relayInto } from '../stream/relay.js'
+import type { EventSink, RelayTarget } from '../stream/relay-target.js'
+import { timeoutsOfRequest, timeoutsOfStream } from '../stream/request-timeouts.js'
+import type { StreamSettings } from '../stream/settings.js'
+import { writerSettingsFor } from '../stream/writer-settings.js'
+import type { AbortSignalLike } from '../timeouts/stop-signal.js'
+import { StreamClock } from '../timeouts/stream-clock.js'
+import { eachChunk } from '../upstream/chunks.js'
+import { Upstreams } from '../upstream/opened.js'
+import type { UpstreamSource } from '../upstream/source.js'
+import { type OutputParts, WebOutput } from './output.js'
+import { errorResponse, streamHeaders } from './response-head.js'
+import type { WebSubject } from './subject.js'
+
+interface WebStreamOptions {
+  /** Ends the stream as `aborted`. */
+  readonly signal?: AbortSignal | undefined
+  /** Whether there will be a stream. Until that is known there is nothing to report. */
+  readonly isExpected?: boolean
+}
+
+/** The stream of a fetch handler: from a response, or an upstream, into a response. */
+export class WebStream implements RelayTarget, EventSink, OutputParts {
+  readonly sink = this
+  readonly subject: WebSubject
+  readonly settings: StreamSettings
+  readonly clock: StreamClock
+  readonly exchange: Exchange
+  readonly output: WebOutput
+  readonly upstreams: Upstreams
+  /** The response that is guarded; `undefined` for one that unhang makes. */
+  given: Response | undefined
+  #status = 200
+  #isProven = false
+  #isExpected: boolean
+
+  constructor(
+    subject: WebSubject,
+    settings: StreamSettings,
+    { signal, isExpected = true }: WebStreamOptions,
+  ) {
+    this.subject = subject
+    this.settings = settings
+    this.#isExpected = isExpected
+    subject.framing = framings[this.writer.framing ?? 'sse']
+    const defaults = timeoutsOfRequest(settings, subject, settings.dialect ?? subject.dialect)
+    this.clock = new StreamClock(undefined, { defaults, signal })
+    this.upstreams = new Upstreams(settings.cleanup, subject.requestId)
+    this.output = new WebOutput(this)
+    const { output, clock: timeouts, upstreams } = this
+    if (!isExpected) timeouts.finished()
+    this.exchange = new Exchange(subject, settings, { output, timeouts, upstreams })
+    timeouts.onSettled((reason) => this.#settled(reason))
+    this.#watchClient()
+  }
+
+  /** Waits for the client's head no longer than the client does. */
+  holdHead(): void {
+    this.clock.expectHeadWithin(clientWaitsMs(this.subject.headers))
+    this.output.holdHead()
+  }
+
+  /** Passes the events of an upstream on. */
+  async relay(source: UpstreamSource | PromiseLike<UpstreamSource>, map?: EventMap): Promise<void> {
+    const { maxEventBytes } = this.settings
+    try {
+      await relayInto(this, source, { map, maxEventBytes })
+      this.exchange.complete()
+    } catch (error) {
+      this.exchange.fail(this.#asThrown(error))
+    }
+  }
+
+  /** A body that does not come of `fetch` is the app's own: an error that says nothing else is a bug of its handler. */
+  #asThrown(error: unknown): unknown {
+    const isOwn = this.given !== undefined && this.given.url === ''
+    const isGuess = isOwn && isStreamError(error) && error.outcome === 'upstream_hangup'
+    return isGuess ? (error.cause ?? error) : error
+  }
+
+  /** Passes on what nobody can look into: if it breaks it can only be cut. */
+  async pass(source: Response): Promise<void> {
+    const { clock, output } = this
+    output.isForeign = true
+    this.upstreams.adopt(source)
+    const take = (chunk: Uint8Array | string) => {
+      clock.touch()
+      return output.write(chunk, 0)
+    }
+    try {
+      await eachChunk(source.body as ReadableStream<Uint8Array>, this.stopSignal, { take }).taken
+      this.exchange.complete()
+    } catch (error) {
+      this.exchange.fail(error)
+    }
+  }
+
+  /** There is a stream after all. */
+  expect(): void {
+    this.#isExpected = true
+    if (this.clock.reason) this.#settled(this.clock.reason)
+  }
+
+  #settled(reason: StreamError | undefined): void {
+    if (this.#isExpected) this.exchange.settled(reason)
+  }
+
+  #watchClient(): void {
+    const { left } = this.subject
+    if (!left) return
+    const leave = () => this.output.leave(left.reason)
+    if (left.aborted) return leave()
+    left.addEventListener('abort', leave)
+    this.clock.onSettled(() => left.removeEventListener('abort', leave))
+  }
+
+  // What the output asks for.
+
+  get writer(): WriterSettings {
+    return writerSettingsFor(this.settings.dialect ?? this.subject.dialect, this.settings)
+  }
+
+  responseOf(body: ReadableStream<Uint8Array>): Response {
+    const { given, writer, subject, output } = this
+    // What nobody can look into keeps its headers: they say how it is to be read.
+    const headers = output.isForeign ? given?.headers : streamHeaders(given?.headers, subject, writer)
+    const { status = this.#status, statusText = '' } = given ?? {}
+    return new Response(body, { status, statusText, headers: new Headers(headers) })
+  }
+
+  errorOf(reason: StreamError, message: string): Response {
+    const { dialect } = this.transcript
+    return errorResponse(reason, message, this.subject, { dialect, writer: this.writer })
+  }
+
+  headSent(): void {
+    this.exchange.begin()
+    this.exchange.headSent()
+  }
+
+  clientLeft(cause: unknown): void {
+    this.clock.settle(new StreamError('client_gone', { cause }))
+  }
+
+  // What a relay asks for.
+
+  get transcript(): Transcript {
+    return this.exchange.transcript
+  }
+
+  get dialect(): StreamDialect {
+    return this.transcript.dialect
+  }
+
+  get stopSignal(): AbortSignalLike {
+    return this.clock.stopSignal
+  }
+
+  get committed(): boolean {
+    return this.output.committed
+  }
+
+  open(source: UpstreamSource | PromiseLike<UpstreamSource>): Promise<UpstreamSource> {
+    return awaitUpstream(source, this.upstreams, this.clock)
+  }
+
+  follow({ status, framing }: { status: number | undefined; framing: Framing }): Framing {
+    if (this.committed) return this.subject.framing
+    if (status !== undefined && ![204, 205, 206].includes(status)) this.#status = status
+    if (this.writer.framing === undefined) this.subject.framing = framing
+    return this.subject.framing
+  }
+
+  observe(event: SSEEvent): EventRole | undefined {
+    const role = this.exchange.observe(event)
+    const { isProven } = this.transcript
+    if (isProven !== this.#isProven && this.exchange.isOpen) {
+      this.#isProven = isProven
+      this.retime()
+    }
+    return role
+  }
+
+  /** More is known by now of what the deadlines depend on. */
+  retime(): void {
+    this.clock.retime(timeoutsOfStream(this.settings, this.subject, this.transcript))
+  }
+
+  accept(events: Uint8Array | string, count: number): Promise<void> | undefined {
+    return this.exchange.accept(events, count)
+  }
+
+  encode(event: SSEEvent): string {
+    return this.transcript.encode(event)
+  }
+
+  write(event: SSEEvent): Promise<void> | undefined {
+    if (this.observe(event) === 'error') throw reportedError(event.data)
+    return this.accept(this.encode(event), 1)
+  }
+
+  relayed(received: number): void {
+    if (!this.settings.acceptsTruncated) this.transcript.requireComplete(received)
+  }
+}

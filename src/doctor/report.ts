@@ -1,4 +1,3 @@
-import { publicText } from '../diagnostics/describe-error.js'
 import type { CheckResult } from './diagnosis.js'
 import type { Diagnosis } from './doctor.js'
 
@@ -25,9 +24,4 @@ export function describeFindings({ checks }: Diagnosis): string {
 
 function describeFinding({ check, finding, evidence, fix }: CheckResult): string[] {
   return [check, `  finding   ${finding}`, `  evidence  ${evidence}`, `  fix       ${fix}`, '']
-}
-
-/** Why it could not be run: a URL that was not taken may hold a key. */
-export function describeRefusal({ message }: Error): string {
-  return publicText(message)
 }

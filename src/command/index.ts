@@ -3,8 +3,9 @@ import { publicText } from '../diagnostics/describe-error.js'
 import { type Command, helpOf, readCommandLine } from './command.js'
 import { doctor } from './doctor.js'
 import type { Flags } from './flags.js'
+import { upstream } from './upstream.js'
 
-const commands = [doctor] as unknown as readonly Command<Flags>[]
+const commands = [doctor, upstream] as unknown as readonly Command<Flags>[]
 
 /**
  * Runs the command that a command line names, and prints what it has to say.

@@ -1,11 +1,12 @@
-import { readFile } from 'node:fs/promises'
 import { publicText } from '../diagnostics/describe-error.js'
 import { type Command, helpOf, readCommandLine } from './command.js'
 import { doctor } from './doctor.js'
 import type { Flags } from './flags.js'
+import { gauntlet } from './gauntlet.js'
+import { ownVersion } from './own-version.js'
 import { upstream } from './upstream.js'
 
-const commands = [doctor, upstream] as unknown as readonly Command<Flags>[]
+const commands = [doctor, gauntlet, upstream] as unknown as readonly Command<Flags>[]
 
 /**
  * Runs the command that a command line names, and prints what it has to say.
@@ -46,9 +47,4 @@ function overview(): string {
   const more =
     'unhang COMMAND --help shows its flags. Each flag can be set in the environment: --key as UNHANG_KEY.'
   return ['Usage: unhang COMMAND', '', ...lines, '', more].join('\n')
-}
-
-async function ownVersion(): Promise<string> {
-  const file = await readFile(new URL('../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(file) as { version: string }).version
 }

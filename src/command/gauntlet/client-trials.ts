@@ -1,9 +1,15 @@
 import { setTimeout as later } from 'node:timers/promises'
-import { answers, faultsOf, type RawClient, type UpstreamExchange } from '../../testing/index.js'
-import { within } from '../../timeouts/clock.js'
+import {
+  type AnswerShape,
+  answers,
+  faultsOf,
+  type RawClient,
+  type UpstreamExchange,
+} from '../../testing/index.js'
+import { nextTurn, within } from '../../timeouts/clock.js'
 import { waitFor } from './deadlines.js'
 import type { Play, Stage } from './stage.js'
-import { readEnd, scriptOf, type Trial } from './trial.js'
+import { readEnd, type Trial } from './trial.js'
 import type { Finding } from './verdict.js'
 
 /** How soon an upstream must be let go once its client has left. */
@@ -36,6 +42,18 @@ async function leave(client: RawClient, exchange: UpstreamExchange): Promise<Fin
   return { verdict: 'leak', evidence: `the upstream is still open ${releaseMs / 1_000} s later` }
 }
 
+/** Sends as fast as the proxy takes it, until it is enough. */
+async function pour(exchange: UpstreamExchange, shape: AnswerShape, isEnough: () => boolean): Promise<void> {
+  const { headers, begun, piece } = answers[shape]
+  const text = piece('x'.repeat(64 * 1024))
+  exchange.open(headers).chunk(begun).chunk(piece('lo'))
+  while (!isEnough() && !exchange.socket.destroyed) {
+    exchange.chunk(text)
+    if (exchange.socket.writableNeedDrain) await exchange.drained()
+    else await nextTurn()
+  }
+}
+
 /** The client reads nothing, until the proxy takes no more from the upstream, or has taken too much. */
 async function fill({ socket }: UpstreamExchange): Promise<'paused' | 'full' | 'closed'> {
   let before = -1
@@ -56,7 +74,7 @@ const tookAll: Finding = {
 }
 
 async function askWithoutReading(stage: Stage): Promise<{ client: RawClient; exchange?: UpstreamExchange }> {
-  const play = stage.play(scriptOf(stage, 'flood'))
+  const play = stage.play((exchange) => pour(exchange, stage.shape, () => false))
   const client = await stage.ask(play)
   client.socket.pause()
   const exchange = await calledBy(play, client)
@@ -119,7 +137,8 @@ export const clientTrials: readonly Trial[] = [
     must: ['fine'],
     requests: 1,
     isSlow: true,
-    waitMs: ({ clientStallMs }) => waitFor(clientStallMs),
+    // A proxy may look for progress once in that time, and find some at the first look.
+    waitMs: ({ clientStallMs }) => waitFor(2 * clientStallMs),
     async run(stage, waitMs) {
       const { client, exchange } = await askWithoutReading(stage)
       if (!exchange) return notCalled
@@ -145,21 +164,17 @@ export const clientTrials: readonly Trial[] = [
     waitMs: ({ inactivityMs }) => waitFor(inactivityMs),
     async run(stage, waitMs, { clientStallMs }) {
       let isEnough = false
-      const { headers, begun, piece, end } = answers[stage.shape]
-      const text = piece('x'.repeat(16 * 1024))
       const play = stage.play(async (exchange) => {
-        exchange.open(headers).chunk(begun).chunk(piece('lo'))
-        while (!isEnough && !exchange.socket.destroyed) {
-          exchange.chunk(text)
-          if (exchange.socket.writableNeedDrain) await exchange.drained()
-          await later(1)
-        }
-        exchange.chunk(end).end()
+        await pour(exchange, stage.shape, () => isEnough)
+        exchange.chunk(answers[stage.shape].end).end()
       })
       const client = await stage.ask(play)
       const isPatient = clientStallMs > waitMs * patience
       const undo = isPatient ? rest(client) : readSlowly(client)
-      await within(client.closed(), waitMs)
+      const exchange = await calledBy(play, client)
+      // The rest begins when nothing between the two takes any more.
+      if (exchange && isPatient) await fill(exchange)
+      await within(client.closed(), isPatient ? waitMs - pausedMs : waitMs)
       isEnough = true
       undo()
       const { finding } = await readEnd(stage, client, waitMs, true)

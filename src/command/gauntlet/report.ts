@@ -23,6 +23,7 @@ export function describeTrial({ mode, name, verdict, evidence, passed, problem, 
 
 /** The bytes that a client got, line by line, indented below its row. */
 export function describeWire(client: RawClient, mask: (text: string) => string): string {
+  if (client.bytes.length === 0) return '      | (nothing)'
   const lines = mask(client.bytes.toString('latin1', 0, 256 * 1024)).split(/\r?\n/)
   const shown =
     lines.length > maxLines ? [...lines.slice(0, maxLines / 2), '…', ...lines.slice(-maxLines / 2)] : lines

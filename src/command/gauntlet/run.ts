@@ -159,8 +159,8 @@ function choose(options: GauntletOptions): { chosen: Trial[]; leftOut: LeftOut[]
     if (trial === goodAnswer) continue
     const { mode, name } = trial
     const leave = (why: string) => leftOut.push({ mode, name, why })
-    if (!isWanted(mode, options)) leave('not asked for')
-    else if (options.isQuick && trial.isSlow) leave('takes a deadline')
+    if (!isWanted(mode, options)) continue
+    if (options.isQuick && trial.isSlow) leave('takes a deadline')
     else if (!Number.isFinite(trial.waitMs(options.deadlines))) leave('the proxy has no such deadline')
     else chosen.push(trial)
   }

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { setTimeout as later } from 'node:timers/promises'
 import { Endpoint } from '../../doctor/endpoint.js'
 import {
@@ -19,6 +20,8 @@ export interface Play {
   /** What a request says, so that it is known again behind the proxy. */
   readonly mark: string
   readonly exchanges: UpstreamExchange[]
+  /** Whether its trial is over, so that its connections are idle. */
+  isOver: boolean
 }
 
 export interface StageOptions {
@@ -43,6 +46,8 @@ export class Stage implements AsyncDisposable {
   readonly #plays = new Map<string, Play>()
   readonly #others = scriptByModel()
   readonly #clients = new Set<RawClient>()
+  /** By connection to the upstream. */
+  readonly #lastPlays = new Map<Socket, Play>()
   #upstream: ScriptedUpstream | undefined
 
   constructor(options: StageOptions) {
@@ -63,6 +68,7 @@ export class Stage implements AsyncDisposable {
       const [mark = ''] = /unhang-trial-\d+\./.exec(exchange.body) ?? []
       const found = this.#plays.get(mark)
       found?.exchanges.push(exchange)
+      if (found) this.#lastPlays.set(exchange.socket, found)
       return (found?.script ?? this.#others)(exchange)
     }
     this.#upstream = await startUpstream(play, { port }).catch((error) => {
@@ -90,8 +96,18 @@ export class Stage implements AsyncDisposable {
     }
   }
 
+  /** Closes what the proxy keeps for later, so that its next connection is a new one. */
+  async dropIdle(): Promise<void> {
+    for (const [socket, { isOver }] of this.#lastPlays) {
+      if (isOver) socket.end()
+      if (isOver || socket.destroyed) this.#lastPlays.delete(socket)
+    }
+    // The proxy has to hear of it.
+    await later(50)
+  }
+
   play(script: UpstreamScript): Play {
-    const play: Play = { script, mark: `unhang-trial-${this.#plays.size + 1}.`, exchanges: [] }
+    const play: Play = { script, mark: `unhang-trial-${this.#plays.size + 1}.`, exchanges: [], isOver: false }
     this.#plays.set(play.mark, play)
     return play
   }

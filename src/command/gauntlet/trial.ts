@@ -53,7 +53,9 @@ export async function askOnce(
   { isWhole = false, client }: { isWhole?: boolean; client?: RawClient } = {},
 ): Promise<Reading> {
   const asking = await stage.ask(play, client ? { client } : {})
-  return readEnd(stage, asking, waitMs, isWhole)
+  const reading = await readEnd(stage, asking, waitMs, isWhole)
+  play.isOver = reading.finding.verdict !== 'hang'
+  return reading
 }
 
 /** Waits for the end of a response, and reads what came. */
@@ -87,6 +89,7 @@ export function faultTrial({ fault, isWhole, problem, ...rest }: FaultTrial): Tr
     name: fault,
     requests: 1,
     async run(stage, waitMs) {
+      await stage.dropIdle()
       const play = stage.play(scriptOf(stage, fault))
       const reading = await askOnce(stage, play, waitMs, { isWhole: isWhole === true })
       const { finding } = reading

@@ -11,7 +11,7 @@ export const proxyDeadlines = {
   firstEvent: 1_500,
   inactivity: 2_200,
   stall: 2_200,
-  total: 12_000,
+  total: 9_000,
   client: 9_000,
 }
 export type Deadline = keyof typeof proxyDeadlines
@@ -22,7 +22,7 @@ export const toldDeadlines = {
   firstEventMs: 2_500,
   inactivityMs: 2_500,
   upstreamStallMs: 2_500,
-  totalMs: 13_000,
+  totalMs: 9_500,
   clientStallMs: 9_500,
 }
 

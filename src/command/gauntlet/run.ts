@@ -130,16 +130,17 @@ class Run {
 
   async #make(trial: Trial): Promise<void> {
     const { mode, name } = trial
+    const since = this.#last
     if (this.#stopped !== undefined) return void this.leftOut.push({ mode, name, why: this.#stopped })
     try {
       this.add(trial, await trial.run(this.#stage, waitMs(trial, this.#options), this.#options.deadlines))
     } catch (error) {
-      if (!(error instanceof ProxyGone) || this.#last === '') {
+      if (!(error instanceof ProxyGone) || since === '') {
         this.#failure ??= error as Error
         return
       }
-      this.stop(`the proxy is gone since ${this.#last}`)
-      this.leftOut.push({ mode, name, why: `the proxy is gone since ${this.#last}` })
+      this.#stopped ??= `the proxy is gone since ${since}`
+      this.leftOut.push({ mode, name, why: this.#stopped })
     }
   }
 }

@@ -72,10 +72,7 @@ export class Stage implements AsyncDisposable {
       return (found?.script ?? this.#others)(exchange)
     }
     this.#upstream = await startUpstream(play, { port }).catch((error) => {
-      if (error.code !== 'EADDRINUSE') throw error
-      throw new Error(
-        `The port ${port} is taken: stop what listens there (unhang upstream?), or take another port.`,
-      )
+      throw portIsTaken(error, port)
     })
   }
 
@@ -154,6 +151,14 @@ export class Stage implements AsyncDisposable {
     for (const client of this.#clients) client.socket.destroy()
     await this.close()
   }
+}
+
+/** What to say if that is why an upstream could not be started. */
+export function portIsTaken(error: NodeJS.ErrnoException, port: number): Error {
+  if (error.code !== 'EADDRINUSE') return error
+  return new Error(
+    `The port ${port} is taken: stop what listens there (unhang upstream?), or take another one.`,
+  )
 }
 
 /** A small request of an API, below the base URL. */

@@ -1,3 +1,4 @@
+import { createParser } from 'eventsource-parser'
 import { type EventRole, jsonOf } from '../../dialects/dialect.js'
 import { dialects } from '../../dialects/index.js'
 import type { Quote } from '../../doctor/quote.js'
@@ -114,9 +115,16 @@ function eventsOf(client: RawClient, shape: AnswerShape, text: string): { events
     return { events: lines.filter((line) => line.trim() !== '').map((data) => ({ data })), rest }
   }
   if (!/^text\/event-stream\b/i.test(client.header('content-type') ?? '')) return { events: [], rest: '' }
-  const last = text.split(/(?:\r\n|\r(?!\n)|\n){2}/).at(-1) ?? ''
-  return { events: client.events, rest: /^(?::.*\s*|\s*)*$/.test(last) ? '' : last }
+  const events: Event[] = []
+  createParser({ onEvent: (event) => events.push(event) }).feed(text)
+  const ends = blankLines.map((blank) => (text.includes(blank) ? text.lastIndexOf(blank) + blank.length : 0))
+  const last = text.slice(Math.max(...ends))
+  const isNothing = last.split(/[\r\n]/).every((line) => line === '' || line.startsWith(':'))
+  return { events, rest: isNothing ? '' : last }
 }
+
+/** Between two events. */
+const blankLines = ['\n\n', '\r\r', '\r\n\r\n']
 
 function bodyOf(client: RawClient): { bytes: Buffer; complete: boolean; fault?: string } {
   if (client.bytes.length > 0 && !'HTTP/1.'.startsWith(client.bytes.toString('latin1', 0, 7)))
@@ -142,9 +150,13 @@ function lastBroken(events: readonly Event[]): string {
   return events.filter(({ data }) => isBroken(data)).at(-1)?.data ?? ''
 }
 
+/** Only the beginning is compared; the rest may be megabytes. */
+const maxRead = 10
+
 /** The text of an answer in any of the shapes. */
 function textOf(events: readonly Event[]): string {
   return events
+    .slice(0, maxRead)
     .flatMap(({ data }) => [...data.matchAll(/"(?:content|text|delta)": *("(?:[^"\\]|\\.)*")/g)])
     .map(([, text = '""']) => JSON.parse(text) as string)
     .join('')

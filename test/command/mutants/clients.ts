@@ -56,8 +56,11 @@ export const clientMutants: Record<string, Mutant> = {
   'reads more than its client': {
     mode: 'FM-27',
     says: { 'FM-27 stops reading': 'leak' },
+    // It takes its time to read so much.
+    deadlines: { totalMs: 21_000 },
     proxy: proxyOf(
       class extends Call {
+        override readonly deadlines = { ...proxyDeadlines, total: 20_000 }
         override write(text: string, _answer: IncomingMessage): void {
           this.begin()
           this.response.write(text)
@@ -69,7 +72,7 @@ export const clientMutants: Record<string, Mutant> = {
     mode: 'FM-27',
     says: { 'FM-27 stops reading': 'hang' },
     // A deadline for all of it would end the same wait.
-    deadlines: { totalMs: 15_000, clientStallMs: 5_000 },
+    deadlines: { totalMs: 15_000, clientStallMs: 3_000 },
     proxy: proxyOf(
       class extends Call {
         override readonly deadlines = { ...proxyDeadlines, total: 14_000, client: Number.POSITIVE_INFINITY }

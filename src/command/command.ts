@@ -17,7 +17,7 @@ export interface Command<F extends Flags> {
 }
 
 /** Lines of the help are no wider than this. */
-const helpWidth = 100
+export const helpWidth = 100
 
 /**
  * Reads the flags of a command, from the command line first, then from the environment: `--upstream-port` is also
@@ -107,7 +107,8 @@ function kebab(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
-function wrapped(sentences: string, width: number): string[] {
+/** Sentences in lines of a width. */
+export function wrapped(sentences: string, width: number): string[] {
   const lines: string[] = []
   for (const word of sentences.split(' ')) {
     const last = lines.at(-1)

@@ -1,5 +1,5 @@
 import { publicText } from '../diagnostics/describe-error.js'
-import { type Command, helpOf, readCommandLine } from './command.js'
+import { type Command, helpOf, helpWidth, readCommandLine, wrapped } from './command.js'
 import { doctor } from './doctor.js'
 import type { Flags } from './flags.js'
 import { gauntlet } from './gauntlet.js'
@@ -43,7 +43,10 @@ function print(text: string): number {
 
 function overview(): string {
   const width = Math.max(...commands.map(({ name }) => name.length))
-  const lines = commands.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`)
+  const lines = commands.flatMap(({ name, summary }) => {
+    const [first = '', ...rest] = wrapped(summary, helpWidth - width - 4)
+    return [`  ${name.padEnd(width)}  ${first}`, ...rest.map((line) => `${' '.repeat(width + 4)}${line}`)]
+  })
   const more =
     'unhang COMMAND --help shows its flags. Each flag can be set in the environment: --key as UNHANG_KEY.'
   return ['Usage: unhang COMMAND', '', ...lines, '', more].join('\n')

@@ -48,7 +48,8 @@ export class Call {
   run(): void {
     this.start('total')
     this.start('firstByte')
-    this.response.on('close', () => this.onClientGone())
+    // A mutant may write after its end.
+    this.response.on('close', () => this.onClientGone()).on('error', () => {})
     this.call()
   }
 

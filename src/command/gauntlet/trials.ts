@@ -1,4 +1,5 @@
 import { setTimeout as later } from 'node:timers/promises'
+import { jsonOf } from '../../dialects/dialect.js'
 import { answers, type FaultName, faultsOf, RawClient, scriptByModel } from '../../testing/index.js'
 import { clientTrials } from './client-trials.js'
 import { deadlineOf, waitFor } from './deadlines.js'
@@ -64,16 +65,13 @@ const asJson: Trial = {
   async run(stage, waitMs) {
     const client = await stage.ask(stage.play(scriptByModel()), { stream: false })
     const { finding, status } = await readEnd(stage, client, waitMs, true)
-    if (finding.verdict === 'hang' || finding.verdict === 'cut' || status >= 400) return finding
-    try {
-      if (JSON.stringify(JSON.parse(client.bodyText)).includes('Hello'))
-        return { verdict: 'fine', evidence: 'one JSON document', client }
-    } catch {
-      // It is none.
-    }
+    const { body, bodyText } = client
+    if (status < 400 && body.complete && JSON.stringify(jsonOf(bodyText) ?? '').includes('Hello'))
+      return { verdict: 'fine', evidence: 'one JSON document', client }
+    if (!body.complete || status >= 400) return finding
     return {
       verdict: 'silent truncation',
-      evidence: `no JSON answer: ${stage.endpoint.quote(client.bodyText)}`,
+      evidence: `no JSON answer: ${stage.endpoint.quote(bodyText)}`,
       client,
     }
   },

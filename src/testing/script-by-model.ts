@@ -5,16 +5,6 @@ import { type FaultName, faults, faultsIn } from './faults.js'
 import { jsonAnswers } from './json-answers.js'
 import type { UpstreamExchange, UpstreamScript } from './scripted-upstream.js'
 
-/** The options of {@link scriptByModel}. */
-export interface ScriptByModelOptions {
-  /** The fault of every answer, or `all`: the one that the model's name says. @defaultValue `all` */
-  fault?: FaultName | 'all' | undefined
-  /** What each streamed answer says before its fault, one event each. @defaultValue `[]` */
-  words?: readonly string[] | undefined
-  /** The time between two words, in milliseconds. @defaultValue `0` */
-  wordMs?: number | undefined
-}
-
 const faultNames = Object.keys(faults) as FaultName[]
 
 const shapes: readonly [RegExp, AnswerShape][] = [
@@ -53,12 +43,21 @@ const lists: readonly [RegExp, object][] = [
  * Returns a script that speaks every API of the kit: the path says which API, and the model's name says which fault, as
  * in `"model": "fault:resetMidStream"`. Any other model gets a good answer. `npx unhang upstream` serves it.
  *
+ * @param options.fault the fault of every answer; default `all`: the one that the model's name says
+ * @param options.words what each streamed answer says before its fault, one event each; default none
+ * @param options.wordMs the time between two words, in milliseconds; default 0
  * @throws TypeError for an unknown option or fault
  * @example
  * await using upstream = await startUpstream(scriptByModel())
  * const models = await fetch(`${upstream.url}/v1/models`)
  */
-export function scriptByModel(options: ScriptByModelOptions = {}): UpstreamScript {
+export function scriptByModel(
+  options: {
+    fault?: FaultName | 'all' | undefined
+    words?: readonly string[] | undefined
+    wordMs?: number | undefined
+  } = {},
+): UpstreamScript {
   checkNames(options, { owner: 'options.', names: ['fault', 'words', 'wordMs'] })
   const { fault = 'all', words = [], wordMs = 0 } = options
   if (fault !== 'all' && !faultNames.includes(fault))

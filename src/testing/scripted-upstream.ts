@@ -123,26 +123,20 @@ export class UpstreamExchange {
   }
 }
 
-/** Where an upstream listens. */
-export interface ListenOptions {
-  /** The port; 0 is a free one. @defaultValue `0` */
-  port?: number | undefined
-  /** The address. @defaultValue `127.0.0.1` */
-  host?: string | undefined
-}
-
 /**
  * Starts an upstream that runs a script for every request, by default on a free port of 127.0.0.1.
  *
  * An error of the script cuts the connection, and is thrown again when the upstream is disposed of.
  *
+ * @param options.port default 0, a free one
+ * @param options.host default `127.0.0.1`
  * @throws TypeError for what is no script; the system's error for a port that is taken
  * @example
  * await using upstream = await startUpstream((exchange) => exchange.open().data({ a: 1 }).reset())
  */
 export async function startUpstream(
   script: UpstreamScript,
-  options: ListenOptions = {},
+  options: { port?: number | undefined; host?: string | undefined } = {},
 ): Promise<ScriptedUpstream> {
   checkNames(options, { owner: 'options.', names: ['port', 'host'] })
   const { port: wantedPort = 0, host = '127.0.0.1' } = options

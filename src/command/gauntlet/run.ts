@@ -19,7 +19,7 @@ export interface TrialResult extends Finding {
 }
 
 /** A trial that was not made. */
-export interface LeftOut {
+interface LeftOut {
   readonly mode: string
   readonly name: string
   readonly why: string

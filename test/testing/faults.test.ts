@@ -197,6 +197,7 @@ describe('assertCleanEnding says what is wrong', () => {
       whole(message({ type: 'message_stop' }) + message({ type: 'error', error: { message: 'late' } })),
       'message_stop is not the last',
     ],
+    ['openaiResponses', whole(message({ type: 'response.created' })), 'simply ends: no response.completed'],
     ['gemini', whole(candidate(0)), 'simply ends: no finishReason'],
     ['gemini', whole(candidate(0, 'STOP') + candidate(1)), 'simply ends'],
     ['gemini', whole(candidate(0, 'STOP') + error), 'finishReason is not the last'],
@@ -212,6 +213,12 @@ describe('assertCleanEnding says what is wrong', () => {
   })
 
   test.each<[AnswerShape, string, object | undefined]>([
+    ['openaiResponses', whole(message({ type: 'response.completed' })), undefined],
+    [
+      'openaiResponses',
+      whole(message({ type: 'error', message: 'no', code: 'x' })),
+      { message: 'no', code: 'x' },
+    ],
     ['gemini', whole(candidate(0, 'STOP') + event({ usageMetadata: {} })), undefined],
     ['gemini', whole(event({ error: { message: 'no', status: 'UNAVAILABLE' } })), { code: 'UNAVAILABLE' }],
     ['anthropic', whole(message({ type: 'error', error: { type: 'x', message: 'no' } })), { code: 'x' }],
@@ -227,7 +234,7 @@ describe('assertCleanEnding says what is wrong', () => {
   test('and refuses a shape that there is not', async () => {
     const client = await seen(whole(error))
     expect(() => assertCleanEnding(client, 'openAI' as never)).toThrow(
-      'assertCleanEnding(client, shape) takes one of openai, anthropic, gemini, ollama; got "openAI"',
+      'assertCleanEnding(client, shape) takes one of openai, openaiResponses, anthropic, gemini, ollama; got "openAI"',
     )
   })
 

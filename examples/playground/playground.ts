@@ -1,31 +1,30 @@
 import { readFile } from 'node:fs/promises'
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
-import { setTimeout as later } from 'node:timers/promises'
 import { handleStream } from 'unhang'
-import { type FaultName, faults, startUpstream, type UpstreamExchange } from 'unhang/testing'
+import { type FaultName, scriptByModel, startUpstream } from 'unhang/testing'
 
 /** Shorter than in life: nobody watches a page for a minute. The page draws them. */
 const timeouts = { firstByteMs: 4_000, inactivityMs: 3_000, totalMs: 9_000 }
 const writer = { headersAfterMs: 1_500, heartbeatMs: 1_000 }
 const words = 'Every word you read here has come as an event of its own. '.split(/(?<= )/)
-const wordEveryMs = 150
+const wordMs = 150
 
-/** What the upstream of the page can do, and whether it says something before. */
-const scenarios: readonly { fault: FaultName; talksFirst: boolean; label: string }[] = [
-  { fault: 'good', talksFirst: true, label: 'nothing: a good answer' },
-  { fault: 'resetMidStream', talksFirst: true, label: 'resets the connection in mid-answer' },
-  { fault: 'finMidStream', talksFirst: true, label: 'hangs up in mid-answer' },
-  { fault: 'truncated', talksFirst: true, label: 'stops short, as if that were all' },
-  { fault: 'halfEvent', talksFirst: true, label: 'hangs up in the middle of an event' },
-  { fault: 'stalled', talksFirst: true, label: 'falls silent in mid-answer' },
-  { fault: 'badChunkSize', talksFirst: true, label: 'sends what is no HTTP in mid-answer' },
-  { fault: 'silent', talksFirst: false, label: 'never answers' },
-  { fault: 'resetBeforeHead', talksFirst: false, label: 'resets the connection before its answer' },
-  { fault: 'headOnly', talksFirst: false, label: 'says 200, and then nothing' },
-  { fault: 'rateLimited', talksFirst: false, label: 'answers 429' },
-  { fault: 'jsonError', talksFirst: false, label: 'answers 200 with an error as JSON' },
-  { fault: 'webPage', talksFirst: false, label: 'answers 200 with a web page' },
-  { fault: 'errorEvent', talksFirst: false, label: 'sends an error as its first event' },
+/** What the upstream of the page can do. */
+const scenarios: readonly { fault: FaultName; label: string }[] = [
+  { fault: 'good', label: 'nothing: a good answer' },
+  { fault: 'resetMidStream', label: 'resets the connection in mid-answer' },
+  { fault: 'finMidStream', label: 'hangs up in mid-answer' },
+  { fault: 'truncated', label: 'stops short, as if that were all' },
+  { fault: 'halfEvent', label: 'hangs up in the middle of an event' },
+  { fault: 'stalled', label: 'falls silent in mid-answer' },
+  { fault: 'badChunkSize', label: 'sends what is no HTTP in mid-answer' },
+  { fault: 'silent', label: 'never answers' },
+  { fault: 'resetBeforeHead', label: 'resets the connection before its answer' },
+  { fault: 'headOnly', label: 'says 200, and then nothing' },
+  { fault: 'rateLimited', label: 'answers 429' },
+  { fault: 'jsonError', label: 'answers 200 with an error as JSON' },
+  { fault: 'webPage', label: 'answers 200 with a web page' },
+  { fault: 'errorEvent', label: 'sends an error as its first event' },
 ]
 
 /** Serves a page on which one can watch a stream survive. */
@@ -37,7 +36,7 @@ export class Playground {
   }
 
   static async start(): Promise<Playground> {
-    const upstream = await startUpstream((exchange) => play(exchange))
+    const upstream = await startUpstream(scriptByModel({ words, wordMs }))
     return new Playground(upstream.port)
   }
 
@@ -55,7 +54,15 @@ export class Playground {
   }
 
   #call(search: URLSearchParams) {
-    return httpRequest({ port: this.#upstreamPort, host: '127.0.0.1', path: `/?${search}`, agent: false })
+    const upstream = httpRequest({
+      port: this.#upstreamPort,
+      host: '127.0.0.1',
+      path: '/v1/chat/completions',
+      method: 'POST',
+      agent: false,
+    })
+    upstream.write(JSON.stringify({ model: `fault:${search.get('fault')}`, stream: true }))
+    return upstream
   }
 
   #withUnhang(response: ServerResponse, search: URLSearchParams): void {
@@ -82,27 +89,6 @@ export class Playground {
     upstream.on('error', () => response.destroy()).end()
     response.on('close', () => upstream.destroy())
   }
-}
-
-async function play(exchange: UpstreamExchange): Promise<void> {
-  const name = /[?&]fault=(\w+)/.exec(exchange.head)?.[1]
-  const scenario = scenarios.find(({ fault }) => fault === name)
-  if (!scenario) return void exchange.answer('404 Not Found', '{"error":{"message":"no such fault"}}')
-  const run = faults[scenario.fault] as (exchange: UpstreamExchange) => unknown
-  if (!scenario.talksFirst) return void (await run(exchange))
-  exchange.open()
-  for (const word of words) {
-    if (exchange.socket.destroyed) return
-    exchange.data(chunk(word))
-    await later(wordEveryMs)
-  }
-  // What the fault kit does from here on, it does to an answer that has begun.
-  await run(Object.create(exchange, { open: { value: () => exchange } }))
-}
-
-function chunk(content: string): object {
-  const choices = [{ index: 0, delta: { content }, finish_reason: null }]
-  return { id: 'chatcmpl-test', object: 'chat.completion.chunk', created: 1, model: 'test-model', choices }
 }
 
 async function servePage(response: ServerResponse): Promise<void> {

@@ -1,3 +1,5 @@
+import { pageOf } from './pages.js'
+
 /** What one check has found out. */
 export interface CheckResult {
   /** Its name, which stays the same from version to version. */
@@ -10,6 +12,8 @@ export interface CheckResult {
   finding?: string
   /** What to do about it, for a finding. */
   fix?: string
+  /** Where to read more of a finding, in the package. */
+  page?: string
 }
 
 /** A cause of hang-ups, as it can be told and mended. */
@@ -31,4 +35,5 @@ export const found = (check: string, cause: Cause, evidence: string): CheckResul
   outcome: 'finding',
   evidence,
   ...cause,
+  page: pageOf(check),
 })

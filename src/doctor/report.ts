@@ -1,4 +1,3 @@
-import { publicText } from '../diagnostics/describe-error.js'
 import type { CheckResult } from './diagnosis.js'
 import type { Diagnosis } from './doctor.js'
 
@@ -14,20 +13,26 @@ export function describeResult({ check, outcome, evidence }: CheckResult): strin
 /** What was found, why it is said, and what to do. */
 export function describeFindings({ checks }: Diagnosis): string {
   const findings = checks.filter(({ outcome }) => outcome === 'finding')
+  const sawFaults = checks.some(({ check }) => check.startsWith('FM-'))
+  const notSeen = sawFaults
+    ? ''
+    : ' (An upstream that breaks was not seen: try --faults, or unhang gauntlet.)'
   const summary =
     findings.length === 0
-      ? 'Nothing was found that hangs up. (An upstream that breaks was not seen: try it with unhang/testing.)'
+      ? `Nothing was found that hangs up.${notSeen}`
       : findings.length === 1
         ? 'One finding.'
         : `${findings.length} findings.`
   return ['', ...findings.flatMap(describeFinding), summary].join('\n')
 }
 
-function describeFinding({ check, finding, evidence, fix }: CheckResult): string[] {
-  return [check, `  finding   ${finding}`, `  evidence  ${evidence}`, `  fix       ${fix}`, '']
-}
-
-/** Why it could not be run: a URL that was not taken may hold a key. */
-export function describeRefusal({ message }: Error): string {
-  return publicText(message)
+function describeFinding({ check, finding, evidence, fix, page }: CheckResult): string[] {
+  return [
+    check,
+    `  finding   ${finding}`,
+    `  evidence  ${evidence}`,
+    `  fix       ${fix}`,
+    `  page      ${page}`,
+    '',
+  ]
 }

@@ -41,9 +41,24 @@ const candidate = (text: string, finishReason?: string) => ({
 })
 const said = (content: string, more: object = {}) =>
   line({ model: 'test-model', message: { role: 'assistant', content }, done: false, ...more })
+const numbered = (sequenceNumber: number, event: { type: string; [more: string]: unknown }) =>
+  named({ ...event, sequence_number: sequenceNumber })
+const response = {
+  id: 'resp_test',
+  object: 'response',
+  created_at: 1,
+  status: 'in_progress',
+  model: 'test-model',
+  output: [],
+}
+const part = { type: 'output_text', text: 'Hello', annotations: [] }
+const item = { id: 'msg_test', type: 'message', role: 'assistant', status: 'in_progress', content: [part] }
+const place = { item_id: 'msg_test', output_index: 0, content_index: 0 }
+const textDelta = (text: string) =>
+  numbered(3, { type: 'response.output_text.delta', ...place, delta: text, logprobs: [] })
 
 /**
- * A good answer in the shape of OpenAI's chats, of Anthropic's, Gemini's and Ollama's API.
+ * A good answer in the shape of OpenAI's chats and responses, of Anthropic's, Gemini's and Ollama's API.
  *
  * @example
  * const { headers, begun, piece, end } = answers.anthropic
@@ -58,6 +73,21 @@ export const answers: Readonly<Record<AnswerShape, UpstreamAnswer>> = {
     piece: (text: string) => data(chunk(text)),
     end: data(chunk('', 'stop'), '[DONE]'),
     error: data({ error: { message: 'overloaded', code: 503 } }),
+  },
+  openaiResponses: {
+    path: '/v1/responses',
+    headers: eventStream,
+    begun:
+      numbered(0, { type: 'response.created', response }) +
+      numbered(1, { type: 'response.output_item.added', output_index: 0, item: { ...item, content: [] } }) +
+      numbered(2, { type: 'response.content_part.added', ...place, part: { ...part, text: '' } }) +
+      textDelta('Hel'),
+    piece: textDelta,
+    end: numbered(99, {
+      type: 'response.completed',
+      response: { ...response, status: 'completed', output: [{ ...item, status: 'completed' }] },
+    }),
+    error: numbered(3, { type: 'error', code: 'server_is_overloaded', message: 'overloaded', param: null }),
   },
   anthropic: {
     path: '/v1/messages',
@@ -110,4 +140,4 @@ export const answers: Readonly<Record<AnswerShape, UpstreamAnswer>> = {
 }
 
 /** The name of one of the {@link answers}. */
-export type AnswerShape = 'openai' | 'anthropic' | 'gemini' | 'ollama'
+export type AnswerShape = 'openai' | 'openaiResponses' | 'anthropic' | 'gemini' | 'ollama'

@@ -57,6 +57,18 @@ export const endingRules: Readonly<Record<AnswerShape, EndingRules>> = {
     endOf: indexOf(({ data }) => data === '[DONE]'),
     ...errorObjects('code'),
   },
+  openaiResponses: {
+    framing: 'sse',
+    lastWord: 'response.completed',
+    endOf: indexOf(({ json }) => json.type === 'response.completed' || json.type === 'response.incomplete'),
+    ...errorObjects('code'),
+    errorIn: ({ type, error, message, code, response }) => {
+      // An event of the type error is flat; the body of an error status, and a failed response, hold an object.
+      if (type === 'error')
+        return { message: Object(error).message ?? message, code: Object(error).code ?? code }
+      return errorObjects('code').errorIn({ error: error ?? Object(response).error })
+    },
+  },
   anthropic: {
     framing: 'sse',
     lastWord: 'message_stop',

@@ -4,8 +4,13 @@ import type { UpstreamExchange, UpstreamScript } from './scripted-upstream.js'
 
 const longText = 'x'.repeat(64 * 1024)
 
-function faultsIn({ headers, begun: first, piece, end, error }: UpstreamAnswer) {
-  const isLines = headers.includes('ndjson')
+/** Connections that have had an answer. */
+const used = new WeakSet<object>()
+
+/** The faults of an upstream that gives this answer. */
+export function faultsIn({ headers, begun: first, piece, end, error }: UpstreamAnswer) {
+  const isEvents = headers.includes('event-stream')
+  const comment = isEvents ? ': processing\n\n' : '\n'
   const begun = (exchange: UpstreamExchange) => exchange.open(headers).chunk(first).chunk(piece('lo'))
   return {
     /** Sends a whole answer. */
@@ -32,6 +37,20 @@ function faultsIn({ headers, begun: first, piece, end, error }: UpstreamAnswer) 
     truncated: (exchange) => {
       begun(exchange).end()
     },
+    /** Sends the headers, and ends without an event. */
+    empty: (exchange) => exchange.open(headers).end(),
+    /** Sends a whole answer, then resets the connection instead of ending the body. */
+    resetAfterEnd: async (exchange) => {
+      await begun(exchange).chunk(end).reset()
+    },
+    /** Sends a whole answer, and never ends the body. */
+    keepsOpen: (exchange) => begun(exchange).chunk(end),
+    /** Sends a whole answer to the first request of a connection, and closes the connection at the next one. */
+    staleConnection: (exchange) => {
+      if (used.has(exchange.socket)) return exchange.fin()
+      used.add(exchange.socket)
+      return begun(exchange).chunk(end).end()
+    },
     /** Closes the connection in the middle of an event. */
     halfEvent: (exchange) => {
       begun(exchange).chunk(end.slice(0, 40)).fin()
@@ -39,8 +58,9 @@ function faultsIn({ headers, begun: first, piece, end, error }: UpstreamAnswer) 
     /** Falls silent in the middle of an answer. */
     stalled: begun,
     /** Sends comments for ever, and never an event. */
-    onlyComments: (exchange) =>
-      exchange.open(headers).every(20, () => exchange.chunk(isLines ? '\n' : ': processing\n\n')),
+    onlyComments: (exchange) => exchange.open(headers).every(20, () => exchange.chunk(comment)),
+    /** Sends comments for ever in the middle of an answer. */
+    pings: (exchange) => begun(exchange).every(20, () => exchange.chunk(comment)),
     /** Sends a token now and then, for ever. */
     drip: (exchange) => begun(exchange).every(20, () => exchange.chunk(piece('x'))),
     /** Sends more than any client reads, for ever. */
@@ -56,7 +76,7 @@ function faultsIn({ headers, begun: first, piece, end, error }: UpstreamAnswer) 
     endlessLine: (exchange) =>
       exchange
         .open(headers)
-        .chunk(isLines ? '{"' : 'data: ')
+        .chunk(isEvents ? 'data: ' : '{"')
         .every(0, () => exchange.chunk(longText)),
     /** Sends something that is not HTTP. */
     garbage: (exchange) => exchange.raw('\x00\xffnot HTTP at all\r\n\r\n'),
@@ -75,11 +95,16 @@ function faultsIn({ headers, begun: first, piece, end, error }: UpstreamAnswer) 
     jsonError: (exchange) => exchange.answer('200 OK', '{"error":{"message":"overloaded"}}'),
     /** Sends an error event instead of the first token. */
     errorEvent: (exchange) => exchange.open(headers).chunk(error).end(),
+    /** Sends an error event in the middle of an answer. */
+    errorMidStream: (exchange) => begun(exchange).chunk(error).end(),
     /** Sends status 429 with `Retry-After`. */
     rateLimited: (exchange) =>
       exchange.answer('429 Too Many Requests', '{"error":{"message":"slow down"}}', 'Retry-After: 7'),
     /** Sends status 500. */
     serverError: (exchange) => exchange.answer('500 Internal Server Error', '{"error":{"message":"bug"}}'),
+    /** Sends status 500 and an error that never ends. */
+    slowError: (exchange) =>
+      exchange.open('Content-Type: application/json', '500 Internal Server Error').chunk('{"error":'),
   } as const satisfies Record<string, UpstreamScript>
 }
 

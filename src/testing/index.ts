@@ -3,6 +3,7 @@ export { assertCleanEnding, type ReceivedAnswer, type ToldError } from './clean-
 export type { ReceivedBody } from './decode-chunked.js'
 export { type FaultName, faults, faultsOf } from './faults.js'
 export { type OpenAIErrorBody, RawClient, type RawRequest, rawRequest } from './raw-client.js'
+export { scriptByModel } from './script-by-model.js'
 export {
   type ScriptedUpstream,
   startUpstream,

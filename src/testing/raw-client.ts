@@ -53,6 +53,8 @@ export class RawClient {
   readonly #chunks: Buffer[] = []
   readonly #waiting = new Set<() => void>()
   #received = 0
+  /** Looked up once: the whole of a large body would be copied each time. */
+  #hasLength: boolean | undefined
   #ending: 'fin' | 'reset' | undefined
 
   /** @param to a port of 127.0.0.1, or a socket of one's own, say of TLS */
@@ -87,7 +89,8 @@ export class RawClient {
   get #mayBeComplete(): boolean {
     const last = this.#chunks.at(-1)
     if (this.#received < 64 * 1024 || last === undefined || last.length < 5) return true
-    if (this.header('content-length') !== undefined) return true
+    this.#hasLength ??= this.header('content-length') !== undefined
+    if (this.#hasLength) return true
     return last.subarray(-5).toString() === '0\r\n\r\n'
   }
 

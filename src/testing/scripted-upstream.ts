@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { shown } from '../errors/bad-input.js'
+import { checkNames, shown } from '../errors/bad-input.js'
+import { decodeChunked } from './decode-chunked.js'
 
 /** What the upstream does with one request, step by step. */
 export type UpstreamScript = (exchange: UpstreamExchange) => unknown
@@ -9,7 +10,7 @@ export type UpstreamScript = (exchange: UpstreamExchange) => unknown
 export interface ScriptedUpstream extends AsyncDisposable {
   /** The base URL of the upstream. */
   readonly url: string
-  /** The port of 127.0.0.1. */
+  /** The port that it listens on. */
   readonly port: number
   /** The requests so far, in order. */
   readonly exchanges: UpstreamExchange[]
@@ -123,14 +124,22 @@ export class UpstreamExchange {
 }
 
 /**
- * Starts an upstream on a free port of 127.0.0.1 that runs a script for every request.
+ * Starts an upstream that runs a script for every request, by default on a free port of 127.0.0.1.
  *
  * An error of the script cuts the connection, and is thrown again when the upstream is disposed of.
  *
+ * @param options.port default 0, a free one
+ * @param options.host default `127.0.0.1`
+ * @throws TypeError for what is no script; the system's error for a port that is taken
  * @example
  * await using upstream = await startUpstream((exchange) => exchange.open().data({ a: 1 }).reset())
  */
-export async function startUpstream(script: UpstreamScript): Promise<ScriptedUpstream> {
+export async function startUpstream(
+  script: UpstreamScript,
+  options: { port?: number | undefined; host?: string | undefined } = {},
+): Promise<ScriptedUpstream> {
+  checkNames(options, { owner: 'options.', names: ['port', 'host'] })
+  const { port: wantedPort = 0, host = '127.0.0.1' } = options
   if (typeof script !== 'function') {
     const hint = typeof script === 'string' ? `; did you mean faults.${script}?` : ''
     throw new TypeError(`startUpstream(script) takes a function, got ${shown(script)}${hint}`)
@@ -154,11 +163,11 @@ export async function startUpstream(script: UpstreamScript): Promise<ScriptedUps
       })
     })
   })
-  server.listen(0, '127.0.0.1')
+  server.listen(wantedPort, host)
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     port,
     exchanges,
     get connections() {
@@ -188,17 +197,22 @@ function readRequests(socket: Socket, onRequest: (head: string, body: string) =>
       const headEnd = received.indexOf('\r\n\r\n')
       if (headEnd === -1) return
       const head = received.subarray(0, headEnd).toString()
-      const length = readBodyLength(head, received.subarray(headEnd + 4))
-      if (length === undefined || received.length < headEnd + 4 + length) return
-      const body = received.subarray(headEnd + 4, headEnd + 4 + length).toString()
-      received = received.subarray(headEnd + 4 + length)
-      onRequest(head, body)
+      const rest = received.subarray(headEnd + 4)
+      const length = readBodyLength(head, rest)
+      if (length === undefined || rest.length < length) return
+      const body = rest.subarray(0, length)
+      received = rest.subarray(length)
+      onRequest(head, (isChunked(head) ? decodeChunked(body).bytes : body).toString())
     }
   })
 }
 
+function isChunked(head: string): boolean {
+  return /\ntransfer-encoding: *chunked/i.test(head)
+}
+
 function readBodyLength(head: string, rest: Buffer): number | undefined {
-  if (/\ntransfer-encoding: *chunked/i.test(head)) {
+  if (isChunked(head)) {
     const end = rest.indexOf('0\r\n\r\n')
     return end === -1 ? undefined : end + 5
   }

@@ -16,7 +16,18 @@ import { listen, upstreamClients } from '../support/proxy.js'
 const timeouts = { firstByteMs: 300, inactivityMs: 300, totalMs: 900, clientStallMs: 300 }
 const names = Object.keys(faults) as FaultName[]
 /** A deadline ends these, and the process is idle until then: several can wait side by side. */
-const waiting: FaultName[] = ['silent', 'slowHead', 'headOnly', 'stalled', 'onlyComments', 'drip']
+const waiting: FaultName[] = [
+  'silent',
+  'slowHead',
+  'headOnly',
+  'stalled',
+  'onlyComments',
+  'pings',
+  'drip',
+  'slowError',
+]
+/** Nothing is lost in these. */
+const whole: FaultName[] = ['good', 'splitUtf8', 'resetAfterEnd', 'keepsOpen', 'staleConnection']
 const busy = names.filter((name) => !waiting.includes(name))
 
 const proxies: Record<string, (url: string) => Parameters<typeof listen>[0]> = {
@@ -50,8 +61,7 @@ describe.each(Object.entries(proxies))('%s', (_name, proxy) => {
     await using server = await listen(proxy(upstream.url))
     using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
     const error = assertCleanEnding(client)
-    if (name === 'good') expect(error).toBeUndefined()
-    else if (name !== 'splitUtf8') expect(error).toBeDefined()
+    expect(error === undefined).toBe(whole.includes(name))
     // Tokens that came before the fault arrive.
     if (['resetMidStream', 'finMidStream', 'truncated', 'stalled'].includes(name)) {
       expect(client.status).toBe(200)
@@ -68,7 +78,13 @@ describe.each(Object.entries(proxies))('%s', (_name, proxy) => {
 
 describe.each(Object.keys(answers).filter((shape) => shape !== 'openai') as AnswerShape[])('%s', (shape) => {
   const { path } = answers[shape]
-  const last = { anthropic: 'message_stop', gemini: 'STOP', ollama: '"done":true', openai: '[DONE]' }[shape]
+  const last = {
+    openai: '[DONE]',
+    openaiResponses: 'response.completed',
+    anthropic: 'message_stop',
+    gemini: 'STOP',
+    ollama: '"done":true',
+  }[shape]
 
   test.each<[FaultName, number]>([
     ['good', 200],
@@ -101,7 +117,7 @@ describe.each(Object.keys(answers).filter((shape) => shape !== 'openai') as Answ
 
 test('faultsOf refuses a shape that there is not', () => {
   expect(() => faultsOf('openAI' as never)).toThrow(
-    'faultsOf(shape) takes one of openai, anthropic, gemini, ollama; got "openAI"',
+    'faultsOf(shape) takes one of openai, openaiResponses, anthropic, gemini, ollama; got "openAI"',
   )
 })
 
@@ -120,6 +136,7 @@ describe('the guard around a naive handler', () => {
     )
     using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
     if (name === 'jsonError') expect(client.bodyText).toBe('{"error":{"message":"overloaded"}}')
+    else if (name === 'slowError') expect(client.bodyText).toContain('{"error":')
     else if (name === 'serverError' || name === 'rateLimited') expect(client.bodyText).toContain('"message"')
     else assertCleanEnding(client)
   }
@@ -180,6 +197,7 @@ describe('assertCleanEnding says what is wrong', () => {
       whole(message({ type: 'message_stop' }) + message({ type: 'error', error: { message: 'late' } })),
       'message_stop is not the last',
     ],
+    ['openaiResponses', whole(message({ type: 'response.created' })), 'simply ends: no response.completed'],
     ['gemini', whole(candidate(0)), 'simply ends: no finishReason'],
     ['gemini', whole(candidate(0, 'STOP') + candidate(1)), 'simply ends'],
     ['gemini', whole(candidate(0, 'STOP') + error), 'finishReason is not the last'],
@@ -195,6 +213,12 @@ describe('assertCleanEnding says what is wrong', () => {
   })
 
   test.each<[AnswerShape, string, object | undefined]>([
+    ['openaiResponses', whole(message({ type: 'response.completed' })), undefined],
+    [
+      'openaiResponses',
+      whole(message({ type: 'error', message: 'no', code: 'x' })),
+      { message: 'no', code: 'x' },
+    ],
     ['gemini', whole(candidate(0, 'STOP') + event({ usageMetadata: {} })), undefined],
     ['gemini', whole(event({ error: { message: 'no', status: 'UNAVAILABLE' } })), { code: 'UNAVAILABLE' }],
     ['anthropic', whole(message({ type: 'error', error: { type: 'x', message: 'no' } })), { code: 'x' }],
@@ -210,7 +234,7 @@ describe('assertCleanEnding says what is wrong', () => {
   test('and refuses a shape that there is not', async () => {
     const client = await seen(whole(error))
     expect(() => assertCleanEnding(client, 'openAI' as never)).toThrow(
-      'assertCleanEnding(client, shape) takes one of openai, anthropic, gemini, ollama; got "openAI"',
+      'assertCleanEnding(client, shape) takes one of openai, openaiResponses, anthropic, gemini, ollama; got "openAI"',
     )
   })
 

@@ -1,0 +1,47 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startExample } from '../support/example-server.js'
+import { freePort } from '../support/free-port.js'
+
+const run = promisify(execFile)
+let folder: string
+
+// What would be published, installed as a stranger does.
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'unhang-command-'))
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder])
+  const [{ filename }] = JSON.parse(stdout.slice(stdout.indexOf('[')))
+  await writeFile(join(folder, 'package.json'), '{"private":true}')
+  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', filename], { cwd: folder })
+}, 120_000)
+afterAll(() => rm(folder, { recursive: true }))
+
+const npx = (...args: string[]) => run('npx', ['unhang', ...args], { cwd: folder })
+
+test('npx unhang gauntlet and doctor, from the tarball', async () => {
+  const upstreamPort = String(await freePort())
+  await using example = await startExample('express-server.ts', {
+    QOLABA_API: 'openai',
+    QOLABA_API_KEY: 'k',
+    QOLABA_BASE_URL: `http://127.0.0.1:${upstreamPort}/v1`,
+  })
+  const args = [`${example.url}/v1`, '--upstream-port', upstreamPort, '--model', 'gpt-4o']
+  expect((await npx('gauntlet', ...args, '--quick')).stdout).toMatch(/openai: (\d+) of \1 passed\.\n$/)
+  expect((await npx('doctor', ...args, '--faults')).stdout).toMatch(/Nothing was found that hangs up\.\n$/)
+})
+
+test('npx unhang upstream, from the tarball', async () => {
+  const child = spawn('npx', ['unhang', 'upstream', '--port', '0'], { cwd: folder, detached: true })
+  const [text] = await once(child.stdout, 'data')
+  const url = /http:\S+(?=,)/.exec(String(text))?.[0]
+  const body = JSON.stringify({ model: 'fault:rateLimited', stream: true })
+  const { status } = await fetch(`${url}/v1/chat/completions`, { method: 'POST', body })
+  expect(status).toBe(429)
+  process.kill(-(child.pid as number), 'SIGTERM')
+  await once(child, 'exit')
+})

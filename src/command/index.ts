@@ -4,9 +4,10 @@ import { doctor } from './doctor.js'
 import type { Flags } from './flags.js'
 import { gauntlet } from './gauntlet.js'
 import { ownVersion } from './own-version.js'
+import { proxy } from './proxy.js'
 import { upstream } from './upstream.js'
 
-const commands = [doctor, gauntlet, upstream] as unknown as readonly Command<Flags>[]
+const commands = [doctor, gauntlet, proxy, upstream] as unknown as readonly Command<Flags>[]
 
 /**
  * Runs the command that a command line names, and prints what it has to say.

@@ -1,0 +1,62 @@
+import type { Server } from 'node:http'
+import { drainOnSignals } from '../server/drain-on-signals.js'
+import type { Command } from './command.js'
+import { port, text, toggle } from './flags.js'
+import { serveMetrics } from './proxy/metrics.js'
+import { startProxy, urlOf } from './proxy/server.js'
+import { checkSettings, headerList, originList, readUpstream, timeoutsFlag } from './proxy/settings.js'
+
+const defaultHost = '127.0.0.1'
+
+const flags = {
+  port: port('where clients connect', 3000),
+  host: text('HOST', `the address to listen on, say 0.0.0.0 for all; default: ${defaultHost}`),
+  header: headerList('sent to the upstream with each request, such as "Authorization: Bearer sk-…"'),
+  key: text('KEY', 'what clients must send as "Authorization: Bearer KEY"'),
+  cors: originList('lets pages of this origin use the proxy; * lets all of them'),
+  timeouts: timeoutsFlag('streaming, advanced, or JSON such as {"totalMs":600000}; default: by the model'),
+  verbose: toggle('prints a line for each stream'),
+  metrics: port('serves Prometheus metrics on this port of 127.0.0.1', undefined),
+}
+
+/** `unhang proxy`: a reverse proxy whose streams do not hang up. */
+export const proxy: Command<typeof flags> = {
+  name: 'proxy',
+  summary:
+    'Stands in front of one HTTP server, and gives each of its streams an ending that clients understand.',
+  argument: { name: 'URL', help: 'the upstream, say http://127.0.0.1:8080', missing: 'Which URL?' },
+  flags,
+  more: '--header and --cors may be given several times. Ctrl-C lets open streams finish for ten seconds.',
+  async run({ host = defaultHost, header, metrics, verbose, ...values }, url) {
+    const settings = { ...values, upstream: readUpstream(url), host, headers: header }
+    checkSettings(settings)
+    const report = (line: string) => {
+      if (verbose) console.log(line)
+    }
+    const running = await listening('port', () => startProxy(settings, report))
+    console.log(`unhang proxy ${running.url} -> ${settings.upstream.href}`)
+    let measured: Server | undefined
+    if (metrics !== undefined) {
+      measured = await listening('metrics', () => serveMetrics(metrics)).catch((error) => {
+        running.close()
+        throw error
+      })
+      console.log(`metrics ${urlOf(measured, '127.0.0.1')}/metrics`)
+    }
+    await new Promise((resolve) => drainOnSignals(running.server, { onDrained: resolve }))
+    running.close()
+    measured?.close().closeAllConnections()
+    return 0
+  },
+}
+
+/** @throws TypeError of one line, that names the flag */
+async function listening<T>(flag: string, listen: () => Promise<T>): Promise<T> {
+  try {
+    return await listen()
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const why = code === 'EADDRINUSE' ? 'is in use: choose another one' : `cannot be listened on: ${message}`
+    throw new TypeError(`--${flag} ${why}`)
+  }
+}

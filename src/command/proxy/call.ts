@@ -1,0 +1,103 @@
+import http, {
+  type ClientRequest,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+} from 'node:http'
+import https from 'node:https'
+import { StreamTimeoutError } from '../../errors/stream-error.js'
+import { systemClock } from '../../timeouts/clock.js'
+import { keyHeadersOf, targetOf } from './access.js'
+import { requestHeaders } from './headers.js'
+import type { ProxySettings } from './settings.js'
+
+/** A connection for each request: one that is kept may be closed by the upstream just when it is used. */
+const agents = {
+  'http:': new http.Agent({ keepAlive: false }),
+  'https:': new https.Agent({ keepAlive: false }),
+}
+
+/** A request on its way to the upstream. */
+export interface UpstreamRequest {
+  readonly request: ClientRequest
+  /** Rejects if there is none. */
+  readonly answer: Promise<IncomingMessage>
+}
+
+/** Begins the same request at the upstream, without its body. */
+export function beginCall(
+  client: IncomingMessage,
+  settings: ProxySettings,
+  { connectMs, ...more }: { connectMs: number; drop?: readonly string[]; add?: OutgoingHttpHeaders },
+): ClientRequest {
+  const { upstream } = settings
+  const drop = [...keyHeadersOf(client, settings), ...(more.drop ?? [])]
+  const headers = requestHeaders(client, { host: upstream.host, set: settings.headers, drop })
+  const { request } = upstream.protocol === 'https:' ? https : http
+  const call = request({
+    agent: agents[upstream.protocol as keyof typeof agents],
+    protocol: upstream.protocol,
+    hostname: upstream.hostname.replace(/^\[|\]$/g, ''),
+    port: upstream.port,
+    method: client.method,
+    path: targetOf(client.url ?? '/', settings),
+    headers: { ...headers, ...more.add },
+    setHost: false,
+  })
+  limitConnect(call, connectMs, upstream.protocol === 'https:' ? 'secureConnect' : 'connect')
+  return call
+}
+
+function limitConnect(call: ClientRequest, connectMs: number, connected: string): void {
+  if (!Number.isFinite(connectMs)) return
+  const timer = systemClock.setTimeout(() => {
+    call.destroy(new StreamTimeoutError('connect', connectMs))
+  }, connectMs)
+  const clear = () => systemClock.clearTimeout(timer)
+  call.once('socket', (socket) => socket.once(connected, clear)).once('close', clear)
+}
+
+/** Sends a client's body as fast as the upstream takes it. */
+export function sendBody(
+  client: IncomingMessage,
+  response: ServerResponse,
+  call: ClientRequest,
+): UpstreamRequest {
+  const { headers } = client
+  const answer = new Promise<IncomingMessage>((resolve, reject) => {
+    call.once('response', resolve).on('error', reject)
+  })
+  answer.then(
+    // Who reads it finds out that it broke; until then nobody listens.
+    (message) => message.on('error', () => {}),
+    () => {},
+  )
+  if (headers.expect !== undefined) call.once('continue', () => response.writeContinue())
+  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+  if (!hasBody) {
+    client.resume()
+    call.end()
+    return { request: call, answer }
+  }
+  call.flushHeaders()
+  client.once('end', () => {
+    const { rawTrailers } = client
+    if (rawTrailers.length > 0) call.addTrailers(pairs(rawTrailers))
+  })
+  client.pipe(call)
+  // An upload that stops half-way must not look whole.
+  client.once('close', () => {
+    if (!client.complete) call.destroy()
+  })
+  // An upstream may answer without reading all of it: the rest must not keep the connection.
+  call.once('close', () => {
+    client.unpipe(call)
+    client.resume()
+  })
+  return { request: call, answer }
+}
+
+/** What `rawTrailers` holds, as `addTrailers` takes it. */
+export function pairs(raw: readonly string[]): Record<string, string> {
+  return Object.fromEntries(Array.from({ length: raw.length / 2 }, (_, at) => [raw[2 * at], raw[2 * at + 1]]))
+}

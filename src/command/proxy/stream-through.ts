@@ -1,0 +1,89 @@
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
+import type { StreamEnd } from '../../diagnostics/channels.js'
+import { dialects } from '../../dialects/index.js'
+import { UpstreamError } from '../../errors/upstream-error.js'
+import { framingOf } from '../../framing/framings.js'
+import { handleStream } from '../../stream/handle-stream.js'
+import type { HandleStreamOptions } from '../../stream/stream-context.js'
+import type { AskedStream } from './asked-stream.js'
+import { forward } from './forward.js'
+import { copyHead } from './headers.js'
+import type { ProxySettings } from './settings.js'
+
+/** What a stream is made of. */
+export interface ProxiedStream {
+  readonly response: ServerResponse
+  readonly call: ClientRequest
+  /** Of the upstream; it may still be on its way. */
+  readonly answer: IncomingMessage | Promise<IncomingMessage>
+  readonly asked: AskedStream
+  readonly onEnd: (end: StreamEnd) => void
+}
+
+/** Headers of an upstream that are not true of its events any more. */
+const untrue = ['content-length', 'content-encoding', 'etag', 'accept-ranges']
+
+/** Forwards an upstream's stream through `relay`; what turns out to be none goes on as it is. */
+export async function streamThrough(stream: ProxiedStream, settings: ProxySettings): Promise<void> {
+  const { response, call, asked, onEnd } = stream
+  await handleStream(
+    response,
+    async ({ relay, signal, deadlines }) => {
+      // The answer may still be on its way; what has come of it, the stream releases itself.
+      signal.addEventListener('abort', () => call.destroy(), { once: true })
+      const answer = await stream.answer
+      if (!response.headersSent && passesAsItIs(answer, asked)) {
+        answer.on('data', () => deadlines.touch())
+        await forward(answer, response)
+        const { statusCode: status = 502 } = answer
+        // The client has it all; the record says what became of the stream.
+        if (status >= 400) throw new UpstreamError({ status })
+        return
+      }
+      copyHead(answer, response, untrue)
+      await relay(answer)
+    },
+    { ...optionsFor(stream, settings), model: asked.model, onEnd },
+  )
+}
+
+function optionsFor({ response, asked }: ProxiedStream, { timeouts }: ProxySettings): HandleStreamOptions {
+  const { dialect } = asked
+  // Evidence may still show another API than the path: only Ollama's path says nothing to `handleStream`.
+  if (dialect === dialects.ollama) return { dialect, timeouts }
+  if (dialect !== dialects.plain) return { timeouts }
+  // Nobody knows what it is: a download's progress, or news for a page. It may take as long as it takes.
+  const unhurried = { firstByteMs: false, inactivityMs: false, totalMs: false } as const
+  return {
+    timeouts: timeouts ?? unhurried,
+    // Its head has come, and a page may wait for that.
+    writer: { headersAfterMs: 1 },
+    relay: { onTruncated: response.req.method === 'GET' ? 'accept' : 'error' },
+  }
+}
+
+/** Whether a response is a stream by its own head. */
+export function isEventStream({ statusCode = 0, headers }: IncomingMessage): boolean {
+  if (statusCode < 200 || statusCode > 299 || statusCode === 204 || isEncoded(headers)) return false
+  return framingOf(headers['content-type']) !== undefined
+}
+
+/** An upstream that was asked for no encoding and has one all the same: nobody can look into that. */
+function isEncoded({ 'content-encoding': encoding }: IncomingMessage['headers']): boolean {
+  return encoding !== undefined && encoding !== '' && encoding.toLowerCase() !== 'identity'
+}
+
+/** What may come under a wrong name, or says in JSON or a page why there is no stream: `relay` finds out. */
+const perhapsEvents = /^\s*(text\/(plain|html)|application\/json)\b/i
+
+/** Whether a response to a request for a stream goes to the client as it is. */
+function passesAsItIs(answer: IncomingMessage, { dialect }: AskedStream): boolean {
+  const { headers, statusCode = 0 } = answer
+  const type = headers['content-type']
+  const isLines = dialect === dialects.ollama
+  if (isEventStream(answer)) return isLines && framingOf(type)?.name !== 'ndjson'
+  if (statusCode < 200 || statusCode > 299 || statusCode === 204 || isEncoded(headers)) return true
+  if (type === undefined) return false
+  // One JSON document is one line.
+  return !perhapsEvents.test(type) || (isLines && /json/i.test(type))
+}

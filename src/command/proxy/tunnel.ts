@@ -1,0 +1,97 @@
+import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { toStreamError } from '../../errors/classify.js'
+import { type Refusal, refusalBody, refusalOf } from './access.js'
+import { beginCall } from './call.js'
+import { endToEnd, type Header, headersIn } from './headers.js'
+import type { ProxySettings } from './settings.js'
+
+/**
+ * Pipes WebSockets through, both ways. Another upgrade, say to HTTP/2 as Java's client asks for with each request, is no
+ * reason not to answer: the request goes on without it.
+ *
+ * @returns the open tunnels
+ */
+export function tunnelUpgrades(server: Server, settings: ProxySettings, connectMs: number): Set<Duplex> {
+  const open = new Set<Duplex>()
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    if (!/^websocket$/i.test(request.headers.upgrade ?? ''))
+      return serveWithout(server, request, socket as Socket, head)
+    socket.on('error', () => {})
+    const refusal = refusalOf(request, settings)
+    if (refusal) return refuseRaw(socket, refusal)
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+    tunnel(request, socket, head, { settings, connectMs })
+  })
+  server.on('connect', (_request: IncomingMessage, socket: Duplex) => {
+    socket.on('error', () => {})
+    const message = 'This is a proxy for one upstream. It does not CONNECT.'
+    refuseRaw(socket, { status: 405, code: 'method_not_allowed', message })
+  })
+  return open
+}
+
+/** The same connection again, with the same request but for the upgrade. */
+function serveWithout(server: Server, request: IncomingMessage, socket: Socket, head: Buffer): void {
+  const headers = headersIn(request.rawHeaders).filter(
+    ([name]) => !['upgrade', 'http2-settings', 'connection'].includes(name.toLowerCase()),
+  )
+  const line = `${request.method} ${request.url} HTTP/${request.httpVersion}`
+  socket.unshift(Buffer.concat([headText(line, headers), head]))
+  server.emit('connection', socket)
+}
+
+function tunnel(
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  { settings, connectMs }: { settings: ProxySettings; connectMs: number },
+): void {
+  const add = { Connection: 'Upgrade', Upgrade: 'websocket' }
+  const call = beginCall(request, settings, { connectMs, add })
+  socket.once('close', () => call.destroy())
+  call.on('upgrade', (answer, upstream, upstreamHead) => {
+    const headers = [...endToEnd(answer), ['Connection', 'Upgrade'], ['Upgrade', 'websocket']] as Header[]
+    socket.write(headText(`HTTP/1.1 101 ${answer.statusMessage}`, headers))
+    socket.write(upstreamHead)
+    upstream.write(head)
+    join(socket, upstream)
+    join(upstream, socket)
+  })
+  call.on('response', (answer) => {
+    const headers = [...endToEnd(answer), ['Connection', 'close']] as Header[]
+    socket.write(headText(`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`, headers))
+    answer.on('error', () => socket.destroy())
+    answer.pipe(socket)
+  })
+  call.on('error', (error) => {
+    const { status, code, message } = toStreamError(error, 'upstream_connect')
+    refuseRaw(socket, { status, code, message })
+  })
+  call.end()
+}
+
+/** What one side sends goes to the other, and so does its end. */
+function join(from: Duplex, to: Duplex): void {
+  if ('setTimeout' in from) (from as Socket).setTimeout(0).setNoDelay(true)
+  from.pipe(to)
+  from.on('error', () => to.destroy()).once('close', () => to.destroy())
+}
+
+function headText(line: string, headers: readonly Header[]): Buffer {
+  return Buffer.from([line, ...headers.map((header) => header.join(': ')), '', ''].join('\r\n'), 'latin1')
+}
+
+function refuseRaw(socket: Duplex, refusal: Refusal): void {
+  if (!socket.writable) return
+  const body = refusalBody(refusal)
+  const headers: Header[] = [
+    ['Content-Type', 'application/json'],
+    ['Content-Length', String(Buffer.byteLength(body))],
+    ['Connection', 'close'],
+  ]
+  socket.write(headText(`HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}`, headers))
+  socket.end(body)
+}

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import { drainOnSignals } from '../server/drain-on-signals.js'
 import type { Command } from './command.js'
-import { port, text, toggle } from './flags.js'
+import { durationMs, port, text, toggle } from './flags.js'
 import { serveMetrics } from './proxy/metrics.js'
 import { startProxy, urlOf } from './proxy/server.js'
 import { checkSettings, headerList, originList, readUpstream, timeoutsFlag } from './proxy/settings.js'
@@ -15,6 +15,8 @@ const flags = {
   key: text('KEY', 'what clients must send as "Authorization: Bearer KEY"'),
   cors: originList('lets pages of this origin use the proxy; * lets all of them'),
   timeouts: timeoutsFlag('streaming, advanced, or JSON such as {"totalMs":600000}; default: by the model'),
+  heartbeatMs: durationMs('how long a stream may be silent before a heartbeat', 15_000, true),
+  headersAfterMs: durationMs('how long the headers of a stream wait for its first event', 10_000, true),
   verbose: toggle('prints a line for each stream'),
   metrics: port('serves Prometheus metrics on this port of 127.0.0.1', undefined),
 }

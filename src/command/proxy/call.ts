@@ -11,10 +11,18 @@ import { keyHeadersOf, targetOf } from './access.js'
 import { requestHeaders } from './headers.js'
 import type { ProxySettings } from './settings.js'
 
-/** A connection for each request: one that is kept may be closed by the upstream just when it is used. */
+/**
+ * A connection for each request: one that is kept may be closed by the upstream just when it is used. The upstream is not
+ * told so. If it were, it would reset the connection when it refuses an upload, and its answer would be lost.
+ */
+function closing<Agent extends http.Agent>(agent: Agent): Agent {
+  agent.keepSocketAlive = () => false
+  return agent
+}
+
 const agents = {
-  'http:': new http.Agent({ keepAlive: false }),
-  'https:': new https.Agent({ keepAlive: false }),
+  'http:': closing(new http.Agent({ keepAlive: true })),
+  'https:': closing(new https.Agent({ keepAlive: true })),
 }
 
 /** A request on its way to the upstream. */
@@ -79,7 +87,8 @@ export function sendBody(
     call.end()
     return { request: call, answer }
   }
-  call.flushHeaders()
+  // As flushHeaders(), which writes them as UTF-8: they are bytes.
+  call.write(nothing)
   client.once('end', () => {
     const { rawTrailers } = client
     if (rawTrailers.length > 0) call.addTrailers(pairs(rawTrailers))
@@ -96,6 +105,9 @@ export function sendBody(
   })
   return { request: call, answer }
 }
+
+/** What sends the headers, and nothing else. */
+export const nothing = Buffer.alloc(0)
 
 /** What `rawTrailers` holds, as `addTrailers` takes it. */
 export function pairs(raw: readonly string[]): Record<string, string> {

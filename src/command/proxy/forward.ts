@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
-import { pairs } from './call.js'
+import { nothing, pairs } from './call.js'
 import { copyHead } from './headers.js'
 
 /**
@@ -12,7 +12,7 @@ export async function forward(answer: IncomingMessage, response: ServerResponse)
   copyHead(answer, response)
   response.writeHead(response.statusCode, response.statusMessage)
   // A page that waits for the head, say of a subscription, gets it before the first byte.
-  response.flushHeaders()
+  response.write(nothing)
   answer.once('end', () => {
     const { rawTrailers } = answer
     if (rawTrailers.length > 0) response.addTrailers(pairs(rawTrailers))

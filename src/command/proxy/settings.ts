@@ -19,6 +19,10 @@ export interface ProxySettings {
   readonly key: string | undefined
   /** The origins whose pages may use the proxy; `*` is any. */
   readonly cors: readonly string[]
+  /** How long a stream may be silent before a heartbeat. */
+  readonly heartbeatMs: number
+  /** How long the headers of a stream wait for its first event. */
+  readonly headersAfterMs: number
   /** `undefined`: by the request. */
   readonly timeouts: StreamOptions['timeouts']
 }

@@ -47,17 +47,19 @@ export async function streamThrough(stream: ProxiedStream, settings: ProxySettin
   )
 }
 
-function optionsFor({ response, asked }: ProxiedStream, { timeouts }: ProxySettings): HandleStreamOptions {
+function optionsFor({ response, asked }: ProxiedStream, settings: ProxySettings): HandleStreamOptions {
   const { dialect } = asked
+  const { timeouts, heartbeatMs, headersAfterMs } = settings
+  const writer = { heartbeatMs, headersAfterMs }
   // Evidence may still show another API than the path: only Ollama's path says nothing to `handleStream`.
-  if (dialect === dialects.ollama) return { dialect, timeouts }
-  if (dialect !== dialects.plain) return { timeouts }
+  if (dialect === dialects.ollama) return { dialect, timeouts, writer }
+  if (dialect !== dialects.plain) return { timeouts, writer }
   // Nobody knows what it is: a download's progress, or news for a page. It may take as long as it takes.
   const unhurried = { firstByteMs: false, inactivityMs: false, totalMs: false } as const
   return {
     timeouts: timeouts ?? unhurried,
-    // Its head has come, and a page may wait for that.
-    writer: { headersAfterMs: 1 },
+    // Its headers have come, and a page may wait for them.
+    writer: { heartbeatMs, headersAfterMs: 1 },
     relay: { onTruncated: response.req.method === 'GET' ? 'accept' : 'error' },
   }
 }

@@ -56,11 +56,15 @@ export function port<T extends number | undefined>(help: string, fallback: T): F
 }
 
 /** A duration in milliseconds; `false` switches it off, where that is possible. */
-export function durationMs(help: string, fallback: number, canBeOff = false): Flag<number> {
+export function durationMs<T extends number | undefined>(
+  help: string,
+  fallback: T,
+  canBeOff = false,
+): Flag<number | T> {
   const shownDefault = fallback === Number.POSITIVE_INFINITY ? 'off' : fallback
   return {
     placeholder: 'MS',
-    help: `${help}; default: ${shownDefault}`,
+    help: fallback === undefined ? help : `${help}; default: ${shownDefault}`,
     fallback,
     read: (given) => {
       if (canBeOff && given.at(-1) === 'false') return Number.POSITIVE_INFINITY

@@ -15,8 +15,16 @@ const flags = {
   key: text('KEY', 'what clients must send as "Authorization: Bearer KEY"'),
   cors: originList('lets pages of this origin use the proxy; * lets all of them'),
   timeouts: timeoutsFlag('streaming, advanced, or JSON such as {"totalMs":600000}; default: by the model'),
-  heartbeatMs: durationMs('how long a stream may be silent before a heartbeat', 15_000, true),
-  headersAfterMs: durationMs('how long the headers of a stream wait for its first event', 10_000, true),
+  heartbeatMs: durationMs(
+    'how long a stream may be silent before a heartbeat, or false; default: 15000',
+    undefined,
+    true,
+  ),
+  headersAfterMs: durationMs(
+    'how long headers wait for the first event, or false; default: 10000',
+    undefined,
+    true,
+  ),
   verbose: toggle('prints a line for each stream'),
   metrics: port('serves Prometheus metrics on this port of 127.0.0.1', undefined),
 }

@@ -77,8 +77,8 @@ export function sendBody(
   })
   answer.then(
     // Who reads it finds out that it broke; until then nobody listens.
-    (message) => message.on('error', () => {}),
-    () => {},
+    (message) => message.on('error', ignore),
+    ignore,
   )
   if (headers.expect !== undefined) call.once('continue', () => response.writeContinue())
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
@@ -98,11 +98,13 @@ export function sendBody(
   client.once('close', () => {
     if (!client.complete) call.destroy()
   })
-  // An upstream may answer without reading all of it: the rest must not keep the connection.
-  call.once('close', () => {
-    client.unpipe(call)
-    client.resume()
-  })
+  // An upstream may answer without reading all of it: the rest must not hold the client's connection.
+  const letGo = () => {
+    client.unpipe(call).resume()
+    call.destroy()
+  }
+  call.once('close', letGo)
+  answer.then((message) => message.once('end', () => client.complete || letGo()), ignore)
   return { request: call, answer }
 }
 
@@ -113,3 +115,5 @@ export const nothing = Buffer.alloc(0)
 export function pairs(raw: readonly string[]): Record<string, string> {
   return Object.fromEntries(Array.from({ length: raw.length / 2 }, (_, at) => [raw[2 * at], raw[2 * at + 1]]))
 }
+
+function ignore(): void {}

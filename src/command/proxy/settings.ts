@@ -1,7 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { connectionNames } from '../../client/head.js'
 import { shown } from '../../errors/bad-input.js'
-import type { StreamOptions } from '../../stream/settings.js'
+import { readStreamOptions, type StreamOptions } from '../../stream/settings.js'
 import { resolveTimeouts } from '../../timeouts/options.js'
 import { timeoutProfiles } from '../../timeouts/profiles.js'
 import type { Flag } from '../flags.js'
@@ -19,10 +19,10 @@ export interface ProxySettings {
   readonly key: string | undefined
   /** The origins whose pages may use the proxy; `*` is any. */
   readonly cors: readonly string[]
-  /** How long a stream may be silent before a heartbeat. */
-  readonly heartbeatMs: number
-  /** How long the headers of a stream wait for its first event. */
-  readonly headersAfterMs: number
+  /** How long a stream may be silent before a heartbeat; `undefined`: as unhang has it. */
+  readonly heartbeatMs: number | undefined
+  /** How long the headers of a stream wait for its first event; likewise. */
+  readonly headersAfterMs: number | undefined
   /** `undefined`: by the request. */
   readonly timeouts: StreamOptions['timeouts']
 }
@@ -117,7 +117,18 @@ function parsed(json: string): unknown {
 const secret = /auth|key|token|secret|cookie/i
 
 /** @throws TypeError for what works, but not as it was meant */
-export function checkSettings({ upstream, host, port, headers, key }: ProxySettings): void {
+export function checkSettings(settings: ProxySettings): void {
+  const { upstream, host, port, headers, key, timeouts, heartbeatMs, headersAfterMs } = settings
+  try {
+    readStreamOptions({ timeouts, writer: { heartbeatMs, headersAfterMs } })
+  } catch (error) {
+    // The only thing that two flags can be at odds about.
+    throw new TypeError(
+      (error as Error).message
+        .replace('writer.headersAfterMs', '--headers-after-ms')
+        .replace('timeouts.', '--timeouts '),
+    )
+  }
   const [name] = headers.find(([each]) => secret.test(each)) ?? []
   if (name !== undefined && key === undefined && !isLoopback(host)) {
     throw new TypeError(

@@ -1,11 +1,13 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
 import type { StreamEnd } from '../../diagnostics/channels.js'
 import { dialects } from '../../dialects/index.js'
+import { StreamError } from '../../errors/stream-error.js'
 import { UpstreamError } from '../../errors/upstream-error.js'
 import { framingOf } from '../../framing/framings.js'
 import { handleStream } from '../../stream/handle-stream.js'
 import type { HandleStreamOptions } from '../../stream/stream-context.js'
 import type { AskedStream } from './asked-stream.js'
+import { decoded, isReadable } from './decoded.js'
 import { forward } from './forward.js'
 import { copyHead } from './headers.js'
 import type { ProxySettings } from './settings.js'
@@ -38,10 +40,11 @@ export async function streamThrough(stream: ProxiedStream, settings: ProxySettin
         const { statusCode: status = 502 } = answer
         // The client has it all; the record says what became of the stream.
         if (status >= 400) throw new UpstreamError({ status })
+        if (!isReadable(answer)) throw new StreamError('upstream_protocol')
         return
       }
       copyHead(answer, response, untrue)
-      await relay(answer)
+      await relay(decoded(answer))
     },
     { ...optionsFor(stream, settings), model: asked.model, onEnd },
   )
@@ -65,14 +68,10 @@ function optionsFor({ response, asked }: ProxiedStream, settings: ProxySettings)
 }
 
 /** Whether a response is a stream by its own head. */
-export function isEventStream({ statusCode = 0, headers }: IncomingMessage): boolean {
-  if (statusCode < 200 || statusCode > 299 || statusCode === 204 || isEncoded(headers)) return false
+export function isEventStream(answer: IncomingMessage): boolean {
+  const { statusCode = 0, headers } = answer
+  if (statusCode < 200 || statusCode > 299 || statusCode === 204 || !isReadable(answer)) return false
   return framingOf(headers['content-type']) !== undefined
-}
-
-/** An upstream that was asked for no encoding and has one all the same: nobody can look into that. */
-function isEncoded({ 'content-encoding': encoding }: IncomingMessage['headers']): boolean {
-  return encoding !== undefined && encoding !== '' && encoding.toLowerCase() !== 'identity'
 }
 
 /** What may come under a wrong name, or says in JSON or a page why there is no stream: `relay` finds out. */
@@ -84,7 +83,7 @@ function passesAsItIs(answer: IncomingMessage, { dialect }: AskedStream): boolea
   const type = headers['content-type']
   const isLines = dialect === dialects.ollama
   if (isEventStream(answer)) return isLines && framingOf(type)?.name !== 'ndjson'
-  if (statusCode < 200 || statusCode > 299 || statusCode === 204 || isEncoded(headers)) return true
+  if (statusCode < 200 || statusCode > 299 || statusCode === 204 || !isReadable(answer)) return true
   if (type === undefined) return false
   // One JSON document is one line.
   return !perhapsEvents.test(type) || (isLines && /json/i.test(type))

@@ -1,0 +1,385 @@
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
+import { describe, expect, test } from 'vitest'
+import {
+  type AnswerShape,
+  answers,
+  assertCleanEnding,
+  type FaultName,
+  faults,
+  faultsOf,
+  rawRequest,
+  startUpstream,
+  type UpstreamScript,
+} from '../../src/testing/index.js'
+import { chatAnswer, chatChunk, heartbeatPattern, textOf } from '../support/chat.js'
+import { dialectAnswers } from '../support/dialect-answers.js'
+import { startProxied } from '../support/proxied.js'
+import { realClients } from '../support/real-clients.js'
+import { wire } from '../support/wire.js'
+
+const chat = { model: 'test-model', stream: true, messages: [] }
+const shapes = Object.keys(answers) as AnswerShape[]
+const json = 'Content-Type: application/json'
+
+describe.each(shapes)('a stream of %s', (shape) => {
+  const { path, headers, begun, piece, end } = answers[shape]
+  const whole = begun + piece('lo') + end
+
+  test('arrives byte for byte, with the headers of its upstream', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange.open(`${headers}\r\nX-Ratelimit: 7\r\nx-request-id: theirs`).chunk(whole).end(),
+    )
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, path, body: chat }).finished()
+    expect(client.bodyText).toBe(whole)
+    expect(client.status).toBe(200)
+    expect(client.header('x-ratelimit')).toBe('7')
+    expect(client.header('x-request-id')).toBe('theirs')
+    expect(await proxy.line(0)).toMatch(/completed, status 200, \d+ events, \d+ bytes, \d+ ms$/)
+  })
+
+  test('that is reset, or stops short, ends with an error of its API', async () => {
+    for (const fault of ['resetMidStream', 'truncated'] as const) {
+      // Gemini has no terminal event, but for one that says why it ends.
+      await using upstream = await startUpstream(faultsOf(shape)[fault])
+      await using proxy = await startProxied(upstream.url)
+      using client = await rawRequest({ port: proxy.port, path, body: chat }).finished()
+      expect(client.body.complete).toBe(true)
+      expect(client.bodyText.startsWith(begun + piece('lo'))).toBe(true)
+      expect(client.bodyText.slice((begun + piece('lo')).length)).toContain('"error":')
+      expect(await proxy.line(0)).toContain(fault === 'truncated' ? 'upstream_truncated' : 'upstream_hangup')
+    }
+  })
+})
+
+/** Which codes a client may read for each fault; nothing: the answer is whole. */
+const told: Record<FaultName, readonly string[] | undefined> = {
+  good: undefined,
+  splitUtf8: undefined,
+  silent: ['upstream_first_byte_timeout'],
+  resetBeforeHead: ['connection_reset'],
+  finBeforeHead: ['connection_reset'],
+  slowHead: ['upstream_first_byte_timeout'],
+  headOnly: ['upstream_inactivity_timeout', 'upstream_first_byte_timeout'],
+  resetMidStream: ['connection_reset'],
+  finMidStream: ['connection_reset'],
+  truncated: ['upstream_truncated'],
+  halfEvent: ['connection_reset'],
+  stalled: ['upstream_inactivity_timeout'],
+  onlyComments: ['request_timeout_total'],
+  drip: ['request_timeout_total'],
+  flood: ['request_timeout_total'],
+  endlessLine: ['upstream_event_too_large'],
+  garbage: ['upstream_protocol_error'],
+  badChunkSize: ['upstream_protocol_error', 'connection_reset'],
+  shortBody: ['connection_reset'],
+  webPage: ['upstream_protocol_error'],
+  jsonError: ['upstream_error'],
+  errorEvent: ['upstream_error'],
+  // These are the upstream's own words.
+  rateLimited: ['slow down'],
+  serverError: ['bug'],
+}
+
+describe.each(Object.entries(told))('an upstream with the fault %s', (name, codes) => {
+  test('is told to its client in full', async () => {
+    await using upstream = await startUpstream(faults[name as FaultName])
+    const timeouts = { firstByteMs: 300, inactivityMs: 300, totalMs: 900 }
+    await using proxy = await startProxied(upstream.url, { timeouts })
+    using client = await rawRequest({ port: proxy.port, body: chat }).finished()
+    const failure = assertCleanEnding(client)
+    if (codes === undefined) expect(failure).toBeUndefined()
+    else expect(codes).toContain(failure?.code ?? failure?.message)
+    expect(await proxy.line(0)).toMatch(/^POST \/v1\/chat\/completions "test-model": /)
+  })
+})
+
+test('the upstream’s refusal goes on as it is', async () => {
+  await using upstream = await startUpstream(faults.rateLimited)
+  await using proxy = await startProxied(upstream.url)
+  using client = await rawRequest({ port: proxy.port, body: chat }).finished()
+  expect(client.status).toBe(429)
+  expect(client.header('retry-after')).toBe('7')
+  expect(client.bodyText).toBe('{"error":{"message":"slow down"}}')
+  expect(await proxy.line(0)).toContain('upstream_error, status 429')
+})
+
+describe('a client that waits', () => {
+  test('gets headers and heartbeats while the upstream is silent, then the events', async () => {
+    await using upstream = await startUpstream(() => {})
+    await using proxy = await startProxied(upstream.url, { headersAfterMs: 20, heartbeatMs: 20 })
+    using client = rawRequest({ port: proxy.port, body: chat })
+    await client.until(() => (client.bodyText.match(/^:/gm) ?? []).length > 2)
+    expect(client.status).toBe(200)
+    expect(client.header('content-type')).toContain('text/event-stream')
+    const exchange = await upstream.exchange(0)
+    exchange
+      .open()
+      .data(...chatAnswer('Hel', 'lo'))
+      .end()
+    await client.finished()
+    expect(assertCleanEnding(client)).toBeUndefined()
+    expect(textOf(client.data)).toBe('Hello')
+  })
+
+  test('gets heartbeats between events', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
+    await using proxy = await startProxied(upstream.url, { heartbeatMs: 20 })
+    using client = rawRequest({ port: proxy.port, body: chat })
+    await client.until(() => heartbeatPattern.test(client.bodyText))
+    expect(client.bodyText).toContain('Hel')
+  })
+
+  test.each<[string, UpstreamScript, string]>([
+    ['a refusal', faults.rateLimited, '"code":"rate_limit_exceeded"'],
+    ['JSON that is an error', faults.jsonError, '"code":"upstream_error"'],
+    ['no answer', (exchange) => exchange.reset(), '"code":"connection_reset"'],
+  ])('reads of %s in an event, once the headers have been sent', async (_what, script, code) => {
+    await using upstream = await startUpstream(() => {})
+    await using proxy = await startProxied(upstream.url, { headersAfterMs: 20, heartbeatMs: 20 })
+    using client = rawRequest({ port: proxy.port, body: chat })
+    await client.received('\n:')
+    await script(await upstream.exchange(0))
+    await client.finished()
+    expect(assertCleanEnding(client)).toMatchObject({ status: 200 })
+    expect(client.bodyText).toContain(code)
+  })
+
+  test('for one JSON answer gets no event, however long that takes', async () => {
+    await using upstream = await startUpstream(() => {})
+    await using proxy = await startProxied(upstream.url, {
+      headersAfterMs: 20,
+      heartbeatMs: 20,
+      timeouts: { totalMs: 100 },
+    })
+    const body = { ...chat, stream: false }
+    using client = rawRequest({ port: proxy.port, body })
+    const exchange = await upstream.exchange(0)
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    expect(client.text).toBe('')
+    exchange.answer('201 Created', '{"a":1}', `${json}\r\nX-Of: upstream`)
+    await client.finished()
+    expect(client.status).toBe(201)
+    expect(client.header('x-of')).toBe('upstream')
+    expect(client.bodyText).toBe('{"a":1}')
+    expect(proxy.lines).toEqual([])
+  })
+})
+
+describe('what asks for a stream', () => {
+  /** Whether heartbeats begin before the upstream has said anything. */
+  async function isSure(path: string, body: unknown, headers: Record<string, string> = {}) {
+    await using upstream = await startUpstream((exchange) => {
+      setTimeout(() => exchange.answer('200 OK', '{"late":true}'), 150)
+    })
+    await using proxy = await startProxied(upstream.url, { headersAfterMs: 10 })
+    using client = rawRequest({ port: proxy.port, path, body: body as object, headers })
+    await client.finished()
+    return !client.bodyText.includes('{"late":true}')
+  }
+
+  const messages = [{ role: 'user', content: '{"stream":false,"model":"x"}' }]
+  test.each<[string, unknown]>([
+    ['/v1/chat/completions', { messages, stream: true }],
+    ['/v1/chat/completions?x=1', ` \n{"a":{"stream":false},"stream" : true , "b":[1,{"stream":false}]}`],
+    ['/base/v1/responses', { stream: true, input: 'x' }],
+    ['/v1/messages', { stream: true, messages }],
+    ['/v1beta/models/a:streamGenerateContent?alt=sse', { contents: [] }],
+  ])('%s with %j does', async (path, body) => {
+    expect(await isSure(path, body)).toBe(true)
+  })
+
+  test.each<[string, unknown]>([
+    ['/v1/chat/completions', { messages }],
+    ['/v1/chat/completions', { messages, stream: false }],
+    ['/v1/chat/completions', { messages, stream: 'true' }],
+    ['/v1/chat/completions', { messages: ['stream', true], metadata: { stream: true } }],
+    ['/v1/chat/completions', [{ stream: true }]],
+    ['/v1/chat/completions', 'stream=true'],
+    ['/v1/audio/speech', { stream: true }],
+    ['/v1/embeddings', { stream: true }],
+    ['/v1beta/models/a:streamGenerateContent', { contents: [] }],
+    ['/api/chat', { model: 'a', messages, stream: false }],
+    ['/api/chat', { messages }],
+  ])('%s with %j does not', async (path, body) => {
+    expect(await isSure(path, body)).toBe(false)
+  })
+
+  test('only the accepted type does not either: MCP accepts both, and answers with JSON', async () => {
+    const headers = { Accept: 'application/json, text/event-stream', 'MCP-Protocol-Version': '2025-06-18' }
+    expect(await isSure('/mcp', { jsonrpc: '2.0', id: 1, method: 'ping' }, headers)).toBe(false)
+  })
+
+  test('a body of some megabytes is looked into as it passes', async () => {
+    const picture = 'x'.repeat(4_000_000)
+    const body = JSON.stringify({ messages: [{ content: picture }], model: 'é"\\', stream: true })
+    await using upstream = await startUpstream((exchange) =>
+      exchange
+        .open()
+        .data(...chatAnswer('Hi'))
+        .end(),
+    )
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, body }).finished()
+    expect(textOf(client.data)).toBe('Hi')
+    expect(await proxy.line(0)).toContain('"é\\"\\\\"')
+    expect(upstream.exchanges[0]?.body).toBe(body)
+  })
+})
+
+describe('what the upstream’s headers say', () => {
+  test('an event stream of no known API is passed on, headers first, and heartbeats come between', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open('Content-Type: text/event-stream'))
+    await using proxy = await startProxied(upstream.url, { heartbeatMs: 30 })
+    using client = rawRequest({ port: proxy.port, method: 'GET', path: '/news' })
+    await client.received('\n:')
+    expect(client.header('content-type')).toBe('text/event-stream')
+    const exchange = await upstream.exchange(0)
+    exchange.chunk('event: a\ndata: 1\n\n').end()
+    await client.finished()
+    expect(client.events).toEqual([{ id: undefined, event: 'a', data: '1' }])
+    expect(client.body.complete).toBe(true)
+  })
+
+  test('one that ends without an event has ended', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().end())
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, method: 'GET', path: '/news' }).finished()
+    expect(client.status).toBe(200)
+    expect(client.events).toEqual([])
+    expect(client.body.complete).toBe(true)
+  })
+
+  test('lines of a download’s progress have no deadline', async () => {
+    const pull = '{"status":"pulling manifest"}\n'
+    await using upstream = await startUpstream((exchange) =>
+      exchange.open('Content-Type: application/x-ndjson').chunk(pull),
+    )
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, path: '/api/pull', body: { model: 'a' } }).received(
+      pull,
+    )
+    const exchange = await upstream.exchange(0)
+    exchange.chunk('{"status":"success"}\n').end()
+    await client.finished()
+    expect(client.bodyText).toBe(`${pull}{"status":"success"}\n`)
+    expect(client.body.complete).toBe(true)
+  })
+
+  test('a chat under another path is known by its events', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')).end())
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, path: '/talk', body: chat }).finished()
+    expect(assertCleanEnding(client)).toMatchObject({ code: 'upstream_truncated' })
+  })
+
+  test('events where Ollama’s path asks for lines go on as they are', async () => {
+    const events = wire({ mine: 1 }, { mine: 2 })
+    await using upstream = await startUpstream((exchange) => exchange.open().chunk(events).end())
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, path: '/api/chat', body: chat }).finished()
+    expect(client.bodyText).toBe(events)
+  })
+
+  test('speech goes on as it is, though a stream was asked for', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange.answer('200 OK', 'ID3', 'Content-Type: audio/mpeg'),
+    )
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, body: chat }).finished()
+    expect(client.header('content-type')).toBe('audio/mpeg')
+    expect(client.bodyText).toBe('ID3')
+  })
+
+  test('a JSON answer where a stream was asked for becomes one', async () => {
+    const answer = { id: 'a', object: 'chat.completion', created: 1, model: 'm', choices: [] as unknown[] }
+    answer.choices.push({ index: 0, message: { role: 'assistant', content: 'Hello' }, finish_reason: 'stop' })
+    await using upstream = await startUpstream((exchange) =>
+      exchange.answer('200 OK', JSON.stringify(answer)),
+    )
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, body: chat }).finished()
+    expect(assertCleanEnding(client)).toBeUndefined()
+    expect(textOf(client.data)).toBe('Hello')
+  })
+
+  test('the upstream is asked for no compression where it may stream, and elsewhere for what the client takes', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.answer('200 OK', '{}'))
+    await using proxy = await startProxied(upstream.url)
+    const headers = { 'Accept-Encoding': 'gzip' }
+    using client = await rawRequest({ port: proxy.port, body: chat, headers }).finished()
+    using page = await rawRequest({ port: proxy.port, method: 'GET', path: '/', headers }).finished()
+    expect([client.status, page.status]).toEqual([502, 200])
+    expect(upstream.exchanges[0]?.head).toMatch(/^Accept-Encoding: identity$/m)
+    expect(upstream.exchanges[1]?.head).toMatch(/^Accept-Encoding: gzip$/m)
+  })
+
+  test.each<[string, (bytes: string) => Buffer]>([
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['br', brotliCompressSync],
+  ])('a stream that is compressed all the same (%s) is unpacked', async (encoding, pack) => {
+    const zipped = pack(wire(...chatAnswer('Hel', 'lo')))
+    await using upstream = await startUpstream((exchange) =>
+      exchange.open(`Content-Type: text/event-stream\r\nContent-Encoding: ${encoding}`).chunk(zipped).end(),
+    )
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, body: chat }).finished()
+    expect(assertCleanEnding(client)).toBeUndefined()
+    expect(textOf(client.data)).toBe('Hello')
+    expect(client.header('content-encoding')).toBeUndefined()
+  })
+
+  test('one that nobody can unpack goes on as it is', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange.answer('200 OK', 'zipped', 'Content-Type: text/event-stream\r\nContent-Encoding: unknown'),
+    )
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, body: chat }).finished()
+    expect(client.bodyText).toBe('zipped')
+    expect(client.header('content-encoding')).toBe('unknown')
+    expect(await proxy.line(0)).toContain('upstream_protocol')
+  })
+})
+
+describe('a client that leaves', () => {
+  test.each<[string, UpstreamScript, string]>([
+    ['before the first event', () => {}, ''],
+    ['in the middle', (exchange) => exchange.open().data(chatChunk('Hel')), 'Hel'],
+  ])('%s releases the upstream', async (_when, script, seen) => {
+    await using upstream = await startUpstream(script)
+    await using proxy = await startProxied(upstream.url)
+    using client = rawRequest({ port: proxy.port, body: chat })
+    const exchange = await upstream.exchange(0)
+    await client.received(seen)
+    client.reset()
+    await exchange.closed
+    expect(await proxy.line(0)).toContain('client_gone')
+  })
+})
+
+describe.each(Object.entries(realClients).filter(([, { dialect }]) => dialect in dialectAnswers))(
+  '%s',
+  (_name, { dialect, stream }) => {
+    const { begun, rest } = dialectAnswers[dialect] as (typeof dialectAnswers)[string]
+    const type = `Content-Type: ${dialect === 'ollama' ? 'application/x-ndjson' : 'text/event-stream'}`
+
+    test('reads its stream, and of a reset', async () => {
+      for (const isGood of [true, false]) {
+        await using upstream = await startUpstream((exchange) => {
+          exchange.open(type).chunk(begun.join(''))
+          if (isGood) exchange.chunk(rest.join('')).end()
+          else void exchange.reset()
+        })
+        await using proxy = await startProxied(upstream.url)
+        let text = ''
+        const done = stream(proxy.url, (piece) => {
+          text += piece
+        })
+        if (isGood) await done
+        else await expect(done).rejects.toThrow()
+        expect(text).toEqual(isGood ? 'Hello' : expect.stringMatching(/^(Hel)?$/))
+      }
+    })
+  },
+)

@@ -7,19 +7,16 @@ import { startProxy, urlOf } from './proxy/server.js'
 import { checkSettings, headerList, originList, readUpstream, timeoutsFlag } from './proxy/settings.js'
 
 const defaultHost = '127.0.0.1'
+const signals = ['SIGINT', 'SIGTERM'] as const
 
 const flags = {
   port: port('where clients connect', 3000),
   host: text('HOST', `the address to listen on, say 0.0.0.0 for all; default: ${defaultHost}`),
-  header: headerList('sent to the upstream with each request, such as "Authorization: Bearer sk-…"'),
+  header: headerList('sent to the upstream, such as "Authorization: Bearer sk-…"'),
   key: text('KEY', 'what clients must send as "Authorization: Bearer KEY"'),
   cors: originList('lets pages of this origin use the proxy; * lets all of them'),
-  timeouts: timeoutsFlag('streaming, advanced, or JSON such as {"totalMs":600000}; default: by the model'),
-  heartbeatMs: durationMs(
-    'how long a stream may be silent before a heartbeat, or false; default: 15000',
-    undefined,
-    true,
-  ),
+  timeouts: timeoutsFlag('streaming, advanced, or JSON: {"totalMs":600000}; default: by the model'),
+  heartbeatMs: durationMs('the silence before a heartbeat, or false; default: 15000', undefined, true),
   headersAfterMs: durationMs(
     'how long headers wait for the first event, or false; default: 10000',
     undefined,
@@ -43,17 +40,18 @@ export const proxy: Command<typeof flags> = {
     const report = (line: string) => {
       if (verbose) console.log(line)
     }
-    const running = await listening('port', () => startProxy(settings, report))
+    const running = await listening(`port ${values.port}`, () => startProxy(settings, report))
     console.log(`unhang proxy ${running.url} -> ${settings.upstream.href}`)
     let measured: Server | undefined
     if (metrics !== undefined) {
-      measured = await listening('metrics', () => serveMetrics(metrics)).catch((error) => {
+      measured = await listening(`metrics ${metrics}`, () => serveMetrics(metrics)).catch((error) => {
         running.close()
         throw error
       })
       console.log(`metrics ${urlOf(measured, '127.0.0.1')}/metrics`)
     }
-    await new Promise((resolve) => drainOnSignals(running.server, { onDrained: resolve }))
+    for (const signal of signals) process.once(signal, () => running.endTunnels())
+    await new Promise((resolve) => drainOnSignals(running.server, { signals, onDrained: resolve }))
     running.close()
     measured?.close().closeAllConnections()
     return 0

@@ -245,7 +245,7 @@ describe('the command line', () => {
   test('a port that is taken is said to be', async () => {
     await using taken = await startModels()
     await expect(run(['http://a', '--port', String(taken.port)])).rejects.toThrow(
-      new TypeError('--port is in use: choose another one'),
+      new TypeError(`--port ${taken.port} is in use: choose another one`),
     )
   })
 })

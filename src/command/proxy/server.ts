@@ -19,6 +19,8 @@ import { tunnelUpgrades } from './tunnel.js'
 export interface RunningProxy {
   readonly server: Server
   readonly url: string
+  /** Closes the tunnels of a server that is being drained once nothing else is left: they never end by themselves. */
+  endTunnels(): void
   /** Closes what a drained server has left: tunnels, and connections of clients that do not close theirs. */
   close(): void
 }
@@ -42,6 +44,14 @@ export async function startProxy(
   return {
     server,
     url: urlOf(server, settings.host),
+    endTunnels() {
+      const looking = setInterval(() => {
+        server.getConnections((_error, open) => {
+          if (open <= tunnels.size) for (const socket of tunnels) socket.destroy()
+        })
+      }, 100)
+      server.once('close', () => clearInterval(looking))
+    },
     close() {
       for (const socket of tunnels) socket.destroy()
       server.close()

@@ -2,6 +2,7 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import https from 'node:https'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
@@ -45,6 +46,8 @@ test('--metrics counts streams, for Prometheus', async () => {
   for (const model of ['good', 'good', 'bad']) {
     await rawRequest({ port: proxy.port, body: { ...chat, model } }).finished()
   }
+  // The record comes after the client has read the end.
+  await expect.poll(async () => (await fetch(url)).text()).toContain('upstream_hangup')
   const response = await fetch(url)
   expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
   const text = await response.text()
@@ -71,11 +74,13 @@ describe('a signal', () => {
       using client = await rawRequest({ port: proxy.port, body: chat }).received('Hel')
       proxy.process.kill(signal)
       // Once nobody can connect, it is draining.
-      for (let refused = false; !refused; ) {
-        refused = await fetch(`${proxy.url}/x`, { signal: AbortSignal.timeout(50) }).then(
+      for (let isOpen = true; isOpen; ) {
+        const socket = connect(proxy.port, '127.0.0.1')
+        isOpen = await once(socket, 'connect').then(
+          () => true,
           () => false,
-          (error) => error.cause?.code === 'ECONNREFUSED',
         )
+        socket.destroy()
       }
       const exchange = await upstream.exchange(0)
       exchange.data(...chatAnswer('lo')).end()

@@ -15,7 +15,7 @@ const flags = {
   header: headerList('sent to the upstream, such as "Authorization: Bearer sk-…"'),
   key: text('KEY', 'what clients must send as "Authorization: Bearer KEY"'),
   cors: originList('lets pages of this origin use the proxy; * lets all of them'),
-  timeouts: timeoutsFlag('streaming, advanced, or JSON: {"totalMs":600000}; default: by the model'),
+  timeouts: timeoutsFlag('a profile, or JSON such as {"totalMs":false}; default: advanced'),
   heartbeatMs: durationMs('the silence before a heartbeat, or false; default: 15000', undefined, true),
   headersAfterMs: durationMs(
     'how long headers wait for the first event, or false; default: 10000',

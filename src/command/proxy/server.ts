@@ -5,13 +5,11 @@ import { respondWithError } from '../../client/error-response.js'
 import type { StreamEnd } from '../../diagnostics/channels.js'
 import { describeError, describeText, publicText } from '../../diagnostics/describe-error.js'
 import { alignServerTimeouts } from '../../server/align-timeouts.js'
-import { resolveTimeouts } from '../../timeouts/options.js'
-import { timeoutProfiles } from '../../timeouts/profiles.js'
 import { allowOrigin, answerPreflight, refusalBody, refusalOf } from './access.js'
 import { dialectOf, whatIsAsked } from './asked-stream.js'
 import { beginCall, sendBody } from './call.js'
 import { forward } from './forward.js'
-import type { ProxySettings } from './settings.js'
+import { type ProxySettings, timeoutsOf } from './settings.js'
 import { isEventStream, streamThrough } from './stream-through.js'
 import { tunnelUpgrades } from './tunnel.js'
 
@@ -30,7 +28,7 @@ export async function startProxy(
   settings: ProxySettings,
   report: (line: string) => void,
 ): Promise<RunningProxy> {
-  const { connectMs } = resolveTimeouts(settings.timeouts, timeoutProfiles.streaming)
+  const { connectMs } = timeoutsOf(settings)
   // An upload takes as long as it takes.
   const server = createServer({ requestTimeout: 0 })
   alignServerTimeouts(server)

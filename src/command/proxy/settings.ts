@@ -2,7 +2,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { connectionNames } from '../../client/head.js'
 import { shown } from '../../errors/bad-input.js'
 import { readStreamOptions, type StreamOptions } from '../../stream/settings.js'
-import { resolveTimeouts } from '../../timeouts/options.js'
+import { type ResolvedTimeouts, resolveTimeouts } from '../../timeouts/options.js'
 import { timeoutProfiles } from '../../timeouts/profiles.js'
 import type { Flag } from '../flags.js'
 import type { Header } from './headers.js'
@@ -23,8 +23,13 @@ export interface ProxySettings {
   readonly heartbeatMs: number | undefined
   /** How long the headers of a stream wait for its first event; likewise. */
   readonly headersAfterMs: number | undefined
-  /** `undefined`: by the request. */
+  /** `undefined`: the `advanced` profile for chats, and none for other streams. */
   readonly timeouts: StreamOptions['timeouts']
+}
+
+/** The deadlines of a chat: a local model may think long, whatever it is called. */
+export function timeoutsOf({ timeouts }: ProxySettings): ResolvedTimeouts {
+  return resolveTimeouts(timeouts, timeoutProfiles.advanced)
 }
 
 /** A base URL, without anything that would be lost. */

@@ -10,7 +10,7 @@ import type { AskedStream } from './asked-stream.js'
 import { decoded, isReadable } from './decoded.js'
 import { forward } from './forward.js'
 import { copyHead } from './headers.js'
-import type { ProxySettings } from './settings.js'
+import { type ProxySettings, timeoutsOf } from './settings.js'
 
 /** What a stream is made of. */
 export interface ProxiedStream {
@@ -52,7 +52,8 @@ export async function streamThrough(stream: ProxiedStream, settings: ProxySettin
 
 function optionsFor({ response, asked }: ProxiedStream, settings: ProxySettings): HandleStreamOptions {
   const { dialect } = asked
-  const { timeouts, heartbeatMs, headersAfterMs } = settings
+  const { heartbeatMs, headersAfterMs } = settings
+  const timeouts = timeoutsOf(settings)
   const writer = { heartbeatMs, headersAfterMs }
   // Evidence may still show another API than the path: only Ollama's path says nothing to `handleStream`.
   if (dialect === dialects.ollama) return { dialect, timeouts, writer }
@@ -60,7 +61,7 @@ function optionsFor({ response, asked }: ProxiedStream, settings: ProxySettings)
   // Nobody knows what it is: a download's progress, or news for a page. It may take as long as it takes.
   const unhurried = { firstByteMs: false, inactivityMs: false, totalMs: false } as const
   return {
-    timeouts: timeouts ?? unhurried,
+    timeouts: settings.timeouts === undefined ? unhurried : timeouts,
     // Its headers have come, and a page may wait for them.
     writer: { heartbeatMs, headersAfterMs: 1 },
     relay: { onTruncated: response.req.method === 'GET' ? 'accept' : 'error' },

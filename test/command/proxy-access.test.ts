@@ -12,7 +12,8 @@ const headers = [['Authorization', 'Bearer operator']] as const
 async function asked(more: Partial<ProxySettings>, sent: Record<string, string>, path = '/v1/models') {
   await using upstream = await startModels()
   await using proxy = await startProxied(upstream.url, more)
-  using client = await rawRequest({ port: proxy.port, method: 'GET', path, headers: sent }).finished()
+  const headers = { Host: 'localhost:3000', ...sent }
+  using client = await rawRequest({ port: proxy.port, method: 'GET', path, headers }).finished()
   return { client, status: client.status, head: upstream.exchanges[0]?.head }
 }
 
@@ -67,15 +68,17 @@ describe('a page of somebody else', () => {
     expect((await asked({ headers }, evil)).status).toBe(403)
     expect((await asked({ headers }, { Origin: 'null' })).status).toBe(403)
     expect((await asked({ headers }, { 'Sec-Fetch-Site': 'cross-site' })).status).toBe(403)
+    expect((await asked({ headers }, { Host: 'evil.example:3000' })).status).toBe(403)
   })
 
   test.each<[string, Partial<ProxySettings>, Record<string, string>]>([
     ['one of this machine does', { headers }, { Origin: 'http://localhost:8000' }],
     ['an app does', { headers }, { Origin: 'tauri://localhost' }],
     ['what is no page does', { headers }, {}],
+    ['whatever this machine is called', { headers }, { Host: '[::1]:3000' }],
     ['one that --cors names does', { headers, cors: ['https://evil.example'] }, evil],
     ['one with the key does', { headers, key: 'k' }, { ...evil, Authorization: 'Bearer k' }],
-    ['without a key to spend, the upstream decides', {}, evil],
+    ['without a key to spend, the upstream decides', {}, { ...evil, Host: 'evil.example' }],
   ])('%s', async (_what, more, sent) => {
     expect((await asked(more, sent)).status).toBe(200)
   })

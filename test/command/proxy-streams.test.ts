@@ -1,5 +1,8 @@
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
+import { drainStreams } from '../../src/index.js'
 import {
   type AnswerShape,
   answers,
@@ -7,6 +10,7 @@ import {
   type FaultName,
   faults,
   faultsOf,
+  RawClient,
   rawRequest,
   startUpstream,
   type UpstreamScript,
@@ -102,6 +106,56 @@ test('the upstream’s refusal goes on as it is', async () => {
   expect(client.header('retry-after')).toBe('7')
   expect(client.bodyText).toBe('{"error":{"message":"slow down"}}')
   expect(await proxy.line(0)).toContain('upstream_error, status 429')
+})
+
+test('a refusal that is a page becomes one that a client of an API can read', async () => {
+  await using upstream = await startUpstream((exchange) =>
+    exchange.answer('503 Busy', '<h1>Oops</h1>', 'Content-Type: text/html\r\nRetry-After: 7'),
+  )
+  await using proxy = await startProxied(upstream.url)
+  using client = await rawRequest({ port: proxy.port, body: chat }).finished()
+  expect(client.status).toBe(503)
+  expect(client.header('retry-after')).toBe('7')
+  expect(client.json.error.message).toMatch(/^The upstream answered with status 503\./)
+  using page = await rawRequest({ port: proxy.port, method: 'GET', path: '/' }).finished()
+  expect(page.bodyText).toBe('<h1>Oops</h1>')
+})
+
+test('a stream that comes while the server shuts down is refused, and its upstream let go', async () => {
+  await using upstream = await startUpstream((exchange) => {
+    if (exchange.body.includes('first')) exchange.open().data(chatChunk('Hel'))
+  })
+  await using proxy = await startProxied(upstream.url)
+  using first = await rawRequest({ port: proxy.port, body: { ...chat, user: 'first' } }).received('Hel')
+  // One that has begun: its connection is not idle.
+  using late = new RawClient(proxy.port)
+  const body = JSON.stringify(chat)
+  const headers = `Host: a\r\nContent-Length: ${body.length}\r\n`
+  late.socket.write(`POST /v1/chat/completions HTTP/1.1\r\n${headers}`)
+  const [socket] = (await once(proxy.server, 'connection')) as [Socket]
+  await expect.poll(() => socket.bytesRead).toBeGreaterThan(0)
+  const drained = drainStreams(proxy.server)
+  late.socket.write(`\r\n${body}`)
+  await late.received('503 Service Unavailable')
+  await expect.poll(() => upstream.openConnections).toBe(1)
+  const exchange = await upstream.exchange(0)
+  exchange.data(...chatAnswer('lo')).end()
+  await first.finished()
+  expect(textOf(first.data)).toBe('Hello')
+  expect(await drained).toMatchObject({ finished: 1, forced: 0 })
+})
+
+test('a tool of MCP takes as long as it takes', async () => {
+  const message = { jsonrpc: '2.0', id: 1, result: {} }
+  await using upstream = await startUpstream((exchange) => exchange.open())
+  await using proxy = await startProxied(upstream.url)
+  const headers = { 'MCP-Protocol-Version': '2025-06-18' }
+  using client = rawRequest({ port: proxy.port, path: '/mcp', body: { id: 1 }, headers })
+  await client.received('200 OK')
+  const exchange = await upstream.exchange(0)
+  exchange.data(message).end()
+  await client.finished()
+  expect(client.data).toEqual([JSON.stringify(message)])
 })
 
 describe('a client that waits', () => {

@@ -316,6 +316,23 @@ describe('an upgrade', () => {
     await client.closed()
   })
 
+  test('brings all that was sent before the end, to a slow client, too', async () => {
+    const bytes = randomBytes(8_000_000)
+    const server = createServer()
+    server.on('upgrade', (_request, socket) => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+      socket.end(bytes)
+    })
+    await using upstream = await listenOn(server)
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, method: 'GET', headers: upgrade }).received('101')
+    client.socket.pause()
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    client.socket.resume()
+    await client.closed()
+    expect(client.bytes.subarray(-bytes.length).equals(bytes)).toBe(true)
+  })
+
   test('that the upstream refuses is refused', async () => {
     await using upstream = await listen((_request, response) => response.writeHead(426).end('no'))
     await using proxy = await startProxied(upstream.url)

@@ -1,3 +1,4 @@
+import type { Server } from 'node:http'
 import { startProxy } from '../../src/command/proxy/server.js'
 import { type ProxySettings, readUpstream } from '../../src/command/proxy/settings.js'
 
@@ -5,6 +6,7 @@ import { type ProxySettings, readUpstream } from '../../src/command/proxy/settin
 export interface Proxied extends AsyncDisposable {
   readonly url: string
   readonly port: number
+  readonly server: Server
   /** What `--verbose` would print. */
   readonly lines: string[]
   /** Waits for the line with this number, from 0. */
@@ -33,6 +35,7 @@ export async function startProxied(upstream: string, more: Partial<ProxySettings
   const closed = new Promise((resolve) => server.once('close', resolve))
   return {
     url,
+    server,
     port: Number(new URL(url).port),
     lines,
     async line(index) {

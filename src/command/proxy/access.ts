@@ -71,15 +71,20 @@ function isEqual(given: string, key: string): boolean {
 
 /**
  * Whether a request does not come from a page of somebody else: such a page would spend the operator's money. What is no
- * browser sends no origin.
+ * browser sends no origin. A name that is not of this machine, and leads here all the same, is a trick of such a page.
  */
-function isFromHere({ headers }: IncomingMessage, { cors }: ProxySettings): boolean {
+function isFromHere({ headers }: IncomingMessage, { cors, host }: ProxySettings): boolean {
   const { origin } = headers
-  if (origin === undefined) return headers['sec-fetch-site'] !== 'cross-site' || cors.includes('*')
-  if (cors.includes('*') || cors.includes(origin)) return true
+  if (cors.includes('*') || (origin !== undefined && cors.includes(origin))) return true
+  if (headers.host !== undefined && isLoopback(host) && !isLoopback(nameOf(headers.host))) return false
+  if (origin === undefined) return headers['sec-fetch-site'] !== 'cross-site'
   const page = URL.canParse(origin) ? new URL(origin) : undefined
   // Apps have schemes of their own.
   return page !== undefined && (!page.protocol.startsWith('http') || isLoopback(page.hostname))
+}
+
+function nameOf(host: string): string {
+  return host.replace(/:\d+$/, '')
 }
 
 /** Lets pages of other origins read a response. */

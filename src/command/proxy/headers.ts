@@ -86,6 +86,10 @@ export function copyHead(
   const values = new Map<string, [string, string | string[]]>()
   for (const [name, value] of endToEnd(answer)) {
     const lower = name.toLowerCase()
+    if (lower === 'vary' && response.hasHeader('vary')) {
+      response.setHeader('Vary', `${response.getHeader('vary')}, ${value}`)
+      continue
+    }
     // Those that are set already are the proxy's own, but for the id: that of the upstream is worth more.
     if (drop.includes(lower) || (lower !== 'x-request-id' && response.hasHeader(lower))) continue
     const before = values.get(lower)

@@ -9,7 +9,7 @@ import { allowOrigin, answerPreflight, refusalBody, refusalOf } from './access.j
 import { dialectOf, whatIsAsked } from './asked-stream.js'
 import { beginCall, sendBody } from './call.js'
 import { forward } from './forward.js'
-import { type ProxySettings, timeoutsOf } from './settings.js'
+import { connectMsOf, type ProxySettings } from './settings.js'
 import { isEventStream, streamThrough } from './stream-through.js'
 import { tunnelUpgrades } from './tunnel.js'
 
@@ -28,7 +28,7 @@ export async function startProxy(
   settings: ProxySettings,
   report: (line: string) => void,
 ): Promise<RunningProxy> {
-  const { connectMs } = timeoutsOf(settings)
+  const connectMs = connectMsOf(settings)
   // An upload takes as long as it takes.
   const server = createServer({ requestTimeout: 0 })
   alignServerTimeouts(server)

@@ -2,7 +2,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { connectionNames } from '../../client/head.js'
 import { shown } from '../../errors/bad-input.js'
 import { readStreamOptions, type StreamOptions } from '../../stream/settings.js'
-import { type ResolvedTimeouts, resolveTimeouts } from '../../timeouts/options.js'
+import { resolveTimeouts, type StreamTimeouts } from '../../timeouts/options.js'
 import { timeoutProfiles } from '../../timeouts/profiles.js'
 import type { Flag } from '../flags.js'
 import type { Header } from './headers.js'
@@ -28,8 +28,20 @@ export interface ProxySettings {
 }
 
 /** The deadlines of a chat: a local model may think long, whatever it is called. */
-export function timeoutsOf({ timeouts }: ProxySettings): ResolvedTimeouts {
-  return resolveTimeouts(timeouts, timeoutProfiles.advanced)
+export function timeoutsOf({
+  timeouts = 'advanced',
+}: Pick<ProxySettings, 'timeouts'>): StreamTimeouts | false {
+  if (timeouts === false) return false
+  const resolved = resolveTimeouts(timeouts, timeoutProfiles.advanced)
+  // A default that another value has cut short would be taken for one that was set, and has no effect.
+  const isMeant = ([name, value]: [string, number]) =>
+    name === 'totalMs' || value < resolved.totalMs || Object.hasOwn(Object(timeouts), name)
+  return Object.fromEntries(Object.entries(resolved).filter(isMeant))
+}
+
+/** How long a connection to the upstream may take. */
+export function connectMsOf({ timeouts }: ProxySettings): number {
+  return resolveTimeouts(timeouts, timeoutProfiles.advanced).connectMs
 }
 
 /** A base URL, without anything that would be lost. */
@@ -123,9 +135,9 @@ const secret = /auth|key|token|secret|cookie/i
 
 /** @throws TypeError for what works, but not as it was meant */
 export function checkSettings(settings: ProxySettings): void {
-  const { upstream, host, port, headers, key, timeouts, heartbeatMs, headersAfterMs } = settings
+  const { upstream, host, port, headers, key, heartbeatMs, headersAfterMs } = settings
   try {
-    readStreamOptions({ timeouts, writer: { heartbeatMs, headersAfterMs } })
+    readStreamOptions({ timeouts: timeoutsOf(settings), writer: { heartbeatMs, headersAfterMs } })
   } catch (error) {
     // The only thing that two flags can be at odds about.
     throw new TypeError(

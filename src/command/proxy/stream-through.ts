@@ -28,7 +28,7 @@ const untrue = ['content-length', 'content-encoding', 'etag', 'accept-ranges']
 /** Forwards an upstream's stream through `relay`; what turns out to be none goes on as it is. */
 export async function streamThrough(stream: ProxiedStream, settings: ProxySettings): Promise<void> {
   const { response, call, asked, onEnd } = stream
-  await handleStream(
+  const ended = handleStream(
     response,
     async ({ relay, signal, deadlines }) => {
       // The answer may still be on its way; what has come of it, the stream releases itself.
@@ -46,8 +46,12 @@ export async function streamThrough(stream: ProxiedStream, settings: ProxySettin
       copyHead(answer, response, untrue)
       await relay(decoded(answer))
     },
-    { ...optionsFor(stream, settings), model: asked.model, onEnd },
+    // What the upstream says of itself its client would read without a proxy, too.
+    { ...optionsFor(stream, settings), model: asked.model, onEnd, exposeUpstreamErrors: true },
   )
+  await ended
+  // A stream that was refused, say since the server shuts down, has not even looked at its upstream.
+  call.destroy()
 }
 
 function optionsFor({ response, asked }: ProxiedStream, settings: ProxySettings): HandleStreamOptions {
@@ -57,8 +61,8 @@ function optionsFor({ response, asked }: ProxiedStream, settings: ProxySettings)
   const writer = { heartbeatMs, headersAfterMs }
   // Evidence may still show another API than the path: only Ollama's path says nothing to `handleStream`.
   if (dialect === dialects.ollama) return { dialect, timeouts, writer }
-  if (dialect !== dialects.plain) return { timeouts, writer }
-  // Nobody knows what it is: a download's progress, or news for a page. It may take as long as it takes.
+  if (dialect !== dialects.plain && !dialect.isUnhurried) return { timeouts, writer }
+  // A tool of MCP, or what nobody knows: a download's progress, or news for a page. It takes as long as it takes.
   const unhurried = { firstByteMs: false, inactivityMs: false, totalMs: false } as const
   return {
     timeouts: settings.timeouts === undefined ? unhurried : timeouts,
@@ -79,11 +83,13 @@ export function isEventStream(answer: IncomingMessage): boolean {
 const perhapsEvents = /^\s*(text\/(plain|html)|application\/json)\b/i
 
 /** Whether a response to a request for a stream goes to the client as it is. */
-function passesAsItIs(answer: IncomingMessage, { dialect }: AskedStream): boolean {
+function passesAsItIs(answer: IncomingMessage, { dialect, isSure }: AskedStream): boolean {
   const { headers, statusCode = 0 } = answer
   const type = headers['content-type']
   const isLines = dialect === dialects.ollama
   if (isEventStream(answer)) return isLines && framingOf(type)?.name !== 'ndjson'
+  // A page for people, which a client of an API cannot read.
+  if (statusCode >= 400 && isSure) return !/^\s*text\//i.test(type ?? '')
   if (statusCode < 200 || statusCode > 299 || statusCode === 204 || !isReadable(answer)) return true
   if (type === undefined) return false
   // One JSON document is one line.

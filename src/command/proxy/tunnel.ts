@@ -1,6 +1,6 @@
 import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
+import { type Duplex, pipeline } from 'node:stream'
 import { toStreamError } from '../../errors/classify.js'
 import { type Refusal, refusalBody, refusalOf } from './access.js'
 import { beginCall } from './call.js'
@@ -52,7 +52,14 @@ function tunnel(
   const add = { Connection: 'Upgrade', Upgrade: 'websocket' }
   const call = beginCall(request, settings, { connectMs, add })
   socket.once('close', () => call.destroy())
+  const refuse = (error: unknown) => {
+    const { status, code, message } = toStreamError(error, 'upstream_connect')
+    refuseRaw(socket, { status, code, message })
+  }
+  /** From here on the client has something, and nothing may be put into that. */
+  const answered = () => call.off('error', refuse).on('error', () => socket.destroy())
   call.on('upgrade', (answer, upstream, upstreamHead) => {
+    answered()
     const headers = [...endToEnd(answer), ['Connection', 'Upgrade'], ['Upgrade', 'websocket']] as Header[]
     socket.write(headText(`HTTP/1.1 101 ${answer.statusMessage}`, headers))
     socket.write(upstreamHead)
@@ -61,23 +68,19 @@ function tunnel(
     join(upstream, socket)
   })
   call.on('response', (answer) => {
+    answered()
     const headers = [...endToEnd(answer), ['Connection', 'close']] as Header[]
     socket.write(headText(`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`, headers))
-    answer.on('error', () => socket.destroy())
-    answer.pipe(socket)
+    pipeline(answer, socket, () => {})
   })
-  call.on('error', (error) => {
-    const { status, code, message } = toStreamError(error, 'upstream_connect')
-    refuseRaw(socket, { status, code, message })
-  })
+  call.on('error', refuse)
   call.end()
 }
 
 /** What one side sends goes to the other, and so does its end. */
 function join(from: Duplex, to: Duplex): void {
   if ('setTimeout' in from) (from as Socket).setTimeout(0).setNoDelay(true)
-  from.pipe(to)
-  from.on('error', () => to.destroy()).once('close', () => to.destroy())
+  pipeline(from, to, () => {})
 }
 
 function headText(line: string, headers: readonly Header[]): Buffer {

@@ -435,6 +435,17 @@ describe('is no open proxy', () => {
   })
 })
 
+test('each request has a connection of its own, and the upstream is not told that it will be closed', async () => {
+  await using upstream = await startUpstream((exchange) => exchange.answer('200 OK', exchange.head))
+  await using proxy = await startProxied(upstream.url)
+  for (const path of ['/first', '/second']) {
+    using client = await rawRequest({ port: proxy.port, method: 'GET', path }).finished()
+    expect(client.bodyText).toMatch(/^Connection: keep-alive$/im)
+  }
+  expect(upstream.connections).toBe(2)
+  await expect.poll(() => upstream.openConnections).toBe(0)
+})
+
 test('a client that leaves releases the upstream, before its head and after it', async () => {
   await using upstream = await startUpstream((exchange) => {
     if (exchange.head.startsWith('GET /later'))

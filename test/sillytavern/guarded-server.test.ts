@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { GuardOptions } from '../../src/index.js'
 import { RawClient, type UpstreamScript } from '../../src/testing/index.js'
 import { chatChunk } from '../support/chat.js'
-import { forEver, nothing, type Shown, shownBy, startModel, told, whole } from './model.js'
+import { endless, forEver, nothing, type Shown, shownBy, startModel, stopReply, told, whole } from './model.js'
 import { type SillyTavern, startSillyTavern } from './silly-tavern.js'
 
 /** As docs/SILLYTAVERN.md shows it; the server is as it was installed. */
@@ -65,16 +65,8 @@ describe.each<[string, UpstreamScript, Shown, Shown]>([
 })
 
 test('the stop button reaches the model', async () => {
-  await using model = await startModel((exchange) =>
-    exchange.open().every(50, () => exchange.data(chatChunk('Hel'))),
-  )
-  await using chat = await guarded.open(`${model.url}/v1`, true)
-  await chat.send('Hello?')
-  await chat.replied('Hel')
-  await chat.stop()
-  await model.exchanges.at(-1)?.closed
-  expect(await chat.settled()).toBe(true)
-  expect(await chat.toasts()).toEqual([])
+  await using model = await startModel(endless)
+  await stopReply(guarded, `${model.url}/v1`, model)
 })
 
 interface Request {

@@ -1,5 +1,11 @@
-import { startUpstream, type UpstreamExchange, type UpstreamScript } from '../../src/testing/index.js'
-import { chatAnswer } from '../support/chat.js'
+import { expect } from 'vitest'
+import {
+  type ScriptedUpstream,
+  startUpstream,
+  type UpstreamExchange,
+  type UpstreamScript,
+} from '../../src/testing/index.js'
+import { chatAnswer, chatChunk } from '../support/chat.js'
 import type { SillyTavern } from './silly-tavern.js'
 
 /** What an upstream does with a chat; the list of models it always gives. */
@@ -32,6 +38,26 @@ export const nothing: Shown = { settled: true, replies: [], toasts: [] }
 export const told = (...toasts: unknown[]): Shown => ({ ...nothing, toasts })
 /** A chat whose end never comes. */
 export const forEver: Shown = { settled: false, replies: ['…'], toasts: [] }
+
+/** A model that writes on until its client has gone. */
+export const endless: UpstreamScript = (exchange) =>
+  // It shows a piece when the next one has come, and no more than 30 a second.
+  asksForStream(exchange) ? exchange.open().every(50, () => exchange.data(chatChunk('Hel'))) : undefined
+
+/** Stops a streamed reply of the `endless` model, and waits until the model knows. */
+export async function stopReply(
+  sillyTavern: SillyTavern,
+  baseUrl: string,
+  model: ScriptedUpstream,
+): Promise<void> {
+  await using chat = await sillyTavern.open(baseUrl, true)
+  await chat.send('Hello?')
+  await chat.replied('Hel')
+  await chat.stop()
+  await model.exchanges.at(-1)?.closed
+  expect(await chat.settled()).toBe(true)
+  expect(await chat.toasts()).toEqual([])
+}
 
 /** What its user sees of one chat with the server at this port. */
 export async function shownBy(sillyTavern: SillyTavern, port: number, streaming: boolean): Promise<Shown> {

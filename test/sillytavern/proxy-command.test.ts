@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startUpstream, type UpstreamScript } from '../../src/testing/index.js'
+import type { UpstreamScript } from '../../src/testing/index.js'
 import { chatChunk } from '../support/chat.js'
 import { startProxyCommand } from '../support/proxy-command.js'
-import { asksForStream, type Shown, shownBy, startModel, told, whole } from './model.js'
+import { endless, type Shown, shownBy, startModel, stopReply, told, whole } from './model.js'
 import { type SillyTavern, startSillyTavern } from './silly-tavern.js'
 
 let sillyTavern: SillyTavern
@@ -75,18 +75,8 @@ describe('through unhang proxy', () => {
   })
 
   test('its stop button reaches the model', async () => {
-    await using model = await startUpstream((exchange) => {
-      if (exchange.head.startsWith('GET')) return exchange.answer('200 OK', '{"data":[{"id":"my-model"}]}')
-      // It shows a piece when the next one has come, and no more than 30 a second.
-      return asksForStream(exchange) && exchange.open().every(50, () => exchange.data(chatChunk('Hel')))
-    })
+    await using model = await startModel(endless)
     await using proxy = await startProxyCommand([model.url])
-    await using chat = await sillyTavern.open(`${proxy.url}/v1`, true)
-    await chat.send('Hello?')
-    await chat.replied('Hel')
-    await chat.stop()
-    await model.exchanges.at(-1)?.closed
-    expect(await chat.settled()).toBe(true)
-    expect(await chat.toasts()).toEqual([])
+    await stopReply(sillyTavern, `${proxy.url}/v1`, model)
   })
 })

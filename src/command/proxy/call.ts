@@ -94,10 +94,6 @@ export function sendBody(
     if (rawTrailers.length > 0) call.addTrailers(pairs(rawTrailers))
   })
   client.pipe(call)
-  // An upload that stops half-way must not look whole.
-  client.once('close', () => {
-    if (!client.complete) call.destroy()
-  })
   // An upstream may answer without reading all of it: the rest must not hold the client's connection.
   const letGo = () => {
     client.unpipe(call).resume()

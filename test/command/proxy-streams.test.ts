@@ -68,9 +68,14 @@ const told: Record<FaultName, readonly string[] | undefined> = {
   resetMidStream: ['connection_reset'],
   finMidStream: ['connection_reset'],
   truncated: ['upstream_truncated'],
+  empty: ['upstream_truncated'],
+  resetAfterEnd: undefined,
+  keepsOpen: undefined,
+  staleConnection: undefined,
   halfEvent: ['connection_reset'],
   stalled: ['upstream_inactivity_timeout'],
   onlyComments: ['request_timeout_total'],
+  pings: ['request_timeout_total'],
   drip: ['request_timeout_total'],
   flood: ['request_timeout_total'],
   endlessLine: ['upstream_event_too_large'],
@@ -80,6 +85,8 @@ const told: Record<FaultName, readonly string[] | undefined> = {
   webPage: ['upstream_protocol_error'],
   jsonError: ['upstream_error'],
   errorEvent: ['upstream_error'],
+  errorMidStream: ['upstream_error'],
+  slowError: ['upstream_error'],
   // These are the upstream's own words.
   rateLimited: ['slow down'],
   serverError: ['bug'],
@@ -88,7 +95,7 @@ const told: Record<FaultName, readonly string[] | undefined> = {
 describe.each(Object.entries(told))('an upstream with the fault %s', (name, codes) => {
   test('is told to its client in full', async () => {
     await using upstream = await startUpstream(faults[name as FaultName])
-    const isEndless = ['onlyComments', 'drip', 'flood'].includes(name)
+    const isEndless = ['onlyComments', 'pings', 'drip', 'flood'].includes(name)
     const timeouts = { firstByteMs: 300, inactivityMs: 300, totalMs: isEndless ? 900 : 15_000 }
     await using proxy = await startProxied(upstream.url, { timeouts })
     using client = await rawRequest({ port: proxy.port, body: chat }).finished()

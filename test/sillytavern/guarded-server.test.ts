@@ -3,7 +3,17 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { GuardOptions } from '../../src/index.js'
 import { RawClient, type UpstreamScript } from '../../src/testing/index.js'
 import { chatChunk } from '../support/chat.js'
-import { endless, forEver, nothing, type Shown, shownBy, startModel, stopReply, told, whole } from './model.js'
+import {
+  endless,
+  forEver,
+  nothing,
+  type Shown,
+  shownBy,
+  startModel,
+  stopReply,
+  told,
+  whole,
+} from './model.js'
 import { type SillyTavern, startSillyTavern } from './silly-tavern.js'
 
 /** As docs/SILLYTAVERN.md shows it; the server is as it was installed. */

@@ -167,7 +167,9 @@ describe('every command of the guides runs', async () => {
     }),
   )
   // What npm does is for the gate, `.ci/run`; the proxy runs until it is stopped: test/command.
-  const ours = commands.flat().filter(([, command]) => !/^(npm|npx unhang proxy|[A-Z_]+=\S+ npm) /.test(command))
+  const ours = commands
+    .flat()
+    .filter(([, command]) => !/^(npm|npx unhang proxy|[A-Z_]+=\S+ npm) /.test(command))
   const [setting] = ours.filter(([, command]) => command.startsWith('export'))
 
   test('against the example', async () => {

@@ -52,8 +52,8 @@ export interface GauntletReport {
 
 /** How long a trial has before the next one begins: a process that a fault ends, ends by then. */
 const headStartMs = 1_000
-/** A quick run waits no longer than this for anything. */
-const quickMs = 5_000
+/** A quick run waits no longer than this for anything: a proxy may retry first, and honour Retry-After: 7. */
+const quickMs = 20_000
 
 /**
  * Drives a proxy through the failure modes: the client and the upstream are ours.

@@ -74,7 +74,6 @@ const whole: Program = ({ imports, code }) => `${imports}\n${code}`
 /** Where each of them belongs, by its page and what it is known by: the program that a reader would have. */
 const programs: [page: string, known: string, program: Program][] = [
   ['README.md', "from 'unhang/express' // Koa", beforeRoutes],
-  ['README.md', "onDisconnect: 'cancel'", beforeRoutes],
   ['README.md', 'https://api.openai.com', whole],
   ['docs/QUICKSTART.md', 'app.use(guardStreams()) // before your routes', beforeRoutes],
   [

@@ -75,7 +75,7 @@ test('README links every value', async () => {
   const readme = await readFile('README.md', 'utf8')
   for (const file of Object.values(entries)) {
     for (const name of Object.keys(await import(resolve(file)))) {
-      // A class of which scripts get an object; nobody makes one.
+      // Scripts get an object of this class, and never make one.
       if (name !== 'UpstreamExchange') expect(readme).toContain(`(docs/API.md#${name.toLowerCase()})`)
     }
   }
@@ -124,6 +124,7 @@ const places: Record<string, string> = {
   RejoinOptions: 'resume.rejoin',
   StopOptions: 'resume.stop',
   MemoryStoreOptions: 'memoryStore',
+  RedisStoreOptions: 'redisStore',
 }
 
 const nested = ['timeouts', 'writer', 'relay', 'cleanup', 'detect', 'adopt']

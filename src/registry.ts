@@ -46,12 +46,12 @@ export interface Guarded {
   /** Runs what is done for the request, so that its upstream calls are known. */
   enter<Result>(work: () => Result): Result
   /**
-   * The framework has an error that nobody answered.
+   * The framework has an error without a response.
    *
    * @returns whether it has been answered now
    */
   respond(error: unknown): boolean
-  /** The listener itself failed: there is nobody else to answer. */
+  /** The listener itself failed: no other code can respond. */
   respondAtLast(error: unknown): void
 }
 

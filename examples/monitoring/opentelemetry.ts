@@ -31,7 +31,7 @@ function traceStream(provider: string, end: StreamEnd): void {
   span.end(endTime)
 }
 
-/** Counted events are no tokens: the conventions have no name for them. */
+/** Counted events are not tokens: the conventions have no name for them. */
 function usageOf({ usage }: StreamEnd): Attributes {
   if (!usage) return {}
   const { inputTokens, outputTokens, source } = usage

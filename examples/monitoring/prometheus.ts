@@ -45,7 +45,7 @@ const firstByte = new Histogram({
   buckets: seconds,
   registers,
 })
-const longestGap = new Histogram({
+const maxGap = new Histogram({
   name: 'unhang_stream_longest_gap_seconds',
   help: 'The longest silence of the upstream in a stream',
   buckets: seconds,
@@ -65,7 +65,7 @@ export const metrics = {
   text: () => registers[0]?.metrics() ?? '',
 }
 
-/** Counts every stream of the process, whoever writes it. */
+/** Counts every stream of the process, whichever code writes it. */
 export function countStreams(): void {
   subscribe('unhang:stream:start', (message) => change((message as { requestId: string }).requestId, 1))
   subscribe('unhang:stream:end', (message) => count(message as StreamEnd))
@@ -82,7 +82,7 @@ function count(end: StreamEnd): void {
   tokens.inc({ direction: 'input', source }, inputTokens)
   tokens.inc({ direction: 'output', source }, outputTokens)
   if (end.ttfbMs !== undefined) firstByte.observe(end.ttfbMs / 1_000)
-  longestGap.observe(end.maxGapMs / 1_000)
+  maxGap.observe(end.maxGapMs / 1_000)
   duration.observe({ outcome }, end.durationMs / 1_000)
 }
 

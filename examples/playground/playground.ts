@@ -3,7 +3,7 @@ import { request as httpRequest, type IncomingMessage, type ServerResponse } fro
 import { handleStream } from 'unhang'
 import { type FaultName, scriptByModel, startUpstream } from 'unhang/testing'
 
-/** Shorter than in life: nobody watches a page for a minute. The page draws them. */
+/** Shorter than in life: a reader does not watch a page for a minute. The page draws them. */
 const timeouts = { firstByteMs: 4_000, inactivityMs: 3_000, totalMs: 9_000 }
 const writer = { headersAfterMs: 1_500, heartbeatMs: 1_000 }
 const words = 'Every word you read here has come as an event of its own. '.split(/(?<= )/)

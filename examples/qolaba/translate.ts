@@ -145,7 +145,7 @@ export function toOpenAICompletion({ model }: StudioChat, answer: QolabaAnswer):
 /**
  * Reads Qolaba's JSON, which is nowhere specified.
  *
- * @throws UpstreamError for an error it reports, StreamError for what is no JSON object
+ * @throws UpstreamError for an error it reports, StreamError for anything but a JSON object
  */
 export function readEvent(text: string): Fields {
   let event: unknown

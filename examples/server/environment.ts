@@ -16,7 +16,7 @@ export interface Settings {
   allowOrigin: string[] | undefined
   /** Where streams are recorded, so that a client can rejoin its own; `undefined`: nowhere. */
   resume: 'memory' | undefined
-  /** How long live streams may take to finish once the server is told to stop. */
+  /** How long live streams may take to finish once the server is asked to stop. */
   shutdownGraceMs: number
   timeouts: StreamTimeouts
   writer: NonNullable<StreamOptions['writer']>

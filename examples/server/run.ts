@@ -27,12 +27,12 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
     const app = createApp({
       ...settings,
       baseUrl: settings.baseUrl ?? upstream?.baseUrl ?? '',
-      // The stand-in takes any key: nobody has to have one to see it work.
+      // The stand-in takes any key, so that no key is needed to see it work.
       apiKey: settings.apiKey ?? (upstream && 'stand-in'),
       access: new Access(settings),
       resume: settings.resume && openResume(),
     })
-    // Only where there is nothing but the stand-in: nobody needs a page of faults in front of a real model.
+    // Only where there is nothing but the stand-in: a page of faults has no use in front of a real model.
     const playground = upstream && (await Playground.start())
     const server = createServer({ keepAliveTimeout: 65_000 }, (request, response) => {
       if (!playground?.serves(request, response)) app(request, response)

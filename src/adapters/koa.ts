@@ -84,7 +84,7 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
       await guard.enter(next)
     } catch (error) {
       if (!guard.respond(error)) throw error
-      // Whoever listens for the app's errors hears of this one, too.
+      // A listener for the app's errors gets this one, too.
       context.app.emit('error', error, context)
     }
     if (guard.refused) context.respond = false

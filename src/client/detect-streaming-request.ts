@@ -81,7 +81,7 @@ function wantsStream(request: StreamingRequestLike, hints: StreamingHints = {}):
   return agent !== undefined && userAgents.some((known) => includes(known, agent))
 }
 
-/** Ollama streams unless it is told not to. */
+/** Ollama streams unless the request says otherwise. */
 function isOllama(path: string, { model, messages, prompt }: ParsedBody): boolean {
   const isAsked = typeof model === 'string' && (Array.isArray(messages) || typeof prompt === 'string')
   return isAsked && /\/api\/(chat|generate)\/?$/.test(path)

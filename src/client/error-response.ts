@@ -74,7 +74,7 @@ export function respondWithError(
     target.destroy(reason)
     return
   }
-  // Nobody knows here whether the last event was finished; an empty line more does no harm.
+  // The last event may not have been finished; one more empty line does no harm.
   target.end(framing.blockEnd + events.map((event) => wireText(event, dialect, framing.name)).join(''))
 }
 

@@ -15,7 +15,7 @@ export function heartbeatText(
   headers: IncomingHttpHeaders,
   stream: BeatingStream,
 ): string | undefined {
-  // A blank line is no JSON.
+  // A blank line is not JSON.
   const takesComments = stream.framingName === 'sse' && (stream.dialect?.takesComments ?? true)
   const wantsEvent = choice === 'empty-delta' || (choice === undefined && takesComments)
   const event = wantsEvent ? stream.emptyDelta?.() : undefined
@@ -25,7 +25,7 @@ export function heartbeatText(
 
 /**
  * Who asks for an event stream by its type reads with a parser of the format, and one of those takes a blank line for an
- * empty message. Everybody else may read by hand: up to a blank line, and what then begins with a colon is no event.
+ * empty message. Everybody else may read by hand: up to a blank line, and what then begins with a colon is not an event.
  *
  * @param sawId whether an event had an id: openai-python then takes a blank line for an event
  */

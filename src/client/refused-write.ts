@@ -1,6 +1,6 @@
 import { StreamError } from '../errors/stream-error.js'
 
-/** A write that is refused. Handled already, so that one that nobody awaits cannot end the process. */
+/** A write that is refused. Handled already, so that one without an `await` cannot end the process. */
 export function refusedWrite(reason: unknown): Promise<never> {
   const refusal = Promise.reject(reason)
   refusal.catch(() => {})

@@ -27,7 +27,7 @@ export function clientWaitsMs(headers: IncomingHttpHeaders): number {
   return Math.max(minMs, waitsMs - Math.max(minMarginMs, waitsMs * 0.02))
 }
 
-/** Whether the client is calling again: what we did then as well would multiply. */
+/** Whether the client is retrying: our own retries would multiply with its. */
 export function isClientRetry(headers: IncomingHttpHeaders): boolean {
   return Number(headers['x-stainless-retry-count']) > 0
 }

@@ -235,15 +235,15 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
     const message = `The client did not read: more than ${this.#settings.maxBufferedBytes} bytes were waiting for it.`
     const reason = new StreamError('client_stalled', { message })
     this.#stop(reason)
-    // Not in the turn of whoever writes: see GuardOutput.
+    // Not in the turn of the code that writes: see GuardOutput.
     setImmediate(() => this.observer.onDisconnect?.(reason))
     return this.#refuse()
   }
 
   readonly #responseClosed = (): void => {
-    // Nobody asks for it any more, and what a WeakMap holds outlives the young generation.
+    // No code asks for it any more, and what a WeakMap holds outlives the young generation.
     writers().delete(this.#response)
-    // Once end() was called the response is complete as far as we are concerned, whoever closes first.
+    // Once end() was called the response is complete as far as we are concerned, whichever side closes first.
     if (this.#closed) return this.#stopped.finish(disposed)
     if (!wasLeft(this.#response)) return this.#stop(endedElsewhere())
     if (this.#isDetached) return

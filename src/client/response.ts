@@ -13,7 +13,7 @@ export type StreamResponse = ServerResponse | Http2ServerResponse
  * The differences between HTTP/1 and HTTP/2 responses, in one place: all other files see a `ServerResponse`.
  *
  * @param call the function that was called with it
- * @throws TypeError for what is no response
+ * @throws TypeError for anything but a response
  */
 export function asServerResponse(response: StreamResponse, call: string): ServerResponse {
   if (isResponse(response)) return response as ServerResponse
@@ -39,7 +39,7 @@ export function isGone(response: ServerResponse): boolean {
   return response.writableEnded || isClosed(response)
 }
 
-/** Whether the response's own end of the connection is gone. A listener attached now would never be told. */
+/** Whether the response's own end of the connection is gone. A listener attached now would never be called. */
 export function isClosed(response: ServerResponse): boolean {
   const stream = http2Stream(response)
   if (stream) return stream.destroyed || stream.closed
@@ -103,7 +103,7 @@ export function completeHead(
   for (const [name, value] of Object.entries(set)) response.setHeader(name, value)
 }
 
-/** A body that nobody reads would make Node cut the connection at the server's `requestTimeout`. */
+/** An unread body would make Node cut the connection at the server's `requestTimeout`. */
 export function discardUnreadBody(response: ServerResponse): void {
   const request = response.req as IncomingMessage | undefined
   if (request && request.readableFlowing === null && !request.readableEnded) request.resume()

@@ -16,7 +16,7 @@ export interface Command<F extends Flags> {
   run(values: Values<F>, argument: string): Promise<number>
 }
 
-/** Lines of the help are no wider than this. */
+/** The maximum width of the help. */
 export const helpWidth = 100
 
 /**

@@ -1,7 +1,7 @@
 import type { Debugger } from 'debug'
 import { describeError } from './describe-error.js'
 
-/** A value that takes work is given as a function: most of the time nobody looks. */
+/** A value that takes work is given as a function: most of the time it is not needed. */
 type Log = (format: string, ...values: unknown[]) => void
 
 let debug: Promise<(namespace: string) => Debugger> | undefined

@@ -30,7 +30,7 @@ export function describeError(error: unknown): string {
     .join(' ')
 }
 
-/** An error and its causes with their stacks, for whoever has to find a bug. */
+/** An error and its causes with their stacks, for the person who has to find a bug. */
 export function describeTrace(error: unknown): string {
   const chain = causeChain(error)
   if (chain.length === 0) return describeError(error)

@@ -122,10 +122,10 @@ export function dialectOfHead(response: { hasHeader(name: string): boolean }): S
   return response.hasHeader('x-vercel-ai-ui-message-stream') ? aiSdkUi : undefined
 }
 
-/** Where nobody knows the dialect of a stream, the answer says it. */
+/** Where the dialect of a stream is unknown, the answer says it. */
 const withAnswers: readonly StreamDialect[] = [openaiChat, openaiResponses, anthropic, gemini, ollama, cohere]
 
-/** The dialect in which a whole answer can be told as events: that of the stream, or, where nobody knows that, the one it fits. */
+/** The dialect in which a whole answer can be sent as events: that of the stream, or, where that is unknown, the one it fits. */
 export function dialectOfAnswer(answer: unknown, dialect: StreamDialect): StreamDialect | undefined {
   const candidates = dialect.answers || dialect.name !== plain.name ? [dialect] : withAnswers
   return candidates.find(({ answers }) => answers?.toEvents(answer) !== undefined)

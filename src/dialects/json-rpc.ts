@@ -47,7 +47,7 @@ function messagesIn(body: unknown): Partial<Message>[] {
 }
 
 class JsonRpcStream implements DialectState {
-  /** Requests without a response; `undefined` if nobody has parsed them. */
+  /** Requests without a response; `undefined` if they have not been parsed. */
   readonly #pending: Set<unknown> | undefined
   readonly #isSubscription: boolean
   #responded = false

@@ -13,7 +13,7 @@ export function merge(said: Said, piece: Said): number {
   let grown = 0
   for (const [name, value] of Object.entries(piece)) {
     const before = Object.hasOwn(said, name) ? said[name] : undefined
-    // An empty beginning is no content yet: a message that only calls tools has none.
+    // An empty beginning is not content yet: a message that only calls tools has none.
     const isNothing = value === undefined || (name === 'content' && value === '')
     if (isNothing || (value === null && before !== undefined)) continue
     grown += sizeOf(value) + (before === undefined ? entrySize : 0)

@@ -126,7 +126,7 @@ class ResponseStream implements DialectState {
     return String(type).endsWith('.delta') ? 'content' : 'other'
   }
 
-  /** The last event carries the whole response: nobody else can make it up. */
+  /** The last event carries the whole response: it cannot be made up. */
   closing(): SSEEvent[] {
     return []
   }

@@ -14,12 +14,12 @@ function errorType(status: number): string {
   return status >= 500 || status === 499 ? 'server_error' : 'invalid_request_error'
 }
 
-/** The body of an error that is told by status. */
+/** The body of an error that is reported by status. */
 export function openaiErrorBody(error: StreamError, message: string, requestId?: string): object {
   return { error: openaiError(error, message), ...(requestId ? { request_id: requestId } : {}) }
 }
 
-/** Any event stream: it is complete when it ends; an event named `error` tells its client that it failed. */
+/** Any event stream: it is complete when it ends; an event named `error` reports to its client that it failed. */
 export const plain: StreamDialect = {
   name: 'plain',
   needsTerminal: false,

@@ -39,7 +39,7 @@ export class Transcript {
   #followed: DialectState
   #skips: SkippedEvents | undefined
   #recognize: Recognize | undefined
-  /** What has come while nobody knew the dialect. */
+  /** What has come while the dialect was unknown. */
   readonly #unrecognized: SSEEvent[] = []
 
   /** @param recognize finds the dialect that one of the first events gives away: a path tells little of an API */
@@ -92,7 +92,7 @@ export class Transcript {
   /** Which events need not be observed now; see `DialectState.skips`. */
   readonly skips = (): SkippedEvents | undefined => this.#skips
 
-  /** Until an event fits, a path is a guess: a stream of which none does is no stream of that API. */
+  /** Until an event fits, a path is a guess: a stream of which none does is not a stream of that API. */
   #decide(dialect: StreamDialect): void {
     this.#recognize = undefined
     if (dialect !== this.dialect) {
@@ -157,7 +157,7 @@ export class Transcript {
     return this.complete && (outcome === 'timeout' || outcome.startsWith('upstream_'))
   }
 
-  /** What the client of a stream that stops for `reason` still has to be told; `undefined` if only a cut would do. */
+  /** What the client of a stream that stops for `reason` still has to get; `undefined` if only a cut would do. */
   ending(reason: StreamError, message: string, options?: FailingOptions): SSEEvent[] | undefined {
     if (!this.reportedToClient) this.#decideAtEnd()
     // It has read of the failure already; some dialects end with more than that.

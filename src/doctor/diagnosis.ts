@@ -16,7 +16,7 @@ export interface CheckResult {
   page?: string
 }
 
-/** A cause of hang-ups, as it can be told and mended. */
+/** A cause of hang-ups, as it can be reported and mended. */
 export interface Cause {
   finding: string
   fix: string

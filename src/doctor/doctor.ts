@@ -38,7 +38,7 @@ export async function examine(url: string, options: DoctorOptions = {}): Promise
   const shownUrl = publicUrl(new URL(url))
   options.announce?.(
     `Sends at most 8 requests to ${shownUrl}, one after the other: 6 chats of at most 200 tokens, one for the list of models, ` +
-      `and one that is no JSON. Each may take ${limitMs / 1_000} s.\n`,
+      `and one that is not JSON. Each may take ${limitMs / 1_000} s.\n`,
   )
   await endpoint.findModel()
   const checks: CheckResult[] = []
@@ -49,7 +49,7 @@ export async function examine(url: string, options: DoctorOptions = {}): Promise
   return { url: shownUrl, model: endpoint.mask(endpoint.model), checks }
 }
 
-/** What is found out, as it is: whoever asks a server that hangs wants to know now. */
+/** What is found out, as it is: the user of a server that hangs wants to know now. */
 async function* examineEndpoint(
   endpoint: Endpoint,
   limitMs: number,
@@ -110,7 +110,7 @@ function refusal({ client, isLate, durationMs, quote }: Answer): CheckResult {
     return found('reachable', cause, isHttp ? evidence : 'what came is no HTTP')
   }
   const cause = {
-    finding: 'A plain chat is refused: nothing else can be told.',
+    finding: 'A simple chat request was refused; nothing else can be checked.',
     fix:
       status === 401 || status === 403
         ? 'Give a key with --key.'

@@ -35,8 +35,8 @@ export const chats = '/chat/completions'
 /** What makes a chat a cheap one. */
 export const small = { max_tokens: 16 }
 
-/** Nobody's chat of 200 tokens is longer. */
-const mostBytes = 16 * 1024 * 1024
+/** A chat of 200 tokens is never longer. */
+const maxBytes = 16 * 1024 * 1024
 
 /** Each chat says it, and so does the diagnosis: without what controls a terminal. */
 const plainName = /^[^\p{C}\p{Zl}\p{Zp}]{1,100}$/u
@@ -101,8 +101,8 @@ export class Endpoint {
     const look = (bytes: Buffer) => {
       if (bytes.includes('data:')) eventsAtMs.push(systemClock.now() - startedAt)
       received += bytes.length
-      if (received <= mostBytes) return
-      fault = new Error(`more than ${mostBytes} bytes came`)
+      if (received <= maxBytes) return
+      fault = new Error(`more than ${maxBytes} bytes came`)
       client.socket.destroy()
     }
     client.socket.on('data', look)
@@ -110,7 +110,7 @@ export class Endpoint {
       fault = error
     })
     const isInTime = await within(finished, this.#options.limitMs)
-    const isLate = !isInTime || received > mostBytes
+    const isLate = !isInTime || received > maxBytes
     client.socket.off('data', look)
     return { client, durationMs: systemClock.now() - startedAt, isLate, fault, eventsAtMs, quote: this.quote }
   }

@@ -35,8 +35,8 @@ function blockFault(block: string, isLast: boolean, quote: Quote): string | unde
   if (text === '[DONE]') return isLast ? undefined : 'something follows [DONE]'
   try {
     const json: unknown = JSON.parse(text)
-    return typeof json === 'object' && json !== null ? undefined : `data that is no chunk: ${quote(text)}`
+    return typeof json === 'object' && json !== null ? undefined : `data that is not a chunk: ${quote(text)}`
   } catch {
-    return `data that is no JSON: ${quote(text)}`
+    return `data that is not JSON: ${quote(text)}`
   }
 }

@@ -25,7 +25,7 @@ function masked(secret: string): string {
 /** Shorter ones, such as an `api-version`, would be found in everything that is said. */
 const minParameterLength = 6
 
-/** What a URL holds that nobody else should read. */
+/** What a URL holds that only its owner should read. */
 export function secretsOf({ username, password, searchParams }: URL): string[] {
   const parameters = [decoded(username), ...searchParams.values()]
   return [decoded(password), ...parameters.filter(({ length }) => length >= minParameterLength)]

@@ -21,7 +21,7 @@ export async function nonStreaming(endpoint: Endpoint): Promise<CheckResult> {
   return found('non-streaming', cause, client.body.complete ? evidence : `${evidence}, and it was cut`)
 }
 
-/** What is no JSON is refused with a status and an error as JSON. */
+/** A body that is not JSON is refused with a status and an error as JSON. */
 export async function badInput(endpoint: Endpoint): Promise<CheckResult> {
   const headers = { 'Content-Type': 'application/json' }
   const { client } = await endpoint.ask(chats, { body: '{"messages": [', headers })
@@ -36,7 +36,7 @@ export async function badInput(endpoint: Endpoint): Promise<CheckResult> {
     return ok('bad-input', `status ${client.status}, error as JSON`)
   const cause = {
     finding:
-      'A bad request is not told of as clients expect it: they show nothing, or retry what cannot succeed.',
+      'A bad request is not reported as clients expect it: they show nothing, or retry what cannot succeed.',
     fix: 'Answer with 400 and {"error": {"message": …}}; respondWithError() of unhang does.',
   }
   return found('bad-input', cause, evidence)
@@ -97,7 +97,8 @@ export async function disconnect(endpoint: Endpoint, limitMs: number): Promise<C
     const stillSends = after > 0 && lastAt > (client.arrivalsMs[before - 1] ?? 0) + noticeMs
     if (!stillSends) return unknown('disconnect', 'the connection stayed open, and nothing was sent')
     const cause = {
-      finding: 'The server goes on for a client that has left: the model is paid for nobody.',
+      finding:
+        'The server goes on for a client that has left: you keep paying for tokens that no client reads.',
       fix: "Listen to the response's close (not the request's), and hand stream.signal of unhang to the upstream call.",
     }
     return found('disconnect', cause, `${after} more pieces within ${watchMs / 1_000} s`)

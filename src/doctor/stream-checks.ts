@@ -4,7 +4,7 @@ import type { Answer } from './endpoint.js'
 import { framingFault } from './framing.js'
 
 /** How much of an answer must have come at once to be called held back. */
-const fewestEvents = 20
+const minEvents = 20
 const slowEnoughMs = 500
 const burst = 0.1
 
@@ -110,7 +110,7 @@ function done({ client, quote }: Answer): CheckResult {
   return found(
     'done',
     {
-      finding: 'The stream simply ends: nobody can tell a complete answer from half of one.',
+      finding: 'The stream simply ends: clients cannot tell a complete answer from half of one.',
       fix: 'End a complete answer with data: [DONE] (unhang adds it, and tells of an upstream that stopped short).',
     },
     last === '' ? 'no event came' : `the last event is ${quote(last)}`,
@@ -121,7 +121,7 @@ function buffering({ client, durationMs, eventsAtMs }: Answer): CheckResult {
   const spreadMs = (eventsAtMs.at(-1) ?? 0) - (eventsAtMs[0] ?? 0)
   const events = client.data.length
   const evidence = `${events} events within ${Math.round(spreadMs)} ms, ${Math.round(durationMs)} ms after the question`
-  if (durationMs < slowEnoughMs || events < fewestEvents)
+  if (durationMs < slowEnoughMs || events < minEvents)
     return unknown('buffering', `${evidence}: too fast to tell`)
   if (spreadMs > burst * durationMs) return ok('buffering', evidence)
   return found(

@@ -2,7 +2,7 @@
 const { Buffer: NodeBuffer } = globalThis as { Buffer?: typeof Buffer }
 
 const encoder = new TextEncoder()
-// A byte order mark is left to whoever reads the text.
+// A byte order mark is left to the reader of the text.
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 /** As many arguments as every engine takes for one call. */
 const maxArguments = 8_192

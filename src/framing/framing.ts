@@ -12,7 +12,7 @@ export interface Framing {
   readonly blockEnd: string
   /** One event, as it is written. */
   encode(event: SSEEvent): string
-  /** What the text of one whole event says; `undefined` for what is no event, such as a comment. */
+  /** What the text of one whole event says; `undefined` for anything else, such as a comment. */
   parse(text: string): EventSourceMessage | undefined
   /** Follows the bytes of one stream, cut anywhere. */
   follow(onEvent: (event: EventSourceMessage, end: number) => void, options?: FollowOptions): Follower

@@ -10,7 +10,7 @@ const byType: readonly [RegExp, Framing][] = [
   [/^\s*application\/((x-)?(ndjson|jsonl|jsonlines|json-lines|json-seq)|stream\+json)\s*(;|$)/i, ndjson],
 ]
 
-/** The wire format that a `Content-Type` names; `undefined` for what is no stream of events. */
+/** The wire format that a `Content-Type` names; `undefined` for anything but a stream of events. */
 export function framingOf(contentType: unknown): Framing | undefined {
   if (contentType === undefined) return undefined
   const type = String(contentType)

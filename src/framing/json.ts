@@ -7,7 +7,7 @@ export function jsonText(data: unknown): string {
   return json
 }
 
-/** Whether a text is a whole JSON document, even if it goes on. Of a number nobody knows whether more digits were to come. */
+/** Whether a text is a whole JSON document, even if it goes on. After a number, more digits may still have been to come. */
 export function isWholeJson(text: string): boolean {
   return isJson(text) && !/^\s*-?\d/.test(text)
 }

@@ -9,7 +9,7 @@ import { interceptEvents } from './intercept.js'
 import { mayAskForStream } from './request.js'
 import { callOwners } from './upstream-calls.js'
 
-/** The calls of a request that may ask for a stream, unless the app has said that they are none of ours. */
+/** The calls of a request that may ask for a stream, unless the app has hidden them from us. */
 export function adoptCalls(request: IncomingMessage, guard: WatchedResponse): AdoptedCalls | undefined {
   const settings = mayAskForStream(request) ? adoptionOf(guard.settings.adopt, request) : undefined
   if (!settings) return undefined
@@ -30,7 +30,7 @@ export class AdoptedCalls implements CallOwner {
   readonly #begun = new Set<UpstreamCall>()
   readonly #adopted = new Map<UpstreamCall, AdoptedCall>()
   #writes = 0
-  /** Whether a call has had a good response that is no stream. */
+  /** Whether a call has had a good response that is not a stream. */
   #hasOther = false
   #isCancelling = false
   #left = false
@@ -112,7 +112,7 @@ export class AdoptedCalls implements CallOwner {
     if (!this.#begun.delete(call)) return false
     this.broken.moved()
     if (isGood) this.broken.excuse()
-    // The handler may make its events from a response that is no stream. Then a call beside it may break.
+    // The handler may make its events from a response that is not a stream. Then a call beside it may break.
     if (isGood && !isStream) this.#hasOther = true
     if (!isStream) return false
     this.#adopted.set(call, { writesBefore: this.#writes, isExcused: false })

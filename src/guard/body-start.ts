@@ -2,7 +2,7 @@ import { byteOrderMark, isMarked } from '../framing/bytes.js'
 import type { Framing } from '../framing/framing.js'
 import { isJsonLine, parseLine } from '../framing/ndjson/follow.js'
 
-/** Removes a byte order mark: nobody needs it, and a reader of lines takes it for a part of the first line. */
+/** Removes a byte order mark: it is not needed, and a reader of lines takes it for a part of the first line. */
 export function withoutMark(bytes: Buffer): Buffer {
   // Of two only the first is one: without it the second would be.
   const isOne = isMarked(bytes) && !isMarked(bytes, byteOrderMark.length)
@@ -14,7 +14,7 @@ export function looksLikeJson(chunk: unknown): boolean {
   return /^\s*[[{]/.test(textAtStart(chunk, 16))
 }
 
-/** Whether a body may be what its head says: JSON that is no line begins a document, and no stream. */
+/** Whether a body may be what its head says: JSON that is not a line begins a document, not a stream. */
 export function looksLikeEvents(chunk: unknown, { name }: Framing): boolean {
   if (name === 'sse') return !looksLikeJson(chunk)
   const [first = '', ...more] = textAtStart(chunk, maxFirstLine)

@@ -84,7 +84,7 @@ export class CallOwners {
     if (this.#open.delete(response)) this.readersChanged()
   }
 
-  /** Whether an open response may be reading another one's upstream, since it reads none of its own. */
+  /** Whether an open response may be reading another one's upstream, since it reads no upstream that it opened itself. */
   get mayHaveReaders(): boolean {
     for (const { isReading, isOpen } of this.#open) if (isOpen && !isReading) return true
     return false

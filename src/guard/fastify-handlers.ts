@@ -18,7 +18,7 @@ export function hearFastifyHandlers(): void {
     const { reply, error } = message as FailedHandler
     const guard = guards().get(reply.raw)
     if (reply.raw.headersSent) guard?.respond(error)
-    // Without a head nobody would ever respond.
+    // Without a head there would never be a response.
     else if (reply.sent) guard?.respondAtLast(error)
   })
 }

@@ -31,7 +31,7 @@ export function guardServers(settings: GuardSettings | undefined, listens: () =>
   }
 }
 
-/** What stands in front of `emit` here sees the request of every listener, whoever adds it and when. */
+/** What stands in front of `emit` here sees the request of every listener, wherever and whenever it is added. */
 function guardEvents(
   prototype: EventEmitter,
   settings: GuardSettings | undefined,
@@ -61,7 +61,7 @@ function guardOf([request, response]: unknown[], settings: GuardSettings): Guard
   }
 }
 
-/** A listener that fails ends the process, and every stream in it: for a stream its client is told instead. */
+/** A listener that fails ends the process, and every stream in it: for a stream the failure is reported to its client instead. */
 function emitRequest(
   server: EventEmitter,
   emit: Emit,

@@ -28,7 +28,7 @@ import { endedByHandler } from './written-events.js'
 
 /**
  * The promises of `handleStream` for a handler that writes to the response itself. Until the head is written
- * it only waits; a response that is no event stream is then left alone, byte for byte.
+ * it only waits; a response that is not an event stream is then left alone, byte for byte.
  */
 export class ResponseGuard implements WatchedResponse {
   readonly timeouts: TimeoutCoordinator
@@ -38,7 +38,7 @@ export class ResponseGuard implements WatchedResponse {
   readonly handle = new GuardHandle(this)
   readonly response: ServerResponse
   readonly head: ResponseHead
-  /** The upstream calls of the handler, unless they are none of ours. */
+  /** The upstream calls of the handler, unless the guard leaves them alone. */
   readonly calls: AdoptedCalls | undefined
   exchange: Exchange | undefined
   output: GuardOutput | undefined
@@ -270,9 +270,9 @@ export class ResponseGuard implements WatchedResponse {
     if (this.state === 'passing') this.over()
   }
 
-  /** No event stream, and so none of ours. */
+  /** Not an event stream, so it is left alone. */
   pass(): void {
-    // Nobody has heard of the client's leaving if the app took Node's own listeners off the socket.
+    // The client's leaving has gone unheard if the app took Node's own listeners off the socket.
     if (isClosed(this.response)) return this.#closed()
     this.state = 'passing'
     this.exchange?.abandon()

@@ -58,7 +58,7 @@ interface GuardOutcome {
 }
 
 /**
- * What the registry holds of a guard: whoever asks must find it also when the response is over, but what a WeakMap
+ * What the registry holds of a guard: a caller must find it also when the response is over, but what a WeakMap
  * holds outlives the young generation, and the guard itself would take the whole exchange along.
  */
 export class GuardHandle implements Guarded, GuardedStream {
@@ -135,7 +135,7 @@ export class GuardHandle implements Guarded, GuardedStream {
     const guard = this.#guard
     if (!guard) return this.#left.refused
     const { state, subject, settings, response } = guard
-    // A page or a text is no answer to a client that asked for a stream; to any other the framework's is.
+    // A page or a text is not an answer to a client that asked for a stream; to any other the framework's is.
     const isAsked = state === 'waiting' && subject.isWanted && !response.headersSent
     const isOurs = state === 'streaming' || state === 'closed'
     if (isOurs || (isAsked && settings.reportsErrors)) guard.fail(error)

@@ -41,7 +41,7 @@ export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
 /** A proxy copies what its client accepts, and gets a compressed stream, into which no error event can be put. */
 function askForPlainText(request: ClientRequest, owner: CallOwner | undefined): void {
   const asked = request.headersSent ? undefined : request.getHeader('accept-encoding')
-  // A header that is no copy may come from a client that decodes by itself, or that has signed it.
+  // A header that is not a copy may come from a client that decodes by itself, or that has signed it.
   if (asked === undefined || !owner?.wantsPlainText || asked !== owner.acceptEncoding) return
   request.setHeader('accept-encoding', 'identity')
 }

@@ -27,7 +27,7 @@ export class OriginalMethods {
 
   write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const write = this.found.write as (...args: unknown[]) => boolean
-    // Whoever else stands in front of it may count what it is given.
+    // Other code that stands in front of it may count what it is given.
     if (callback !== undefined) return write.call(this.#response, chunk, encoding, callback)
     if (encoding !== undefined) return write.call(this.#response, chunk, encoding)
     return write.call(this.#response, chunk)
@@ -52,7 +52,7 @@ export class OriginalMethods {
 
 /**
  * Puts methods in front of a response's own, which are returned. They stay there: taking them away again costs more than
- * all that they do for a response that is none of ours.
+ * all that they do for a response that is left alone.
  */
 export function interceptResponse(response: ServerResponse, methods: ResponseMethods): OriginalMethods {
   const own = new OriginalMethods(response)
@@ -86,7 +86,7 @@ function enter(request: IncomingMessage, emit: () => boolean): boolean {
   return guard ? guard.enter(emit) : emit()
 }
 
-/** Asks before anybody hears that a response has closed: as long as it is held, nobody does. */
+/** Asks before any listener hears that a response has closed: as long as it is held, no listener does. */
 export function interceptClose(response: ServerResponse, holds: () => boolean): void {
   const { emit } = response
   response.emit = (...args: [string, ...unknown[]]) => {
@@ -119,7 +119,7 @@ export function silenceHeaders(response: ServerResponse): void {
 }
 
 /**
- * Nothing is sent: the response has been ended for its handler. It is told as Node tells of a write after the
+ * Nothing is sent: the response has been ended for its handler. It gets the error that Node gives for a write after the
  * end, or else an endless one would never learn of it.
  */
 export function refuseWrite(response: ServerResponse, args: readonly unknown[]): false {

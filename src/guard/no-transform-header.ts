@@ -41,7 +41,7 @@ export class NoTransformHeader {
     this.#own.setHeader(this.#marked.name, made)
   }
 
-  /** It is no event stream after all. What the app has changed since stays as it is. */
+  /** It is not an event stream after all. What the app has changed since stays as it is. */
   undo(): void {
     const { headersSent } = this.#response
     const marked = this.#marked

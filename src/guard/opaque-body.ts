@@ -3,11 +3,11 @@ import type { Framing } from '../framing/framing.js'
 import { looksLikeEvents } from './body-start.js'
 import { JsonReport } from './json-report.js'
 
-/** A body that nobody can look into: compressed, or of another kind than its head says. Nothing is put into it. */
+/** A body that cannot be looked into: compressed, or of another kind than its head says. Nothing is put into it. */
 export class OpaqueBody {
   #json: JsonReport | undefined
 
-  /** @returns whether the first bytes of a body are no events */
+  /** @returns whether the first bytes of a body are anything but events */
   begins(bytes: Buffer, framing: Framing): boolean {
     if (looksLikeEvents(bytes, framing)) return false
     this.#json = new JsonReport()

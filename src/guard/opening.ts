@@ -74,7 +74,7 @@ export class Opening {
     if (kind === 'json' || kind === 'other') return guard.pass()
     if (guard.head.isHeld) return void guard.begin(kind === 'opaque')
     guard.head.expect(kind)
-    // As Node would, so that whoever stands in front of us hears of it.
+    // As Node would, so that code in front of us hears of it.
     guard.response.writeHead(guard.response.statusCode)
   }
 }

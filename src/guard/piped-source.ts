@@ -52,7 +52,7 @@ export class PipedSource {
    * Takes the source off the response for good.
    *
    * @returns whether the response was all it was for: others may read it too, or it may be a place that events
-   *   are written to for whoever comes
+   *   are written to for readers to come
    */
   detach(): boolean {
     const { source } = this
@@ -63,7 +63,7 @@ export class PipedSource {
     const isRead = source.listenerCount('data') > 0 || source.listenerCount('readable') > 0
     const isHub = typeof source.write === 'function' && source.listenerCount('unpipe') === 0
     const isOurs = !isRead && !isHub
-    // What it says when it is destroyed, by whomever, must find a listener. One is enough, for as many responses as read it.
+    // Its error when it is destroyed, by any code, must find a listener. One is enough, for as many responses as read it.
     if (!isOurs) {
       if (!source.listeners('error').includes(ignore)) source.on('error', ignore)
       source.off('error', this.#broke)
@@ -71,7 +71,7 @@ export class PipedSource {
     return isOurs
   }
 
-  /** Stops watching, and leaves the source to whoever piped it. */
+  /** Stops watching, and leaves the source to the code that piped it. */
   forget(): void {
     this.#isOver = true
     this.#response.off('unpipe', this.#unpiped)

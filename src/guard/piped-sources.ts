@@ -34,7 +34,7 @@ export class PipedSources {
     return [...(this.#sources ?? [])].some(({ isOver }) => !isOver)
   }
 
-  /** Whether one of those has broken, be it that nobody has heard of it yet. */
+  /** Whether one of those has broken, even if that has not been heard yet. */
   get areBroken(): boolean {
     return [...(this.#sources ?? [])].some(({ isBroken }) => isBroken)
   }
@@ -52,7 +52,7 @@ export class PipedSources {
     this.#upstreams?.release(reason)
   }
 
-  /** Leaves them to whoever piped them. */
+  /** Leaves them to the code that piped them. */
   forget(): void {
     for (const source of this.#sources ?? []) source.forget()
     this.#sources = undefined
@@ -73,7 +73,7 @@ export class PipedSources {
     const guard = this.#guard
     if (guard.isGone) return
     if (guard.state === 'passing') {
-      // A body that is no event stream can only be cut: it must not look complete.
+      // A body that is not an event stream can only be cut: it must not look complete.
       if (error !== undefined && !isHeard) guard.own.destroy(toStreamError(error, 'upstream_hangup'))
       return
     }
@@ -103,7 +103,7 @@ export class PipedSources {
   }
 }
 
-/** What is piped into a transform is let go when that is destroyed, and is then nobody's. */
+/** What is piped into a transform is let go when that is destroyed, and then has no owner. */
 function adoptFeeders(source: Source, adopt: (feeder: Source) => void): void {
   if (typeof source.write !== 'function') return
   source.on('unpipe', (feeder: Source) => {

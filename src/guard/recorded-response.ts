@@ -16,7 +16,7 @@ interface WithListeners {
 /** An event that is longer than this is not kept until it is whole. */
 const maxOpenBytes = 16 * 1024 * 1024
 
-/** Records the stream of a guarded response, whose headers are about to be sent; `undefined` if nobody could rejoin it. */
+/** Records the stream of a guarded response, whose headers are about to be sent; `undefined` if it could never be rejoined. */
 export function recordResponse(guard: WatchedResponse, exchange: Exchange): RecordedResponse | undefined {
   const { settings, subject, response, timeouts } = guard
   const { requestId, model, framing } = subject
@@ -41,7 +41,7 @@ export function recordResponse(guard: WatchedResponse, exchange: Exchange): Reco
 export class RecordedResponse {
   readonly #guard: WatchedResponse
   readonly #recording: StreamRecording
-  /** Whether the response has closed, and nobody has heard of it. */
+  /** Whether the response has closed, and no listener has heard of it. */
   #isHeld = false
   /** Who would have heard of it from the connection. */
   #waiting: ((error: unknown, response: ServerResponse) => void)[] = []
@@ -103,7 +103,7 @@ export class RecordedResponse {
     this.take(Buffer.from(text), this.#bytes + this.#openBytes + Buffer.byteLength(text), events)
   }
 
-  /** @returns whether nobody is to hear yet that the response has closed */
+  /** @returns whether listeners are not to hear yet that the response has closed */
   #hold(): boolean {
     const { response, state, sawTerminal } = this.#guard
     if (this.#isHeld || state !== 'streaming' || sawTerminal || !wasLeft(response)) return false
@@ -135,7 +135,7 @@ export class RecordedResponse {
   /**
    * The stream is over.
    *
-   * @param isComplete whether its handler has nothing to be told of
+   * @param isComplete whether its handler has nothing to be notified of
    */
   release(isComplete: boolean): void {
     if (!this.#isHeld) return

@@ -77,7 +77,7 @@ export class ResponseHead {
    * The first bytes of a response whose head is held, or has not been written. Those of an event stream are one whatever the
    * head says: `fetch` decodes a body, and a handler that copies the headers says that it is still encoded.
    *
-   * @returns `opaque` for an event stream that nobody can look into, `json` for JSON under the name of one
+   * @returns `opaque` for an event stream that cannot be looked into, `json` for JSON under the name of one
    */
   begins(chunk: unknown): 'stream' | 'opaque' | 'json' | 'other' {
     const implicit = { status: this.#response.statusCode, message: undefined, headers: [] }
@@ -115,7 +115,7 @@ export class ResponseHead {
     this.late = new LateHead(this.#response)
   }
 
-  /** It is no event stream: what is held goes out as it came. */
+  /** It is not an event stream: what is held goes out as it came. */
   release(): void {
     this.#uncompressed?.undo()
     const wasHeld = this.isHeld

@@ -10,7 +10,7 @@ const name = 'adopt.v1'
 export const callOwners = processWide(name, () => {
   const { AsyncLocalStorage } = process.getBuiltinModule('node:async_hooks')
   const { subscribe } = process.getBuiltinModule('node:diagnostics_channel')
-  // One that nobody has entered costs nothing.
+  // One that has not been entered costs nothing.
   const owners = new CallOwners(new AsyncLocalStorage<CallOwner>())
   watchHttpCalls(owners, subscribe as never)
   watchUndiciCalls(owners, subscribe as never)

@@ -27,7 +27,7 @@ export class WrittenEvents {
   readonly #follower: Follower
   readonly #madeUp: MadeUpEnding
   readonly #opaque = new OpaqueBody()
-  /** Whether the body is no stream that anything could be put into; `undefined` until it has begun. */
+  /** Whether the body is anything but a stream that events could be put into; `undefined` until it has begun. */
   #isOpaque: boolean | undefined
   /** What an upstream said of its own failure; the client has read it. */
   #reported: UpstreamError | undefined

@@ -111,7 +111,8 @@ export function createResume<AppRequest = IncomingMessage>(options: ResumeOption
     throw new TypeError(`store must be what memoryStore() or redisStore(client) returns, got ${shown(store)}`)
   }
   if (owner !== false && typeof owner !== 'function') {
-    const hint = 'write a function of the request, or false if whoever knows an id may read the stream'
+    const hint =
+      'write a function of the request, or false if every client that knows an id may read the stream'
     throw new TypeError(`owner must be a function or false, got ${shown(owner)}; ${hint}`)
   }
   checkFunction('streamId', streamId)
@@ -184,7 +185,7 @@ class RecordedStreams implements Resume {
   }
 }
 
-/** @returns `undefined` for what is no id: the stream is then served, but not recorded */
+/** @returns `undefined` for anything but an id: the stream is then served, but not recorded */
 function chosen(choose: (request: object) => unknown, request: object): string | undefined {
   try {
     const id = choose(request)

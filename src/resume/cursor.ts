@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 
 /** Where a client wants to go on. */
 export interface Cursor {
-  /** How many events it has had; `undefined` if what it says is no number. */
+  /** How many events it has had; `undefined` if what it says is not a number. */
   readonly after: number | undefined
   /** Whether it goes on at the first event that is still there. */
   readonly acceptsGap: boolean

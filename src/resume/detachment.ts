@@ -7,9 +7,9 @@ const maxLookMs = 1_000
 interface DetachmentOptions {
   readonly detachMs: number
   readonly maxBytes: number
-  /** Nobody has read the stream for `detachMs`. */
+  /** No client has read the stream for `detachMs`. */
   over(): void
-  /** Nobody has read more than `maxBytes` of it. */
+  /** No client has read more than `maxBytes` of it. */
   full(): void
 }
 
@@ -18,7 +18,7 @@ export class Detachment {
   readonly #recorder: Pick<Recorder, 'followers' | 'complete'>
   readonly #options: DetachmentOptions
   #timer: Timer | undefined
-  /** Since when nobody reads. */
+  /** Since when no client reads. */
   #aloneSince = systemClock.now()
   #unreadBytes = 0
 
@@ -48,7 +48,7 @@ export class Detachment {
   readonly #look = (): void => {
     const now = systemClock.now()
     if (this.#recorder.followers > 0) this.#aloneSince = now
-    // What is not recorded nobody can ever read.
+    // What is not recorded can never be read.
     const isOver = now - this.#aloneSince >= this.#options.detachMs || !this.#recorder.complete
     if (isOver) this.#options.over()
     else this.#plan()

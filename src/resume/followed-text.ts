@@ -16,7 +16,7 @@ interface FollowOptions {
   readonly last: number
   /** How the events are framed, if they do not show it. */
   readonly framing: Framing
-  /** Shown the last event that the client has had: what it is told of a failure may depend on it. */
+  /** Shown the last event that the client has had: how a failure is reported may depend on it. */
   readonly transcript: Transcript
 }
 
@@ -113,7 +113,7 @@ export class FollowedText {
 /** Of a client that has left, the one that has come instead hears that the answer was given up. */
 const given: Readonly<Record<string, FailedOutcome>> = { client_gone: 'aborted', client_stalled: 'aborted' }
 
-/** How a recorded stream failed, as its reader is told. */
+/** How a recorded stream failed, as it is reported to its reader. */
 function failureFrom({ outcome, code, message, status }: StoredEnd): StreamError {
   try {
     return new StreamError(given[outcome] ?? (outcome as FailedOutcome), { code, message, status })

@@ -80,7 +80,7 @@ export class MemoryStream implements Recorder {
     this.#isForgotten = true
   }
 
-  /** It is no longer kept; followers are told that it has gone. */
+  /** It is no longer kept; followers learn that it has gone. */
   forget(): void {
     this.#isForgotten = true
     while (this.drop());

@@ -4,7 +4,7 @@ import { describeError } from '../diagnostics/describe-error.js'
 import { within } from '../timeouts/clock.js'
 import type { FoundStream, ResumeStore } from './resume-store.js'
 
-/** Tells whose stream a request is about; `false`: whoever knows the id may read. */
+/** Says whose stream a request is about; `false`: every client that knows the id may read. */
 export type OwnerOf = ((request: never) => string | undefined) | false
 
 /** How long a store may take to say what it has. */
@@ -17,7 +17,7 @@ export function isStreamId(id: unknown): id is string {
   return typeof id === 'string' && idForm.test(id)
 }
 
-/** The streams of a store, as far as they belong to whoever asks. */
+/** The streams of a store, as far as they belong to the owner that asks. */
 export class OwnedStreams {
   readonly store: ResumeStore
   readonly #ownerOf: OwnerOf
@@ -30,7 +30,7 @@ export class OwnedStreams {
   /**
    * What is kept of the owner of a stream that begins.
    *
-   * @returns `undefined` if nobody could ever rejoin it
+   * @returns `undefined` if it could never be rejoined
    */
   ownerFor(request: object): { hash: string | undefined } | undefined {
     if (this.#ownerOf === false) return { hash: undefined }
@@ -39,7 +39,7 @@ export class OwnedStreams {
   }
 
   /**
-   * Finds the stream of this id, if it belongs to whoever asks.
+   * Finds the stream of this id, if it belongs to the owner that asks.
    *
    * @throws what the store says, or that it says nothing
    */
@@ -57,7 +57,7 @@ export class OwnedStreams {
       const owner: unknown = (this.#ownerOf as (request: object) => unknown)(request)
       return typeof owner === 'string' && owner !== '' ? owner : undefined
     } catch (error) {
-      warnOnce(`resume: owner(request) failed, nobody is taken for the owner: ${describeError(error)}`)
+      warnOnce(`resume: owner(request) failed, so the request has no owner: ${describeError(error)}`)
       return undefined
     }
   }

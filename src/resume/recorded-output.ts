@@ -58,7 +58,7 @@ export class RecordedOutput implements EventOutput {
     return this.#output.write(bytes, events)
   }
 
-  /** Events that report a failure are no part of the recording: whoever reads it makes their own of its end. */
+  /** Events that report a failure are not part of the recording: each reader makes its own of the end. */
   end(events: readonly SSEEvent[], failure?: EndedWith): void {
     if (failure) this.#recording.end(failure)
     this.#output.end(events, failure)

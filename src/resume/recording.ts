@@ -88,6 +88,6 @@ export class Recording implements StreamRecording {
 }
 
 function tooMuch(): StreamError {
-  const message = 'The client has left, and nobody has read the answer since.'
+  const message = 'The client has left, and no other client has read the answer since.'
   return new StreamError('client_gone', { code: 'resume_full', message })
 }

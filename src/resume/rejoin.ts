@@ -143,7 +143,7 @@ async function replay(
     const { signal, writer, transcript } = stream
     const stop = () => closing.abort(signal.reason)
     signal.addEventListener('abort', stop)
-    // One more than the client has not had: the last one it had says in which words a failure is told.
+    // One more than the client has not had: the last one it had says how a failure is worded.
     const parts = store.follow(id, Math.max(after - 1, 0), closing.signal)[Symbol.asyncIterator]()
     const framing = framings[about.framing]
     text = new FollowedText(parts, { after, last, framing, transcript })

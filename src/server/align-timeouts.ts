@@ -35,7 +35,7 @@ export interface TimeoutFinding {
   message: string
 }
 
-/** A server that keeps idle connections longer than whoever is in front of it never closes one they are using. */
+/** A server that keeps idle connections longer than the load balancer in front of it never closes one they are using. */
 const marginMs = 5_000
 
 /**
@@ -111,7 +111,7 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
 
 /**
  * @param call the function that was called with it
- * @throws TypeError for an app, or anything else that is no server
+ * @throws TypeError for an app, or anything else that is not a server
  */
 export function checkServer(call: string, server: unknown): void {
   // A server of node:net has no timeout of its own.

@@ -97,12 +97,12 @@ async function drain(
     // One that had all it needed, but for an end of its upstream, has finished.
     if (end?.outcome === 'shutdown') report.reported++
     else report.finished++
-    // Its connection is idle from now on, and nobody else would close it.
+    // Its connection is idle from now on, and no other code would close it.
     setImmediate(() => closeIdle(server, open.size))
   })
   for (const stream of streams) stream.serverDrains?.()
   const stopSweeping = sweep(() => closeIdle(server, open.size))
-  // Other answers under way, too: whoever ends the process next would cut them. (HTTP/2 sessions end when their
+  // Other responses under way, too: the end of the process would cut them. (HTTP/2 sessions end when their
   // clients see fit.)
   const isHttp1 = 'closeIdleConnections' in server
   await within(Promise.all([...ended, isHttp1 ? closed : undefined]), graceMs)

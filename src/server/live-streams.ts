@@ -81,7 +81,7 @@ export function removeLiveStream(stream: LiveStream): void {
   registry().streams.delete(stream)
 }
 
-/** An HTTP/2 session is told to end when its server shuts down, whether or not it has a stream then. */
+/** An HTTP/2 session is asked to end when its server shuts down, whether or not it has a stream then. */
 export function rememberSession(session: ClosableSession | undefined, server: object | undefined): void {
   if (!session || !server || session.closed) return
   const sessions = registry().sessions.get(server) ?? new Set()

@@ -12,7 +12,7 @@ export async function awaitUpstream(
   clock: StreamClock,
 ): Promise<UpstreamSource> {
   const coming = Promise.resolve(source)
-  // One that comes when the stream has stopped is let go at once; one that fails then is looked at by nobody.
+  // One that comes when the stream has stopped is let go at once; one that fails then is ignored.
   coming.then((upstream) => upstreams.adopt(upstream), ignore)
   try {
     const upstream = await clock.stopSignal.run(coming)

@@ -25,7 +25,7 @@ export interface EventOutput {
   readonly gone: boolean
   /** Whether that is because the client has left. */
   readonly left: boolean
-  /** Whether the app responds in its own way, with what is no event stream: that can only be cut. */
+  /** Whether the app responds in its own way, with anything but an event stream: that can only be cut. */
   readonly isForeign: boolean
   /** Of the response, once its headers have been sent. */
   readonly status: number | undefined

@@ -19,7 +19,7 @@ import type { StreamSettings } from './settings.js'
 import type { HeldUpstreams, StreamSubject } from './stream-subject.js'
 
 /**
- * One stream's life, from its first deadline to its record: open, ending, ended, each once, whoever asks. The only place
+ * One stream's life, from its first deadline to its record: open, ending, ended, each once, however often asked. The only place
  * that decides an ending.
  */
 export class Exchange implements LiveStream, EventSink {
@@ -168,7 +168,7 @@ export class Exchange implements LiveStream, EventSink {
     logRetry(this.requestId, retry)
   }
 
-  /** A failure on a connection whose client has left is no failure of the upstream: the client is what failed. */
+  /** A failure on a connection whose client has left is not a failure of the upstream: the client is what failed. */
   fail(error: unknown): void {
     if (this.#state !== 'open') return logLate(this.requestId, error, this.timeouts.reason)
     const reason = toStreamError(error)
@@ -184,7 +184,7 @@ export class Exchange implements LiveStream, EventSink {
     this.#output.destroy(reason)
   }
 
-  /** Its server is about to shut down. Whoever follows a recorded stream can do so elsewhere. */
+  /** Its server is about to shut down. Followers of a recorded stream can go on elsewhere. */
   serverDrains(): void {
     if (this.#settings.follows !== undefined) this.stop(new StreamError('shutdown'))
   }
@@ -194,7 +194,7 @@ export class Exchange implements LiveStream, EventSink {
     if (reason) this.#end(reason)
   }
 
-  /** The response is no stream after all: nothing is recorded. */
+  /** The response is not a stream after all: nothing is recorded. */
   abandon(): void {
     if (this.#state !== 'open') return
     this.#leave()

@@ -28,7 +28,7 @@ function merge(own: StreamSettings, outer: GivenOptions): StreamSettings {
     relay: filled(given.relay, outer.relay),
     ...(cleanup && { cleanup }),
     timeouts,
-    // Timeouts have layers: those of two guards that contradict each other are no mistake of either.
+    // Timeouts have layers: those of two guards that contradict each other are not a mistake of either.
     outer,
   }
   return { ...own, ...toSettings(options) }

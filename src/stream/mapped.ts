@@ -21,7 +21,7 @@ export type EventMap = (
 /** In bytes of the upstream. */
 const maxSlice = 8 * 1024
 
-/** Passes the events of an upstream on as `map` makes them: all that come of one chunk in one write, if it is no large one. */
+/** Passes the events of an upstream on as `map` makes them: all that come of one chunk in one write, unless it is a large one. */
 export class MappedRelay extends Relay {
   readonly #map: EventMap
   readonly #isTranslated: boolean
@@ -76,7 +76,7 @@ export class MappedRelay extends Relay {
   }
 
   /**
-   * An answer in the client's own format needs no translation; any other is the one event of its stream. If nobody knows
+   * An answer in the client's own format needs no translation; any other is the one event of its stream. If nothing shows
    * the client's format, a map does.
    */
   async #answer({ json, text }: InsteadOfEvents): Promise<void> {
@@ -126,7 +126,7 @@ export class MappedRelay extends Relay {
   #add(event: SSEEvent | null | undefined): void {
     if (!event || this.transcript?.sawTerminal) return
     const text = this.target.encode(event)
-    // The client is told in our own words.
+    // The client gets our own words.
     if (this.sink.observe(event) === 'error') throw reportedError(event.data)
     this.#text += text
     this.#events++

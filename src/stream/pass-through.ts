@@ -21,7 +21,7 @@ export class PassThroughRelay extends Relay {
   /** What has come after them: an event that has begun. */
   #kept: Uint8Array[] = []
   #keptBytes = 0
-  /** Comments before the first event: they alone are no reason to send the head. */
+  /** Comments before the first event: they alone do not cause the head to be sent. */
   #held: Uint8Array[] = []
   #heldBytes = 0
   /** Events, and skipped ones among them, in the bytes that are being looked at. */

@@ -48,7 +48,7 @@ export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): Stream
     sawTerminal,
     retries,
     upstreamsLeftRunning: completed ? 0 : upstreamsLeftRunning,
-    // An error with a status is no event stream either, but all is known of it. What is replayed has been counted already.
+    // An error with a status is not an event stream either, but all is known of it. What is replayed has been counted already.
     usage: follows || (output.isForeign && Number(output.status) < 400) ? undefined : usage,
     streamId: follows ?? recording?.streamId,
     recorded: recording?.recorded ?? false,
@@ -87,7 +87,7 @@ async function announce(end: StreamEnd, onEnd: OnEnd | undefined): Promise<void>
   } catch (error) {
     warnOnce(`onEnd failed: ${describeError(error)}`)
   }
-  // A bug in a handler that nobody reports would never be found: the client sees "internal error" only.
+  // A bug in a handler that goes unreported would never be found: the client sees "internal error" only.
   if (outcome !== 'internal' || isReported === true) return
   console.error('unhang: %s: the handler failed: %s', requestId, describeTrace(reason?.cause ?? reason))
 }

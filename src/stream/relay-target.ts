@@ -95,7 +95,7 @@ export interface RelayClock extends ChunkObserver {
 export interface RelayTarget {
   readonly sink: EventSink
   readonly clock: RelayClock
-  /** What the client's events have said so far; `undefined` if nobody knows their dialect. */
+  /** What the client's events have said so far; `undefined` if their dialect is unknown. */
   readonly transcript: Transcript | undefined
   /** Aborts when the stream must stop. */
   readonly stopSignal: AbortSignalLike

@@ -47,7 +47,7 @@ function areTimeoutsSet({ timeouts, given }: StreamSettings): boolean {
   return timeouts !== undefined
 }
 
-/** The timeouts that fit a request. Of an unread body nobody knows the model: it may be one that thinks long. */
+/** The timeouts that fit a request. The model of an unread body is unknown: it may be one that thinks long. */
 export function timeoutsOfRequest(
   settings: StreamSettings,
   { headers, body, model }: TimedRequest,

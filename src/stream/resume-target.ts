@@ -8,7 +8,7 @@ import type { StreamSettings } from './settings.js'
 
 /** What the option `resume` takes; `createResume` of `unhang/resume` returns one. */
 export interface ResumeTarget {
-  /** Starts to record a stream. @returns nothing if nobody could rejoin it */
+  /** Starts to record a stream. @returns nothing if it could never be rejoined */
   record(stream: RecordableStream): StreamRecording | undefined
 }
 
@@ -40,7 +40,7 @@ export interface StreamRecording {
    * @returns whether it goes on
    */
   detach(over: () => void): boolean
-  /** What comes next cannot be recorded: whoever reads it is told so. */
+  /** What comes next cannot be recorded: its readers get a gap. */
   giveUp(): void
   /** What stands in front of the response's own output. */
   inFrontOf(output: EventOutput): EventOutput

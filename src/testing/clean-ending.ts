@@ -45,7 +45,7 @@ export interface ToldError {
  * @param shape the API whose clients these are. Not set: `openai`, the chats
  * @returns the error that was reported to it, or `undefined` for a complete answer
  * @throws AssertionError that says what is wrong and shows the end of what was received
- * @throws TypeError for what is no client, or no shape
+ * @throws TypeError for anything but a client, or a shape
  * @example
  * using client = await rawRequest({ port, body: { stream: true } }).finished()
  * const failure = assertCleanEnding(client)
@@ -93,7 +93,7 @@ export function assertCleanEnding(
   const events = texts.map((data) => ({ data, json: data === '[DONE]' ? {} : parse(data) }))
   demand(
     events.every(({ json }) => json !== undefined),
-    'an event that is no JSON',
+    'an event that is not JSON',
   )
   const parsed = events as ParsedEvent[]
   const errors = parsed.filter(({ json }) => rules.errorIn(json))

@@ -2,7 +2,7 @@ import type { AnswerShape } from './answers.js'
 
 type Json = Readonly<Record<string, unknown>>
 
-/** One event, parsed; `{}` for data that is the end itself and no JSON. */
+/** One event, parsed; `{}` for data that is the end itself and not JSON. */
 export interface ParsedEvent {
   readonly data: string
   readonly json: Json

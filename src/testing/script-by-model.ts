@@ -136,7 +136,7 @@ function attempt<T>(read: () => T): T | undefined {
 
 function wantsStream(shape: AnswerShape, pathname: string, body: Record<string, unknown>): boolean {
   if (shape === 'gemini') return /:stream/.test(pathname)
-  // Ollama streams unless it is told not to.
+  // Ollama streams unless the request says otherwise.
   return shape === 'ollama' ? body.stream !== false : body.stream === true
 }
 

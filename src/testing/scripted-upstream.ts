@@ -130,7 +130,7 @@ export class UpstreamExchange {
  *
  * @param options.port default 0, a free one
  * @param options.host default `127.0.0.1`
- * @throws TypeError for what is no script; the system's error for a port that is taken
+ * @throws TypeError for anything but a script; the system's error for a port that is taken
  * @example
  * await using upstream = await startUpstream((exchange) => exchange.open().data({ a: 1 }).reset())
  */

@@ -17,7 +17,7 @@ export interface Clock {
   setImmediate(callback: () => void): void
 }
 
-// As they were found, by whomever they were put there: they belong together.
+// As they were found, whatever code put them there: they belong together.
 const firstSetTimeout = setTimeout
 const firstPerformance = performance
 

@@ -16,7 +16,7 @@ const byPrecedence: readonly TimeoutPhase[] = [
 
 /**
  * The deadlines of one stream, as far as it has come: which there are now, and which is next. Knows the time
- * only as it is told. All instants in milliseconds; `Infinity` is "not yet" or "not at all".
+ * only by its calls. All instants in milliseconds; `Infinity` is "not yet" or "not at all".
  */
 export class Deadlines {
   readonly #startedAt: number

@@ -74,7 +74,7 @@ export function selectTimeoutProfile(
   checkModels(options.advancedModels)
   const { streaming, model } = request
   const advanced = options.advancedModels ?? advancedModels
-  // It may come from a client: what is no text is no model.
+  // It may come from a client: only text is a model.
   const isAdvanced = typeof model === 'string' && advanced.some((known) => matches(known, model))
   if (isAdvanced) return timeoutProfiles.advanced
   return streaming ? timeoutProfiles.streaming : timeoutProfiles.standard

@@ -15,7 +15,7 @@ export class StopSignal implements AbortSignalLike {
   #controller: AbortController | undefined
   #isQuiet = false
 
-  /** A real one, for a handler: it aborts when all parts have been told. */
+  /** A real one, for a handler: it aborts when all parts have been notified. */
   get abortSignal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController()
@@ -68,7 +68,7 @@ export class StopSignal implements AbortSignalLike {
     this.#listeners = []
   }
 
-  /** @param between called when all parts have been told, before anybody else hears of it */
+  /** @param between called when all parts have been notified, before anybody else hears of it */
   abort(reason: unknown, between?: () => void): void {
     if (this.aborted) return
     this.aborted = true

@@ -73,7 +73,7 @@ export async function callOnce<T extends UpstreamSource>(
   let isOver = false
   try {
     const opening = Promise.resolve(open({ signal, attempt }))
-    // One that comes when nobody waits for it any more is let go at once.
+    // One that comes when no caller waits for it any more is let go at once.
     opening.then((late) => {
       if (isOver && typeof late === 'object') releaseUpstream(late).catch(ignore)
     }, ignore)

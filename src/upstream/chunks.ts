@@ -23,7 +23,7 @@ class IteratedChunks implements ChunkReading {
   readonly taken: Promise<void>
   readonly #chunks: AsyncGenerator<Uint8Array | string, void>
   readonly #strings = new WholeCharacters()
-  /** Set while nobody wants the next one. */
+  /** Set while no reader wants the next one. */
   #resume: (() => void) | undefined
 
   constructor(body: UpstreamBody, signal: AbortSignalLike | undefined, sink: ChunkSink) {

@@ -139,7 +139,7 @@ async function release(
   return report(via, await within(closed, closeMs), true)
 }
 
-/** How far from its goal a part was left; of several the farthest is told. */
+/** How far from its goal a part was left; of several the farthest is reported. */
 const byConcern = ['ended', 'linger', 'cancel', 'destroy', 'unreachable'] as const
 
 function merge(reports: SocketCleanupReport[]): SocketCleanupReport {

@@ -21,13 +21,13 @@ export class JsonAnswer {
   /**
    * Whether a chunk is part of such a document: no line of an event stream begins with a brace or bracket.
    *
-   * @throws StreamError `upstream_protocol` for a document that is too long, or a list that is no answer
+   * @throws StreamError `upstream_protocol` for a document that is too long, or a list that is not an answer
    */
   takes(chunk: Uint8Array | string): boolean {
     if (this.#isJson === false) return false
     const text = this.#bytes + toByteText(chunk)
     this.#isJson ??= isJsonStart(text)
-    // Of what is no JSON, or nothing yet, only half a byte order mark has to be remembered.
+    // Of what is not JSON, or nothing yet, only half a byte order mark has to be remembered.
     if (this.#isJson) this.#bytes = text
     else this.#bytes = this.#isJson === undefined && byteOrderMark.startsWith(text) ? text : ''
     if (!this.#isJson) return false
@@ -49,7 +49,7 @@ export class JsonAnswer {
    * The document, once it is whole; `undefined` if an event stream has come.
    *
    * @throws UpstreamError for one that reports an error, with the status it names
-   * @throws StreamError `upstream_protocol` for what is no JSON after all
+   * @throws StreamError `upstream_protocol` for what is not JSON after all
    */
   parse(): object | undefined {
     if (!this.#isJson) return undefined

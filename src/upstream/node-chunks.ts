@@ -154,7 +154,7 @@ export class NodeChunks implements ChunkReading {
   }
 }
 
-/** Nobody waits for it any more, and it may be refused. */
+/** No caller waits for it any more, and it may be refused. */
 function abandon(wait: Backpressure): void {
   if (wait instanceof Promise) wait.catch(() => {})
 }

@@ -17,7 +17,7 @@ export class Upstreams {
   }
 
   adopt(upstream: unknown): void {
-    // Whoever reads it will find out.
+    // Its reader will find out.
     if (typeof upstream !== 'object' || upstream === null) return
     // Not by push(): see StopSignal.
     if (this.#release) this.#cleanUp(upstream, this.#release)

@@ -48,7 +48,7 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
   let collected: CollectedAnswer | undefined
   let received = 0
   let reported: UpstreamError | undefined
-  /** What has come while nobody knew the dialect. */
+  /** What has come while the dialect was unknown. */
   const unread: SSEEvent[] = []
   let unreadLength = 0
   const add = (event: SSEEvent) => {

@@ -108,7 +108,7 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
     const framing = framingOfSource(source)
     if (framing.name === 'ndjson') this.expectLines()
     this.#follower = framing.follow((event) => this.#hand(event), this.#options)
-    // Whoever has left meanwhile still leaves a Node stream that may break: that must find a listener.
+    // A reader that has left meanwhile leaves a Node stream that may break: that must find a listener.
     if (this.#isOver && !isNodeReadable(body)) return
     this.#reading = eachChunk(body, signal, this)
     if (this.#isOver) void this.#reading.stop()
@@ -149,7 +149,7 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
     for (let next = this.#nextWaiting(); next; next = this.#nextWaiting()) next.resolve(done)
   }
 
-  /** Nobody wants any more; the upstream itself is left alone. */
+  /** No reader wants more; the upstream itself is left alone. */
   #end(): Promise<unknown> | undefined {
     this.#events = []
     this.#taken = 0

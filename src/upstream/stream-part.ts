@@ -72,7 +72,7 @@ export class StreamPart implements CleanupPart {
 
   async stop(reason: Error | undefined): Promise<'destroy'> {
     const isLeft = isStreamError(reason) && reason.outcome === 'client_gone'
-    // A client that leaves is no error of its upstream: a handler that listens for those would take it for one. Only a
+    // A client that leaves is not an error of its upstream: a handler that listens for those would take it for one. Only a
     // response of node:http can be destroyed without any.
     const isQuiet = isLeft && typeof this.#stream.complete === 'boolean'
     if (!this.closed) this.#stream.destroy(isQuiet ? undefined : reason)

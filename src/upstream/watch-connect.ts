@@ -55,7 +55,7 @@ const stale = new WeakSet<object>()
 const maxMs = 1_000
 
 /**
- * Remembers of a request's error that it met a kept connection which the upstream had closed: not a byte came
+ * Remembers of a request's error that it met a keep-alive connection which the upstream had closed: not a byte came
  * back, and at once. The request can be sent again: of 92 such none was executed twice.
  *
  * @see https://nodejs.org/api/http.html#requestreusedsocket

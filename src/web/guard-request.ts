@@ -19,7 +19,7 @@ export interface GuardedCall {
   readonly server?: object | undefined
   /** The parsed body, as far as somebody has parsed it. */
   parsedBody?(): unknown
-  /** There will be a stream: whoever else watches the response has nothing left to do. */
+  /** There will be a stream: other watchers of the response have nothing left to do. */
   begins?(): void
   /** Makes the response. What it throws is reported where a stream was asked for. */
   handle(): Response | PromiseLike<Response>
@@ -56,14 +56,14 @@ class RequestGuard implements Guarded, GuardedStream {
     else if (this.#isWanted) exchange.enlist()
     if (output.sent) return output.sent
     const responding = (async () => await handle())()
-    // One that comes when nobody waits for it any more is let go at once.
+    // One that comes when no caller waits for it any more is let go at once.
     responding.then((late) => output.sent && late !== this.#stream.given && upstreams.adopt(late), ignore)
     const ended = output.response.then(() => undefined)
     try {
       const response = await Promise.race([responding, ended])
       if (response) return await this.#guard(response)
     } catch (error) {
-      // A page or a text is no answer to a client that asked for a stream; to any other the framework's is.
+      // A page or a text is not an answer to a client that asked for a stream; to any other the framework's is.
       if (!exchange.isOpen) return await output.response
       if (!this.#isWanted || !this.#call.settings.reportsErrors) {
         this.#pass()
@@ -90,7 +90,7 @@ class RequestGuard implements Guarded, GuardedStream {
     return response
   }
 
-  /** No event stream, and so none of ours. Its handler still hears of a client that leaves. */
+  /** Not an event stream, so it is left alone. Its handler still hears of a client that leaves. */
   #pass(): void {
     this.#stream.exchange.abandon()
     this.#stream.clock.finished()

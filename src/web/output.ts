@@ -36,7 +36,7 @@ export class WebOutput implements EventOutput {
   heartbeats = 0
   status: number | undefined
   left = false
-  /** Whether its body is one that nobody can look into. */
+  /** Whether its body cannot be looked into. */
   isForeign = false
   /** What the client gets, once that is known. */
   sent: Response | undefined

@@ -11,7 +11,7 @@ const withoutStream = [204, 205, 206]
 /** What every `fetch` decodes by itself; it leaves the header. */
 const decodedByFetch = /^(gzip|x-gzip|deflate|br)$/i
 
-/** What a response is: `compressed` for an event stream that nobody can look into. */
+/** What a response is: `compressed` for an event stream that cannot be looked into. */
 export function kindOf(response: Response, method: string | undefined): 'stream' | 'compressed' | 'other' {
   const { status, headers, url } = response
   const isGood = status >= 200 && status <= 299 && !withoutStream.includes(status) && method !== 'HEAD'

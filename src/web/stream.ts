@@ -89,7 +89,7 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
     return isGuess ? (error.cause ?? error) : error
   }
 
-  /** Passes on what nobody can look into: if it breaks it can only be cut. */
+  /** Passes on a body that cannot be looked into: if it breaks it can only be cut. */
   async pass(source: Response): Promise<void> {
     const { clock, output } = this
     output.isForeign = true
@@ -133,7 +133,7 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
 
   responseOf(body: ReadableStream<Uint8Array>): Response {
     const { given, writer, subject, output } = this
-    // What nobody can look into keeps its headers: they say how it is to be read.
+    // A body that cannot be looked into keeps its headers: they say how it is to be read.
     const headers = output.isForeign ? given?.headers : streamHeaders(given?.headers, subject, writer)
     const { status = this.#status, statusText = '' } = given ?? {}
     return new Response(body, { status, statusText, headers: new Headers(headers) })

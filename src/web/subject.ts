@@ -21,7 +21,7 @@ export class WebSubject implements StreamSubject, TimedRequest, DialectRequest {
   /** The headers of the response, once there is one. */
   head: Headers | undefined
   model: string | undefined
-  /** The parsed body; `undefined` as long as nobody has parsed it. */
+  /** The parsed body; `undefined` as long as it has not been parsed. */
   body: unknown
 
   /** @param server the server that accepted the request, where one is known */

@@ -4,7 +4,7 @@ import { handleStream, type StreamOptions, wrapApp } from '../../src/index.js'
 import { createResume, type ResumeOptions } from '../../src/resume/index.js'
 
 const owner = false
-const hint = 'write a function of the request, or false if whoever knows an id may read the stream'
+const hint = 'write a function of the request, or false if every client that knows an id may read the stream'
 
 test.each<[Record<string, unknown>, string]>([
   [{}, `owner must be a function or false, got undefined; ${hint}`],

@@ -174,9 +174,9 @@ function announcement(
   chosen: readonly Trial[],
   options: GauntletOptions,
 ): string {
-  const longestMs = Math.max(...[goodAnswer, ...chosen].map((trial) => waitMs(trial, options)))
+  const maxMs = Math.max(...[goodAnswer, ...chosen].map((trial) => waitMs(trial, options)))
   return (
     `Sends at most ${requests} requests to ${url}, and plays its upstream on port ${options.upstreamPort}. ` +
-    `A proxy that hangs keeps it for ${Math.ceil(longestMs / 1_000)} s.\n`
+    `A proxy that hangs keeps it for ${Math.ceil(maxMs / 1_000)} s.\n`
   )
 }

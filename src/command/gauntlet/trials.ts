@@ -71,13 +71,13 @@ const asJson: Trial = {
     if (!body.complete || status >= 400) return finding
     return {
       verdict: 'silent truncation',
-      evidence: `no JSON answer: ${stage.endpoint.quote(bodyText)}`,
+      evidence: `not a JSON answer: ${stage.endpoint.quote(bodyText)}`,
       client,
     }
   },
 }
 
-/** Needs a connection to the upstream that nobody else uses meanwhile. */
+/** Needs a connection to the upstream that no other request uses meanwhile. */
 const staleConnection: Trial = {
   mode: 'FM-13',
   name: 'staleConnection',
@@ -139,7 +139,7 @@ function statusIs(wanted: number, retryAfter?: string): (reading: Reading) => st
   }
 }
 
-/** A failure that its client must be told of. */
+/** A failure that must be reported to the client. */
 function mustReport(
   mode: string,
   fault: FaultName,

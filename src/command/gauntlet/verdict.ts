@@ -100,7 +100,7 @@ function describeStatus({ status, bodyText }: RawClient, quote: Quote): string {
   if (typeof message === 'string') return `status ${status}, ${quote(message)}`
   return bodyText === ''
     ? `status ${status} without a body`
-    : `status ${status}, and no JSON: ${quote(bodyText)}`
+    : `status ${status}, not JSON: ${quote(bodyText)}`
 }
 
 interface Event {

@@ -25,7 +25,7 @@ export async function whatIsAsked(request: IncomingMessage): Promise<AskedStream
   const { stream, model, names } = await membersOf(request)
   if (isOllama && dialect === dialects.plain) {
     const isChat = model !== undefined && (names.has('messages') || names.has('prompt'))
-    // Ollama streams unless it is told not to.
+    // Ollama streams unless the request says otherwise.
     return { dialect: isChat ? dialects.ollama : dialect, model, isSure: isChat && stream !== false }
   }
   return { dialect, model, isSure: stream === true || /[?&]alt=sse(&|$)/.test(request.url ?? '') }

@@ -65,7 +65,7 @@ export class BodyMembers {
         break
       case 0x7b: // {
       case 0x5b: // [
-        // What is no object has no members.
+        // Only an object has members.
         if (this.#depth === 0 && byte === 0x5b) this.#isOver = true
         this.#depth++
         break

@@ -76,7 +76,7 @@ export function sendBody(
     call.once('response', resolve).on('error', reject)
   })
   answer.then(
-    // Who reads it finds out that it broke; until then nobody listens.
+    // Its reader finds out that it broke; until then it has no listener.
     (message) => message.on('error', ignore),
     ignore,
   )

@@ -57,7 +57,7 @@ export function requestHeaders(
   put('Host', host)
   for (const [name, value] of forwarded(request)) put(name, value)
   if (/\btrailers\b/i.test(String(request.headers.te))) put('TE', 'trailers')
-  // A body of unknown length: Node takes the header away with its connection's, and must be told to write one of its own.
+  // A body of unknown length: Node takes the header away with its connection's, and has to be asked to write one of its own.
   if (request.headers['transfer-encoding'] !== undefined) put('Transfer-Encoding', 'chunked')
   for (const [name, value] of set) put(name, value)
   return Object.fromEntries(taken.values())

@@ -139,7 +139,7 @@ function pathOf(url: string): string {
   return publicText(url.replace(/\?.*/s, ''))
 }
 
-/** Nobody can look into a stream that is compressed. */
+/** A compressed stream cannot be looked into. */
 function encodings({ method, headers }: IncomingMessage): { drop?: string[]; add?: Record<string, string> } {
   const mayStream = method === 'POST' || /event-stream|ndjson/i.test(headers.accept ?? '')
   if (!mayStream || headers['accept-encoding'] === undefined) return {}

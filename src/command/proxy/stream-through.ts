@@ -62,7 +62,7 @@ function optionsFor({ response, asked }: ProxiedStream, settings: ProxySettings)
   // Evidence may still show another API than the path: only Ollama's path says nothing to `handleStream`.
   if (dialect === dialects.ollama) return { dialect, timeouts, writer }
   if (dialect !== dialects.plain && !dialect.isUnhurried) return { timeouts, writer }
-  // A tool of MCP, or what nobody knows: a download's progress, or news for a page. It takes as long as it takes.
+  // A tool of MCP, or an unknown stream: a download's progress, or news for a page. It takes as long as it takes.
   const unhurried = { firstByteMs: false, inactivityMs: false, totalMs: false } as const
   return {
     timeouts: settings.timeouts === undefined ? unhurried : timeouts,

@@ -16,7 +16,7 @@ export interface FollowOptions {
   onSkipped?: ((end: number) => void) | undefined
   /** The longest event that is accepted. */
   maxEventBytes?: number | undefined
-  /** A longer event is no failure: its bytes are let go as they come, and it is handed out by its name alone. */
+  /** A longer event is not a failure: its bytes are let go as they come, and it is handed out by its name alone. */
   passesLarge?: boolean | undefined
 }
 
@@ -194,7 +194,7 @@ export class EventFollower implements Follower {
    * @returns how many of all bytes are whole events
    */
   end(): number {
-    // Of an event that is too large nobody can say whether it is whole.
+    // Whether an event that is too large is whole is unknown.
     if (this.failure || this.#isTooLarge || this.#open === '') return this.#whole
     const open = this.#open
     const end = this.#whole + this.#dropped + open.length

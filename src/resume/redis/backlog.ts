@@ -49,13 +49,13 @@ export class RedisBacklog {
   /** As many of the first ones as go together: what is trimmed later goes as it came. */
   take(): { readonly text: string; readonly first: number; readonly last: number } {
     const { maxBytes, maxEvents } = this.#limits
-    const mostEvents = Math.max(minBatchEvents, maxEvents / 4)
-    const mostLength = Math.min(maxBatchLength, Math.max(maxBytes / 4, 1_024))
+    const maxCount = Math.max(minBatchEvents, maxEvents / 4)
+    const maxLength = Math.min(maxBatchLength, Math.max(maxBytes / 4, 1_024))
     let taken = 0
     let count = 0
     let length = 0
     for (const part of this.#parts) {
-      if (taken > 0 && (count + part.count > mostEvents || length + part.events.length > mostLength)) break
+      if (taken > 0 && (count + part.count > maxCount || length + part.events.length > maxLength)) break
       taken++
       count += part.count
       length += part.events.length

@@ -23,7 +23,7 @@ export class RedisChannels {
     this.#commands = commands
   }
 
-  /** @returns how many connections heard it; `undefined` where nobody can say, or Redis is gone */
+  /** @returns how many connections heard it; `undefined` where that is unknown, or Redis is gone */
   async publish(channel: string, message: string | Buffer): Promise<number | undefined> {
     const { isCluster } = this.#commands.link
     try {
@@ -64,7 +64,7 @@ export class RedisChannels {
   }
 
   #after(channel: Channel, next: () => Promise<void>): void {
-    // What fails is tried again when somebody listens next; until then, whoever listens looks at times.
+    // What fails is tried again when the next listener comes; until then, followers look at times.
     channel.subscribed = channel.subscribed.then(next).catch(() => {})
   }
 

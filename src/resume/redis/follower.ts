@@ -23,7 +23,7 @@ export async function findAbout(shared: RedisShared, id: string): Promise<AboutR
   const look = () => shared.commands.ask(key, 'GET', key)
   let found = await look()
   if (found === null) {
-    // A client is told its stream's id while Redis is: it may ask for it before Redis knows.
+    // A client gets its stream's id while Redis does: it may ask for it before Redis knows.
     await new Promise<void>((resolve) => systemClock.setTimeout(resolve, againMs))
     found = await look()
   }
@@ -51,7 +51,7 @@ export class RedisFollower {
   readonly #tail: RedisTail
   readonly #name = randomBytes(6).toString('base64url')
   readonly #signal: AbortSignal
-  /** How many events the client has had, or was told are gone. */
+  /** How many events the client has had, or knows to be gone. */
   #had: number
   /** The lease of the producer is not there. */
   #isLost = false
@@ -81,7 +81,7 @@ export class RedisFollower {
 
   async *follow(): AsyncGenerator<Followed, void> {
     const last = await this.#log.last().catch(() => undefined)
-    // Of a stream that has ended there is nothing to hear. Of others, whoever has seen an event hears the next ones.
+    // Of a stream that has ended there is nothing to hear. Of others, a follower that has seen an event hears the next ones.
     if (last && 'end' in last && (yield* this.#readLog()) === 'over') return
     const { channels, leases, keys } = this.#shared
     const wake = () => this.#tail.wake()

@@ -63,7 +63,7 @@ class IORedisLink implements RedisLink {
       : this.#client.duplicate({ ...override, maxRetriesPerRequest: null })
     // Without a listener, an error is printed. What it means here: no message comes for a while.
     own.on('error', () => {})
-    // It is nobody else's: it would keep a process alive that has closed its own client.
+    // No other code owns it: it would keep a process alive that has closed its own client.
     this.#client.on('end', () => own.disconnect())
     const listeners = new Map<string, (message: Buffer) => void>()
     const prefix = this.#client.options?.keyPrefix ?? ''

@@ -59,7 +59,7 @@ export class RedisLog {
     return added
   }
 
-  /** Ends the recording, once, whoever does: whatever comes later is refused. */
+  /** Ends the recording, once, from any process: whatever comes later is refused. */
   async end(end: LogEnd): Promise<Added> {
     return this.#add([endId, 'end', this.sealEnd(end)], async () => 'ended')
   }

@@ -67,7 +67,7 @@ class NodeRedisLink implements RedisLink {
     // Without a listener, an error of a client ends the process. What it means here: no message comes for a while.
     own.on('error', () => {})
     let connected: Promise<unknown> | undefined
-    // It is nobody else's: it would keep a process alive that has closed its own client.
+    // No other code owns it: it would keep a process alive that has closed its own client.
     this.#client.on('end', () => {
       if (connected && own.isOpen) void Promise.resolve(own.disconnect()).catch(() => {})
       connected = undefined

@@ -82,7 +82,7 @@ export class RedisProcess {
   #arm(): void {
     this.#timer = systemClock.setTimeout(() => {
       this.#timer = undefined
-      // Whoever records next begins anew.
+      // The next recording begins anew.
       if (this.#recordings.size === 0) return
       this.#arm()
       void this.#renew()
@@ -90,7 +90,7 @@ export class RedisProcess {
     }, this.#leaseMs / 3)
   }
 
-  /** Never rejects: without Redis there is nobody to see the lease. */
+  /** Never rejects: without Redis no process sees the lease. */
   #renew(): Promise<void> {
     this.#renewing ??= this.#setLease()
       .catch(() => {})

@@ -12,7 +12,7 @@ const againMs = 1_000
 
 /** What a sender's recorder hears. */
 interface SenderEvents {
-  /** For whoever follows now. */
+  /** For those that follow now. */
   publish(channel: string, message: () => Buffer): void
   /** Redis has taken an entry. */
   confirmed(): void

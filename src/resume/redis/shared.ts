@@ -15,7 +15,7 @@ export interface RedisShared {
   readonly leases: RedisLeaseWatch
   readonly queue: FlushQueue
   readonly leaseMs: number
-  /** How long Redis keeps a stream that nobody says anything of. */
+  /** How long Redis keeps a stream of which no process says anything. */
   readonly lifeMs: number
   /** How many characters of all streams Redis has not confirmed. */
   readonly unconfirmed: { length: number }

@@ -170,7 +170,7 @@ class RedisStore implements ResumeStore {
       `stop ${run} ${why}`,
     )
     if (heard !== 0) return true
-    // Nobody heard it: the end alone stops whoever may still write.
+    // No process heard it: the end alone stops one that may still write.
     await log.end({ outcome: 'aborted', code: 'request_aborted', message: why, last: last?.last ?? 0 })
     await log.keepFor(about.limits.ttlMs)
     return true

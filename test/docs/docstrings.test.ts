@@ -20,6 +20,7 @@ const entries = {
 /** What an example may use without saying where it comes from; the value is a statement. */
 const surroundings: Readonly<Record<string, string>> = {
   app: "declare const app: import('express').Application",
+  createClient: "import { createClient } from 'redis'",
   createServer: "import { createServer } from 'node:http'",
   error: 'declare const error: unknown',
   express: "import express from 'express'",

@@ -5,17 +5,25 @@ import { nodeRedisLink } from './node-redis.js'
 
 /** A client of `redis` 4, 5 or 6: what `createClient` or `createCluster` returns, connected. */
 export interface NodeRedisLike {
+  /** Sends one command. */
   sendCommand(...args: never[]): Promise<unknown>
+  /** Listens on a channel. */
   subscribe(...args: never[]): Promise<unknown>
+  /** Makes the second client, which listens. */
   duplicate(...args: never[]): unknown
+  /** Listens for errors and reconnects. */
   on(...args: never[]): unknown
 }
 
 /** A client of `ioredis` 5 or 6: a `Redis` or a `Cluster`. */
 export interface IORedisLike {
+  /** Sends one command, and gets bytes. */
   callBuffer(...args: never[]): Promise<unknown>
+  /** Listens on a channel. */
   subscribe(...args: never[]): Promise<unknown>
+  /** Makes the second client, which listens. */
   duplicate(...args: never[]): unknown
+  /** Listens for errors and reconnects. */
   on(...args: never[]): unknown
 }
 

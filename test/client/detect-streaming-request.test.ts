@@ -28,7 +28,7 @@ describe('a parsed body decides', () => {
     ['/api/chat', { id: 'c1', messages: [] }, false],
     ['/api/embed', { model: 'llama', prompt: 'Hi' }, false],
     ['/v1/chat/completions', { model: 'llama', messages: [] }, false],
-  ])('Ollama streams unless it is told not to: %s, %j', (url, body, expected) => {
+  ])('Ollama streams unless the request says otherwise: %s, %j', (url, body, expected) => {
     expect(detectStreamingRequest({ method: 'POST', url, headers: {}, body })).toBe(expected)
   })
 

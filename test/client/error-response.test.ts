@@ -105,7 +105,7 @@ describe('respondWithError', () => {
     expect(client.bodyText).toBe('done')
   })
 
-  test('a body nobody read does not keep the answer from arriving', async () => {
+  test('an unread body does not keep the response from arriving', async () => {
     const app = express().post('/', (_request, response) =>
       respondWithError(new UpstreamError({ status: 413 }), response),
     )

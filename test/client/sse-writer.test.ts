@@ -108,7 +108,7 @@ describe('the head', () => {
     expect(client.data).toEqual(['first', 'last'])
   })
 
-  test('compression() that compresses all the same is told to let go of each event', async () => {
+  test('compression() that compresses all the same is made to let go of each event', async () => {
     const app = express().use(compression({ filter: () => true }))
     app.post('/', (_request, response) => {
       // What no-transform would prevent.
@@ -173,7 +173,7 @@ describe('writing', () => {
     ['write', (writer, large) => writer.write({ data: large })],
     ['forward', (writer, large) => writer.forward(`data: ${large}\n\n`)],
   ])(
-    'a connection that has broken is told by the next %s, and not only by an event that comes later',
+    'a connection that has broken is reported by the next %s, and not only by an event that comes later',
     async (_name, send) => {
       const outcome = withResolvers<unknown>()
       await using server = await writerServer(async (writer, response) => {
@@ -221,7 +221,7 @@ describe('writing', () => {
     expect(await outcome.promise).toMatchObject({ outcome: 'client_gone' })
   })
 
-  test('a write that nobody waits for is no unhandled rejection', async () => {
+  test('a write without an await is not an unhandled rejection', async () => {
     const controller = new AbortController()
     await using server = await writerServer(
       (writer) => {
@@ -472,7 +472,7 @@ describe('what goes wrong around it', () => {
     expect(await stopped.promise).toMatchObject({ outcome: 'internal' })
   })
 
-  test('nothing is written into an answer that is no event stream', async () => {
+  test('nothing is written into a response that is not an event stream', async () => {
     const refused = withResolvers<unknown>()
     await using server = await listen(async (_request, response) => {
       const writer = createSSEWriter(response, { headersAfterMs: 10, heartbeatMs: 10 })
@@ -525,7 +525,7 @@ describe('what goes wrong around it', () => {
     await aborted
   })
 
-  test('a body that nobody reads does not stand in the way of the next request', async () => {
+  test('an unread body does not stand in the way of the next request', async () => {
     await using server = await writerServer((writer) => writer.close({ data: 'x' }))
     using client = await rawRequest({ port: server.port, body: 'x'.repeat(3_000_000) }).finished()
     client.send({})

@@ -93,7 +93,7 @@ const told: Record<FaultName, readonly string[] | undefined> = {
 }
 
 describe.each(Object.entries(told))('an upstream with the fault %s', (name, codes) => {
-  test('is told to its client in full', async () => {
+  test('is reported to its client in full', async () => {
     await using upstream = await startUpstream(faults[name as FaultName])
     const isEndless = ['onlyComments', 'pings', 'drip', 'flood'].includes(name)
     const timeouts = { firstByteMs: 300, inactivityMs: 300, totalMs: isEndless ? 900 : 15_000 }
@@ -392,7 +392,7 @@ describe('what the upstream’s headers say', () => {
     expect(client.header('content-encoding')).toBeUndefined()
   })
 
-  test('one that nobody can unpack goes on as it is', async () => {
+  test('one that cannot be unpacked goes on as it is', async () => {
     await using upstream = await startUpstream((exchange) =>
       exchange.answer('200 OK', 'zipped', 'Content-Type: text/event-stream\r\nContent-Encoding: unknown'),
     )

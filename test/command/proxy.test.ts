@@ -278,7 +278,7 @@ describe('a response', () => {
     if (how !== undefined) await upstream[Symbol.asyncDispose]()
   })
 
-  test('of https: comes, and a certificate that nobody knows is refused', async () => {
+  test('of https: comes, and an unknown certificate is refused', async () => {
     const server = https.createServer(certificate, (request, response) => response.end(request.headers.host))
     await using upstream = await listenOn(server as never)
     await using proxy = await startProxied(`https://localhost:${upstream.port}`)
@@ -384,7 +384,7 @@ describe('an upgrade', () => {
   })
 })
 
-describe('is no open proxy', () => {
+describe('is not an open proxy', () => {
   test.each(['http://example.com/', 'https://127.0.0.1/', '*', 'example.com'])(
     '%s is refused',
     async (path) => {

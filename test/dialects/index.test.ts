@@ -139,7 +139,7 @@ test.each([
   [429, 'rate_limit_error'],
   [500, 'server_error'],
   [503, 'server_error'],
-])('status %i is told as %s', (status, type) => {
+])('status %i is reported as %s', (status, type) => {
   const error = new UpstreamError({ status })
   expect(dialects.openaiChat.errorBody(error, error.message, 'req-1')).toEqual({
     error: { message: error.message, type, param: null, code: expect.any(String) },
@@ -296,7 +296,7 @@ describe('json-rpc', () => {
     expect(stream.complete).toBe(true)
   })
 
-  test('a body that nobody has parsed: no error could have its id', () => {
+  test('an unparsed body: no error could have its id', () => {
     const stream = dialects.jsonRpc.follow({ method: 'POST' })
     expect(stream.failing(hangUp, 'Sorry.')).toBeUndefined()
     stream.observe(result(1))

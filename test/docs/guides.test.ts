@@ -78,7 +78,7 @@ describe(`docs/MIGRATING.md, ${ofNews}`, () => {
     expect(client.status).toBe(200)
   })
 
-  test('whoever has left is forgotten', async () => {
+  test('clients that have left are forgotten', async () => {
     const counted = 'setInterval(() => console.log("readers:", readers.size), 10)\nconst readers'
     await using program = await startGuideProgram(after(ofNews).replace('const readers', counted), '')
     using client = await rawRequest({ port: program.port, ...news }).received('It still runs')

@@ -150,7 +150,7 @@ test.each(pages)('%s: there is a program for every snippet', (page) => {
 })
 
 test.each(programs)(
-  '%s: its client is told of an upstream that hangs up: %s',
+  '%s: an upstream that hangs up is reported to its client: %s',
   async (page, known, program) => {
     const translates = known.startsWith('relay(upstream, (')
     const script: UpstreamScript = (exchange) =>

@@ -33,7 +33,7 @@ describe('a good server', () => {
     expect((await diagnose({ head })).findings).toEqual([])
   })
 
-  test('behind nginx, which takes X-Accel-Buffering off, cannot be told about that', async () => {
+  test('behind nginx, which takes X-Accel-Buffering off, cannot be checked for that', async () => {
     const head = (from: string) => from.replace('X-Accel-Buffering: no', 'Server: nginx/1.22.1')
     const { findings, unknown } = await diagnose({ head })
     expect(findings).toEqual([])

@@ -59,7 +59,7 @@ describe.each(Object.entries(callers))('%s', (_name, call) => {
     expect(isSocketHangUp(error)).toBe(true)
   })
 
-  test('a head that is too large is no answer that can be read', async () => {
+  test('a head that is too large is not a readable answer', async () => {
     const error = await thrownBy(call, (exchange) =>
       exchange.raw(`HTTP/1.1 200 OK\r\nX-Large: ${'x'.repeat(100_000)}\r\n\r\n`),
     )

@@ -122,14 +122,14 @@ describe.each(['express-server.ts', 'fastify-server.ts', 'koa-server.ts'])('%s',
       },
     )
 
-    test('GET /health is for whoever balances the load', async () => {
+    test('GET /health is for the load balancer', async () => {
       const headers = { Host: 'proxy.example', 'X-Forwarded-For': '10.0.0.1' }
       using health = await ask({ method: 'GET', path: '/health', headers })
       expect(health.status).toBe(200)
     })
   })
 
-  test('with PROXY_KEY: whoever sends it is served, and nobody else', async () => {
+  test('with PROXY_KEY: only clients that send it are served', async () => {
     await using proxy = await startWithKey(file, { PROXY_KEY: 'pk-0123456789' })
     const { port, output } = proxy.server
     expect(output()).not.toContain('Only clients on this machine')

@@ -284,7 +284,7 @@ describe.each(['express-server.ts', 'fastify-server.ts', 'koa-server.ts'])('%s',
       expect(client.text).not.toContain('org-7')
     })
 
-    test('what breaks mid-stream is told, after every token that came', async () => {
+    test('what breaks mid-stream is reported, after every token that came', async () => {
       const { client } = await ask((exchange) =>
         exchange.open().data({ output: 'Hel' }, { output: 'lo' }).fin(),
       )
@@ -380,7 +380,7 @@ describe.each(['express-server.ts', 'fastify-server.ts', 'koa-server.ts'])('%s',
       )
     })
 
-    test('one that does not is told', async () => {
+    test('one that does not gets the error', async () => {
       await withStream(
         (exchange) => exchange.open().data({ output: 'Hel' }),
         async (_server, client) => {

@@ -93,7 +93,7 @@ describe('the request', () => {
     )
   })
 
-  test('tools that must not be called are no obstacle', () => {
+  test('tools that must not be called do not stand in the way', () => {
     expect(() => ask({ tools: [{}], tool_choice: 'none' })).not.toThrow()
     expect(() => ask({ tools: [], stop: [], n: 1, response_format: { type: 'text' } })).not.toThrow()
   })
@@ -184,7 +184,7 @@ describe('the stream', () => {
     },
   )
 
-  test.each(['', 'x', '7', 'null', '[]', '{"output":'])('%j is no event of Qolaba', (data) => {
+  test.each(['', 'x', '7', 'null', '[]', '{"output":'])('%j is not an event of Qolaba', (data) => {
     expect(() => translate(chat, data)).toThrow(expect.objectContaining({ outcome: 'upstream_protocol' }))
   })
 

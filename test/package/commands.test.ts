@@ -86,7 +86,7 @@ describe('the help', () => {
 })
 
 describe('unhang upstream', () => {
-  test('has the fault that the model says, until it is told to stop', async () => {
+  test('has the fault that the model says, until it is stopped', async () => {
     await using upstream = await startUpstreamCommand(['--verbose'])
     using good = await ask(upstream.port, 'any')
     expect(good.data.at(-1)).toBe('[DONE]')
@@ -112,7 +112,7 @@ describe('unhang upstream', () => {
     expect(await upstream.stop('SIGINT')).toEqual([0, null])
   })
 
-  test('listens where it is told', async () => {
+  test('listens where the flags say', async () => {
     const port = await freePort()
     const { child, text } = start(['upstream', '--port', String(port), '--host', '::1'])
     await expect.poll(() => text.out, { timeout: 20_000 }).toContain(`Listening on http://[::1]:${port},`)

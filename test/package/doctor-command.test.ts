@@ -48,7 +48,7 @@ describe('unhang doctor', () => {
     expect(status).toBe(1)
   })
 
-  describe('tells nobody’s secrets, and hands a terminal nothing to obey', () => {
+  describe('keeps secrets, and hands a terminal nothing to obey', () => {
     const key = 'sk-proj-0123456789abcdef-wxyz'
     const controls = '\u001b]0;owned\u0007\u001b[2J\r\u009b31m\u2028\u202e'
     /** What a server says that wants to be seen: all that it was sent, and what controls a terminal. */

@@ -161,7 +161,7 @@ describe('a handler that says that the answer is complete after its upstream bro
     'a piece, and half a [DONE] with it': [`${wire(chatChunk('!'))}data: [`, 'DONE]\n\n'],
     '"stop" in two writes': [wire(chatChunk('', 'stop')).slice(0, -9), wire(chatChunk('', 'stop')).slice(-9)],
   }
-  test.each(Object.entries(endings))('%s: the client is told of the break', async (_which, ending) => {
+  test.each(Object.entries(endings))('%s: the break is reported to the client', async (_which, ending) => {
     await using run = await broken({
       handler: (url) => async (_request, response) => {
         await copy(url, response.writeHead(200, eventStream))

@@ -52,19 +52,22 @@ describe.each(Object.entries(naiveProxies))('%s', (_client, { to, isPiped }) => 
     expect(seen[1]).toEqual(seen[0])
   })
 
-  test.each(Object.entries(breaks))('an upstream that %s: the client is told', async (_how, [begin, go]) => {
-    await using upstream = await startUpstream(begin)
-    await using server = await guarded(to(upstream.url), { adopt: { breakMs: 50 } })
-    using client = rawRequest({ port: server.port, body: { stream: true } })
-    await client.received('Hel')
-    await go(await upstream.exchange(0))
-    await client.finished()
-    expect(client.body.complete).toBe(true)
-    expect(textOf(client.data)).toBe('Hel')
-    expect(failureOf(client.data).code).toBe('connection_reset')
-    await expect.poll(() => server.ends).toHaveLength(1)
-    expect(server.ends[0]?.outcome).toBe('upstream_hangup')
-  })
+  test.each(Object.entries(breaks))(
+    'an upstream that %s: it is reported to the client',
+    async (_how, [begin, go]) => {
+      await using upstream = await startUpstream(begin)
+      await using server = await guarded(to(upstream.url), { adopt: { breakMs: 50 } })
+      using client = rawRequest({ port: server.port, body: { stream: true } })
+      await client.received('Hel')
+      await go(await upstream.exchange(0))
+      await client.finished()
+      expect(client.body.complete).toBe(true)
+      expect(textOf(client.data)).toBe('Hel')
+      expect(failureOf(client.data).code).toBe('connection_reset')
+      await expect.poll(() => server.ends).toHaveLength(1)
+      expect(server.ends[0]?.outcome).toBe('upstream_hangup')
+    },
+  )
 
   test('a client that leaves lets the upstream go, if the app says so', async () => {
     await using upstream = await startUpstream(begun)

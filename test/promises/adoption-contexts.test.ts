@@ -67,7 +67,7 @@ test('a call whose context is lost is not adopted, and works as before', async (
   expect((await upstream.exchange(0)).socket.destroyed).toBe(false)
 })
 
-test('a call that is begun after the response has ended is nobody’s', async () => {
+test('a call that is begun after the response has ended has no owner', async () => {
   await using upstream = await startUpstream(begun)
   const saved: Promise<unknown>[] = []
   await using server = await guarded(async (_request, response) => {
@@ -87,7 +87,7 @@ test('a call that is begun after the response has ended is nobody’s', async ()
   expect(await saved[0]).toContain('[DONE]')
 })
 
-test('RetryAgent resumes by itself, and its client is told of nothing', async () => {
+test('RetryAgent resumes by itself, and its client gets no error', async () => {
   const whole = wire(...chatAnswer('Hello'))
   const cut = whole.length - 20
   let calls = 0

@@ -144,7 +144,7 @@ test('a call whose client has left before its headers came is let go when they c
   await exchange.closed
 })
 
-describe('a call that is begun after the client has left is nobody’s', () => {
+describe('a call that is begun after the client has left has no owner', () => {
   const calls: Record<string, (url: string) => Promise<AsyncIterable<Uint8Array>>> = {
     fetch: async (url) => chunks((await fetch(url, post)).body),
     'http.request': (url) => new Promise((resolve) => http.request(url, { method: 'POST' }, resolve).end()),

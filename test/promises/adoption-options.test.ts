@@ -94,7 +94,7 @@ test.each<[string, GuardOptions['adopt'], 'kept' | 'cancelled']>([
   expect(await saved.promise).toContain('[DONE]')
 })
 
-describe('a call whose response is no stream is never touched', () => {
+describe('a call whose response is not a stream is never touched', () => {
   const clients: Record<string, (url: string) => Promise<AsyncIterable<Uint8Array>>> = {
     fetch: async (url) => chunks(await fetch(url, post)),
     'http.request': (url) =>
@@ -133,7 +133,7 @@ describe('a call whose response is no stream is never touched', () => {
   })
 })
 
-test('a function that fails costs nobody a stream', async () => {
+test('a function that fails costs no client its stream', async () => {
   const warned = expectWarning(/adopt\(request\) failed, the defaults are used: Error: broken/)
   await using upstream = await startUpstream((exchange) =>
     exchange
@@ -238,7 +238,7 @@ test('whatever else the app knows of async contexts works as before, and events 
   await (await upstream.exchange(0)).closed
 })
 
-describe('heads that are no answer', () => {
+describe('heads that are not an answer', () => {
   test.each<[string, Script]>([
     [
       'a redirect',

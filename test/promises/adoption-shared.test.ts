@@ -108,7 +108,7 @@ describe('an upstream whose chunks are written to another response as well', () 
       'http.request',
       (_first, url) => void http.request(`${url}/more`, { method: 'POST' }, (more) => more.resume()).end(),
     ],
-  ])('a further call of its handler is nobody’s: %s', async (_client, next) => {
+  ])('a further call of its handler has no owner: %s', async (_client, next) => {
     await using run = await oneForTwo(cancel, { next })
     using _second = await run.join()
     const more = await callOf(run.upstream, '/more')

@@ -195,7 +195,7 @@ describe('a client that leaves does not end the stream that waited for its turn 
   })
 })
 
-test('a response that had ended before its guard came keeps nobody waiting', async () => {
+test('a response that had ended before its guard came keeps no client waiting', async () => {
   const guard = wrapApp(() => {})
   const seen = withResolvers<boolean>()
   await using server = await listen((request, response) => {

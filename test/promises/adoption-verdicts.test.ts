@@ -130,7 +130,7 @@ describe('by the clock', () => {
         },
       ],
       [
-        'from a call that found nobody',
+        'from a call that found no owner',
         {
           handler: copying((_response, url) => fetch(url, { method: 'POST' }).catch(() => {})),
           next: async (exchange) => {
@@ -190,7 +190,7 @@ describe('by the clock', () => {
   })
 })
 
-test('a break after the whole answer is no break, however long the pipe stays open', async () => {
+test('a break after the whole answer does not count, however long the pipe stays open', async () => {
   await using upstream = await startUpstream((exchange) => exchange.open().data(...chatAnswer('Hello')))
   await using server = await guarded(
     (_request, response) => {

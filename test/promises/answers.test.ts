@@ -150,7 +150,7 @@ describe.each(forms)('%s', (name, answer) => {
     for (const other of broken) expect(dialects[name].answers?.toEvents(other)).toBeUndefined()
   })
 
-  test('what is no answer is none', () => {
+  test('anything but an answer is refused', () => {
     for (const other of [
       {},
       [],
@@ -264,7 +264,7 @@ describe('a stream was asked for and JSON comes', () => {
     expect(JSON.parse(client.data[1] ?? '').choices[0].delta.content).toBe('Hello')
   })
 
-  test('where nobody knows the client’s format, the answer decides: Ollama’s becomes lines', async () => {
+  test('where the client’s format is unknown, the answer decides: Ollama’s becomes lines', async () => {
     await using upstream = await startUpstream((exchange) =>
       exchange.answer('200 OK', JSON.stringify(ollamaChat)),
     )
@@ -283,7 +283,7 @@ describe('a stream was asked for and JSON comes', () => {
     })
   })
 
-  test('where nobody knows the client’s format, a map does', async () => {
+  test('where the client’s format is unknown, a map does', async () => {
     await using proxy = await startProxy((stream) =>
       stream.relay(bytes(JSON.stringify(ollamaChat)), ({ data }) => ({
         data: { mine: JSON.parse(data).message.content },
@@ -378,7 +378,7 @@ describe('readAnswer: JSON was asked for and a stream comes', () => {
     })
   })
 
-  test('what each event says of the whole is no growth', async () => {
+  test('what each event says of the whole does not count as growth', async () => {
     const usage = { totalTokenCount: 3, details: 'x'.repeat(500) }
     const event = { candidates: [{ content: { parts: [{ text: 'a' }] } }], usageMetadata: usage }
     const last = { candidates: [{ finishReason: 'STOP' }] }
@@ -484,7 +484,7 @@ describe('readAnswer: JSON was asked for and a stream comes', () => {
     agent.destroy()
   })
 
-  test('an index of a block is no size, and one that is no number is ignored', async () => {
+  test('an index of a block is not a size, and anything but a number is ignored', async () => {
     const events = [
       { type: 'message_start', message: { ...message, content: [] } },
       { type: 'content_block_start', index: 4e9, content_block: { type: 'text', text: '' } },

@@ -101,7 +101,7 @@ test('no line holds a secret, or controls a terminal, whatever a client or a han
   expect(stderr).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028]/)
 })
 
-test('nobody pays for debug who does not use it', async () => {
+test('an app that does not use debug does not pay for it', async () => {
   const loaded = `; process.on('exit', () => console.error(Object.keys(require.cache).filter((file) => /debug/.test(file))))`
   expect(await stderrOf(cjs + stream + loaded, 'commonjs')).toBe('[]\n')
 })

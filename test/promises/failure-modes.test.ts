@@ -101,7 +101,7 @@ describe('before the head is sent, a failure has a status', () => {
     await (await s.upstream.exchange(0)).closed
   })
 
-  test('FM-05: comments and role chunks are no content: 504 at firstEventMs', async () => {
+  test('FM-05: comments and role chunks are not content: 504 at firstEventMs', async () => {
     const role = { choices: [{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }] }
     await using pinging = await scene((exchange) => exchange.open().chunk(': ping\n\n').data(role), {
       timeouts: { firstEventMs: 100, firstByteMs: 100 },
@@ -310,12 +310,15 @@ describe('after the head is sent, a failure is an event and a clean end', () => 
     expectCleanFailure(s.client, 'Hello', 'connection_reset')
   })
 
-  test.each(clients)('FM-17: %s, a clean end without a terminal event is no success', async (_name, open) => {
-    await using s = await scene((exchange) => exchange.open().data(chatChunk('Hello')).end(), {}, open)
-    await s.client.finished()
-    expectCleanFailure(s.client, 'Hello', 'upstream_truncated')
-    expect(s.client.bodyText).not.toContain('"stop"')
-  })
+  test.each(clients)(
+    'FM-17: %s, a clean end without a terminal event is not a success',
+    async (_name, open) => {
+      await using s = await scene((exchange) => exchange.open().data(chatChunk('Hello')).end(), {}, open)
+      await s.client.finished()
+      expectCleanFailure(s.client, 'Hello', 'upstream_truncated')
+      expect(s.client.bodyText).not.toContain('"stop"')
+    },
+  )
 
   test('FM-17: so is a close-delimited body that simply stops', async () => {
     const event = `data: ${JSON.stringify(chatChunk('Hello'))}\n\n`

@@ -289,7 +289,7 @@ describe('upstreams', () => {
     ],
   ])
 
-  test('in a stream, and its relay: the handler is told', async () => {
+  test('in a stream, and its relay: the handler gets the error', async () => {
     const { response } = await answer()
     const messages: string[] = []
     const keep = (error: Error) => void messages.push(error.message)

@@ -64,7 +64,7 @@ describe('what a client has not read yet', () => {
   const writer = { maxBufferedBytes: MiB }
   const big = wire(chatChunk('x'.repeat(20 * MiB)), '[DONE]')
 
-  test('one large write is no flood: a client that reads gets all of it', async () => {
+  test('one large write is not a flood: a client that reads gets all of it', async () => {
     await using server = await guarded(
       (_request, response) => void response.writeHead(200, eventStream).end(big),
       {

@@ -218,7 +218,7 @@ describe('sources', () => {
     expect(failureOf(client.data).code).toBe('connection_reset')
   })
 
-  test('the footer of a body that is no stream is sent', async () => {
+  test('the footer of a body that is not a stream is sent', async () => {
     await using server = await guard(async (_request, response) => {
       const source = Readable.from(['[1'])
       response.setHeader('Content-Type', 'application/json')
@@ -244,7 +244,7 @@ describe('sources', () => {
   })
 })
 
-describe('what is no event stream', () => {
+describe('anything but an event stream', () => {
   test.each<[string, string, Handler]>([
     [
       'an error with the type of a stream keeps its length',
@@ -327,7 +327,7 @@ describe('what is no event stream', () => {
     expect(await failed).toMatchObject({ code: 'ERR_STREAM_NULL_VALUES' })
   })
 
-  test('a Trailer that was promised does not keep an error from being told', async () => {
+  test('a Trailer that was promised does not keep an error from being reported', async () => {
     await using server = await guard((_request, response) => void response.setHeader('Trailer', 'X-Sum'), {
       timeouts: { firstByteMs: 30 },
     })
@@ -358,7 +358,7 @@ describe('streams', () => {
     }
   })
 
-  test('a chat whose body nobody has read may be one that thinks long: 504 after 300 s', async () => {
+  test('a chat whose body is unread may be one that thinks long: 504 after 300 s', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     try {
       let asked: () => void = () => {}
@@ -496,7 +496,7 @@ describe('a failure before the head', () => {
 describe('Express 4', () => {
   const express4 = expressVersions.find(([name]) => name.includes('4'))?.[1] as typeof express
 
-  test('a handler that rejects and has told of it is answered once', async () => {
+  test('a handler that rejects and has called next gets one response', async () => {
     const app = express4().use(guardStreams())
     const answers: unknown[] = []
     app.get('/page', ((_request, _response, next) => {

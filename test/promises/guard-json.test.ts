@@ -64,7 +64,7 @@ describe('JSON under the name of an event stream', () => {
     expect(client.bodyText).toBe(json)
   })
 
-  test('a text that begins with a bracket arrives as it is written, and is no failure', async () => {
+  test('a text that begins with a bracket arrives as it is written, and is not a failure', async () => {
     await using server = await guarded((_request, response) => {
       response.setHeader('Content-Type', 'text/event-stream').write('[token 0] some text\n')
     })

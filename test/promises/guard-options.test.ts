@@ -64,7 +64,7 @@ describe('skip', () => {
   })
 
   test.each([guardStreams, guardKoa, (options: object) => wrapApp(() => {}, options)])(
-    'what is no function is refused',
+    'anything but a function is refused',
     (guard) => {
       expect(() => guard({ skip: '/metrics' as never })).toThrow('skip must be a function, got "/metrics"')
     },

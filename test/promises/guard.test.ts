@@ -33,7 +33,7 @@ import { startUpstream } from '../support/scripted-upstream.js'
 import { expectWarning } from '../support/warnings.js'
 import { eventStream, wire } from '../support/wire.js'
 
-describe('what is no event stream passes as it was', () => {
+describe('anything but an event stream passes as it was', () => {
   const app = () => {
     const created = express()
     created.get('/json', (_request, response) => void response.json({ a: 1 }))
@@ -214,7 +214,7 @@ describe('what handlers do with streams', () => {
     expect(client.status).toBe(503)
   })
 
-  test('a source that is no event stream is cut: what is not whole must not look so', async () => {
+  test('a source that is not an event stream is cut: what is not whole must not look so', async () => {
     const client = await guarded((_request, response) => {
       const source = new Readable({ read() {} })
       source.push('{"half":')
@@ -380,7 +380,7 @@ describe('what handlers do with streams', () => {
     expect(['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']).toEqual(expect.arrayContaining(codes))
   })
 
-  test('FM-39: HTTP/2, a body that is no event stream ends with an error, not as if it were whole', async () => {
+  test('FM-39: HTTP/2, a body that is not an event stream ends with an error, not as if it were whole', async () => {
     const server = createHttp2Server(
       wrapApp((_request, response) => {
         const source = new Readable({ read() {} })
@@ -618,7 +618,7 @@ describe('what a reviewer found', () => {
     print.mockRestore()
   })
 
-  test('a HEAD request is no stream', async () => {
+  test('a HEAD request is not a stream', async () => {
     const ends: StreamEnd[] = []
     const handler = wrapApp((_request, response) => void response.writeHead(200, eventStream).end(), {
       onEnd: (end) => ends.push(end),

@@ -273,7 +273,7 @@ describe('handlers of every kind', () => {
       ({ relay }) => relay(new Response('data: secret\n\n'), (({ data }: { data: string }) => data) as never),
       'map must return an event',
     ],
-  ])('one with a mistake is told which: %s', async (_what, handler, message) => {
+  ])('one with a mistake gets a message that names it: %s', async (_what, handler, message) => {
     await using proxy = await startProxy(handler)
     using client = await ask(proxy.port).finished()
     expect(client.status).toBe(500)
@@ -330,7 +330,7 @@ describe('handlers of every kind', () => {
     expect(client.json.error.code).toBe('no_answer')
   })
 
-  test('two that fail as the client leaves are told apart', async () => {
+  test('two that fail as the client leaves are distinguished', async () => {
     await using proxy = await startProxy(async ({ writer, signal }) => {
       await writer.write({ data: chatChunk('Hi') })
       await once(signal, 'abort')
@@ -697,7 +697,7 @@ test.each([
 )
 
 test.each([0, 1, 2, 3, 4, 5, 6])(
-  'a terminal event that comes %d turns of promises before the stop: the record says what the client was told',
+  'a terminal event that comes %d turns of promises before the stop: the record says what the client got',
   async (turns) => {
     const caller = new AbortController()
     const upstream = new TransformStream<Uint8Array>()
@@ -757,7 +757,7 @@ test('a whole answer whose head cannot be sent is not complete', async () => {
   expect(await proxy.end()).toMatchObject({ outcome: 'internal', events: 0, sawTerminal: false })
 })
 
-test('the terminal event comes when the handler has ended the response itself: nobody is told that all is well', async () => {
+test('the terminal event comes when the handler has ended the response itself: it is not reported as complete', async () => {
   await using upstream = await startHeldAnswer()
   let relayed: unknown
   await using proxy = await startProxy(async (stream, _request, response) => {

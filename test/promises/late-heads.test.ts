@@ -64,7 +64,7 @@ describe.each(Object.entries(late))('a handler answers a broken upstream with %s
     expect(seen.ending).toBe('complete')
   })
 
-  test('a client that left is no error of the upstream, and ends no process', async () => {
+  test('a client that left is not an error of the upstream, and ends no process', async () => {
     await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
     const heard: string[] = []
     const closed = withResolvers<void>()

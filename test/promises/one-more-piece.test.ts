@@ -94,7 +94,7 @@ describe('a guarded handler', () => {
     expect(failureOf(client.data)).toMatchObject({ code })
   })
 
-  test('that does not wait for its client is told when that reads nothing', async () => {
+  test('that does not wait for its client gets an error when that reads nothing', async () => {
     await using stream = await begun({ timeouts: { clientStallMs: 100 } })
     stream.client.socket.pause()
     for (let pieces = 0; pieces < 50_000; pieces++) stream.response.write(piece('x'.repeat(100)))

@@ -91,7 +91,7 @@ describe.each(mounts)('%s: an answer that only seems to be complete', (name, ask
     })
   })
 
-  test('a [DONE] without data: is no end', async () => {
+  test('a [DONE] without data: is not an end', async () => {
     const { client, end } = await ask(`data: ${JSON.stringify(chatChunk('Hel'))}\n\n[DONE]\n\n`, chat)
     expect(failureOf(client.data).code).toBe('upstream_truncated')
     expect(end).toMatchObject({ outcome: 'upstream_truncated' })
@@ -119,7 +119,7 @@ describe.each(mounts.slice(0, 2))(
   },
 )
 
-test('the guard: an error in a field of its own is told after what was written', async () => {
+test('the guard: an error in a field of its own is reported after what was written', async () => {
   const [error, done] = errorField.split(/(?<=\n\n)/)
   await using proxy = await guarded((_request, response) => {
     response.setHeader('content-type', 'text/event-stream')
@@ -133,7 +133,7 @@ test('the guard: an error in a field of its own is told after what was written',
 describe('a lone [DONE]', () => {
   const lone = ': hello\n\ndata: [DONE]\n\n'
 
-  test('is no answer: 502', async () => {
+  test('is not an answer: 502', async () => {
     const { client, end, thrown } = await route(false)(lone, chat)
     expect(client.status).toBe(502)
     expect(client.json.error.code).toBe('upstream_truncated')
@@ -180,7 +180,7 @@ test('readAnswer returns an incomplete response as its API does, and throws for 
   })
 })
 
-test('a field called error beside data, or of no JSON, is not looked at', async () => {
+test('a field called error beside data, or one that is not JSON, is not looked at', async () => {
   const events = 'error: {"a":1}\ndata: x\n\nerror: x\n\ndata: y\n\n'
   const { client, end } = await route(false)(events, '/events')
   expect(client.bodyText).toBe(events)

@@ -21,7 +21,7 @@ const streams: Record<string, string> = {
   'without [DONE]': chatAnswer('Hi').slice(0, -1).map(event).join(''),
   'cut between two events': begun,
   'with an error event': `${begun}${event({ error: { message: 'no', code: 429 } })}`,
-  'of an API that nobody knows': 'data: a\n\ndata: b\n\n',
+  'of an unknown API': 'data: a\n\ndata: b\n\n',
 }
 
 const path = '/v1/chat/completions'

@@ -24,7 +24,7 @@ const soon = (callback: () => void) => void setTimeout(callback, 20)
 const unpacking = () =>
   new Transform({ transform: (chunk, _encoding, done) => soon(() => done(null, chunk)) })
 
-describe('a standstill of the process that is longer than the deadline is nobody’s fault', () => {
+describe('a standstill of the process that is longer than the deadline is not blamed on a side', () => {
   test.each([
     ['inactivity', { inactivityMs: deadlineMs }],
     ['upstreamStall', { upstreamStallMs: deadlineMs }],

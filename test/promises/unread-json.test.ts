@@ -31,7 +31,7 @@ describe('a streaming route without a parser', () => {
     await warned
   })
 
-  test('nothing is said of what is no JSON, of a parsed body, or of what streams by its path', async () => {
+  test('nothing is said of a body that is not JSON, of a parsed body, or of what streams by its path', async () => {
     const { createStreamMiddleware } = await forExpress()
     const app = express()
     app.post('/form', createStreamMiddleware(stream))

@@ -192,7 +192,7 @@ test('a route that writes itself is counted, one that responds in another way is
   expect((await route.end(1)).usage).toBeUndefined()
 })
 
-test('a compressed stream, into which nobody looks, has none', async () => {
+test('a compressed stream, which cannot be looked into, has none', async () => {
   await using guard = await guarded(async (_request, response) => {
     const { gzipSync } = await import('node:zlib')
     response.writeHead(200, { ...eventStream, 'content-encoding': 'gzip' })

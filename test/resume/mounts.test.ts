@@ -220,7 +220,7 @@ describe.each(Object.entries(mounts))('%s', (_, mount) => {
     expect(unknown.status).toBe(404)
   })
 
-  test('nobody comes back: the upstream is let go after detachMs', async () => {
+  test('no client comes back: the upstream is let go after detachMs', async () => {
     const upstream = await startHalf()
     const { url, ends } = await mount(upstream.url, { detachMs: 50 })
     const first = await readSome(url + chat, { method: 'POST', headers: user }, 10)
@@ -271,7 +271,7 @@ describe('in the guard', () => {
     upstream.letOn()
   })
 
-  test('an upstream that breaks while its client is away is told to whoever comes', async () => {
+  test('an upstream that breaks while its client is away is reported to the next reader', async () => {
     const gate = withResolvers()
     const upstream = await startUpstream(async (exchange) => {
       exchange.open().data(...events.slice(0, 5))
@@ -292,7 +292,7 @@ describe('in the guard', () => {
       .toContainEqual(expect.objectContaining({ outcome: 'upstream_hangup', streamId: id }))
   })
 
-  test('a response that is no event stream is as it was', async () => {
+  test('a response that is not an event stream is as it was', async () => {
     const { url, ends } = await guarded((_upstream, _request, response) => {
       response.setHeader('content-type', 'application/json')
       response.end('{"ok":true}')

@@ -56,7 +56,7 @@ const mounts: Record<string, (options: StreamOptions) => unknown> = {
 }
 
 test.each(Object.entries(mounts))(
-  '%s refuses what is no resume, and heartbeats that are events',
+  '%s refuses anything but a resume, and heartbeats that are events',
   (_, mount) => {
     expect(() => mount({ resume: { store: 'memory' } as never })).toThrow(
       new TypeError('resume must be what createResume(options) returns, got {"store":"memory"}'),
@@ -68,7 +68,7 @@ test.each(Object.entries(mounts))(
   },
 )
 
-test('handleStream rejects what is no resume', async () => {
+test('handleStream rejects anything but a resume', async () => {
   const response = { writeHead() {}, setHeader() {}, on() {} } as never
   await expect(handleStream(response, () => {}, { resume: true as never })).rejects.toThrow(
     new TypeError('resume must be what createResume(options) returns, got true'),

@@ -59,7 +59,7 @@ describe('Packing', () => {
     expect(packing.pack('data: hi\n\n', '1').bytes).not.toEqual(packing.pack('data: hi\n\n', '1').bytes)
   })
 
-  test('keys are told apart by a name that says nothing of them', () => {
+  test('keys are distinguished by a name that says nothing of them', () => {
     const key = randomBytes(32)
     expect(nameOfKey(key)).toBe(nameOfKey(Buffer.from(key)))
     expect(nameOfKey(key)).not.toBe(nameOfKey(randomBytes(32)))

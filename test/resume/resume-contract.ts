@@ -133,7 +133,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       }
     })
 
-    test('no POST has ids; a GET of an EventSource has, and whoever asks for them', async () => {
+    test('no POST has ids; a GET of an EventSource has, and any request that asks for them', async () => {
       const events = chatEvents(5)
       const { producer, reader } = await start(paced(events).produce)
       const accept = { ...user, accept: 'text/event-stream' }
@@ -172,7 +172,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       expect(eventsIn(replayed)).toEqual(events)
     })
 
-    test('a failure is told to whoever reads it then, as the first client was told', async () => {
+    test('a failure is reported to each reader as to the first client', async () => {
       const { producer, reader } = await start(async ({ writer }) => {
         for (const data of chatEvents(20).slice(0, 6)) await writer.write(data)
         throw new StreamError('upstream_hangup', { message: 'It hung up, as it were.' })
@@ -199,7 +199,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       expect((await rejoin(reader, idOf(response), '', last)).status).toBe(204)
     })
 
-    test('a failure is told in the dialect that the events have shown', async () => {
+    test('a failure is reported in the dialect that the events have shown', async () => {
       const { producer, reader } = await start(async ({ writer }) => {
         for (const data of chatEvents(6).slice(0, 3)) await writer.write(data)
         throw new StreamError('upstream_hangup')
@@ -274,7 +274,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       await expect.poll(() => producer.ends).toMatchObject([{ outcome: 'client_gone', detached: false }])
     })
 
-    test('what nobody reads is not read from the upstream without end', async () => {
+    test('without a reader, the upstream is not read without end', async () => {
       const { producer, reader } = await start(
         async ({ writer, signal }) => {
           for (let number = 0; !signal.aborted; number++) {
@@ -346,7 +346,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       first.leave()
     })
 
-    test('events that are gone are told: before the headers by status, after them by an error event', async () => {
+    test('events that are gone are reported: before the headers by status, after them by an error event', async () => {
       const events = chatEvents(300)
       const { produce, letOn } = paced(events, 200)
       const { producer, reader } = await start(produce, { maxEvents: 20 })
@@ -437,7 +437,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
         await expect.poll(() => producer.ends).toMatchObject([{ streamId: undefined, recorded: false }])
       })
 
-      test('owner: false lets whoever knows the id read', async () => {
+      test('owner: false lets every client that knows the id read', async () => {
         const events = chatEvents(5)
         const { producer, reader } = await start(paced(events).produce, { owner: false })
         const { response } = await post(producer, 5, {})

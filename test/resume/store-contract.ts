@@ -285,7 +285,7 @@ export function storeContract(name: string, makeStores: () => Promise<StoresUnde
       await recorder.end(completed)
     })
 
-    test('a stream that nobody knows has one end, and no other word', async () => {
+    test('an unknown stream has one end, and no other word', async () => {
       await open()
       const { events, gaps, end } = await read(newId())
       expect({ events, gaps }).toEqual({ events: [], gaps: [] })
@@ -311,7 +311,7 @@ export function storeContract(name: string, makeStores: () => Promise<StoresUnde
       expect((await stores?.reader.find(id))?.about.requestId).toBe('request-2')
     })
 
-    test('events that had to go are told as a gap, and the rest follows', async () => {
+    test('events that had to go are reported as a gap, and the rest follows', async () => {
       await open()
       const id = newId()
       const recorder = await begin(id, { limits: { ...limits, maxEvents: 10 } })

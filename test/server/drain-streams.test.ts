@@ -67,7 +67,7 @@ describe.each(['handleStream', 'the guard'] as const)('FM-34: %s', (kind) => {
     await closed
   })
 
-  test('one that does not finish is told, and sees the end, not a reset', async () => {
+  test('one that does not finish gets the error, and sees the end, not a reset', async () => {
     await using live = await liveProxy(kind)
     const report = live.drain({ graceMs: 50 })
     await live.client.closed()
@@ -197,7 +197,7 @@ test.each([
   },
 )
 
-test('an answer under way that is no stream may finish, too', async () => {
+test('a response under way that is not a stream may finish, too', async () => {
   const order: string[] = []
   const server = createServer(async (_request, response) => {
     await new Promise((resolve) => setTimeout(resolve, 200))
@@ -222,7 +222,7 @@ test('another server of the process goes on', async () => {
   expect(other.client.data.at(-1)).toBe('[DONE]')
 })
 
-test('HTTP/2: a live stream is told, and its session ends', async () => {
+test('HTTP/2: a live stream gets the error, and its session ends', async () => {
   const server = createHttp2Server((_request, response) => {
     void handleStream(response as StreamResponse, async ({ writer, signal }) => {
       await writer.write({ data: chatChunk('Hi') })

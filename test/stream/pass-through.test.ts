@@ -113,7 +113,7 @@ test('two relays: after the terminal event of one nothing of the other comes', a
 test.each([
   ['an empty finish_reason', [chatChunk('Hi', ''), chatChunk(' there', '')]],
   ['one that is said with each chunk', [chatChunk('Hi', 'stop'), chatChunk(' there', 'stop')]],
-])('%s is no end', async (_what, chunks) => {
+])('%s is not an end', async (_what, chunks) => {
   const { client, end } = await passed([wire(...chunks)])
   expect(failureOf(client.data).code).toBe('upstream_truncated')
   expect(end.outcome).toBe('upstream_truncated')
@@ -125,7 +125,7 @@ test('a finish_reason of "error" is an error, whatever follows', async () => {
   expect(client.data).toHaveLength(2)
 })
 
-test('on a path that nobody knows, an error in the first event has a status, too', async () => {
+test('on an unknown path, an error in the first event has a status, too', async () => {
   for (const text of ['data: {"error":{"code":429}}\n\n', 'event: error\ndata: {"message":"no"}\n\n']) {
     const { client } = await passed([text], { dialect: 'plain' })
     expect(client.status).toBe(text.includes('429') ? 429 : 502)

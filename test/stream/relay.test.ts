@@ -248,7 +248,7 @@ test.each([
   expect(failure).toBe(reason)
 })
 
-test('a stop in the middle of a large chunk leaves no rejection to nobody', async () => {
+test('a stop in the middle of a large chunk leaves no unhandled rejection', async () => {
   const controller = new AbortController()
   const reason = new Error('enough')
   let failure: unknown

@@ -238,7 +238,7 @@ describe('assertCleanEnding says what is wrong', () => {
     )
   })
 
-  test('and what the client was told', async () => {
+  test('and what the client got', async () => {
     expect(assertCleanEnding(await seen(whole(`${chunk}data: [DONE]\n\n`)))).toBeUndefined()
     const told = { message: 'It broke.', code: 'broken' }
     expect(assertCleanEnding(await seen(whole(error)))).toEqual({ status: 200, ...told })

@@ -17,7 +17,7 @@ test.each([
   ['reads what never answers', (stream: StreamContext) => readAll(stream, never)],
   ['reads what never says anything', (stream: StreamContext) => readAll(stream, silent)],
 ])(
-  'a handler that %s is told why its stream is stopped, and so is whatever it writes then',
+  'a handler that %s gets the reason why its stream is stopped, and so does whatever it writes then',
   async (_, wait) => {
     const failures: unknown[] = []
     const handler = async (stream: StreamContext) => {
@@ -34,7 +34,7 @@ test.each([
   },
 )
 
-test('a listener that was taken off is not told, and nobody is told twice', () => {
+test('a listener that was taken off is not called, and no listener is called twice', () => {
   const signal = new StopSignal()
   const told: string[] = []
   const first = () => void told.push('first')

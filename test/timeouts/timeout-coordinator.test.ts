@@ -102,7 +102,7 @@ describe('phases', () => {
     expect(timeouts.reason).toMatchObject({ outcome: 'client_stalled', phase: 'clientStall' })
   })
 
-  test('a finished answer waits for nobody but the client', async () => {
+  test('a finished answer waits for the client alone', async () => {
     const timeouts = new TimeoutCoordinator({ inactivityMs: 1_000, totalMs: 2_000 })
     timeouts.touch()
     timeouts.finished()

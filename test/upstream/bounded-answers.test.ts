@@ -20,7 +20,7 @@ const streamOf = (events: readonly unknown[]): UpstreamSource =>
 const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth)
 
 describe('an answer is bounded, whatever comes', () => {
-  test('JSON with more choices than any API gives is no answer', async () => {
+  test('JSON with more choices than any API gives is not an answer', async () => {
     const choices = (count: number) =>
       JSON.stringify({ choices: Array.from({ length: count }, () => ({ message: { content: 'Hi' } })) })
     await using upstream = await startUpstream((exchange) =>
@@ -104,7 +104,7 @@ describe('an answer is bounded, whatever comes', () => {
     await expect(read).rejects.toMatchObject({ code: 'upstream_answer_too_large' })
   })
 
-  test('what comes while nobody knows the dialect counts, too', async () => {
+  test('what comes while the dialect is unknown counts, too', async () => {
     const events = Array.from({ length: 4 }, () => 'x'.repeat(30_000))
     const read = readAnswer(streamOf(events), { maxEventBytes: 100_000 })
     await expect(read).rejects.toMatchObject({ code: 'upstream_answer_too_large' })

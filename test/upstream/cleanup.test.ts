@@ -191,7 +191,7 @@ describe('what cannot be helped', () => {
     expect(destroy).toHaveBeenCalledOnce()
   })
 
-  test('a complete answer nobody read, whose request is aborted, does not end the process', async () => {
+  test('a complete answer that was never read, whose request is aborted, does not end the process', async () => {
     await using upstream = await startUpstream((exchange) => exchange.answer('200 OK', 'x'.repeat(100)))
     const controller = new AbortController()
     const call = request(upstream.url, { signal: controller.signal, agent }).end()

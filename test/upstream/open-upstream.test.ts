@@ -142,7 +142,7 @@ test('after a byte has reached the client nothing is begun again', async () => {
 })
 
 test.each(['http', 'axios'] as const)(
-  'FM-13: %s, a kept connection that has gone stale is replaced at once, without a duplicate',
+  'FM-13: %s, a keep-alive connection that has gone stale is replaced at once, without a duplicate',
   async (name) => {
     await using upstream = await startUpstream((exchange) => {
       const first = exchange.socket.listenerCount('stale') === 0
@@ -243,7 +243,7 @@ test('a client that leaves ends the attempt that is on its way', async () => {
   expect(signal?.reason).toMatchObject({ outcome: 'client_gone' })
 })
 
-test('for a client that is calling again itself there is no other attempt, unless told otherwise', async () => {
+test('for a client that retries by itself there is no other attempt, unless an option says so', async () => {
   const headers = { 'x-stainless-retry-count': '1' }
   const busy = answer(503, 'Retry-After: 0')
   expect(await attempts([busy, good], undefined, {}, headers)).toMatchObject({
@@ -336,7 +336,7 @@ test('what the upstream advises is passed on', async () => {
   expect(client.header('x-should-retry')).toBe('true')
 })
 
-test('a kept connection that was at work when it was cut is not stale', async () => {
+test('a keep-alive connection that was at work when it was cut is not stale', async () => {
   for (const half of [true, false]) {
     await using upstream = await startUpstream(async (exchange) => {
       if (upstream.exchanges.length === 1) return good(exchange)

@@ -38,7 +38,7 @@ describe('a loop that is left early leaves the rest to somebody else', () => {
     expect(await dataOf(readEventStream(body))).toEqual(['b'])
   })
 
-  test('of a generator, which has been told', async () => {
+  test('of a generator, which has been returned', async () => {
     let isLeft = false
     async function* chunks() {
       try {

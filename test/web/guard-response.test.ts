@@ -29,7 +29,7 @@ async function seen(script: Script, options: object = {}) {
   return { client, end: await server.end() }
 }
 
-describe('what is no event stream is returned as it is, the same object', () => {
+describe('anything but an event stream is returned as it is, the same object', () => {
   const stream = () => new Blob([wire('hi', '[DONE]')]).stream()
   test.each<[string, () => Response, string?]>([
     ['JSON', () => Response.json({ a: 1 })],
@@ -323,7 +323,7 @@ describe('the client', () => {
     await cancelled.promise
   })
 
-  test('that nobody reads for has no heartbeats, and its deadlines pass all the same', async () => {
+  test('without a reader has no heartbeats, and its deadlines pass all the same', async () => {
     const ended = withResolvers<StreamEnd>()
     const body = new ReadableStream({ start: (each) => each.enqueue(encode(dataLine(chatChunk('Hi')))) })
     guardResponse(new Response(body, { headers: eventStream }), {

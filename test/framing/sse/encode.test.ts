@@ -43,7 +43,7 @@ describe('data', () => {
     expect(encodeEvent({ data: null })).toBe('data: null\n\n')
   })
 
-  test.each([[undefined], [() => {}], [Symbol('s')], [10n]])('%s has no JSON form', (data) => {
+  test.each([[undefined], [() => {}], [Symbol('s')], [10n]])('%s is not JSON-serialisable', (data) => {
     expect(() => encodeEvent({ data })).toThrow(TypeError)
   })
 

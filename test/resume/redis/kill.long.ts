@@ -104,7 +104,7 @@ describe.each(names)('processes with %s', (name) => {
     expect((await reader.store.find(id))?.last).toBe(reading.had)
   })
 
-  test('a producer that stood still while nobody read goes on', async () => {
+  test('a producer that stood still without a reader goes on', async () => {
     await using producer = startProducer()
     using reader = await startReader()
     const id = `asleep ${name}`

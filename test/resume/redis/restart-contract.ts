@@ -45,7 +45,7 @@ export function restartContract(name: string): void {
       }
     }
 
-    test('comes back with its data: nothing is lost, and nobody notices', async () => {
+    test('comes back with its data: nothing is lost, and no client notices', async () => {
       const server = await startServer(['--appendonly', 'yes', '--appendfsync', 'always'])
       const stream = await produce(server, 'kept')
       const reading = new Reading(await openStore(server), 'kept')
@@ -67,7 +67,7 @@ export function restartContract(name: string): void {
       expect(late.numbers).toEqual(upTo(stream.last))
     })
 
-    test('comes back after longer than a lease: whoever produces is not taken for dead', async () => {
+    test('comes back after longer than a lease: a producer is not taken for dead', async () => {
       const server = await startServer(['--appendonly', 'yes', '--appendfsync', 'always'])
       const leaseMs = 400
       const stream = await produce(server, 'away', leaseMs)
@@ -86,7 +86,7 @@ export function restartContract(name: string): void {
       expect(stream.heard).toEqual([])
     })
 
-    test('comes back empty: what is gone is told, and recording goes on', async () => {
+    test('comes back empty: what is gone is reported, and recording goes on', async () => {
       const server = await startServer()
       const stream = await produce(server, 'lost')
       const store = await openStore(server)
@@ -113,7 +113,7 @@ export function restartContract(name: string): void {
       expect(stream.heard).toEqual([])
     })
 
-    test('never comes back: nothing waits and nothing throws, and readers are told', async () => {
+    test('never comes back: nothing waits and nothing throws, and readers get an error', async () => {
       const server = await startServer()
       const store = await openStore(server)
       const events = listening()

@@ -44,6 +44,8 @@ const ofChats = [
   'From better-sse',
   'From connect-timeout',
   'From http-proxy-middleware',
+  'From express-http-proxy',
+  'From @fastify/reply-from',
 ]
 
 test('docs/MIGRATING.md has a before and an after of each', () => {
@@ -62,7 +64,7 @@ describe.each(ofChats)('docs/MIGRATING.md, %s', (title) => {
     expect(textOf(client.data)).toBe('Hello')
   })
 
-  test('only the second tells of an upstream that hangs up', async () => {
+  test('only the second reports an upstream that hangs up', async () => {
     expect(await tells(before(title))).toBe(false)
     expect(await tells(after(title))).toBe(true)
   })

@@ -50,6 +50,15 @@ describe('README', () => {
     expect(lines).toContain('npm ci && npm test')
   })
 
+  test('links only pages that are in the package', async () => {
+    const { files } = JSON.parse(await readFile('package.json', 'utf8')) as { files: string[] }
+    const linked = [...readme.matchAll(/\]\(((?!https?:)[^)#\s]+)/g)].map(([, path = '']) => path)
+    expect(linked.length).toBeGreaterThan(30)
+    expect(
+      linked.filter((path) => !files.some((file) => path === file || path.startsWith(`${file}/`))),
+    ).toEqual([])
+  })
+
   test('links every other page', () => {
     for (const page of pages.filter((each) => each !== 'README.md')) expect(readme).toContain(`(${page})`)
   })

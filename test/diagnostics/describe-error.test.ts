@@ -9,7 +9,7 @@ const calls: Record<string, () => Promise<unknown>> = {
     fetch('http://127.0.0.1:9', { headers: { Authorization: 'Bearer SECRET1abc\nSECRET2' } }),
   'a URL without a scheme': () => fetch('api.example.com/v1?key=SECRETKEY'),
   'a path alone': () => fetch('/v1beta/models?alt=sse&key=SECRETKEY'),
-  'a prompt that is no JSON': async () => JSON.parse('SECRET plans of mine'),
+  'a prompt that is not JSON': async () => JSON.parse('SECRET plans of mine'),
   'a prompt that is nearly JSON': async () => JSON.parse('{"prompt": SECRET plans of mine, and more}'),
   'a key in a sentence': async () => {
     throw new Error('Incorrect API key provided: sk-proj-SECRET_KEY-1 or AIzaSECRETKEY')

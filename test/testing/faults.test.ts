@@ -171,7 +171,7 @@ describe('assertCleanEnding says what is wrong', () => {
     [whole(chunk), 'simply ends'],
     [whole(`${chunk}data: [DONE]\n\ndata: {"half`), 'is not whole'],
     [`${stream}Transfer-Encoding: chunked\r\n\r\n2\r\n: \r\n0\r\n`, 'the body was cut'],
-    [whole(`${chunk}data: {"half\n\n`), 'no JSON'],
+    [whole(`${chunk}data: {"half\n\n`), 'not JSON'],
     [whole(`${error}${error}`), '2 error events'],
     [whole(`${error}${chunk}`), 'follows the error event'],
     [whole(`${error}data: [DONE]\n\n`), 'follows the error event'],
@@ -204,7 +204,7 @@ describe('assertCleanEnding says what is wrong', () => {
     ['ollama', whole('{"done":true}\n'), 'instead of JSON lines'],
     ['ollama', whole('{"done":false}\n', lines), 'simply ends: no "done": true'],
     ['ollama', whole('{"done":false}\n{"done"', lines), 'is not whole'],
-    ['ollama', whole('{"done":false}\nnull\n', lines), 'no JSON'],
+    ['ollama', whole('{"done":false}\nnull\n', lines), 'not JSON'],
     ['ollama', whole('', lines), 'JSON lines without an event'],
     ['ollama', whole('{"error":{"message":"text"}}', failed), 'an error status without {"error"}'],
   ])('%s, %j: %s', async (shape, bytes, what) => {

@@ -61,7 +61,7 @@ const requests: [string, number, Request][] = [
   ['a head alone', 200, { ...file, method: 'HEAD' }],
   ['a page that is not there', 404, { method: 'GET', path: '/nowhere' }],
   ['an exception', 403, { method: 'GET', path: '/forbidden' }],
-  ['a body that is no JSON', 400, { path: '/v1/chat/completions', body: '{"stream":' }],
+  ['a body that is not JSON', 400, { path: '/v1/chat/completions', body: '{"stream":' }],
   ['an upload', 201, upload],
 ]
 

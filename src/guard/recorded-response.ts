@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { appRequestOf } from '../client/app-request.js'
 import { wasLeft } from '../client/response.js'
 import type { Exchange } from '../stream/exchange.js'
-import { type StreamRecording, setStreamId } from '../stream/resume-target.js'
+import { holdHead, type StreamRecording, setStreamId } from '../stream/resume-target.js'
 import { adoptionOf } from './adopt-options.js'
 import type { WatchedResponse } from './handle.js'
 import { interceptClose } from './intercept.js'
@@ -30,7 +30,9 @@ export function recordResponse(guard: WatchedResponse, exchange: Exchange): Reco
   })
   if (!recording) return undefined
   exchange.recordTo(recording)
-  setStreamId(response, recording.streamId, settings)
+  // Whether an id is free that the app has chosen is not known yet. The app knows it anyway.
+  if (!recording.isChosen) setStreamId(response, recording.streamId, settings)
+  holdHead(response, recording)
   return new RecordedResponse(guard, recording)
 }
 

@@ -3,16 +3,14 @@ import type { IncomingMessage } from 'node:http'
 import { warnOnce } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
 import { checkFunction, checkNames, shown } from '../errors/bad-input.js'
-import { StreamError } from '../errors/stream-error.js'
 import type { RecordableStream, ResumeTarget, StreamRecording } from '../stream/resume-target.js'
-import { within } from '../timeouts/clock.js'
 import type { ResumeHandler } from './handler.js'
 import { readLimit } from './limits.js'
 import { memoryStore } from './memory-store.js'
 import { isStreamId, OwnedStreams } from './owned-streams.js'
 import { Recording } from './recording.js'
 import { type RejoinOptions, rejoinHandler } from './rejoin.js'
-import type { RecordedStream, Recorder, ResumeStore, StoredEnd } from './resume-store.js'
+import type { RecordedStream, ResumeStore, StoredEnd } from './resume-store.js'
 import { type StopOptions, stopHandler } from './stop.js'
 
 /**
@@ -88,9 +86,6 @@ export interface Resume extends ResumeTarget {
 const defaults = { detachMs: 30_000, ttlMs: 60_000, maxBytes: 1024 * 1024, maxEvents: 10_000 }
 const names = ['store', 'owner', 'streamId', ...Object.keys(defaults)]
 
-/** How long a handler waits to learn that the id which the app has chosen is free. */
-const begunWithinMs = 1_000
-
 /**
  * Lets clients that have lost their connection rejoin their stream.
  *
@@ -161,10 +156,10 @@ class RecordedStreams implements Resume {
     const about = { owner: owner.hash, dialect, framing: framing.name, requestId, model, limits }
     return new Recording(stream, {
       streamId,
+      isChosen: choose !== undefined,
       detachMs,
       maxBytes: limits.maxBytes,
       record: (events) => this.#streams.store.record(streamId, about, events),
-      begun: (recorder) => (choose ? untilBegun(recorder) : Promise.resolve()),
     })
   }
 
@@ -197,22 +192,4 @@ function chosen(choose: (request: object) => unknown, request: object): string |
     warnOnce(`resume: streamId(request) failed, the stream is not recorded: ${describeError(error)}`)
   }
   return undefined
-}
-
-/** A store that takes longer, or fails, is not waited for. @throws StreamError for an id that is taken */
-async function untilBegun(recorder: Promise<Recorder>): Promise<void> {
-  try {
-    await within(recorder, begunWithinMs)
-  } catch (error) {
-    if ((error as Error | undefined)?.name !== 'StreamIdTaken') return
-    const message = 'A stream with this id is being produced.'
-    throw new StreamError('aborted', {
-      status: 409,
-      code: 'stream_id_taken',
-      message,
-      // The clients of OpenAI would.
-      retryable: false,
-      cause: error,
-    })
-  }
 }

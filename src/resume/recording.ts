@@ -11,20 +11,24 @@ import type { Recorder, RecorderEvents, StoredEnd } from './resume-store.js'
 /** How long the record of a stream waits for its store. */
 const endWithinMs = 1_000
 
+/** How long a head waits for a store that does not say whether it has begun. */
+const begunWithinMs = 1_000
+
 /** How a stream is recorded. */
 export interface RecordingOptions {
   readonly streamId: string
   readonly detachMs: number
   readonly maxBytes: number
+  /** Whether the app has chosen the id. */
+  readonly isChosen: boolean
   /** Begins the recording. */
   record(events: RecorderEvents): Promise<Recorder>
-  /** Resolves when the handler may begin. */
-  begun(recorder: Promise<Recorder>): Promise<void>
 }
 
 /** One stream that is being recorded, and goes on for a while when its client has left. */
 export class Recording implements StreamRecording {
   readonly streamId: string
+  readonly isChosen: boolean
   readonly begun: Promise<void>
   isDetached = false
   readonly #stream: RecordableStream
@@ -35,6 +39,7 @@ export class Recording implements StreamRecording {
 
   constructor(stream: RecordableStream, options: RecordingOptions) {
     this.streamId = options.streamId
+    this.isChosen = options.isChosen
     this.#stream = stream
     this.#options = options
     const recorder = options.record({
@@ -43,7 +48,9 @@ export class Recording implements StreamRecording {
         stream.stop(new StreamError('aborted', { message: 'The answer was given up by this server.' })),
     })
     this.#recorder = new LateRecorder(recorder)
-    this.begun = options.begun(recorder)
+    this.begun = untilBegun(recorder)
+    // A guard does not wait for it, and the handler of a stream that has ended neither.
+    this.begun.catch(() => {})
   }
 
   get isComplete(): boolean {
@@ -90,4 +97,22 @@ export class Recording implements StreamRecording {
 function tooMuch(): StreamError {
   const message = 'The client has left, and no other client has read the answer since.'
   return new StreamError('client_gone', { code: 'resume_full', message })
+}
+
+/** A store that takes longer, or fails, is not waited for. @throws StreamError for an id that is taken */
+async function untilBegun(recorder: Promise<Recorder>): Promise<void> {
+  try {
+    await within(recorder, begunWithinMs)
+  } catch (error) {
+    if ((error as Error | undefined)?.name !== 'StreamIdTaken') return
+    const message = 'A stream with this id is being produced.'
+    throw new StreamError('aborted', {
+      status: 409,
+      code: 'stream_id_taken',
+      message,
+      // The clients of OpenAI would.
+      retryable: false,
+      cause: error,
+    })
+  }
 }

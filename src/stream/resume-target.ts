@@ -27,7 +27,9 @@ export interface RecordableStream {
 /** One stream that is being recorded. */
 export interface StreamRecording {
   readonly streamId: string
-  /** Resolves when the handler may begin. @throws StreamError for an id that is taken */
+  /** Whether the app has chosen its id, which may be taken. */
+  readonly isChosen: boolean
+  /** Resolves when the store has the id, or is not waited for. @throws StreamError for an id that is taken */
   readonly begun: Promise<void>
   /** Whether the client has left, and the stream goes on without it. */
   readonly isDetached: boolean
@@ -55,6 +57,15 @@ export function setStreamId(response: ServerResponse, streamId: string, { writer
   response.setHeader(streamHeader, streamId)
   const exposed = 'access-control-expose-headers'
   if (writer.cors && !response.hasHeader(exposed)) response.setHeader(exposed, streamHeader)
+}
+
+/** Keeps the head back until whoever reads the id in it can use it, unless the response ends before. */
+export function holdHead(response: ServerResponse, { begun }: StreamRecording): void {
+  response.cork()
+  const letGo = () => {
+    if (!response.writableEnded) response.uncork()
+  }
+  begun.then(letGo, letGo)
 }
 
 /** @throws TypeError for what was not made by `createResume` */

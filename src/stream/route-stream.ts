@@ -18,7 +18,7 @@ import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadl
 import { Upstreams } from '../upstream/opened.js'
 import { Exchange } from './exchange.js'
 import { timeoutsFor } from './request-timeouts.js'
-import { type ResumeTarget, type StreamRecording, setStreamId } from './resume-target.js'
+import { holdHead, type ResumeTarget, type StreamRecording, setStreamId } from './resume-target.js'
 import { RouteOutput } from './route-output.js'
 import { RouteUpstreams } from './route-upstreams.js'
 import type { StreamSettings } from './settings.js'
@@ -124,8 +124,11 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     this.#recording = resume.record(stream)
     if (!this.#recording) return
     this.exchange.recordTo(this.#recording)
+    // An id that the app has chosen may be taken, and over HTTP/2 no head can be held.
+    const mustWait = this.#recording.isChosen || this.#response.req?.httpVersionMajor === 2
+    if (mustWait) await this.#recording.begun
+    else holdHead(this.#response, this.#recording)
     setStreamId(this.#response, this.#recording.streamId, settings)
-    await this.#recording.begun
   }
 
   /** Lets the handler fill the stream, which is complete when it has, with all its relays. */

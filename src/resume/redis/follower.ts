@@ -12,21 +12,13 @@ import { RedisTail, writeTailEnd } from './tail.js'
 const pageLength = 32
 /** How much a follower that does not read may have waiting, before it has to read the log again. */
 const maxTailLength = 256 * 1024
-/** After this time a stream that is not there is looked for once more. */
-const againMs = 100
 /** After so much silence a follower looks for messages that were lost; then less and less often. */
 const lookMs = { first: 1_000, last: 8_000 }
 
 /** What is known of the stream of this id. @throws Error when Redis does not answer */
 export async function findAbout(shared: RedisShared, id: string): Promise<AboutRecording | undefined> {
   const key = shared.keys.about(id)
-  const look = () => shared.commands.ask(key, 'GET', key)
-  let found = await look()
-  if (found === null) {
-    // A client gets its stream's id while Redis does: it may ask for it before Redis knows.
-    await new Promise<void>((resolve) => systemClock.setTimeout(resolve, againMs))
-    found = await look()
-  }
+  const found = await shared.commands.ask(key, 'GET', key)
   const recording = found instanceof Buffer ? readAbout(found) : undefined
   // What was sealed with another key is as good as gone.
   return recording?.sealedWith === shared.sealedWith ? recording : undefined

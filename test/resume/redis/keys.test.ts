@@ -74,16 +74,6 @@ test('more events than go together are all sent when they are due', async () => 
   await recorder.end(completed)
 })
 
-test('a stream that begins while somebody asks for it is found', async () => {
-  const store = redisStore(connected.client, { flushMs: 10 })
-  const [found, recorder] = await Promise.all([
-    store.find('early'),
-    store.record('early', about(), listening()),
-  ])
-  expect(found).toMatchObject({ first: 0, last: 0 })
-  await recorder.end(completed)
-})
-
 test('ids may be anything that an app uses', async () => {
   const store = redisStore(connected.client, { flushMs: 10 })
   for (const id of ['}', '{}', 'a}b{c', 'ü 😀', '../x', 'x'.repeat(1_000)]) {

@@ -11,6 +11,8 @@ export class RecordedOutput implements EventOutput {
   readonly #output: EventOutput
   readonly #recording: Recording
   #reason: StreamError | undefined
+  /** An end that waits for the store. */
+  #ending: Promise<void> | undefined
 
   constructor(output: EventOutput, recording: Recording) {
     this.#output = output
@@ -61,14 +63,24 @@ export class RecordedOutput implements EventOutput {
   /** Events that report a failure are not part of the recording: each reader makes its own of the end. */
   end(events: readonly SSEEvent[], failure?: EndedWith): void {
     if (failure) this.#recording.end(failure)
-    this.#output.end(events, failure)
+    this.#onceBegun(() => this.#output.end(events, failure))
     if (!failure) this.#recording.end(completed)
   }
 
   respond(reason: StreamError, message: string): void {
     const { outcome, code, status } = reason
     this.#recording.end({ outcome, code, message, status })
-    if (!this.#recording.isDetached) this.#output.respond(reason, message)
+    if (!this.#recording.isDetached) this.#onceBegun(() => this.#output.respond(reason, message))
+  }
+
+  /** The end of a response takes its head along, held or not. */
+  #onceBegun(end: () => void): void {
+    const { hasBegun, begun } = this.#recording
+    if (hasBegun) return end()
+    this.#ending = begun
+      .catch(() => {})
+      .then(end)
+      .catch((error) => this.#output.destroy(error))
   }
 
   destroy(reason: Error): void {
@@ -83,6 +95,7 @@ export class RecordedOutput implements EventOutput {
   async flushed(): Promise<'flushed' | 'stalled'> {
     const { outcome, code, message, status }: StoredEnd = this.#reason ?? completed
     this.#recording.end({ outcome, code, message, status })
+    await this.#ending
     const flushed = await this.#output.flushed()
     await this.#recording.ended
     return flushed

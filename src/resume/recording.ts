@@ -30,6 +30,7 @@ export class Recording implements StreamRecording {
   readonly streamId: string
   readonly isChosen: boolean
   readonly begun: Promise<void>
+  hasBegun = false
   isDetached = false
   readonly #stream: RecordableStream
   readonly #options: RecordingOptions
@@ -49,8 +50,10 @@ export class Recording implements StreamRecording {
     })
     this.#recorder = new LateRecorder(recorder)
     this.begun = untilBegun(recorder)
-    // A guard does not wait for it, and the handler of a stream that has ended neither.
-    this.begun.catch(() => {})
+    const begun = () => {
+      this.hasBegun = true
+    }
+    this.begun.then(begun, begun)
   }
 
   get isComplete(): boolean {

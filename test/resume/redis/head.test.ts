@@ -64,7 +64,14 @@ for (const mount of ['a route', 'a guarded handler']) {
     const other = createResume({ store: redisStore(control, { prefix }), owner: false })
     const listener = listeners(resume, begun.resolve, gate.promise)[mount] as RequestListener
     const proxy = await listenOn(createServer(listener))
-    const reader = await listenOn(createServer(other.rejoin()))
+    let asked = 0
+    const rejoin = other.rejoin()
+    const reader = await listenOn(
+      createServer((request, response) => {
+        asked++
+        void rejoin(request, response)
+      }),
+    )
     try {
       const order: string[] = []
       await control.call('CLIENT', 'PAUSE', '5000', 'WRITE')
@@ -79,9 +86,11 @@ for (const mount of ['a route', 'a guarded handler']) {
       await control.call('CLIENT', 'UNPAUSE')
       const id = (await answer).headers.get('unhang-stream')
       expect(order).toEqual(['recorded', 'head'])
-      const rejoined = await fetch(`${reader.url}/${id}`)
-      expect(rejoined.status).toBe(200)
+      const rejoining = fetch(`${reader.url}/${id}`)
+      await expect.poll(() => asked).toBe(2)
       gate.resolve()
+      const rejoined = await rejoining
+      expect(rejoined.status).toBe(200)
       expect(eventsIn(await rejoined.text())).toEqual(events)
       expect(eventsIn(await (await answer).text())).toEqual(events)
     } finally {

@@ -4,8 +4,10 @@ import type {
   FastifyReply,
   FastifyRequest,
   onErrorHookHandler,
+  onRequestHookHandler,
   RouteGenericInterface,
 } from 'fastify'
+import { setAppRequest } from '../client/app-request.js'
 import { shown } from '../errors/bad-input.js'
 import { hearFastifyHandlers } from '../guard/fastify-handlers.js'
 import { guardResponse } from '../guard/guard-response.js'
@@ -52,6 +54,7 @@ export function createStreamMiddleware<Route extends RouteGenericInterface = Rou
     if (!wantsStream(request)) return done()
     const call = { model: modelOf(request) }
     const settings = settingsFor(request)
+    if (settings.resume) setAppRequest(request.raw, request)
     reply.hijack()
     // What other plugins have set, say for CORS, would stay behind with the reply.
     for (const [name, value] of Object.entries(reply.getHeaders())) {
@@ -76,6 +79,7 @@ export function guardStreams(options: GuardOptions = {}): FastifyPluginCallback 
   const plugin: FastifyPluginCallback = (app, _options, done) => {
     hearFastifyHandlers()
     app.addHook('onRequest', (request, reply, next) => {
+      if (options.resume) setAppRequest(request.raw, request)
       const guard = guardResponse(request.raw, reply.raw, settings)
       if (guard.refused) return void reply.hijack()
       guard.readBodyFrom(() => request.body)
@@ -125,7 +129,8 @@ export function wrapApp(
     app.routing(request, response)
   }, options)
   hearFastifyHandlers()
-  hearErrors(app)
+  hear(() => app.addHook('onError', respond))
+  if (options.resume) hear(() => app.addHook('onRequest', rememberRequest))
   return listener
 }
 
@@ -144,10 +149,15 @@ const respond: onErrorHookHandler = (_request, reply, error, done) => {
   done()
 }
 
+const rememberRequest: onRequestHookHandler = (request, _reply, next) => {
+  setAppRequest(request.raw, request)
+  next()
+}
+
 /** An app that has begun takes no more hooks: to a failure before its headers it responds itself. */
-function hearErrors(app: FastifyInstance): void {
+function hear(addHook: () => unknown): void {
   try {
-    app.addHook('onError', respond)
+    addHook()
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'FST_ERR_INSTANCE_ALREADY_LISTENING') throw error
   }

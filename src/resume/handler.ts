@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { asServerResponse } from '../client/response.js'
+import type { Http2ServerRequest } from 'node:http2'
+import { asServerResponse, type StreamResponse } from '../client/response.js'
 
 /** What a handler of Koa gets, as far as it is needed. */
 interface KoaContext {
@@ -8,23 +9,39 @@ interface KoaContext {
   respond?: boolean | undefined
 }
 
-/** A handler for a route of Express, for one of Koa, or a listener of `node:http`. */
+/** What a handler of Fastify gets beside its request, as far as it is needed. */
+interface FastifyReply {
+  raw: ServerResponse
+  hijack(): unknown
+  getHeaders(): Record<string, number | string | string[] | undefined>
+}
+
+/** A handler for a route of Express, of Fastify or of Koa, or a listener of `node:http` and `node:http2`. */
 export interface ResumeHandler {
-  (request: IncomingMessage, response: ServerResponse, next?: (error?: unknown) => void): Promise<void>
+  (
+    request: IncomingMessage | Http2ServerRequest,
+    response: StreamResponse,
+    next?: (error?: unknown) => void,
+  ): Promise<void>
+  (request: { raw: IncomingMessage }, reply: FastifyReply): Promise<void>
   (context: KoaContext, next?: () => Promise<unknown>): Promise<void>
 }
 
 /** One request to a handler. */
 export interface ResumeCall {
-  /** The request, or the context of Koa, as the app's functions get it. */
+  /** The request (Fastify's own), or the context of Koa, as the app's functions get it. */
   readonly app: object
   readonly request: IncomingMessage
   readonly response: ServerResponse
 }
 
-/** One function for all: the contexts of Koa hold what the others are given. */
+/** One function for all: the contexts of Koa and the requests of Fastify hold what the others are given. */
 export function toHandler(call: string, serve: (call: ResumeCall) => Promise<void>): ResumeHandler {
-  return (async (given: IncomingMessage | KoaContext, more: unknown) => {
+  return (async (given: IncomingMessage | KoaContext | { raw: IncomingMessage }, more: unknown) => {
+    if ('raw' in given && typeof Object(more).hijack === 'function') {
+      const response = asServerResponse(takeOver(more as FastifyReply), call)
+      return serve({ app: given, request: given.raw, response })
+    }
     if ('req' in given && 'res' in given && typeof more !== 'object') {
       const { req, res } = given as KoaContext
       ;(given as KoaContext).respond = false
@@ -33,6 +50,15 @@ export function toHandler(call: string, serve: (call: ResumeCall) => Promise<voi
     const request = given as IncomingMessage
     return serve({ app: request, request, response: asServerResponse(more as ServerResponse, call) })
   }) as ResumeHandler
+}
+
+/** Fastify is not to respond. What other plugins have set, say for CORS, would stay behind with the reply. */
+function takeOver(reply: FastifyReply): ServerResponse {
+  reply.hijack()
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (value !== undefined) reply.raw.setHeader(name, value)
+  }
+  return reply.raw
 }
 
 /** The id in the path: its parameter `id`, else its last part. */

@@ -1,9 +1,11 @@
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import { pipeline, Readable } from 'node:stream'
 import KoaRouter from '@koa/router'
+import Fastify, { type FastifyRequest } from 'fastify'
 import Koa from 'koa'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { createStreamMiddleware, guardStreams } from '../../src/adapters/express.js'
+import * as fastify from '../../src/adapters/fastify.js'
 import * as koa from '../../src/adapters/koa.js'
 import { channels, type GuardOptions, type StreamEnd, wrapApp } from '../../src/index.js'
 import { createResume, memoryStore, type Resume } from '../../src/resume/index.js'
@@ -192,6 +194,47 @@ const mounts: Record<string, Mount> = {
       },
     ]),
   ),
+  ...Object.fromEntries(
+    (['a route', 'guarded', 'wrapped'] as const).map((kind): [string, Mount] => [
+      `Fastify, ${kind}`,
+      async (upstream, settings = {}) => {
+        const { ends, store, onEnd, detachMs } = settingsOf(settings)
+        const owner = (request: FastifyRequest) => request.getDecorator<string>('user')
+        const resume = createResume<FastifyRequest>({ store, owner, detachMs })
+        const app = Fastify({ forceCloseConnections: true })
+        app.decorateRequest('user', '')
+        if (kind === 'guarded') {
+          app.register(fastify.guardStreams({ resume, onEnd, adopt: settings.adopt }))
+        }
+        app.addHook('onRequest', async (request) => {
+          request.setDecorator('user', String(request.headers['x-user'] ?? ''))
+        })
+        if (kind === 'a route') {
+          app.post(
+            chat,
+            fastify.createStreamMiddleware(
+              async ({ relay, signal }) => void (await relay(fetch(upstream, { method: 'POST', signal }))),
+              { when: 'always', resume, onEnd },
+            ),
+          )
+        } else {
+          app.post(chat, async (_request, reply) => {
+            const { body } = await fetch(upstream, { method: 'POST' })
+            return reply.type('text/event-stream').send(Readable.fromWeb(body as never))
+          })
+        }
+        app.get('/v1/streams/:id', resume.rejoin())
+        app.delete('/v1/streams/:id', resume.stop())
+        closing.push(() => app.close())
+        if (kind !== 'wrapped') {
+          return { url: await app.listen({ port: 0, host: '127.0.0.1' }), resume: resume as Resume, ends }
+        }
+        const server = await listen(fastify.wrapApp(app, { resume, onEnd, adopt: settings.adopt }))
+        closing.push(() => server[Symbol.asyncDispose]())
+        return { url: server.url, resume: resume as Resume, ends }
+      },
+    ]),
+  ),
 }
 
 describe.each(Object.entries(mounts))('%s', (_, mount) => {
@@ -302,6 +345,33 @@ describe('in the guard', () => {
     expect(response.headers.has('unhang-stream')).toBe(false)
     expect(ends).toEqual([])
   })
+})
+
+test('behind the guard a head does not name an id that the app has chosen: it may be taken', async () => {
+  const upstream = await startHalf()
+  const ends: StreamEnd[] = []
+  const resume = createResume({ owner: false, streamId: () => 'chosen' })
+  const rejoin = resume.rejoin()
+  const server = await listen(
+    wrapApp(
+      (request, response) =>
+        request.method === 'GET'
+          ? rejoin(request, response)
+          : (handlers['a loop over fetch'] as Handler)(upstream.url, request, response),
+      { resume, onEnd: (end) => ends.push(end) },
+    ),
+  )
+  closing.push(() => server[Symbol.asyncDispose]())
+  const bodies: Promise<string>[] = []
+  for (let stream = 1; stream <= 2; stream++) {
+    const response = await fetch(server.url + chat, { method: 'POST' })
+    expect(response.headers.has('unhang-stream')).toBe(false)
+    bodies.push(response.text())
+  }
+  upstream.letOn()
+  for (const body of bodies) expect(eventsIn(await body)).toEqual(events)
+  await expect.poll(() => ends.map(({ recorded }) => recorded).sort()).toEqual([false, true])
+  expect(eventsIn(await (await fetch(`${server.url}/v1/streams/chosen`)).text())).toEqual(events)
 })
 
 test('JSON lines are recorded as they are', async () => {

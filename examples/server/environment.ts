@@ -15,8 +15,8 @@ export interface Settings {
   /** The origins whose pages may call; `undefined`: see {@link Access}. */
   allowOrigin: string[] | undefined
   /** Where streams are recorded, so that a client can rejoin its own; `undefined`: nowhere. */
-  resume: 'memory' | undefined
-  /** How long live streams may take to finish once the server is asked to stop. */
+  resume: 'memory' | URL | undefined
+  /** How long live streams may take to finish once the server is told to stop. */
   shutdownGraceMs: number
   timeouts: StreamTimeouts
   writer: NonNullable<StreamOptions['writer']>
@@ -73,10 +73,11 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
 
 const timeoutNames = ['CONNECT', 'FIRST_BYTE', 'INACTIVITY', 'TOTAL'].map((name) => `TIMEOUT_${name}_MS`)
 
-function readResume({ RESUME: value }: NodeJS.ProcessEnv): 'memory' | undefined {
+function readResume({ RESUME: value }: NodeJS.ProcessEnv): Settings['resume'] {
   if (!value) return undefined
   if (value === 'memory') return value
-  throw new Error(`RESUME must be memory, got ${JSON.stringify(withoutSecrets(value))}`)
+  if (URL.canParse(value) && /^rediss?:/i.test(value)) return new URL(value)
+  throw new Error(`RESUME must be memory or a redis URL, got ${JSON.stringify(withoutSecrets(value))}`)
 }
 
 function readPort({ PORT = '3000' }: NodeJS.ProcessEnv): number {

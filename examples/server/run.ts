@@ -30,7 +30,7 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
       // The stand-in takes any key, so that no key is needed to see it work.
       apiKey: settings.apiKey ?? (upstream && 'stand-in'),
       access: new Access(settings),
-      resume: settings.resume && openResume(),
+      resume: settings.resume && openResume(settings.resume),
     })
     // Only where there is nothing but the stand-in: a page of faults has no use in front of a real model.
     const playground = upstream && (await Playground.start())

@@ -7,7 +7,13 @@ export const kinds = {
   translate: {
     floor: 'minimal',
     bounds: ['minimal-paused', 'minimal-promises', 'minimal-paused-promises', 'minimal-mapped'],
-    ours: ['unhang-translate', 'unhang-for-await'],
+    ours: [
+      'unhang-translate',
+      'unhang-for-await',
+      'recorded-memory',
+      // A server of its own, so that what it takes is not counted.
+      ...(process.env.REDIS_URL ? ['recorded-redis'] : []),
+    ],
     peers: ['parser-and-write', 'better-sse', 'fastify-sse', 'hono-stream-sse', 'ai-sdk'],
   },
   'pass-through': {

@@ -4,7 +4,7 @@ import { callUpstream } from './call-upstream.mjs'
 import { toChunk } from './to-chunk.mjs'
 
 /** A server that fills each stream in one of the ways of unhang. */
-const serve =
+export const serve =
   (fill, options) =>
   ({ upstreamPort }) =>
     createServer((request, response) => {

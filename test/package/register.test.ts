@@ -203,6 +203,23 @@ describe('options', () => {
     }
   })
 
+  test('UNHANG_CONFIG with resume: streams are recorded', async () => {
+    await using place = await workshop()
+    const path = join(place.folder, 'options.mjs')
+    const text = `import { createResume } from 'unhang/resume'
+      export default {
+        resume: createResume({ owner: false }),
+        onEnd: ({ streamId, recorded }) => console.error('stream ' + streamId + ', recorded: ' + recorded),
+      }`
+    await writeFile(path, text)
+    await using upstream = await startUpstream(faults.truncated)
+    const environment = { UNHANG_CONFIG: path, UNHANG_QUIET: '1' }
+    await using server = await start('http', { environment, upstream: upstream.url })
+    using client = rawRequest({ port: server.port, body: { stream: true } })
+    expect(await failureAt(client)).toBe('upstream_truncated')
+    await server.prints(`stream ${client.header('unhang-stream')}, recorded: true\n`)
+  })
+
   test('they are the defaults of an app that guards itself: one guard, no warning', async () => {
     await using upstream = await startUpstream(faults.stalled)
     const environment = {

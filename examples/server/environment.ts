@@ -14,9 +14,11 @@ export interface Settings {
   proxyKey: string | undefined
   /** The origins whose pages may call; `undefined`: see {@link Access}. */
   allowOrigin: string[] | undefined
-  /** Where streams are recorded, so that a client can rejoin its own; `undefined`: nowhere. */
-  resume: 'memory' | undefined
-  /** How long live streams may take to finish once the server is asked to stop. */
+  /** Where streams are recorded, so that a client can rejoin its own: `memory`, or the URL of a Redis; `undefined`: nowhere. */
+  resume: string | undefined
+  /** The name of this process among several behind one address. The playground may then kill it. */
+  playgroundProcess: string | undefined
+  /** How long live streams may take to finish once the server is told to stop. */
   shutdownGraceMs: number
   timeouts: StreamTimeouts
   writer: NonNullable<StreamOptions['writer']>
@@ -56,6 +58,7 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
     proxyKey,
     allowOrigin: readOrigins(environment),
     resume: readResume(environment),
+    playgroundProcess: environment.PLAYGROUND_PROCESS || undefined,
     // Docker and Kubernetes are through with their patience after 10 and 30 seconds.
     shutdownGraceMs: readDuration(environment, 'SHUTDOWN_GRACE_MS') ?? 8_000,
     timeouts: {
@@ -73,10 +76,10 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
 
 const timeoutNames = ['CONNECT', 'FIRST_BYTE', 'INACTIVITY', 'TOTAL'].map((name) => `TIMEOUT_${name}_MS`)
 
-function readResume({ RESUME: value }: NodeJS.ProcessEnv): 'memory' | undefined {
+function readResume({ RESUME: value }: NodeJS.ProcessEnv): string | undefined {
   if (!value) return undefined
-  if (value === 'memory') return value
-  throw new Error(`RESUME must be memory, got ${JSON.stringify(withoutSecrets(value))}`)
+  if (value === 'memory' || (/^rediss?:/i.test(value) && URL.canParse(value))) return value
+  throw new Error(`RESUME must be memory or a redis:// URL, got ${JSON.stringify(withoutSecrets(value))}`)
 }
 
 function readPort({ PORT = '3000' }: NodeJS.ProcessEnv): number {

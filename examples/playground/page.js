@@ -16,6 +16,7 @@ class Watched {
     this.section.classList.add('running')
     this.text = this.section.querySelector('.text')
     this.ending = this.section.querySelector('.ending')
+    this.text.classList.remove('soft')
     this.text.textContent = this.ending.textContent = ''
     this.ending.className = 'ending'
     this.url = `${prefix}/playground/${side}?${query()}`
@@ -79,10 +80,14 @@ class Watched {
   async read() {
     const signal = AbortSignal.any([this.over, this.giveUp, this.connection.signal])
     const response = await fetch(this.url, { signal })
-    // The server in front found no process that responds.
-    if (this.rejoined > 0 && response.status >= 502) return false
     if (!response.ok) {
-      this.say(true, `Status ${response.status}: ${errorOf(await response.json())}`)
+      const body = await response.json().catch(() => undefined)
+      // The server in front found no process, or the process no Redis: not yet.
+      if (this.rejoined > 0 && (!body || body.error.code === 'resume_unavailable')) return false
+      this.say(
+        body !== undefined,
+        body ? `Status ${response.status}: ${errorOf(body)}` : `Status ${response.status}.`,
+      )
       return true
     }
     this.streamId ??= response.headers.get('unhang-stream') ?? undefined

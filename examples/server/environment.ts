@@ -14,8 +14,8 @@ export interface Settings {
   proxyKey: string | undefined
   /** The origins whose pages may call; `undefined`: see {@link Access}. */
   allowOrigin: string[] | undefined
-  /** Where streams are recorded, so that a client can rejoin its own: `memory`, or the URL of a Redis; `undefined`: nowhere. */
-  resume: string | undefined
+  /** Where streams are recorded, so that a client can rejoin its own; `undefined`: nowhere. */
+  resume: 'memory' | URL | undefined
   /** The name of this process among several behind one address. The playground may then kill it. */
   playgroundProcess: string | undefined
   /** How long live streams may take to finish once the server is told to stop. */
@@ -76,10 +76,11 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
 
 const timeoutNames = ['CONNECT', 'FIRST_BYTE', 'INACTIVITY', 'TOTAL'].map((name) => `TIMEOUT_${name}_MS`)
 
-function readResume({ RESUME: value }: NodeJS.ProcessEnv): string | undefined {
+function readResume({ RESUME: value }: NodeJS.ProcessEnv): Settings['resume'] {
   if (!value) return undefined
-  if (value === 'memory' || (/^rediss?:/i.test(value) && URL.canParse(value))) return value
-  throw new Error(`RESUME must be memory or a redis:// URL, got ${JSON.stringify(withoutSecrets(value))}`)
+  if (value === 'memory') return value
+  if (URL.canParse(value) && /^rediss?:/i.test(value)) return new URL(value)
+  throw new Error(`RESUME must be memory or a redis URL, got ${JSON.stringify(withoutSecrets(value))}`)
 }
 
 function readPort({ PORT = '3000' }: NodeJS.ProcessEnv): number {

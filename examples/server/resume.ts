@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { createClient } from 'redis'
 import {
   createResume,
   memoryStore,
@@ -8,6 +9,7 @@ import {
   redisStore,
 } from 'unhang/resume'
 import { bearerKey } from './access.js'
+import type { Settings } from './environment.js'
 
 /** Koa's functions get a context, those of Express the request. */
 type AppRequest = IncomingMessage | { req: IncomingMessage }
@@ -20,12 +22,24 @@ export function openResume(store: ResumeStore): Resume {
   })
 }
 
-/** Streams are recorded in this process, or in a Redis, where every process finds them. */
-export async function openStores(place: string): Promise<(options?: RedisStoreOptions) => ResumeStore> {
+/** Opens stores in one place: in this process, or in a Redis, where every process finds their streams. */
+export function openStores(
+  place: NonNullable<Settings['resume']>,
+): (options?: RedisStoreOptions) => ResumeStore {
   if (place === 'memory') return () => memoryStore()
-  const { createClient } = await import('redis')
-  const client = createClient({ url: place })
-  client.on('error', ({ message }) => console.error('Redis: %s', message))
-  await client.connect()
-  return (options) => redisStore(client, options)
+  const redis = connect(place)
+  return (options) => redisStore(redis, options)
+}
+
+/** Until Redis is there, and while it is gone, streams are served as they would be without it. */
+function connect(url: URL) {
+  const redis = createClient({ url: String(url) })
+  let said: string | undefined
+  redis.on('error', ({ message }: Error) => {
+    // The client tries again and again.
+    if (message !== said) console.error('Redis: %s', message)
+    said = message
+  })
+  redis.connect().catch(() => {})
+  return redis
 }

@@ -22,7 +22,7 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
     const settings = readEnvironment(process.env)
     const { host, port, shutdownGraceMs } = settings
     const upstream = settings.baseUrl ? undefined : await startFakeUpstream()
-    const openStore = await openStores(settings.resume ?? 'memory')
+    const openStore = openStores(settings.resume ?? 'memory')
     countStreams()
     traceStreams('qolaba')
     const app = createApp({
@@ -31,7 +31,7 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
       // The stand-in takes any key, so that no key is needed to see it work.
       apiKey: settings.apiKey ?? (upstream && 'stand-in'),
       access: new Access(settings),
-      resume: settings.resume === undefined ? undefined : openResume(openStore()),
+      resume: settings.resume && openResume(openStore()),
     })
     // Only where there is nothing but the stand-in: nobody needs a page of faults in front of a real model.
     const playground =

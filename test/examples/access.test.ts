@@ -304,7 +304,8 @@ test.each<[Record<string, string>, string]>([
   [{ ALLOW_ORIGIN: 'https://a.example,' }, 'got ""'],
   [{ PROXY_KEY: 'a b' }, 'PROXY_KEY holds what no HTTP header can carry'],
   [{ PROXY_KEY: 'a', QOLABA_BASE_URL: 'http://127.0.0.1:9' }, 'PROXY_KEY needs a QOLABA_API_KEY'],
-  [{ RESUME: 'disk' }, 'RESUME must be memory or a redis:// URL, got "disk"'],
+  [{ RESUME: 'disk' }, 'RESUME must be memory or a redis URL, got "disk"'],
+  [{ RESUME: 'http://me:secret@x' }, 'RESUME must be memory or a redis URL, got "http://x"'],
   [{ QOLABA_BASE_URL: 'ftp://me:secret@x/?key=secret' }, 'got "ftp://x/"'],
 ])('refused at the start: %j', (environment, message) => {
   expect(() => readEnvironment(environment)).toThrow(message)

@@ -18,7 +18,7 @@ export interface Settings {
   resume: 'memory' | URL | undefined
   /** The name of this process among several behind one address. The playground may then kill it. */
   playgroundProcess: string | undefined
-  /** How long live streams may take to finish once the server is told to stop. */
+  /** How long live streams may take to finish once the server is asked to stop. */
   shutdownGraceMs: number
   timeouts: StreamTimeouts
   writer: NonNullable<StreamOptions['writer']>

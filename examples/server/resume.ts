@@ -14,7 +14,7 @@ import type { Settings } from './environment.js'
 /** Koa's functions get a context, those of Express the request. */
 type AppRequest = IncomingMessage | { req: IncomingMessage }
 
-/** A stream belongs to whoever has its key. Without a key, clients are told apart by the ids of their streams alone. */
+/** A stream belongs to the owner of its key. Without a key, only the ids of their streams tell clients apart. */
 export function openResume(store: ResumeStore): Resume {
   return createResume<AppRequest>({
     store,

@@ -33,7 +33,7 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
       access: new Access(settings),
       resume: settings.resume && openResume(openStore()),
     })
-    // Only where there is nothing but the stand-in: nobody needs a page of faults in front of a real model.
+    // Only where there is nothing but the stand-in: a page of faults has no use in front of a real model.
     const playground =
       upstream && (await Playground.start(openStore(Playground.storeOptions), settings.playgroundProcess))
     const server = createServer({ keepAliveTimeout: 65_000 }, (request, response) => {

@@ -1,103 +1,137 @@
 import { readFile } from 'node:fs/promises'
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import { handleStream } from 'unhang'
-import { type FaultName, scriptByModel, startUpstream } from 'unhang/testing'
+import { createResume, type RedisStoreOptions, type ResumeStore } from 'unhang/resume'
+import { scriptByModel, startUpstream } from 'unhang/testing'
+import { type Api, apis, scenarios } from './scenarios.js'
 
 /** Shorter than in life: a reader does not watch a page for a minute. The page draws them. */
 const timeouts = { firstByteMs: 4_000, inactivityMs: 3_000, totalMs: 9_000 }
 const writer = { headersAfterMs: 1_500, heartbeatMs: 1_000 }
-const words = 'Every word you read here has come as an event of its own. '.split(/(?<= )/)
-const wordMs = 150
-
-/** What the upstream of the page can do. */
-const scenarios: readonly { fault: FaultName; label: string }[] = [
-  { fault: 'good', label: 'nothing: a good answer' },
-  { fault: 'resetMidStream', label: 'resets the connection in mid-answer' },
-  { fault: 'finMidStream', label: 'hangs up in mid-answer' },
-  { fault: 'truncated', label: 'stops short, as if that were all' },
-  { fault: 'halfEvent', label: 'hangs up in the middle of an event' },
-  { fault: 'stalled', label: 'falls silent in mid-answer' },
-  { fault: 'badChunkSize', label: 'sends what is no HTTP in mid-answer' },
-  { fault: 'silent', label: 'never answers' },
-  { fault: 'resetBeforeHead', label: 'resets the connection before its answer' },
-  { fault: 'headOnly', label: 'says 200, and then nothing' },
-  { fault: 'rateLimited', label: 'answers 429' },
-  { fault: 'jsonError', label: 'answers 200 with an error as JSON' },
-  { fault: 'webPage', label: 'answers 200 with a web page' },
-  { fault: 'errorEvent', label: 'sends an error as its first event' },
+const inWords = (text: string) => text.split(/(?<= )/)
+const words = inWords('Every word you read here has come as an event of its own. ')
+/** Takes long enough to be cut. */
+const manyWords = [
+  ...words,
+  ...inWords(
+    'Cut the connection while you read: the page asks for what it has missed, and for nothing else. ',
+  ),
+  ...inWords('No word is lost, and no word comes twice. '),
 ]
+const wordMs = 150
 
 /** Serves a page on which one can watch a stream survive. */
 export class Playground {
-  readonly #upstreamPort: number
+  /** For a store in Redis. A process that died is noticed while somebody still looks. */
+  static readonly storeOptions: RedisStoreOptions = { prefix: 'playground', flushMs: 100, leaseMs: 2_000 }
 
-  private constructor(upstreamPort: number) {
-    this.#upstreamPort = upstreamPort
+  readonly #ports: { good: number; fault: number }
+  readonly #process: string | undefined
+  readonly #resume
+  readonly #rejoin
+
+  private constructor(ports: { good: number; fault: number }, store: ResumeStore, process?: string) {
+    this.#ports = ports
+    this.#process = process
+    // A page has no users: its streams belong to whoever knows their ids.
+    this.#resume = createResume({ store, owner: false })
+    this.#rejoin = this.#resume.rejoin({ writer: { heartbeatMs: writer.heartbeatMs } })
   }
 
-  static async start(): Promise<Playground> {
-    const upstream = await startUpstream(scriptByModel({ words, wordMs }))
-    return new Playground(upstream.port)
+  /** @param process the name of this process, if there are several; the page may then kill it */
+  static async start(store: ResumeStore, process?: string): Promise<Playground> {
+    const good = await startUpstream(scriptByModel({ words: manyWords, wordMs }))
+    const fault = await startUpstream(scriptByModel({ words, wordMs }))
+    return new Playground({ good: good.port, fault: fault.port }, store, process)
   }
 
   /** @returns whether the request was one of the page's */
   serves(request: IncomingMessage, response: ServerResponse): boolean {
     // Not new URL(): that throws for what anybody may ask for.
-    const [pathname, query = ''] = (request.url ?? '/').split('?', 2)
-    const searchParams = new URLSearchParams(query)
-    if (pathname === '/' && request.method === 'GET')
-      servePage(response).catch((error) => response.destroy(error))
-    else if (pathname === '/playground/with') this.#withUnhang(response, searchParams)
-    else if (pathname === '/playground/without') this.#without(response, searchParams)
+    const [pathname = '/', query = ''] = (request.url ?? '/').split('?', 2)
+    const isOurs = pathname === '/' ? request.method === 'GET' : pathname.startsWith('/playground/')
+    if (!isOurs) return false
+    const name = pathname === '/' ? 'page.html' : pathname.slice('/playground/'.length)
+    const search = new URLSearchParams(query)
+    if (this.#process) response.setHeader('playground-process', this.#process)
+    if (name === 'with') this.#withUnhang(response, search)
+    else if (name === 'without') this.#without(response, search)
+    else if (name.startsWith('streams/')) void this.#rejoin(request, response)
+    else if (name === 'process') response.end(this.#process)
+    else if (name === 'kill') this.#kill(request, response)
+    else if (name in types) this.#serveFile(name, response).catch((error) => response.destroy(error))
     else return false
     return true
   }
 
-  #call(search: URLSearchParams) {
+  #call(search: URLSearchParams, api: Api) {
+    const fault = search.get('fault') ?? 'good'
+    const model = `fault:${fault}`
     const upstream = httpRequest({
-      port: this.#upstreamPort,
+      port: this.#ports[fault === 'good' ? 'good' : 'fault'],
       host: '127.0.0.1',
-      path: '/v1/chat/completions',
+      path: api.pathOf(encodeURIComponent(model)),
       method: 'POST',
       agent: false,
     })
-    upstream.write(JSON.stringify({ model: `fault:${search.get('fault')}`, stream: true }))
+    upstream.write(JSON.stringify({ model, stream: true }))
     return upstream
   }
 
   #withUnhang(response: ServerResponse, search: URLSearchParams): void {
+    const api = apiOf(search)
     const call = ({ signal }: { signal: AbortSignal }) =>
       new Promise<IncomingMessage>((resolve, reject) => {
-        const upstream = this.#call(search)
+        const upstream = this.#call(search, api)
         signal.addEventListener('abort', () => upstream.destroy())
         upstream.on('response', resolve).on('error', reject).end()
       })
     void handleStream(response, (stream) => stream.relay(call(stream)), {
-      dialect: 'openaiChat',
+      dialect: api.dialect,
       timeouts,
       writer,
+      resume: this.#resume,
     })
   }
 
   /** As it is written everywhere, but for the listeners without which it would end the process. */
   #without(response: ServerResponse, search: URLSearchParams): void {
-    const upstream = this.#call(search)
+    const api = apiOf(search)
+    const upstream = this.#call(search, api)
     upstream.on('response', (answer) => {
-      response.writeHead(200, { 'Content-Type': 'text/event-stream', Connection: 'keep-alive' })
+      response.writeHead(200, { 'Content-Type': api.contentType, Connection: 'keep-alive' })
       answer.on('error', ({ message }) => console.error('without unhang: %s', message)).pipe(response)
     })
     upstream.on('error', () => response.destroy()).end()
     response.on('close', () => upstream.destroy())
   }
+
+  /** As a machine that loses its power: nothing is said, nothing is saved. */
+  #kill({ method, headers }: IncomingMessage, response: ServerResponse): void {
+    // Pages of other origins cannot send this header unasked.
+    const isAsked =
+      this.#process !== undefined && method === 'POST' && headers['playground-kill'] !== undefined
+    if (isAsked) process.kill(process.pid, 'SIGKILL')
+    response.writeHead(404).end()
+  }
+
+  async #serveFile(name: string, response: ServerResponse): Promise<void> {
+    const text = await readFile(new URL(name, import.meta.url), 'utf8')
+    const labels = Object.entries(apis).map(([api, { label }]) => ({ api, label }))
+    const settings = { timeouts, scenarios, apis: labels, canKill: this.#process !== undefined }
+    response.setHeader('Content-Type', `${types[name]}; charset=utf-8`)
+    response.setHeader('Content-Security-Policy', "default-src 'self'; img-src data:")
+    response.end(text.replace('"SETTINGS"', JSON.stringify(settings)))
+  }
 }
 
-async function servePage(response: ServerResponse): Promise<void> {
-  const page = await readFile(new URL('page.html', import.meta.url), 'utf8')
-  const settings = JSON.stringify({ timeouts, writer, scenarios })
-  response.setHeader('Content-Type', 'text/html; charset=utf-8')
-  response.setHeader(
-    'Content-Security-Policy',
-    "default-src 'self'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
-  )
-  response.end(page.replace('SETTINGS', settings))
+const types: Readonly<Record<string, string>> = {
+  'page.html': 'text/html',
+  'page.css': 'text/css',
+  'page.js': 'text/javascript',
+  'timeline.js': 'text/javascript',
+  'read-events.js': 'text/javascript',
 }
+
+const apiOf = (search: URLSearchParams): Api =>
+  Object.entries(apis).find(([name]) => name === search.get('api'))?.[1] ?? (apis.openai as Api)

@@ -16,7 +16,9 @@ export interface Settings {
   allowOrigin: string[] | undefined
   /** Where streams are recorded, so that a client can rejoin its own; `undefined`: nowhere. */
   resume: 'memory' | URL | undefined
-  /** How long live streams may take to finish once the server is told to stop. */
+  /** The name of this process among several behind one address. The playground may then kill it. */
+  playgroundProcess: string | undefined
+  /** How long live streams may take to finish once the server is asked to stop. */
   shutdownGraceMs: number
   timeouts: StreamTimeouts
   writer: NonNullable<StreamOptions['writer']>
@@ -56,6 +58,7 @@ export function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
     proxyKey,
     allowOrigin: readOrigins(environment),
     resume: readResume(environment),
+    playgroundProcess: environment.PLAYGROUND_PROCESS || undefined,
     // Docker and Kubernetes are through with their patience after 10 and 30 seconds.
     shutdownGraceMs: readDuration(environment, 'SHUTDOWN_GRACE_MS') ?? 8_000,
     timeouts: {

@@ -1,18 +1,34 @@
 import type { IncomingMessage } from 'node:http'
 import { createClient } from 'redis'
-import { createResume, memoryStore, type Resume, redisStore } from 'unhang/resume'
+import {
+  createResume,
+  memoryStore,
+  type RedisStoreOptions,
+  type Resume,
+  type ResumeStore,
+  redisStore,
+} from 'unhang/resume'
 import { bearerKey } from './access.js'
 import type { Settings } from './environment.js'
 
 /** Koa's functions get a context, those of Express the request. */
 type AppRequest = IncomingMessage | { req: IncomingMessage }
 
-/** A stream belongs to whoever has its key. Without a key, clients are told apart by the ids of their streams alone. */
-export function openResume(place: NonNullable<Settings['resume']>): Resume {
+/** A stream belongs to the owner of its key. Without a key, only the ids of their streams tell clients apart. */
+export function openResume(store: ResumeStore): Resume {
   return createResume<AppRequest>({
-    store: place === 'memory' ? memoryStore() : redisStore(connect(place)),
+    store,
     owner: (request) => bearerKey('req' in request ? request.req : request) ?? 'without a key',
   })
+}
+
+/** Opens stores in one place: in this process, or in a Redis, where every process finds their streams. */
+export function openStores(
+  place: NonNullable<Settings['resume']>,
+): (options?: RedisStoreOptions) => ResumeStore {
+  if (place === 'memory') return () => memoryStore()
+  const redis = connect(place)
+  return (options) => redisStore(redis, options)
 }
 
 /** Until Redis is there, and while it is gone, streams are served as they would be without it. */

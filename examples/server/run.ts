@@ -7,7 +7,7 @@ import { Playground } from '../playground/playground.js'
 import { startFakeUpstream } from '../qolaba/fake-upstream.js'
 import { Access } from './access.js'
 import { readEnvironment, type Settings, withoutSecrets } from './environment.js'
-import { openResume } from './resume.js'
+import { openResume, openStores } from './resume.js'
 
 /** What an app is built from. */
 export interface AppSettings extends Omit<Settings, 'baseUrl' | 'resume'> {
@@ -22,6 +22,7 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
     const settings = readEnvironment(process.env)
     const { host, port, shutdownGraceMs } = settings
     const upstream = settings.baseUrl ? undefined : await startFakeUpstream()
+    const openStore = openStores(settings.resume ?? 'memory')
     countStreams()
     traceStreams('qolaba')
     const app = createApp({
@@ -30,10 +31,11 @@ export async function run(createApp: (settings: AppSettings) => RequestListener)
       // The stand-in takes any key, so that no key is needed to see it work.
       apiKey: settings.apiKey ?? (upstream && 'stand-in'),
       access: new Access(settings),
-      resume: settings.resume && openResume(settings.resume),
+      resume: settings.resume && openResume(openStore()),
     })
     // Only where there is nothing but the stand-in: a page of faults has no use in front of a real model.
-    const playground = upstream && (await Playground.start())
+    const playground =
+      upstream && (await Playground.start(openStore(Playground.storeOptions), settings.playgroundProcess))
     const server = createServer({ keepAliveTimeout: 65_000 }, (request, response) => {
       if (!playground?.serves(request, response)) app(request, response)
     })

@@ -15,6 +15,7 @@ export const referencePages = [
   'docs/API.md',
   'docs/MONITORING.md',
   'docs/RESUME.md',
+  'docs/SCALING.md',
 ]
 
 function snippetsOf(text: string, language: string): string[] {

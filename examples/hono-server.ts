@@ -4,7 +4,7 @@ import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
-import { detectStreamingRequest, handleStream, respondWithError } from 'unhang'
+import { detectStreamingRequest, handleStream, respondWithError, wrapApp } from 'unhang'
 import { metrics } from './monitoring/prometheus.js'
 import { modelList } from './qolaba/models.js'
 import { ChatProxy } from './server/chat.js'
@@ -50,7 +50,7 @@ function createApp(settings: AppSettings) {
     const call = { key: context.get('key'), chat: proxy.readChat(body, response) }
     const { model } = call.chat
     if (detectStreamingRequest({ method, url, headers, body }))
-      await handleStream(response, (stream) => proxy.stream(stream, call), { model, timeouts, writer })
+      await handleStream(response, (stream) => proxy.stream(stream, call), { model, writer })
     else await proxy.answer(response, call)
     return RESPONSE_ALREADY_SENT
   })
@@ -62,7 +62,8 @@ function createApp(settings: AppSettings) {
     respondWithError(error, takeOver(context), { dialect: 'openaiChat' })
     return RESPONSE_ALREADY_SENT
   })
-  return getRequestListener(app.fetch)
+  // What the guard is told holds for the streaming route inside it, too, and is checked here.
+  return wrapApp(getRequestListener(app.fetch), { timeouts })
 }
 
 const maxBytes = 20 * 1024 * 1024

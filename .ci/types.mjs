@@ -14,6 +14,7 @@ const frameworks = {
   express5: ['@types/express@5', '@types/koa@3'],
 }
 const clients = ['axios@1', 'openai@6', 'undici@7', '@types/node@20']
+const more = ['fastify@5', 'hono@4']
 /** The file that is compiled decides whether it is a module of ESM or of CommonJS. */
 const resolutions = [
   { moduleResolution: 'node16', module: 'node16', files: ['types.mts', 'types.cts'] },
@@ -53,7 +54,7 @@ try {
     const folder = join(place, framework)
     await mkdir(folder)
     await writeFile(join(folder, 'package.json'), '{"private":true}')
-    await npm([...quietly, ...types, ...clients, join(place, filename)], folder)
+    await npm([...quietly, ...types, ...clients, ...more, join(place, filename)], folder)
     for (const name of ['types.ts', 'types.mts', 'types.cts'])
       await cp('test/programs/types.ts', join(folder, name))
     for (const version of compilers) {

@@ -32,6 +32,8 @@ export class AdoptedCalls implements CallOwner {
   #writes = 0
   /** Whether a call has had a good response that is not a stream. */
   #hasOther = false
+  /** Whether the last upstream that ended was still sending when the handler let go of it. */
+  #isLetGo = false
   #isCancelling = false
   #left = false
   #running = 0
@@ -73,14 +75,16 @@ export class AdoptedCalls implements CallOwner {
     return this.#adopted.size > 0 || (this.#begun.size > 0 && this.#writes === 0)
   }
 
-  /** Whether an upstream is still sending. A handler that ends the response then does so by itself. */
+  /** Whether an upstream is still sending, or was when the handler let go of it. A handler that then ends the response does so by itself. */
   get haveMore(): boolean {
-    return !this.isShared && this.#countRunning() > 0
+    const calls = [...this.#adopted.keys()]
+    const has = calls.some(({ isRunning, ending }) => isRunning || ending === 'aborted')
+    return !this.isShared && (has || this.#isLetGo)
   }
 
   /** Whether an upstream has gone away, even if its call has not ended yet. */
   get haveBroken(): boolean {
-    return !this.isShared && [...this.#adopted.keys()].some(({ hasBroken }) => hasBroken)
+    return !this.isShared && [...this.#adopted.keys()].some(({ ending }) => ending === 'broken')
   }
 
   /** How many calls were still running when the response was over without being complete. */
@@ -115,6 +119,7 @@ export class AdoptedCalls implements CallOwner {
     // The handler may make its events from a response that is not a stream. Then a call beside it may break.
     if (isGood && !isStream) this.#hasOther = true
     if (!isStream) return false
+    this.#isLetGo = false
     this.#adopted.set(call, { writesBefore: this.#writes, isExcused: false })
     if (this.#isCancelling) this.cancelUnlessRead()
     else callOwners().readersChanged()
@@ -127,6 +132,7 @@ export class AdoptedCalls implements CallOwner {
     const adopted = this.#adopted.get(call)
     if (!adopted) return
     this.#adopted.delete(call)
+    this.#isLetGo = how === 'aborted' && !adopted.isExcused
     if (how === 'done') {
       this.broken.excuse()
       for (const other of this.#adopted.values()) other.isExcused = true

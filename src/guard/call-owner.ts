@@ -5,8 +5,8 @@ import { framingOf } from '../framing/framings.js'
 export interface UpstreamCall {
   /** Whether more of its answer is to come. */
   readonly isRunning: boolean
-  /** Whether the upstream has gone away, even if the call has not ended yet. */
-  readonly hasBroken: boolean
+  /** How it has ended, even before its owner is told; `undefined` as long as that is not known. */
+  readonly ending: CallEnding | undefined
   /** Closes the connection to the upstream. Only the code that reads the response gets an error. */
   cancel(reason: Error): void
   /** Stops reading from its socket. @returns whether it could be stopped */

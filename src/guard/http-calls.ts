@@ -69,9 +69,9 @@ class HttpCall implements UpstreamCall {
     return !response.destroyed && !response.complete && this.#socket?.destroyed !== true
   }
 
-  get hasBroken(): boolean {
-    const isOver = this.#response !== undefined && !this.isRunning
-    return isOver && endingOf(this.#response as IncomingMessage, this.#socket as Socket) === 'broken'
+  get ending(): CallEnding | undefined {
+    if (this.#response === undefined || this.isRunning) return undefined
+    return endingOf(this.#response, this.#socket as Socket)
   }
 
   answered(response: IncomingMessage): void {

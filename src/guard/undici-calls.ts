@@ -45,8 +45,8 @@ class UndiciCall implements UpstreamCall {
     this.#unlist = unlist
   }
 
-  /** Its channel reports a break first, and the call ends with that. */
-  readonly hasBroken = false
+  /** Its channel reports an end first, and the call ends with that. */
+  readonly ending = undefined
 
   get isRunning(): boolean {
     return this.#isAdopted && !this.#request.aborted && !this.#request.completed

@@ -127,13 +127,15 @@ export class WrittenEvents {
   /**
    * The handler says that this was all: was it?
    *
-   * @param isFailure whether it responds with a status or a text of its own: then its upstream has broken
+   * @param isFailure whether it responds with a status or a text of its own: then something has broken
    * @param isPiping whether it has been ended over the head of a source, which then is what has broken
    * @throws StreamError for an answer that is not complete
    */
   requireComplete(isFailure: boolean, isPiping: boolean): void {
     const { transcript } = this.#exchange
-    if (isFailure && !transcript.complete) throw new StreamError('upstream_hangup')
+    const endsEarly = this.#guard.calls?.haveMore === true
+    if (isFailure && !transcript.complete)
+      throw endsEarly ? endedByHandler() : new StreamError('upstream_hangup')
     if (this.failure) throw this.failure
     try {
       const isOpen = this.#follower.gap === 'event'
@@ -145,7 +147,7 @@ export class WrittenEvents {
       if (transcript.dialect.needsTerminal) transcript.requireComplete(this.count)
     } catch (error) {
       const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
-      if (isTruncated && this.#guard.calls?.haveMore) throw endedByHandler()
+      if (isTruncated && endsEarly) throw endedByHandler()
       const hasBroken = isPiping || this.#guard.calls?.haveBroken
       throw hasBroken && isTruncated ? new StreamError('upstream_hangup') : error
     }

@@ -42,7 +42,7 @@ function expectRefused(client: RawClient, status: number, message: string): void
   })
 }
 
-describe.each(['express-server.ts', 'fastify-server.ts', 'koa-server.ts'])('%s', (file) => {
+describe.each(['express-server.ts', 'fastify-server.ts', 'hono-server.ts', 'koa-server.ts'])('%s', (file) => {
   describe('with a key of the operator and no other setting', () => {
     let upstream: ScriptedUpstream
     let server: ExampleServer
@@ -106,8 +106,11 @@ describe.each(['express-server.ts', 'fastify-server.ts', 'koa-server.ts'])('%s',
       'a page that has its own name resolved to this machine (DNS rebinding) is refused all the same: %s',
       async (Host) => {
         using client = await ask({ ...chat, headers: { Host, Origin: `http://${Host}` } })
-        expectRefused(client, 403, 'ALLOW_ORIGIN')
         using metrics = await ask({ method: 'GET', path: '/metrics', headers: { Host } })
+        // Hono's server refuses by itself what is no host at all.
+        if (file === 'hono-server.ts' && Host.includes('@'))
+          return expect([client.status, metrics.status]).toEqual([400, 400])
+        expectRefused(client, 403, 'ALLOW_ORIGIN')
         expectRefused(metrics, 403, 'Only clients on this machine')
       },
     )

@@ -9,7 +9,7 @@ import { type Script, type ScriptedUpstream, startUpstream } from '../support/sc
 const hello = { model: 'gpt-4o', messages: [{ role: 'user' as const, content: 'Hello' }] }
 const key = { Authorization: 'Bearer sk-client' }
 
-describe.each(['express-server.ts', 'fastify-server.ts', 'koa-server.ts'])('%s', (file) => {
+describe.each(['express-server.ts', 'fastify-server.ts', 'hono-server.ts', 'koa-server.ts'])('%s', (file) => {
   describe('on its stand-in', () => {
     let server: ExampleServer
     beforeAll(async () => {

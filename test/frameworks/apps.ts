@@ -8,8 +8,8 @@ export interface FrameworkApp {
   readonly ways: Record<string, string>
   /** Those of them in which no line of the app runs while the stream does. */
   readonly withoutCode?: readonly string[]
-  /** Those whose framework keeps to itself what the handler throws: the guard then has to guess. */
-  readonly swallows?: readonly string[]
+  /** Those that guard themselves if it has `GUARD`. Not set: all of `ways` do. */
+  readonly guardedWays?: Record<string, string>
   /** Whether the guard sees the upstream calls of the handlers. */
   readonly adopts?: false
   /** How it guards itself if it has `GUARD`; for those that can do it in several ways, what `GUARD_BY` says. */
@@ -50,7 +50,6 @@ export const apps: readonly FrameworkApp[] = [
     command: { args: ['hono.js'] },
     ways: { 'proxy()': '/proxy', 'a Response': '/response', 'stream()': '/stream', 'streamSSE()': '/sse' },
     withoutCode: ['proxy()', 'a Response'],
-    swallows: ['stream()', 'streamSSE()'],
     guards: { createServer: '' },
   },
   {
@@ -64,7 +63,6 @@ export const apps: readonly FrameworkApp[] = [
       'createEventStream()': '/sse',
     },
     withoutCode: ['proxy()', 'a Response'],
-    swallows: ['createEventStream()'],
     guards: wrapApp,
   },
   ...(['express', 'fastify'] as const).map((platform) => ({
@@ -72,7 +70,6 @@ export const apps: readonly FrameworkApp[] = [
     name: `NestJS 11 on ${platform === 'express' ? 'Express' : 'Fastify'}`,
     command: { args: ['out/nest.js'], environment: { PLATFORM: platform } },
     ways: { '@Res()': '/written', '@Sse()': '/sse' },
-    swallows: ['@Res()', '@Sse()'],
     guards: { [platform === 'express' ? 'guardStreams' : 'plugin']: '' },
   })),
   {
@@ -81,8 +78,8 @@ export const apps: readonly FrameworkApp[] = [
     command: { args: ['node_modules/next/dist/bin/next', 'start', 'next', '-p', '0', '-H', '127.0.0.1'] },
     ways: { 'a Response': '/response', 'a ReadableStream': '/streamed', 'pages/api': '/api/written' },
     withoutCode: ['a Response'],
-    swallows: ['pages/api'],
-    guards: {},
+    guardedWays: { 'a Response': '/guarded/response', 'a ReadableStream': '/guarded/streamed' },
+    guards: { guardResponse: '' },
   },
   {
     ...node,
@@ -90,7 +87,6 @@ export const apps: readonly FrameworkApp[] = [
     command: { args: ['next-server.js'] },
     ways: { 'a Response': '/response', 'a ReadableStream': '/streamed', 'pages/api': '/api/written' },
     withoutCode: ['a Response'],
-    swallows: ['pages/api'],
     guards: wrapApp,
   },
   {

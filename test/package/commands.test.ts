@@ -137,7 +137,7 @@ describe('unhang upstream', () => {
 })
 
 describe('unhang gauntlet', () => {
-  test.each(['express-server.ts', 'koa-server.ts'])(
+  test.each(['express-server.ts', 'fastify-server.ts', 'hono-server.ts', 'koa-server.ts'])(
     'passes %s whole',
     async (file) => {
       const { example, upstreamPort, url } = await startProxy(file)

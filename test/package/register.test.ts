@@ -237,7 +237,7 @@ describe('options', () => {
     [{ UNHANG_OPTIONS: '{"timeouts":' }, 'UNHANG_OPTIONS: the options must be JSON, got "{\\"timeouts\\":"'],
     [
       { UNHANG_OPTIONS: '{"timeouts":{"totalMs":"long"}}' },
-      'UNHANG_OPTIONS: timeouts.totalMs must be a number of milliseconds above 0, or Infinity for never; got "long"',
+      'UNHANG_OPTIONS: timeouts.totalMs must be a number of milliseconds above 0, or false or Infinity for never; got "long"',
     ],
     [
       { UNHANG_OPTIONS: '{"timeout":{}}' },

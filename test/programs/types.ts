@@ -2,6 +2,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import axios from 'axios'
 import express, { type Request } from 'express'
+import type { FastifyInstance } from 'fastify'
+import type { Hono } from 'hono'
 import type { Context, Middleware } from 'koa'
 import OpenAI from 'openai'
 import { request as undiciRequest } from 'undici'
@@ -35,6 +37,8 @@ import {
   wrapApp,
 } from 'unhang'
 import * as onExpress from 'unhang/express'
+import fastifyPlugin, * as onFastify from 'unhang/fastify'
+import * as onHono from 'unhang/hono'
 import * as onKoa from 'unhang/koa'
 import { assertCleanEnding, faults, rawRequest, startUpstream } from 'unhang/testing'
 
@@ -191,6 +195,21 @@ export function mounts(app: ReturnType<typeof express>): void {
   console.log(timeoutProfiles.advanced.totalMs, watchConnect, startUpstream(faults.good), assertCleanEnding)
 }
 
+/** The same in Fastify and Hono. */
+export function moreMounts(fastify: FastifyInstance, hono: Hono): void {
+  fastify.register(fastifyPlugin, { writer: { heartbeatMs: 5_000 } })
+  fastify.register(onFastify.guardStreams({ timeouts: 'advanced' }))
+  fastify.post<{ Body: { model: string } }>(
+    '/chats',
+    onFastify.createStreamMiddleware<{ Body: { model: string } }>(({ writer }, { body }) =>
+      writer.write(body.model.toUpperCase()),
+    ),
+  )
+  hono.use(onHono.guardStreams({ skip: ({ req }) => req.path === '/health' }))
+  hono.post('/chats', (context) => fetch(url, { signal: onHono.getSignal(context) }))
+  console.log(onFastify.wrapApp(fastify), onHono.wrapApp(hono))
+}
+
 /** What is refused: were `unhang` anything at all, as what is not found is, these would be no errors. */
 export function mistakes(request: IncomingMessage, response: ServerResponse): void {
   // @ts-expect-error a signal, and nothing else
@@ -201,6 +220,10 @@ export function mistakes(request: IncomingMessage, response: ServerResponse): vo
   onExpress.guardStreams({ writer: { headersAfterMs: 1 } })
   // @ts-expect-error no such dialect
   onKoa.guardStreams({ dialect: 'openai' })
+  // @ts-expect-error a profile by its name
+  onFastify.guardStreams({ timeouts: 'fast' })
+  // @ts-expect-error the headers are sent with the response
+  onHono.guardStreams({ writer: { headersAfterMs: 1 } })
   // @ts-expect-error one object
   openUpstream((signal: AbortSignal) => fetch(url, { signal }))
   // @ts-expect-error no such fault

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import http, { type ServerResponse } from 'node:http'
 import { expect, test } from 'vitest'
 import { chatChunk, failureOf, textOf } from '../support/chat.js'
@@ -18,6 +19,16 @@ async function first(url: string, response: ServerResponse) {
   return reader
 }
 
+/** A loop that leaves before its upstream has ended lets go of it. */
+async function brokenOff(chunks: AsyncIterable<Uint8Array>, response: ServerResponse) {
+  try {
+    for await (const chunk of chunks) {
+      response.write(chunk)
+      throw new Error('a bug of the app')
+    }
+  } catch {}
+}
+
 const cases: [string, Script, Handler, string][] = [
   [
     'a framework ends the response of a handler that threw',
@@ -36,6 +47,48 @@ const cases: [string, Script, Handler, string][] = [
       response.destroy()
     },
     'internal',
+  ],
+  [
+    'a framework ends the response of a loop over fetch that threw',
+    open,
+    async (url, response) => {
+      await brokenOff((await fetch(url, { method: 'POST' })).body as ReadableStream<Uint8Array>, response)
+      response.end()
+    },
+    'internal',
+  ],
+  [
+    'a framework ends the response of such a loop with a text of its own',
+    open,
+    async (url, response) => {
+      await brokenOff((await fetch(url, { method: 'POST' })).body as ReadableStream<Uint8Array>, response)
+      response.end('Internal Server Error')
+    },
+    'internal',
+  ],
+  [
+    'a framework ends the response of a loop over node:http that threw',
+    open,
+    async (url, response) => {
+      const [upstream] = (await once(http.request(url, { method: 'POST' }).end(), 'response')) as [
+        http.IncomingMessage,
+      ]
+      await brokenOff(upstream, response)
+      response.end()
+    },
+    'internal',
+  ],
+  [
+    'the handler lets go of one upstream, and the next ends early',
+    (exchange) => exchange.open().data(chatChunk('Hel')).end(),
+    async (url, response) => {
+      const { body } = await fetch(url, { method: 'POST' })
+      await body?.cancel()
+      const reader = await first(url, response)
+      while (!(await reader.read()).done);
+      response.end()
+    },
+    'upstream_truncated',
   ],
   [
     'the upstream ends early, and the handler with it',

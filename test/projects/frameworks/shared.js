@@ -6,16 +6,17 @@ export const upstreamUrl = `${process.env.UPSTREAM_URL}/v1/chat/completions`
 export const guard = process.env.GUARD ? JSON.parse(process.env.GUARD) : undefined
 
 /** Asks the upstream, as people do. */
-export const ask = (body) =>
+export const ask = (body, signal) =>
   fetch(upstreamUrl, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: typeof body === 'string' ? body : JSON.stringify(body),
+    signal,
   })
 
 /** The chunks of an answer. Some event of the upstream sets a bug of the app off. */
-export async function* chunksOf(body) {
-  const upstream = await ask(body)
+export async function* chunksOf(body, signal) {
+  const upstream = await ask(body, signal)
   for await (const chunk of upstream.body) {
     if (Buffer.from(chunk).includes('set the bug off')) throw new Error('a bug of the app')
     yield chunk

@@ -3,6 +3,9 @@ import type { ResolvedTimeouts } from './options.js'
 
 const never = Number.POSITIVE_INFINITY
 
+/** Looks at a client in `clientStallMs`: what it read after one counts from the next. */
+export const looksPerStall = 10
+
 /** Where two deadlines fall on the same instant, the one named first is reported. */
 const byPrecedence: readonly TimeoutPhase[] = [
   'connect',
@@ -27,7 +30,9 @@ export class Deadlines {
   #connection = 0
   #lastByteAt = never
   #lastContentAt = never
+  /** When the client was last seen to move. */
   #drainingSince = never
+  #lookedAt = never
   #drainProgress: (() => number) | undefined
   #drainTaken = 0
   #finished = false
@@ -104,7 +109,7 @@ export class Deadlines {
   }
 
   drainStarted(now: number, taken: () => number): void {
-    this.#drainingSince = now
+    this.#drainingSince = this.#lookedAt = now
     this.#drainProgress = taken
     this.#drainTaken = taken()
   }
@@ -117,13 +122,15 @@ export class Deadlines {
     if (this.#lastContentAt !== never) this.#lastContentAt = now
   }
 
-  /** Whether the client read something since the last look; its time then starts again. */
-  clientMoved(now: number): boolean {
+  /** Looks whether the client read something since the last look; its time then starts again. */
+  isClientStalled(now: number): boolean {
     const taken = this.#drainProgress?.() ?? 0
-    if (taken <= this.#drainTaken) return false
-    this.#drainTaken = taken
-    this.#drainingSince = now
-    return true
+    this.#lookedAt = now
+    if (taken > this.#drainTaken) {
+      this.#drainTaken = taken
+      this.#drainingSince = now
+    }
+    return this.#drainingSince + this.#timeouts.clientStallMs <= now
   }
 
   /** The silence at the end counts too: often it is the longest. */
@@ -152,7 +159,7 @@ export class Deadlines {
 
   #deadline(phase: TimeoutPhase): number {
     const timeouts = this.#timeouts
-    if (phase === 'clientStall') return this.#drainingSince + timeouts.clientStallMs
+    if (phase === 'clientStall') return this.#nextLook()
     if (this.#finished) return never
     const draining = this.#drainingSince !== never
     switch (phase) {
@@ -170,5 +177,11 @@ export class Deadlines {
       case 'total':
         return this.#startedAt + timeouts.totalMs
     }
+  }
+
+  #nextLook(): number {
+    const { clientStallMs } = this.#timeouts
+    if (this.#drainingSince === never) return never
+    return Math.min(this.#drainingSince + clientStallMs, this.#lookedAt + clientStallMs / looksPerStall)
   }
 }

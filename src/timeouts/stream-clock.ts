@@ -236,7 +236,7 @@ export class StreamClock implements Disposable {
     const now = this.#clock.now()
     const { phase, at } = this.#deadlines.next()
     if (at > now) return this.#plan()
-    if (phase === 'clientStall' && this.#deadlines.clientMoved(now)) return this.#plan()
+    if (phase === 'clientStall' && !this.#deadlines.isClientStalled(now)) return this.#plan()
     if (lateMs > punctualMs && phase !== 'total') return this.#recheckAfterStandstill(lateMs)
     const reason = new StreamTimeoutError(phase, this.timeouts[`${phase}Ms`])
     if (phase !== 'connect' || !this.#onConnectTimeout) return void this.settle(reason)

@@ -201,7 +201,7 @@ describe('the command line', () => {
     ],
     [
       ['--timeouts', 'advancd'],
-      "--timeouts must be a profile ('standard', 'streaming', 'advanced'), got \"advancd\"; did you mean 'advanced'?",
+      "--timeouts must be an object, false or a profile ('standard', 'streaming', 'advanced'), got \"advancd\"; did you mean 'advanced'?",
     ],
     [
       ['--timeouts', '{total'],
@@ -209,7 +209,7 @@ describe('the command line', () => {
     ],
     [
       ['--timeouts', '{"totalMs":0}'],
-      '--timeouts totalMs must be a number of milliseconds above 0, or Infinity for never; got 0',
+      '--timeouts totalMs must be a number of milliseconds above 0, or false or Infinity for never; got 0',
     ],
     [['--timeouts', '{"total":1}'], '--timeouts total is not an option; did you mean totalMs?'],
   ])('refuses %j in one line', (args, message) => {

@@ -57,7 +57,7 @@ describe.each(shapes)('a stream of %s', (shape) => {
 })
 
 /** Which codes a client may read for each fault; nothing: the answer is whole. */
-const told: Record<FaultName, readonly string[] | undefined> = {
+const told: Record<FaultName, readonly (string | number)[] | undefined> = {
   good: undefined,
   splitUtf8: undefined,
   silent: ['upstream_first_byte_timeout'],
@@ -85,9 +85,9 @@ const told: Record<FaultName, readonly string[] | undefined> = {
   webPage: ['upstream_protocol_error'],
   jsonError: ['upstream_error'],
   errorEvent: ['upstream_error'],
-  errorMidStream: ['upstream_error'],
-  slowError: ['upstream_error'],
+  slowError: ['upstream_inactivity_timeout'],
   // These are the upstream's own words.
+  errorMidStream: [503],
   rateLimited: ['slow down'],
   serverError: ['bug'],
 }
@@ -114,6 +114,43 @@ test('the upstream’s refusal goes on as it is', async () => {
   expect(client.header('retry-after')).toBe('7')
   expect(client.bodyText).toBe('{"error":{"message":"slow down"}}')
   expect(await proxy.line(0)).toContain('upstream_error, status 429')
+})
+
+describe('an error response that a client could not read', () => {
+  const status = '500 Internal Server Error'
+  const type = `${json}\r\nRetry-After: 7`
+  const large = JSON.stringify({ error: { message: 'x'.repeat(100_000) } })
+
+  test.each<[string, UpstreamScript]>([
+    ['breaks', (exchange) => exchange.open(type, status).chunk('{"error":').reset()],
+    ['has no end', (exchange) => exchange.open(type, status).chunk(large)],
+  ])('since its body %s, has its status, and JSON', async (_what, script) => {
+    await using upstream = await startUpstream(script)
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, body: chat }).finished()
+    expect(client.status).toBe(500)
+    expect(client.header('retry-after')).toBe('7')
+    expect(client.body.complete).toBe(true)
+    expect(client.json.error).toMatchObject({ code: 'upstream_error' })
+    expect(await proxy.line(0)).toContain('upstream_error, status 500')
+    await expect.poll(() => upstream.openConnections).toBe(0)
+  })
+
+  test('is held until it is whole, and keeps its bytes', async () => {
+    const bytes = gzipSync('{"error":{"message":"bug"}}')
+    await using upstream = await startUpstream((exchange) =>
+      exchange.open(`${json}\r\nContent-Encoding: gzip`, status).chunk(bytes.subarray(0, 9)),
+    )
+    await using proxy = await startProxied(upstream.url)
+    using client = rawRequest({ port: proxy.port, body: chat })
+    const exchange = await upstream.exchange(0)
+    exchange.chunk(bytes.subarray(9)).end()
+    await client.finished()
+    expect(client.status).toBe(500)
+    expect(client.header('content-encoding')).toBe('gzip')
+    expect(client.header('content-length')).toBe(String(bytes.length))
+    expect(client.body.bytes).toEqual(bytes)
+  })
 })
 
 test('a refusal that is a page becomes one that a client of an API can read', async () => {

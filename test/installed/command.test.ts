@@ -35,13 +35,38 @@ test('npx unhang gauntlet and doctor, from the tarball', async () => {
   expect((await npx('doctor', ...args, '--faults')).stdout).toMatch(/Nothing was found that hangs up\.\n$/)
 })
 
+/** A command that serves until it is stopped; its first line of output names the URL. */
+async function serving(pattern: RegExp, ...args: string[]) {
+  const child = spawn('npx', ['unhang', ...args], { cwd: folder, detached: true })
+  let text = ''
+  for await (const piece of child.stdout) {
+    text += piece
+    if (pattern.test(text)) break
+  }
+  const [url = ''] = pattern.exec(text) ?? []
+  return {
+    url,
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode !== null) return
+      process.kill(-(child.pid as number), 'SIGTERM')
+      await once(child, 'exit')
+    },
+  }
+}
+
+const chat = (model: string) => ({ method: 'POST', body: JSON.stringify({ model, stream: true }) })
+
 test('npx unhang upstream, from the tarball', async () => {
-  const child = spawn('npx', ['unhang', 'upstream', '--port', '0'], { cwd: folder, detached: true })
-  const [text] = await once(child.stdout, 'data')
-  const url = /http:\S+(?=,)/.exec(String(text))?.[0]
-  const body = JSON.stringify({ model: 'fault:rateLimited', stream: true })
-  const { status } = await fetch(`${url}/v1/chat/completions`, { method: 'POST', body })
+  await using upstream = await serving(/http:\S+(?=,)/, 'upstream', '--port', '0')
+  const { status } = await fetch(`${upstream.url}/v1/chat/completions`, chat('fault:rateLimited'))
   expect(status).toBe(429)
-  process.kill(-(child.pid as number), 'SIGTERM')
-  await once(child, 'exit')
+})
+
+test('npx unhang proxy, from the tarball', async () => {
+  await using upstream = await serving(/http:\S+(?=,)/, 'upstream', '--port', '0')
+  await using proxy = await serving(/http:\S+(?= ->)/, 'proxy', upstream.url, '--port', '0')
+  const url = `${proxy.url}/v1/chat/completions`
+  expect(await (await fetch(url, chat('any'))).text()).toMatch(/data: \[DONE\]\n\n$/)
+  const broken = await (await fetch(url, chat('fault:resetMidStream'))).text()
+  expect(broken).toContain('"code":"connection_reset"')
 })

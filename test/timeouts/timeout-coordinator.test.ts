@@ -102,6 +102,19 @@ describe('phases', () => {
     expect(timeouts.reason).toMatchObject({ outcome: 'client_stalled', phase: 'clientStall' })
   })
 
+  test('FM-27: what the client read at first makes its time a tenth longer, and not twice as long', async () => {
+    const timeouts = new TimeoutCoordinator({ clientStallMs: 5_000 })
+    timeouts.touch()
+    let taken = 0
+    timeouts.drainStarted(() => taken)
+    await pass(100)
+    taken = 64 * 1024
+    await pass(4_902)
+    expect(timeouts.settled).toBe(false)
+    await pass(550)
+    expect(timeouts.reason).toMatchObject({ outcome: 'client_stalled', phase: 'clientStall' })
+  })
+
   test('a finished answer waits for the client alone', async () => {
     const timeouts = new TimeoutCoordinator({ inactivityMs: 1_000, totalMs: 2_000 })
     timeouts.touch()

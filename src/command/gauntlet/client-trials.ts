@@ -207,6 +207,9 @@ function readSlowly(client: RawClient): () => void {
   }
 }
 
+/** How long a proxy may take to call its upstream for a client that has left. */
+const calledByMs = 1_000
+
 /** The client leaves in the middle of its request: whether the upstream was called shows at the end of all trials. */
 export const halfRequest = {
   mode: 'FM-26',
@@ -215,15 +218,19 @@ export const halfRequest = {
   must: ['fine'],
   requests: 1,
   waitMs: () => 0,
-  async begin(stage: Stage): Promise<() => Finding> {
+  async begin(stage: Stage): Promise<() => Promise<Finding>> {
     const play = stage.play(faultsOf(stage.shape).good)
     // All but the last character: what has come of it names the play.
     const client = await stage.ask(play, { cutAt: -1 })
     await later(100)
     client.reset()
-    return () =>
-      play.exchanges.length === 0
+    const resetAt = performance.now()
+    return async () => {
+      // Where no other trial took that long.
+      await later(resetAt + calledByMs - performance.now())
+      return play.exchanges.length === 0
         ? { verdict: 'fine', evidence: 'the upstream was not called' }
         : { verdict: 'leak', evidence: 'the upstream was called for half a request' }
+    }
   },
 } as const

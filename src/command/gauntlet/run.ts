@@ -75,7 +75,7 @@ export async function runGauntlet(options: GauntletOptions): Promise<GauntletRep
   const endHalf = withHalf ? await halfRequest.begin(stage) : undefined
   for (const trial of chosen) await run.begin(trial)
   await run.settled()
-  if (endHalf) run.add(halfRequest, endHalf())
+  if (endHalf) run.add(halfRequest, await endHalf())
   return {
     url,
     api: options.shape,

@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { pipeline } from 'node:stream/promises'
+import { Readable } from 'node:stream'
+import { finished, pipeline } from 'node:stream/promises'
+import { readUpstreamError } from '../../upstream/error-response.js'
 import { nothing, pairs } from './call.js'
 import { copyHead } from './headers.js'
 
@@ -18,4 +20,44 @@ export async function forward(answer: IncomingMessage, response: ServerResponse)
     if (rawTrailers.length > 0) response.addTrailers(pairs(rawTrailers))
   })
   await pipeline(answer, response)
+}
+
+/** An API explains an error in less. */
+const maxHeldBytes = 64 * 1024
+
+/**
+ * Passes an error response on, byte for byte, once all of it has come. Until then the client has got no headers, and a
+ * body that breaks, or does not end, can still become an error that the client can read.
+ *
+ * @throws UpstreamError if there is more than 64 KiB of it, or less than there should be
+ */
+export async function forwardError(
+  answer: IncomingMessage,
+  response: ServerResponse,
+  onChunk: () => void,
+): Promise<void> {
+  const held: Buffer[] = []
+  let bytes = 0
+  // From here on silence is what counts, as for every error that `relay` reads.
+  onChunk()
+  try {
+    for await (const chunk of answer) {
+      onChunk()
+      held.push(chunk)
+      bytes += chunk.length
+      if (bytes > maxHeldBytes) break
+    }
+  } catch {
+    // What has come may still say why.
+  }
+  if (!answer.complete || bytes > maxHeldBytes) {
+    const { statusCode = 502, headers } = answer
+    // What is compressed says nothing without its end.
+    const body = Readable.from(headers['content-encoding'] === undefined ? held : [])
+    throw await readUpstreamError({ statusCode, headers, body })
+  }
+  copyHead(answer, response)
+  response.setHeader('Content-Length', bytes)
+  response.end(Buffer.concat(held))
+  await finished(response)
 }

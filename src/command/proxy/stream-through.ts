@@ -8,7 +8,7 @@ import { handleStream } from '../../stream/handle-stream.js'
 import type { HandleStreamOptions } from '../../stream/stream-context.js'
 import type { AskedStream } from './asked-stream.js'
 import { decoded, isReadable } from './decoded.js'
-import { forward } from './forward.js'
+import { forward, forwardError } from './forward.js'
 import { copyHead } from './headers.js'
 import { type ProxySettings, timeoutsOf } from './settings.js'
 
@@ -35,11 +35,14 @@ export async function streamThrough(stream: ProxiedStream, settings: ProxySettin
       signal.addEventListener('abort', () => call.destroy(), { once: true })
       const answer = await stream.answer
       if (!response.headersSent && passesAsItIs(answer, asked)) {
+        const { statusCode: status = 502 } = answer
+        if (status >= 400) {
+          await forwardError(answer, response, () => deadlines.touch())
+          // The client has it all; the record says what became of the stream.
+          throw new UpstreamError({ status })
+        }
         answer.on('data', () => deadlines.touch())
         await forward(answer, response)
-        const { statusCode: status = 502 } = answer
-        // The client has it all; the record says what became of the stream.
-        if (status >= 400) throw new UpstreamError({ status })
         if (!isReadable(answer)) throw new StreamError('upstream_protocol')
         return
       }

@@ -85,8 +85,10 @@ describe('a handler that does nothing after its upstream broke', () => {
       },
     })
     await turns()
-    await pass(8_900)
+    for (const durationMs of [4_100, 1_000, 3_800]) await pass(durationMs)
+    await turns(50)
     expect(textOf(run.client.data)).toBe('Hello')
+    expect(run.client.text).not.toContain('"error"')
     await pass(200)
     await run.client.finished()
     expect(failureOf(run.client.data).code).toBe('connection_reset')

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import http from 'node:http'
+import http, { type ServerResponse } from 'node:http'
 import { Agent, RetryAgent, request as undiciRequest } from 'undici'
 import { describe, expect, test } from 'vitest'
 import { chatAnswer, chatChunk, textOf } from '../support/chat.js'
@@ -7,6 +7,7 @@ import { guarded, type Handler } from '../support/guarded.js'
 import { rawRequest } from '../support/raw-client.js'
 import { type Script, startUpstream } from '../support/scripted-upstream.js'
 import { eventStream, wire } from '../support/wire.js'
+import { withResolvers } from '../support/with-resolvers.js'
 
 const post = { method: 'POST', body: '{}' } as const
 const cancel = { adopt: { onDisconnect: 'cancel' } } as const
@@ -136,6 +137,31 @@ describe('a proxy that copies what its client accepts', () => {
       headers: { 'Accept-Encoding': 'gzip' },
     }).finished()
     expect((await upstream.exchange(0)).head).toContain(`accept-encoding: ${wanted}`)
+  })
+
+  test.each<[string, (response: ServerResponse, other: ServerResponse) => unknown]>([
+    ['once it has written to another response', (_response, other) => other.write(': from the first\n\n')],
+    ['once it has ended its own', (response) => response.end(wire(...chatAnswer('Hi')))],
+  ])('asks for what it did %s', async (_when, act) => {
+    const others = withResolvers<ServerResponse>()
+    await using upstream = await startUpstream((exchange) => exchange.answer('200 OK', '{}'))
+    await using server = await guarded(async (request, response) => {
+      response.writeHead(200, eventStream).write(': here\n\n')
+      if (request.url === '/other') return others.resolve(response)
+      await act(response, await others.promise)
+      const { 'accept-encoding': accepted } = request.headers
+      http
+        .request(upstream.url, { method: 'POST', headers: { 'accept-encoding': accepted } }, (answer) =>
+          answer.resume(),
+        )
+        .end()
+    })
+    using _other = await rawRequest({ port: server.port, path: '/other', body: { stream: true } }).received(
+      'here',
+    )
+    const headers = { 'Accept-Encoding': 'gzip' }
+    using _client = rawRequest({ port: server.port, body: { stream: true }, headers })
+    expect((await upstream.exchange(0)).head).toContain('accept-encoding: gzip')
   })
 })
 

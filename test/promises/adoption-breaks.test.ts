@@ -1,6 +1,6 @@
 import http from 'node:http'
 import axios from 'axios'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import {
   type BrokenCourse,
   broken,
@@ -58,6 +58,14 @@ test.each(Object.entries(recoveries))('a handler that %s has the last word', asy
   expect(textOf(run.client.data)).toBe('Hello')
   expect(run.client.data.at(-1)).toBe('[DONE]')
   expect(run.server.ends).toMatchObject([{ outcome: 'completed' }])
+})
+
+test('no timer outlives the response', async () => {
+  await using run = await broken(recoveries['calls again at once'] as BrokenCourse)
+  await run.client.finished()
+  await expect.poll(() => run.server.ends).toMatchObject([{ outcome: 'completed' }])
+  await pass(5_100)
+  expect(vi.getTimerCount()).toBe(0)
 })
 
 describe('a handler that does nothing after its upstream broke', () => {

@@ -1,7 +1,7 @@
 import http, { type ServerResponse } from 'node:http'
 import { PassThrough } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { unadopted } from '../../src/index.js'
+import { getSignal, unadopted } from '../../src/index.js'
 import {
   type BrokenCourse,
   broken,
@@ -153,26 +153,31 @@ describe('by the clock', () => {
     })
   })
 
-  test('a break is not reported in a response that is no stream: that stays as it is', async () => {
-    await using run = await broken({
-      handler: (url) => async (_request, response) => {
-        const { body } = await fetch(url, { method: 'POST' })
-        response.setHeader('Content-Type', 'application/json').write('["')
-        try {
-          for await (const chunk of body as unknown as AsyncIterable<Uint8Array>)
-            response.write(/Hel/.exec(String(Buffer.from(chunk)))?.[0])
-        } catch {}
-        await later(20_000)
-        response.end('"]')
-      },
-    })
-    await turns()
-    for (let step = 0; step < 4; step++) await pass(5_100)
-    await run.client.finished()
-    expect(run.client.body.complete).toBe(true)
-    expect(run.client.bodyText).toBe('["Hel"]')
-    expect(run.server.ends).toEqual([])
-  })
+  test.each(['/v1/chat/completions', '/other'])(
+    'a break is not reported in a response of %s that is no stream: that stays as it is',
+    async (path) => {
+      const course: BrokenCourse = {
+        handler: (url) => async (request, response) => {
+          const signal = getSignal(request)
+          const { body } = await fetch(url, { method: 'POST' })
+          response.setHeader('Content-Type', 'application/json').write('["')
+          try {
+            for await (const chunk of body as unknown as AsyncIterable<Uint8Array>)
+              response.write(/Hel/.exec(String(Buffer.from(chunk)))?.[0])
+          } catch {}
+          await later(20_000)
+          response.end(signal.aborted ? ' is lost"]' : '"]')
+        },
+      }
+      await using run = await broken(course, {}, path)
+      await turns()
+      for (let step = 0; step < 4; step++) await pass(5_100)
+      await run.client.finished()
+      expect(run.client.body.complete).toBe(true)
+      expect(run.client.bodyText).toBe('["Hel"]')
+      expect(run.server.ends).toEqual([])
+    },
+  )
 
   describe('the handler has five more seconds', () => {
     test.each<[string, BrokenCourse]>([

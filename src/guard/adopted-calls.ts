@@ -103,6 +103,7 @@ export class AdoptedCalls implements CallOwner {
   }
 
   markShared(): void {
+    if (this.isShared) return
     this.isShared = true
     this.resume()
     this.broken.stop()
@@ -231,7 +232,7 @@ export class AdoptedCalls implements CallOwner {
   #isStuck({ writesBefore, isExcused }: AdoptedCall): boolean {
     const guard = this.#guard
     const waits = this.#begun.size > 0 || this.#adopted.size > 0
-    if (guard?.state !== 'streaming' || guard.sawTerminal || waits || isExcused) return false
+    if (guard?.state !== 'streaming' || waits || isExcused) return false
     // The handler may be waiting for its client.
     return this.#writes > writesBefore && !guard.response.writableNeedDrain
   }

@@ -1,4 +1,4 @@
-import { systemClock, type Timer } from '../timeouts/clock.js'
+import { afterInput, systemClock, type Timer } from '../timeouts/clock.js'
 
 /** An adopted call, as far as it matters when it breaks. */
 export interface AdoptedCall {
@@ -34,8 +34,7 @@ export class BrokenCalls {
     this.#last = call
     this.#brokeAt = systemClock.now()
     this.moved()
-    const breakMs = this.#breakMs()
-    if (Number.isFinite(breakMs)) this.#timer ??= this.#arm(breakMs)
+    this.#timer ??= this.#arm(this.#breakMs())
   }
 
   /** The handler does something: it writes, or makes another call. */
@@ -61,9 +60,7 @@ export class BrokenCalls {
   }
 
   #arm(delayMs: number): Timer {
-    // What has come while the process stood still is looked at first.
-    const soon = () => systemClock.setImmediate(() => systemClock.setImmediate(this.#judge))
-    return systemClock.setTimeout(soon, delayMs)
+    return systemClock.setTimeout(() => afterInput(systemClock, this.#judge), delayMs)
   }
 
   readonly #judge = (): void => {

@@ -54,7 +54,6 @@ class HttpCall implements UpstreamCall {
   #paused = false
   /** Whether it is to be paused while the client catches up. */
   #wanted = false
-  #pacesItself = false
   readonly #unlist: () => void
 
   constructor(request: ClientRequest, owner: CallOwner, unlist: () => void) {
@@ -102,7 +101,7 @@ class HttpCall implements UpstreamCall {
   /** Only a response that flows: a loop and a reader pause theirs by themselves. */
   pause(): boolean {
     const response = this.#response
-    if (!response || !this.isRunning || this.#pacesItself) return false
+    if (!response || !this.isRunning) return false
     // After the handler's turn: a handler may pause its upstream by itself.
     if (!this.#wanted) process.nextTick(this.#pause)
     this.#wanted = true
@@ -111,11 +110,7 @@ class HttpCall implements UpstreamCall {
 
   readonly #pause = (): void => {
     const response = this.#response
-    if (!response || !this.#wanted || !this.isRunning) return
-    if (response.readableFlowing !== true) {
-      this.#pacesItself = true
-      return
-    }
+    if (!this.#wanted || !this.isRunning || response?.readableFlowing !== true) return
     response.pause()
     this.#paused = true
   }

@@ -40,6 +40,11 @@ export const systemClock: Clock = {
   },
 }
 
+/** Calls back when all that has come is seen. Timers run before the poll for input: only after two turns it has been. */
+export function afterInput(clock: Clock, callback: () => void): void {
+  clock.setImmediate(() => clock.setImmediate(callback))
+}
+
 const customTimers = {
   setTimeout: systemClock.setTimeout as typeof setTimeout,
   clearTimeout: systemClock.clearTimeout as typeof clearTimeout,

@@ -2,7 +2,7 @@ import pTimeout from 'p-timeout'
 import { shown } from '../errors/bad-input.js'
 import type { TimeoutPhase } from '../errors/outcomes.js'
 import { StreamError, StreamTimeoutError } from '../errors/stream-error.js'
-import { afterStandstillMs, type Clock, systemClock, type Timer } from './clock.js'
+import { afterInput, afterStandstillMs, type Clock, systemClock, type Timer } from './clock.js'
 import { readCoordinatorOptions, type TimeoutCoordinatorOptions } from './coordinator-options.js'
 import { Deadlines } from './deadlines.js'
 import { allowManyListeners } from './many-listeners.js'
@@ -223,8 +223,7 @@ export class StreamClock implements Disposable {
     this.#timerAt = never
     if (this.#deadlines.next().at > this.#clock.now()) return this.#plan()
     this.#rechecking = true
-    // Two hops: timers run before the poll for input, so only after the second has all of it been seen.
-    this.#clock.setImmediate(() => this.#clock.setImmediate(() => this.#recheck(lateMs)))
+    afterInput(this.#clock, () => this.#recheck(lateMs))
   }
 
   /** @param lateMs by how much the timer was late: for so long at least the process has stood still */

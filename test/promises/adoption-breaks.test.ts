@@ -1,6 +1,6 @@
 import http from 'node:http'
 import axios from 'axios'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import {
   type BrokenCourse,
   broken,
@@ -60,6 +60,14 @@ test.each(Object.entries(recoveries))('a handler that %s has the last word', asy
   expect(run.server.ends).toMatchObject([{ outcome: 'completed' }])
 })
 
+test('no timer outlives the response', async () => {
+  await using run = await broken(recoveries['calls again at once'] as BrokenCourse)
+  await run.client.finished()
+  await expect.poll(() => run.server.ends).toMatchObject([{ outcome: 'completed' }])
+  await pass(5_100)
+  expect(vi.getTimerCount()).toBe(0)
+})
+
 describe('a handler that does nothing after its upstream broke', () => {
   const silent: BrokenCourse = {
     handler: (url) => (_request, response) => copy(url, response.writeHead(200, eventStream)),
@@ -85,8 +93,10 @@ describe('a handler that does nothing after its upstream broke', () => {
       },
     })
     await turns()
-    await pass(8_900)
+    for (const durationMs of [4_100, 1_000, 3_800]) await pass(durationMs)
+    await turns(50)
     expect(textOf(run.client.data)).toBe('Hello')
+    expect(run.client.text).not.toContain('"error"')
     await pass(200)
     await run.client.finished()
     expect(failureOf(run.client.data).code).toBe('connection_reset')

@@ -1,5 +1,7 @@
-import { EventEmitter } from 'node:events'
-import http from 'node:http'
+import { EventEmitter, once } from 'node:events'
+import http, { type ServerResponse } from 'node:http'
+import http2, { type ServerHttp2Stream } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { Agent, RetryAgent, request as undiciRequest } from 'undici'
 import { describe, expect, test } from 'vitest'
 import { chatAnswer, chatChunk, textOf } from '../support/chat.js'
@@ -7,6 +9,7 @@ import { guarded, type Handler } from '../support/guarded.js'
 import { rawRequest } from '../support/raw-client.js'
 import { type Script, startUpstream } from '../support/scripted-upstream.js'
 import { eventStream, wire } from '../support/wire.js'
+import { withResolvers } from '../support/with-resolvers.js'
 
 const post = { method: 'POST', body: '{}' } as const
 const cancel = { adopt: { onDisconnect: 'cancel' } } as const
@@ -65,6 +68,65 @@ test('a call whose context is lost is not adopted, and works as before', async (
   await expect.poll(() => server.ends).toHaveLength(1)
   expect(server.ends[0]).toMatchObject({ outcome: 'client_gone', upstreamsLeftRunning: 0 })
   expect((await upstream.exchange(0)).socket.destroyed).toBe(false)
+})
+
+describe('an upstream over node:http2 is not adopted, and works as before', () => {
+  /** A guarded proxy of an upstream that is asked over HTTP/2, and all that its handler has read so far. */
+  async function overHttp2(begin: (stream: ServerHttp2Stream) => unknown) {
+    const streams: ServerHttp2Stream[] = []
+    const upstream = http2.createServer().on('stream', (stream) => {
+      streams.push(stream)
+      stream.respond({ ':status': 200, ...eventStream })
+      begin(stream)
+    })
+    upstream.listen(0, '127.0.0.1')
+    await once(upstream, 'listening')
+    const session = http2.connect(`http://127.0.0.1:${(upstream.address() as AddressInfo).port}`)
+    const seen = { text: '', hasEnded: false }
+    const server = await guarded((_request, response) => {
+      const call = session.request({ ':method': 'POST', ':path': '/' })
+      response.writeHead(200, eventStream)
+      call.on('data', (chunk) => {
+        seen.text += chunk
+        response.write(chunk)
+      })
+      call.on('end', () => {
+        seen.hasEnded = true
+        response.end()
+      })
+      call.end('{}')
+    }, cancel)
+    return {
+      server,
+      streams,
+      seen,
+      client: rawRequest({ port: server.port, body: { stream: true } }),
+      async [Symbol.asyncDispose]() {
+        await server[Symbol.asyncDispose]()
+        session.destroy()
+        upstream.close()
+      },
+    }
+  }
+
+  test('its events arrive', async () => {
+    await using run = await overHttp2((stream) => stream.end(wire(...chatAnswer('Hello'))))
+    await run.client.finished()
+    expect(run.client.bodyText).toBe(wire(...chatAnswer('Hello')))
+    await expect.poll(() => run.server.ends).toMatchObject([{ outcome: 'completed' }])
+  })
+
+  test('it goes on when its client has left', async () => {
+    await using run = await overHttp2((stream) => stream.write(wire(chatChunk('Hel'))))
+    await run.client.received('Hel')
+    run.client.reset()
+    await expect
+      .poll(() => run.server.ends)
+      .toMatchObject([{ outcome: 'client_gone', upstreamsLeftRunning: 0 }])
+    run.streams[0]?.end(wire(...chatAnswer('lo')))
+    await expect.poll(() => run.seen.hasEnded).toBe(true)
+    expect(run.seen.text).toBe(wire(chatChunk('Hel'), ...chatAnswer('lo')))
+  })
 })
 
 test('a call that is begun after the response has ended has no owner', async () => {
@@ -136,6 +198,36 @@ describe('a proxy that copies what its client accepts', () => {
       headers: { 'Accept-Encoding': 'gzip' },
     }).finished()
     expect((await upstream.exchange(0)).head).toContain(`accept-encoding: ${wanted}`)
+  })
+
+  test.each<[string, (response: ServerResponse, other: ServerResponse) => unknown]>([
+    ['once it has written to another response', (_response, other) => other.write(': from the first\n\n')],
+    [
+      'once it has ended its own',
+      (response) => response.setHeader('Content-Type', 'application/json').end('{}'),
+    ],
+  ])('asks for what it did %s', async (_when, act) => {
+    const others = withResolvers<ServerResponse>()
+    await using upstream = await startUpstream((exchange) => exchange.answer('200 OK', '{}'))
+    await using server = await guarded(async (request, response) => {
+      if (request.url === '/other') {
+        response.writeHead(200, eventStream).write(': here\n\n')
+        return others.resolve(response)
+      }
+      await act(response, await others.promise)
+      const { 'accept-encoding': accepted } = request.headers
+      http
+        .request(upstream.url, { method: 'POST', headers: { 'accept-encoding': accepted } }, (answer) =>
+          answer.resume(),
+        )
+        .end()
+    })
+    using _other = await rawRequest({ port: server.port, path: '/other', body: { stream: true } }).received(
+      'here',
+    )
+    const headers = { 'Accept-Encoding': 'gzip' }
+    using _client = rawRequest({ port: server.port, body: { stream: true }, headers })
+    expect((await upstream.exchange(0)).head).toContain('accept-encoding: gzip')
   })
 })
 

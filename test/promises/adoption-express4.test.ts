@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { chatChunk } from '../support/chat.js'
-import { startGuarded } from '../support/express4-process.js'
+import { startExpress4 } from '../support/express4-process.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
 
@@ -38,7 +38,7 @@ const handlers: Record<string, string> = {
 describe('an app of Express 4 that catches nothing lives, in a process of its own', () => {
   test.each(Object.entries(handlers))('a handler that %s', async (_how, handler) => {
     await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
-    await using app = await startGuarded(handler, upstream.url)
+    await using app = await startExpress4(handler, upstream.url)
     // A client that leaves, and then a deadline: both let the upstream go.
     using leaving = await rawRequest({ port: app.port, body: { stream: true } }).received('Hel')
     leaving.reset()
@@ -50,5 +50,33 @@ describe('an app of Express 4 that catches nothing lives, in a process of its ow
     expect(other.bodyText).toBe('yes')
     app.process.kill('SIGTERM')
     expect(await once(app.process, 'exit')).toEqual([null, 'SIGTERM'])
+  })
+})
+
+describe('superagent’s .pipe throws by itself when its upstream ends too early, and the process ends', () => {
+  const pipes = `(request, response) => {
+    response.setHeader('Content-Type', 'text/event-stream')
+    superagent.post(url).send({}).pipe(response)
+  }`
+
+  test.each([false, true])('an upstream that breaks, guarded: %s', async (isGuarded) => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
+    await using app = await startExpress4(pipes, upstream.url, { isGuarded })
+    using _client = await rawRequest({ port: app.port, body: { stream: true } }).received('Hel')
+    const ended = once(app.process, 'close')
+    await (await upstream.exchange(0)).reset()
+    expect(await ended).toEqual([1, null])
+    expect(app.errors).toContain('Error: aborted')
+  })
+
+  test('so it does where the guard cancels it for a client that has left', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
+    await using app = await startExpress4(pipes, upstream.url)
+    using client = await rawRequest({ port: app.port, body: { stream: true } }).received('Hel')
+    const ended = once(app.process, 'close')
+    client.reset()
+    await (await upstream.exchange(0)).closed
+    expect(await ended).toEqual([1, null])
+    expect(app.errors).toContain('Error: aborted')
   })
 })

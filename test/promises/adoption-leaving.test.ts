@@ -212,6 +212,33 @@ test.each(['has ended', 'has broken'])(
   },
 )
 
+test('an upstream that has sent all of it is not cancelled: a handler that is slow has the rest', async () => {
+  let answer: IncomingMessage | undefined
+  const saved = withResolvers<string>()
+  await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
+  await using server = await guarded((_request, response) => {
+    response.writeHead(200, eventStream)
+    http
+      .request(upstream.url, { method: 'POST' }, (given) => {
+        answer = given
+        let text = ''
+        given.on('data', (chunk) => {
+          text += chunk
+          response.write(chunk)
+        })
+        given.once('data', () => given.pause()).on('close', () => saved.resolve(text))
+      })
+      .end()
+  }, cancel)
+  using client = await rawRequest({ port: server.port, body: { stream: true } }).received('Hel')
+  ;(await upstream.exchange(0)).data(...chatAnswer('lo')).end()
+  await expect.poll(() => answer?.complete).toBe(true)
+  client.reset()
+  await expect.poll(() => server.ends).toMatchObject([{ outcome: 'client_gone', upstreamsLeftRunning: 0 }])
+  answer?.resume()
+  expect(await saved.promise).toContain('[DONE]')
+})
+
 test('a response made by hand, which never says that it is closed, is waited for until it has ended', async () => {
   await using run = await withGuest(() => {})
   const request = Object.assign(new IncomingMessage(new Socket()), { method: 'POST', url: '/' })

@@ -165,6 +165,24 @@ test('the options of a guard inside go first', async () => {
   await (await upstream.exchange(0)).closed
 })
 
+test.each<[string, GuardOptions['adopt']]>([
+  ['false', false],
+  ['a function', () => ({ onDisconnect: 'keep' })],
+])('a guard inside that says %s is believed, whatever the outer one says', async (_what, adopt) => {
+  const saved = withResolvers<string>()
+  await using upstream = await startUpstream(begun)
+  const ends: StreamEnd[] = []
+  const onEnd = (end: StreamEnd) => ends.push(end)
+  const app = express().use(guardStreams({ adopt: { onDisconnect: 'cancel' }, onEnd }))
+  app.post('/v1/chat/completions', guardStreams({ adopt }), saving(upstream.url, saved.resolve) as never)
+  await using server = await listen(app as never)
+  using client = await rawRequest({ port: server.port, body: { stream: true } }).received('Hel')
+  client.reset()
+  await expect.poll(() => ends).toMatchObject([{ outcome: 'client_gone' }])
+  ;(await upstream.exchange(0)).data(...chatAnswer('lo')).end()
+  expect(await saved.promise).toContain('[DONE]')
+})
+
 describe('a background job that a handler starts before its response ends', () => {
   test.each<[string, (job: () => Promise<string>) => Promise<string>]>([
     ['is not cancelled with it by default', (job) => job()],

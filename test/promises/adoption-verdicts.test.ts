@@ -1,7 +1,7 @@
 import http, { type ServerResponse } from 'node:http'
 import { PassThrough } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { unadopted } from '../../src/index.js'
+import { getSignal, unadopted } from '../../src/index.js'
 import {
   type BrokenCourse,
   broken,
@@ -83,6 +83,42 @@ describe('by the clock', () => {
           },
         },
       ],
+      [
+        'it reads another upstream, which had begun before the break',
+        {
+          handler: (url) => async (_request, response) => {
+            const lost = await fetch(url, { method: 'POST' })
+            const good = await fetch(url, { method: 'POST' })
+            response.writeHead(200, eventStream)
+            for (const { body } of [lost, good]) {
+              const chunks = body as unknown as AsyncIterable<Uint8Array>
+              try {
+                for await (const chunk of chunks) response.write(chunk)
+              } catch {}
+            }
+            response.end()
+          },
+          next: async (exchange) => {
+            exchange.open()
+            await later(20_000)
+            exchange.data(...chatAnswer('lo')).end()
+          },
+        },
+      ],
+      [
+        'the rest comes as JSON, of which only the headers are there',
+        {
+          handler: copying(async (response, url) => {
+            const rest = await (await fetch(url, { method: 'POST' })).json()
+            response.end(wire(...chatAnswer((rest as { rest: string }).rest)))
+          }),
+          next: async (exchange) => {
+            exchange.open('Content-Type: application/json').chunk('{"rest":')
+            await later(20_000)
+            exchange.chunk('"lo"}').end()
+          },
+        },
+      ],
     ])('%s', async (_why, course) => {
       await using run = await broken(course)
       await run.upstream.exchange(1)
@@ -117,6 +153,32 @@ describe('by the clock', () => {
     })
   })
 
+  test.each(['/v1/chat/completions', '/other'])(
+    'a break is not reported in a response of %s that is no stream: that stays as it is',
+    async (path) => {
+      const course: BrokenCourse = {
+        handler: (url) => async (request, response) => {
+          const signal = getSignal(request)
+          const { body } = await fetch(url, { method: 'POST' })
+          response.setHeader('Content-Type', 'application/json').write('["')
+          try {
+            for await (const chunk of body as unknown as AsyncIterable<Uint8Array>)
+              response.write(/Hel/.exec(String(Buffer.from(chunk)))?.[0])
+          } catch {}
+          await later(20_000)
+          response.end(signal.aborted ? ' is lost"]' : '"]')
+        },
+      }
+      await using run = await broken(course, {}, path)
+      await turns()
+      for (let step = 0; step < 4; step++) await pass(5_100)
+      await run.client.finished()
+      expect(run.client.body.complete).toBe(true)
+      expect(run.client.bodyText).toBe('["Hel"]')
+      expect(run.server.ends).toEqual([])
+    },
+  )
+
   describe('the handler has five more seconds', () => {
     test.each<[string, BrokenCourse]>([
       [
@@ -143,9 +205,12 @@ describe('by the clock', () => {
       await using run = await broken(course)
       await run.upstream.exchange(1)
       await turns()
-      await pass(8_000)
+      // In steps: what a timer does comes a few turns after it.
+      await pass(5_000)
+      await pass(3_000)
       await turns(50)
       await pass(4_900)
+      await turns(50)
       expect(run.client.data).toHaveLength(1)
       await pass(300)
       await run.client.finished()

@@ -51,10 +51,14 @@ export interface BrokenCourse {
 }
 
 /** A guarded handler whose upstream breaks once the client has had "Hel". */
-export async function broken(course: BrokenCourse, options: GuardOptions = {}) {
+export async function broken(
+  course: BrokenCourse,
+  options: GuardOptions = {},
+  path = '/v1/chat/completions',
+) {
   const upstream = await startUpstream(thenNext(course.next ?? rest))
   const server = await guarded(course.handler(upstream.url), options)
-  const client = rawRequest({ port: server.port, body: { stream: true } })
+  const client = rawRequest({ port: server.port, path, body: { stream: true } })
   await client.received('Hel')
   await (await upstream.exchange(0)).reset()
   return {

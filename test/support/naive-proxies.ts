@@ -14,6 +14,8 @@ import nodeFetch from 'node-fetch'
 import nodeFetch2 from 'node-fetch2'
 import OpenAI from 'openai'
 import OpenAI4 from 'openai4'
+// @ts-expect-error: it has no types of its own
+import superagent from 'superagent'
 import * as undici from 'undici'
 import * as undici6 from 'undici6'
 import type { Handler } from './guarded.js'
@@ -25,6 +27,8 @@ export interface NaiveProxy {
   to(url: string): Handler
   /** Whether the upstream is let go with its client in any case, since it is piped straight into the response. */
   readonly isPiped?: true
+  /** Whether it throws by itself when its upstream ends too early, where nobody can catch it: that ends the process. */
+  readonly throws?: true
 }
 
 const body = '{"stream":true}'
@@ -174,6 +178,12 @@ export const naiveProxies: Record<string, NaiveProxy> = {
   'got 14, piped': {
     to: (url) => (_request, response) => {
       got.stream.post(url, { body, retry: { limit: 0 } }).pipe(response.writeHead(200, eventStream))
+    },
+  },
+  superagent: {
+    throws: true,
+    to: (url) => (_request, response) => {
+      superagent.post(url).send(body).pipe(response.writeHead(200, eventStream))
     },
   },
   ky: byFetch((url) => ky.post(url, { body, retry: 0, timeout: false })),

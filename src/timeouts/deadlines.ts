@@ -24,6 +24,8 @@ const byPrecedence: readonly TimeoutPhase[] = [
 export class Deadlines {
   readonly #startedAt: number
   #attemptAt: number
+  /** Comments and events of the handler's own do not delay the first piece of the answer. */
+  #askedAt: number
   /** When the client stops waiting for its head. */
   #headBy = never
   #connectingSince = never
@@ -44,7 +46,7 @@ export class Deadlines {
   constructor(timeouts: ResolvedTimeouts, startedAt: number) {
     this.#timeouts = timeouts
     this.#startedAt = startedAt
-    this.#attemptAt = startedAt
+    this.#attemptAt = this.#askedAt = startedAt
   }
 
   get phase(): TimeoutPhase {
@@ -67,7 +69,7 @@ export class Deadlines {
   }
 
   attemptStarted(now: number): void {
-    this.#attemptAt = now
+    this.#attemptAt = this.#askedAt = now
     this.#connectingSince = never
     this.firstByteAt = this.#lastByteAt = never
   }
@@ -169,7 +171,7 @@ export class Deadlines {
         if (this.firstByteAt !== never) return never
         return Math.min(this.#attemptAt + timeouts.firstByteMs, this.#headBy)
       case 'firstEvent':
-        return this.#lastContentAt === never ? this.#attemptAt + timeouts.firstEventMs : never
+        return this.#lastContentAt === never ? this.#askedAt + timeouts.firstEventMs : never
       case 'inactivity':
         return draining ? never : this.#lastByteAt + timeouts.inactivityMs
       case 'upstreamStall':

@@ -123,3 +123,19 @@ describe('what a client has not read yet', () => {
     expect(server.ends).toMatchObject([{ outcome: 'client_stalled' }])
   })
 })
+
+test('comments do not delay firstEventMs', async () => {
+  const options = { timeouts: { firstByteMs: 200, firstEventMs: 300, inactivityMs: 60_000 } }
+  await using server = await guarded((_request, response) => {
+    response.writeHead(200, eventStream)
+    const timer = setInterval(() => response.write(': processing\n\n'), 20)
+    response.once('close', () => clearInterval(timer))
+  }, options)
+  using client = await rawRequest({
+    port: server.port,
+    path: '/v1/chat/completions',
+    body: { stream: true },
+  }).finished()
+  expect(client.bodyText).toContain('"code":"upstream_first_event_timeout"')
+  expect(server.ends).toMatchObject([{ phase: 'firstEvent' }])
+})

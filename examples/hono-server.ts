@@ -62,7 +62,7 @@ function createApp(settings: AppSettings) {
     respondWithError(error, takeOver(context), { dialect: 'openaiChat' })
     return RESPONSE_ALREADY_SENT
   })
-  // What the guard is told holds for the streaming route inside it, too, and is checked here.
+  // The options of the guard hold for the streaming route inside it, too, and are checked here.
   return wrapApp(getRequestListener(app.fetch), { timeouts })
 }
 

@@ -33,7 +33,7 @@ export class Playground {
   private constructor(ports: { good: number; fault: number }, store: ResumeStore, process?: string) {
     this.#ports = ports
     this.#process = process
-    // A page has no users: its streams belong to whoever knows their ids.
+    // A page has no users: its streams belong to every client that knows their ids.
     this.#resume = createResume({ store, owner: false })
     this.#rejoin = this.#resume.rejoin({ writer: { heartbeatMs: writer.heartbeatMs } })
   }

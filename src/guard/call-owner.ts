@@ -5,7 +5,7 @@ import { framingOf } from '../framing/framings.js'
 export interface UpstreamCall {
   /** Whether more of its answer is to come. */
   readonly isRunning: boolean
-  /** How it has ended, even before its owner is told; `undefined` as long as that is not known. */
+  /** How it has ended, even before its owner knows; `undefined` as long as that is not known. */
   readonly ending: CallEnding | undefined
   /** Closes the connection to the upstream. Only the code that reads the response gets an error. */
   cancel(reason: Error): void

@@ -59,7 +59,7 @@ export function setStreamId(response: ServerResponse, streamId: string, { writer
   if (writer.cors && !response.hasHeader(exposed)) response.setHeader(exposed, streamHeader)
 }
 
-/** Keeps the head back until whoever reads the id in it can use it, unless the response ends before. */
+/** Keeps the head back until a client that reads the id in it can use it, unless the response ends before. */
 export function holdHead(response: ServerResponse, { begun }: StreamRecording): void {
   response.cork()
   const letGo = () => {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Access } from '../../examples/server/access.js'
 import { readEnvironment } from '../../examples/server/environment.js'
 import { textOf } from '../support/chat.js'
-import { type ExampleServer, startExample } from '../support/example-server.js'
+import { type ExampleServer, exampleFiles, startExample } from '../support/example-server.js'
 import { RawClient, rawRequest } from '../support/raw-client.js'
 import { type ScriptedUpstream, startUpstream } from '../support/scripted-upstream.js'
 
@@ -42,7 +42,7 @@ function expectRefused(client: RawClient, status: number, message: string): void
   })
 }
 
-describe.each(['express-server.ts', 'fastify-server.ts', 'hono-server.ts', 'koa-server.ts'])('%s', (file) => {
+describe.each(exampleFiles)('%s', (file) => {
   describe('with a key of the operator and no other setting', () => {
     let upstream: ScriptedUpstream
     let server: ExampleServer

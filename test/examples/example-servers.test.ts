@@ -2,14 +2,14 @@ import { once } from 'node:events'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { chatAnswer, failureOf, textOf } from '../support/chat.js'
-import { type ExampleServer, failExample, startExample } from '../support/example-server.js'
+import { type ExampleServer, exampleFiles, failExample, startExample } from '../support/example-server.js'
 import { type RawClient, rawRequest } from '../support/raw-client.js'
 import { type Script, type ScriptedUpstream, startUpstream } from '../support/scripted-upstream.js'
 
 const hello = { model: 'gpt-4o', messages: [{ role: 'user' as const, content: 'Hello' }] }
 const key = { Authorization: 'Bearer sk-client' }
 
-describe.each(['express-server.ts', 'fastify-server.ts', 'hono-server.ts', 'koa-server.ts'])('%s', (file) => {
+describe.each(exampleFiles)('%s', (file) => {
   describe('on its stand-in', () => {
     let server: ExampleServer
     beforeAll(async () => {

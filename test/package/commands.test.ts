@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { faults, rawRequest } from '../../src/testing/index.js'
-import { startExample } from '../support/example-server.js'
+import { exampleFiles, startExample } from '../support/example-server.js'
 import { freePort } from '../support/free-port.js'
 
 function start(args: string[], environment: Record<string, string> = {}) {
@@ -137,7 +137,7 @@ describe('unhang upstream', () => {
 })
 
 describe('unhang gauntlet', () => {
-  test.each(['express-server.ts', 'fastify-server.ts', 'hono-server.ts', 'koa-server.ts'])(
+  test.each(exampleFiles)(
     'passes %s whole',
     async (file) => {
       const { example, upstreamPort, url } = await startProxy(file)

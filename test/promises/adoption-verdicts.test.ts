@@ -154,7 +154,7 @@ describe('by the clock', () => {
   })
 
   test.each(['/v1/chat/completions', '/other'])(
-    'a break is not reported in a response of %s that is no stream: that stays as it is',
+    'a break is not reported in a response of %s that is not a stream, which stays as it is',
     async (path) => {
       const course: BrokenCourse = {
         handler: (url) => async (request, response) => {

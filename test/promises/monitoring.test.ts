@@ -3,37 +3,34 @@ import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { traceStreams } from '../../examples/monitoring/opentelemetry.js'
 import { StreamError } from '../../src/index.js'
-import { startExample } from '../support/example-server.js'
+import { exampleFiles, startExample } from '../support/example-server.js'
 import { startProxy } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 
-describe.each(['express-server.ts', 'fastify-server.ts', 'hono-server.ts', 'koa-server.ts'])(
-  '/metrics of %s',
-  (file) => {
-    test('counts the streams that have ended, and those that are under way', async () => {
-      await using example = await startExample(file)
-      const metrics = async () => (await fetch(`${example.url}/metrics`)).text()
-      const body = { model: 'gpt-4o', stream: true, messages: [{ role: 'user', content: 'Hello' }] }
-      const request = { port: example.port, body, headers: { Authorization: 'Bearer key' } }
-      expect(await metrics()).toMatch(/^unhang_streams_active 0$/m)
-      using first = await rawRequest(request).received('data:')
-      expect(await metrics()).toMatch(/^unhang_streams_active 1$/m)
-      await first.finished()
-      using second = await rawRequest(request).received('data:')
-      second.reset()
-      let text = ''
-      while (!/client_gone/.test(text)) text = await metrics()
-      expect(text).toMatch(/^unhang_streams_total\{outcome="completed",phase=""\} 1$/m)
-      expect(text).toMatch(/^unhang_streams_total\{outcome="client_gone",phase=""\} 1$/m)
-      expect(text).toMatch(/^unhang_streams_active 0$/m)
-      expect(text).toMatch(/^unhang_stream_duration_seconds_count\{outcome="completed"\} 1$/m)
-      expect(text).toMatch(/^unhang_stream_first_byte_seconds_count 2$/m)
-      expect(text).not.toContain('gpt-4o')
-      const [, events] = /^unhang_events_total (\d+)$/m.exec(text) ?? []
-      expect(Number(events)).toBeGreaterThanOrEqual(first.data.length)
-    })
-  },
-)
+describe.each(exampleFiles)('/metrics of %s', (file) => {
+  test('counts the streams that have ended, and those that are under way', async () => {
+    await using example = await startExample(file)
+    const metrics = async () => (await fetch(`${example.url}/metrics`)).text()
+    const body = { model: 'gpt-4o', stream: true, messages: [{ role: 'user', content: 'Hello' }] }
+    const request = { port: example.port, body, headers: { Authorization: 'Bearer key' } }
+    expect(await metrics()).toMatch(/^unhang_streams_active 0$/m)
+    using first = await rawRequest(request).received('data:')
+    expect(await metrics()).toMatch(/^unhang_streams_active 1$/m)
+    await first.finished()
+    using second = await rawRequest(request).received('data:')
+    second.reset()
+    let text = ''
+    while (!/client_gone/.test(text)) text = await metrics()
+    expect(text).toMatch(/^unhang_streams_total\{outcome="completed",phase=""\} 1$/m)
+    expect(text).toMatch(/^unhang_streams_total\{outcome="client_gone",phase=""\} 1$/m)
+    expect(text).toMatch(/^unhang_streams_active 0$/m)
+    expect(text).toMatch(/^unhang_stream_duration_seconds_count\{outcome="completed"\} 1$/m)
+    expect(text).toMatch(/^unhang_stream_first_byte_seconds_count 2$/m)
+    expect(text).not.toContain('gpt-4o')
+    const [, events] = /^unhang_events_total (\d+)$/m.exec(text) ?? []
+    expect(Number(events)).toBeGreaterThanOrEqual(first.data.length)
+  })
+})
 
 describe('a span of each stream', () => {
   const exporter = new InMemorySpanExporter()

@@ -109,7 +109,7 @@ describe.each(['a route', 'guarded'] as const)('HTTP/2, %s', (mount) => {
       .toContainEqual(expect.objectContaining({ outcome: 'completed', detached: true, recorded: true }))
   })
 
-  test('nobody comes back: the upstream is let go after detachMs', async () => {
+  test('the client does not come back: the upstream is let go after detachMs', async () => {
     const { ask, ends, left } = await start(mount, 50)
     const first = ask('POST', '/v1/chat/completions')
     await first.read(10)

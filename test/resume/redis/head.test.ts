@@ -56,7 +56,7 @@ function listeners(resume: Resume, begun: () => void, gate: Promise<void>): Reco
 }
 
 for (const mount of ['a route', 'a guarded handler']) {
-  test(`${mount}: whoever reads the head can rejoin at once; the handler does not wait`, async () => {
+  test(`${mount}: a client that reads the headers can rejoin at once; the handler does not wait`, async () => {
     const begun = withResolvers()
     const gate = withResolvers()
     const prefix = `head-${mount.length}`

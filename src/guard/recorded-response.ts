@@ -45,6 +45,7 @@ export class RecordedResponse {
   readonly #recording: StreamRecording
   /** Whether the response has closed, and no listener has heard of it. */
   #isHeld = false
+  #isOver = false
   /** Who would have heard of it from the connection. */
   #waiting: ((error: unknown, response: ServerResponse) => void)[] = []
   /** The event that has begun. */
@@ -122,6 +123,7 @@ export class RecordedResponse {
   /** Now everybody may hear that it has closed. */
   #close(): void {
     const { response } = this.#guard
+    this.#isOver = true
     response.emit('close')
     for (const heard of this.#waiting.splice(0)) heard(null, response)
   }
@@ -140,7 +142,7 @@ export class RecordedResponse {
    * @param isComplete whether its handler has nothing to be notified of
    */
   release(isComplete: boolean): void {
-    if (!this.#isHeld) return
+    if (!this.#isHeld || this.#isOver) return
     const { response } = this.#guard
     if (isComplete) response.emit('finish')
     this.#close()

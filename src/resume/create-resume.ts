@@ -185,6 +185,7 @@ function chosen(choose: (request: object) => unknown, request: object): string |
   try {
     const id = choose(request)
     if (isStreamId(id)) return id
+    if (id instanceof Promise) id.catch(() => {})
     warnOnce(
       `resume: streamId(request) must return letters, digits and .:~_-, at most 200; the stream is not recorded`,
     )

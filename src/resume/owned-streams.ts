@@ -55,6 +55,10 @@ export class OwnedStreams {
   #owner(request: object): string | undefined {
     try {
       const owner: unknown = (this.#ownerOf as (request: object) => unknown)(request)
+      if (owner instanceof Promise) {
+        owner.catch(() => {})
+        throw new TypeError('it returned a promise; find the owner before, and return a string')
+      }
       return typeof owner === 'string' && owner !== '' ? owner : undefined
     } catch (error) {
       warnOnce(`resume: owner(request) failed, so the request has no owner: ${describeError(error)}`)

@@ -63,8 +63,10 @@ export class RecordedOutput implements EventOutput {
   /** Events that report a failure are not part of the recording: each reader makes its own of the end. */
   end(events: readonly SSEEvent[], failure?: EndedWith): void {
     if (failure) this.#recording.end(failure)
-    this.#onceBegun(() => this.#output.end(events, failure))
-    if (!failure) this.#recording.end(completed)
+    this.#onceBegun(() => {
+      this.#output.end(events, failure)
+      if (!failure) this.#recording.end(completed)
+    })
   }
 
   respond(reason: StreamError, message: string): void {
@@ -94,8 +96,8 @@ export class RecordedOutput implements EventOutput {
 
   async flushed(): Promise<'flushed' | 'stalled'> {
     const { outcome, code, message, status }: StoredEnd = this.#reason ?? completed
-    this.#recording.end({ outcome, code, message, status })
     await this.#ending
+    this.#recording.end({ outcome, code, message, status })
     const flushed = await this.#output.flushed()
     await this.#recording.ended
     return flushed

@@ -133,6 +133,7 @@ async function replay(
   const { about, last } = found
   const closing = new AbortController()
   let text: FollowedText | undefined
+  let following: AsyncIterator<unknown> | undefined
   const idOf = (reason: unknown) =>
     hasIds && text && reason === text.failure ? String(text.had + 1) : undefined
   const given = dialect === undefined ? undefined : { dialect: selectDialect(dialect), isGuess: false }
@@ -145,6 +146,7 @@ async function replay(
     signal.addEventListener('abort', stop)
     // One more than the client has not had: the last one it had says how a failure is worded.
     const parts = store.follow(id, Math.max(after - 1, 0), closing.signal)[Symbol.asyncIterator]()
+    following = parts
     const framing = framings[about.framing]
     text = new FollowedText(parts, { after, last, framing, transcript })
     const body = text
@@ -171,5 +173,6 @@ async function replay(
     await runStream(response, follow, settings, { model: about.model, requestId: undefined })
   } finally {
     closing.abort()
+    void following?.return?.().catch(() => {})
   }
 }

@@ -5,7 +5,7 @@ export class StreamIdTaken extends Error {
   override readonly name = 'StreamIdTaken'
 
   constructor(id: string) {
-    super(`a stream with the id ${JSON.stringify(id)} is being produced`)
+    super('a stream with this id is being produced')
   }
 }
 

@@ -9,6 +9,8 @@ import { writeTailHello } from './tail.js'
 interface Called {
   readonly id: string
   readonly run: string
+  /** Settles when its end is recorded; not set before it has one. */
+  readonly ending: Promise<void> | undefined
   /** Somebody asked for its end. */
   stop(why: string): void
   joined(follower: string): void

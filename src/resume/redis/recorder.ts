@@ -53,6 +53,10 @@ export class RedisRecorder implements Recorder {
     })
   }
 
+  get ending(): Promise<void> | undefined {
+    return this.#isEnding ? this.#over : undefined
+  }
+
   get complete(): boolean {
     return this.#isComplete
   }

@@ -110,6 +110,8 @@ class RedisStore implements ResumeStore {
 
   async record(id: string, about: RecordedStream, events: RecorderEvents): Promise<Recorder> {
     const { process, commands } = this.#shared
+    const before = process.find(id)
+    if (before?.ending) await within(before.ending, claimMs)
     if (process.find(id)) throw new StreamIdTaken(id)
     const recorder = new RedisRecorder(this.#shared, id, about, events)
     // Who sees the stream has to see that its process lives.

@@ -1,12 +1,11 @@
-import type { Application, ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
+import type { Application, Request, RequestHandler, Response } from 'express'
+import { catchExpressErrors } from '../guard/express-app.js'
 import { guardResponse } from '../guard/guard-response.js'
 import { checkCalled, type GuardOptions, readGuardOptions } from '../guard/request.js'
-import { type AppListener, checkApp, wrapApp as wrapListener } from '../guard/wrap-app.js'
-import { guards } from '../registry.js'
+import { type AppListener, wrapApp as wrapListener } from '../guard/wrap-app.js'
 import { runStream } from '../stream/handle-stream.js'
 import { checkMiddleware, type MiddlewareOptions } from '../stream/middleware-options.js'
 import type { StreamContext } from '../stream/stream-context.js'
-import { passRejectionsOn } from './express4.js'
 
 /**
  * The options of {@link createStreamMiddleware}; its functions get the request.
@@ -77,7 +76,7 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Requ
   return (request, response, next) => {
     const guard = guardResponse(request, response, settings)
     if (guard.refused) return
-    catchErrors(request.app)
+    catchExpressErrors(request.app)
     guard.enter(next)
   }
 }
@@ -94,29 +93,5 @@ export function wrapApp(
   app: Application | Parameters<typeof wrapListener>[0],
   options: GuardOptions = {},
 ): AppListener {
-  const listener = app as Parameters<typeof wrapListener>[0] & Partial<Application>
-  checkApp(listener)
-  return wrapListener((request, response) => {
-    if (typeof listener.use === 'function') catchErrors(listener as unknown as Application)
-    return listener(request, response)
-  }, options)
-}
-
-const respondLast: ErrorRequestHandler = (error, _request, response, next) => {
-  if (!guards().get(response)?.respond(error)) next(error)
-}
-
-/**
- * Express' own last error handler cuts the connection once the head is sent. One of ours stands before it, and
- * goes to the end again when the app has got more routes.
- */
-function catchErrors(app: Application): void {
-  const { _router } = app as { _router?: { stack: { handle: unknown }[] } }
-  // Express 4 throws for `router`, Express 5 has no other.
-  const stack = _router?.stack ?? ('lazyrouter' in app ? [] : (app.router?.stack ?? []))
-  if (stack.at(-1)?.handle === respondLast) return
-  const place = stack.findIndex(({ handle }) => handle === respondLast)
-  if (place !== -1) stack.splice(place, 1)
-  app.use(respondLast)
-  passRejectionsOn(app)
+  return wrapListener(app as Parameters<typeof wrapListener>[0], options)
 }

@@ -6,6 +6,7 @@ import { asServerResponse, type StreamResponse } from '../client/response.js'
 import { warnOnce } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
 import type { Guarded } from '../registry.js'
+import { catchExpressErrors } from './express-app.js'
 import { guardResponse } from './guard-response.js'
 import type { GuardSettings } from './request.js'
 
@@ -72,9 +73,10 @@ function emitRequest(
     if (!guard.respond(error)) throw error
   }
   try {
+    const listeners = server.rawListeners(name)
+    for (const listener of listeners) catchExpressErrors(listener)
     // Only what calls the listeners sees the promises that they return.
     if (emit !== plainEmit || capturesRejections(server)) return emit.call(server, name, ...args)
-    const listeners = server.rawListeners(name)
     for (const listener of listeners) {
       const answered: unknown = listener.apply(server, args)
       if (typeof Object(answered).then === 'function') (answered as Promise<unknown>).then(undefined, failed)

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { asServerResponse, type StreamResponse } from '../client/response.js'
 import { shown } from '../errors/bad-input.js'
+import { catchExpressErrors } from './express-app.js'
 import { guardResponse } from './guard-response.js'
 import { type GuardOptions, readGuardOptions } from './request.js'
 
@@ -29,6 +30,7 @@ export function wrapApp(
     const target = asServerResponse(response, 'wrapApp(app)')
     const guard = guardResponse(request, target, settings)
     if (guard.refused) return
+    catchExpressErrors(listener)
     try {
       const answered = guard.enter(() => listener(request, target))
       // Most return nothing.

@@ -58,7 +58,7 @@ class MemoryStore implements ResumeStore {
 
   async record(id: string, about: RecordedStream, events: RecorderEvents): Promise<Recorder> {
     const known = this.#streams.get(id)
-    if (known && !known.ending) throw new StreamIdTaken(id)
+    if (known && !known.ending) throw new StreamIdTaken()
     if (known) this.#forget(known)
     const stream: MemoryStream = new MemoryStream(id, about, events, {
       grown: (bytes) => this.#grown(bytes),

@@ -4,7 +4,7 @@ import type { StoredEnd } from './resume-store.js'
 export class StreamIdTaken extends Error {
   override readonly name = 'StreamIdTaken'
 
-  constructor(id: string) {
+  constructor() {
     super('a stream with this id is being produced')
   }
 }

@@ -94,6 +94,10 @@ describe('every server of a process is guarded', () => {
     ['http2, secure', overHttps],
     ['cluster', overHttp1],
     ['thread', overHttp1],
+    ['express 4', overHttp1],
+    ['express 4, async', overHttp1],
+    ['express 5', overHttp1],
+    ['express 5, async', overHttp1],
     ['wrapApp', overHttp1],
     ['handleStream', overHttp1],
   ])('%s', async (kind, ask) => {

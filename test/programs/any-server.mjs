@@ -34,6 +34,15 @@ async function routed() {
   )
 }
 
+/** Express hears of the failure, or sees the promise. */
+const rejects = (request, response) => relay(request, response)
+const passesOn = (request, response, next) => relay(request, response).catch(next)
+
+async function expressServer(name, handler) {
+  const { default: express } = await import(name)
+  return createServer(express().use(handler))
+}
+
 function upgrading() {
   return createServer(relay).on('upgrade', (_request, socket) => {
     socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n')
@@ -52,6 +61,10 @@ const servers = {
   'http2, secure': () => createSecureServer({ ...certificate, allowHTTP1: true }, relay),
   net: () => createSocketServer((socket) => socket.pipe(socket)),
   upgrade: upgrading,
+  'express 4': () => expressServer('express4', passesOn),
+  'express 4, async': () => expressServer('express4', rejects),
+  'express 5': () => expressServer('express', passesOn),
+  'express 5, async': () => expressServer('express', rejects),
   wrapApp: guarded,
   handleStream: routed,
   'cluster worker': () => createServer(relay),

@@ -112,7 +112,7 @@ class RedisStore implements ResumeStore {
     const { process, commands } = this.#shared
     const before = process.find(id)
     if (before?.ending) await within(before.ending, claimMs)
-    if (process.find(id)) throw new StreamIdTaken(id)
+    if (process.find(id)) throw new StreamIdTaken()
     const recorder = new RedisRecorder(this.#shared, id, about, events)
     // Who sees the stream has to see that its process lives.
     const begun = process.add(recorder)
@@ -130,7 +130,7 @@ class RedisStore implements ResumeStore {
     await within(claiming, claimMs)
     if (claim !== 'taken') return recorder
     recorder.abandon()
-    throw new StreamIdTaken(id)
+    throw new StreamIdTaken()
   }
 
   async find(id: string): Promise<FoundStream | undefined> {

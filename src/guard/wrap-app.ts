@@ -42,7 +42,7 @@ export function wrapApp(
 }
 
 /** @throws TypeError for anything but a listener */
-export function checkApp(app: unknown): void {
+function checkApp(app: unknown): void {
   if (typeof app === 'function') return
   const isKoa = typeof (Object(app) as { callback?: unknown }).callback === 'function'
   const hint = isKoa ? "; for Koa, import wrapApp from 'unhang/koa'" : ''

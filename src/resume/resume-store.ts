@@ -11,7 +11,14 @@ export interface RecordedStream {
   /** The requested model. */
   readonly model: string | undefined
   /** How much is kept, and for how long after the end. */
-  readonly limits: { readonly maxBytes: number; readonly maxEvents: number; readonly ttlMs: number }
+  readonly limits: {
+    /** Of one stream, in bytes. */
+    readonly maxBytes: number
+    /** Of one stream. */
+    readonly maxEvents: number
+    /** After its end, in milliseconds. */
+    readonly ttlMs: number
+  }
 }
 
 /** How a stream ended; each reader's process makes the dialect's own event of it. */
@@ -29,10 +36,23 @@ export interface StoredEnd {
 /** What a follower gets, in order. Events are numbered from 1; nothing comes after `end`. */
 export type Followed =
   /** Whole, encoded events. They may begin before the one that was asked for, never after it. */
-  | { readonly events: string; readonly first: number; readonly last: number }
+  | {
+      /** Whole, encoded events. */
+      readonly events: string
+      /** The number of the first of them. */
+      readonly first: number
+      /** The number of the last of them. */
+      readonly last: number
+    }
   /** These are no longer there, both included. What is still there follows. */
-  | { readonly gap: readonly [from: number, to: number] }
-  | { readonly end: StoredEnd }
+  | {
+      /** The first and the last number that is missing. */
+      readonly gap: readonly [from: number, to: number]
+    }
+  | {
+      /** How the stream ended. */
+      readonly end: StoredEnd
+    }
 
 /** What a store knows of a stream now. */
 export interface FoundStream {

@@ -23,7 +23,7 @@ export interface WebGuardOptions<Context = Request> extends Omit<StreamOptions, 
   timeouts?: StreamOptions['timeouts'] | ((context: Context) => StreamOptions['timeouts']) | undefined
   /** Leaves a request alone for which it returns `true`: its response is not guarded. Not set: every response is. */
   skip?: ((context: Context) => boolean) | undefined
-  /** How the response is completed. @defaultValue the defaults of {@link SSEWriterOptions} */
+  /** How the response is completed. @defaultValue the defaults of `SSEWriterOptions` */
   writer?: GuardResponseOptions['writer']
   /**
    * When a response is guarded. `'requested'`: from a request on that asks for a stream. `'responds'`: once the

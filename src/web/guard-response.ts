@@ -19,7 +19,7 @@ export interface GuardResponseOptions extends Omit<StreamOptions, 'writer'>, Web
   /**
    * How the response is completed. The headers are sent with the response, so there is no `headersAfterMs`.
    *
-   * @defaultValue the defaults of {@link SSEWriterOptions}
+   * @defaultValue the defaults of `SSEWriterOptions`
    */
   writer?: Omit<NonNullable<StreamOptions['writer']>, 'headersAfterMs' | 'framing'> | undefined
 }

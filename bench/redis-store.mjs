@@ -2,12 +2,13 @@
 // node --import tsx bench/redis-store.mjs [--streams 200] [--seconds 10]
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Redis } from 'ioredis'
 import { createClient } from 'redis'
 import { redisStore } from '../src/resume/redis/store.ts'
+import { freePort } from './rig/free-port.mjs'
 
 const { values } = parseArgs({
   options: { streams: { type: 'string', default: '200' }, seconds: { type: 'string', default: '10' } },
@@ -32,11 +33,7 @@ const about = {
 const quiet = { stop() {}, fenced() {} }
 
 async function startRedis() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
+  const port = await freePort()
   const child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', ''], {
     stdio: 'ignore',
   })

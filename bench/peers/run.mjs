@@ -3,9 +3,9 @@ import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { createServer } from 'node:net'
 import { setTimeout as later } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { freePort } from '../rig/free-port.mjs'
 
 const cli = new URL('../../dist/cli.js', import.meta.url).pathname
 const page = new URL('../../docs/GAUNTLET.md', import.meta.url)
@@ -20,15 +20,6 @@ const names = [
 ]
 /** All the same for every peer; none but unhang has a deadline for the whole stream. */
 const flags = ['--first-byte-ms', '60000', '--inactivity-ms', '60000', '--total-ms', '90000', '--json']
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** A peer that ends is started again, as a supervisor does. */
 async function keepRunning(name, upstreamPort, port) {

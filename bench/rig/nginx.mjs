@@ -3,10 +3,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { freePort } from './free-port.mjs'
 
 const [, , , upstreamPort] = process.argv
 const folder = mkdtempSync(join(tmpdir(), 'unhang-bench-nginx-'))
@@ -62,14 +62,4 @@ for await (const line of createInterface({ input: nginx.stderr })) {
 
 function workers() {
   return readFileSync(`/proc/${nginx.pid}/task/${nginx.pid}/children`, 'utf8').trim().split(' ').map(Number)
-}
-
-/** nginx does not say which port it was given, so that one has to be found for it. */
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
 }

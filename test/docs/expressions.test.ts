@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
+import { pages } from '../support/pages.js'
 import { type Expression, expressions, proseExpressions } from './expressions.js'
 
 const under = async (folder: string, ending: RegExp) =>
@@ -9,15 +10,6 @@ const under = async (folder: string, ending: RegExp) =>
     )
     .map((entry) => `${entry.parentPath}/${entry.name}`)
 
-const pages = [
-  'README.md',
-  'CHANGELOG.md',
-  'CONTRIBUTING.md',
-  'SECURITY.md',
-  'examples/README.md',
-  'bench/README.md',
-  ...(await under('docs', /\.md$/)),
-]
 const code = [...(await under('src', /\.ts$/)), ...(await under('examples', /\.(ts|mjs|html)$/))]
 const tests = await under('test', /\.(test|long)\.ts$|-contract\.ts$/)
 

@@ -1,18 +1,9 @@
-import { access, readdir, readFile } from 'node:fs/promises'
+import { access, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { referencePages } from '../support/guide-programs.js'
+import { pages } from '../support/pages.js'
 
-const guides = (await readdir('docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)
-const pages = [
-  'README.md',
-  'CHANGELOG.md',
-  'CONTRIBUTING.md',
-  'SECURITY.md',
-  'examples/README.md',
-  'bench/README.md',
-  ...guides,
-]
 const readme = await readFile('README.md', 'utf8')
 
 const withoutCode = (text: string) => text.replace(/^ *```.*?^ *```$/gms, '')

@@ -73,6 +73,19 @@ const tookAll: Finding = {
   evidence: `the proxy took more than ${maxBufferedBytes / 1024 / 1024} MiB for a client that reads nothing`,
 }
 
+/** The client leaves once its upstream was called, and it has seen enough. */
+async function askAndLeave(
+  stage: Stage,
+  fault: 'silent' | 'drip',
+  seen?: (client: RawClient) => Promise<void>,
+): Promise<Finding> {
+  const play = stage.play(faultsOf(stage.shape)[fault])
+  const client = await stage.ask(play)
+  const exchange = await calledBy(play, client)
+  await seen?.(client)
+  return exchange ? leave(client, exchange) : notCalled
+}
+
 async function askWithoutReading(stage: Stage): Promise<{ client: RawClient; exchange?: UpstreamExchange }> {
   const play = stage.play((exchange) => pour(exchange, stage.shape, () => false))
   const client = await stage.ask(play)
@@ -90,12 +103,7 @@ export const clientTrials: readonly Trial[] = [
     must: ['fine'],
     requests: 1,
     waitMs: () => releaseMs,
-    async run(stage) {
-      const play = stage.play(faultsOf(stage.shape).silent)
-      const client = await stage.ask(play)
-      const exchange = await calledBy(play, client)
-      return exchange ? leave(client, exchange) : notCalled
-    },
+    run: (stage) => askAndLeave(stage, 'silent'),
   },
   {
     mode: 'FM-23',
@@ -104,16 +112,13 @@ export const clientTrials: readonly Trial[] = [
     must: ['fine'],
     requests: 1,
     waitMs: () => releaseMs,
-    async run(stage) {
-      const play = stage.play(faultsOf(stage.shape).drip)
-      const client = await stage.ask(play)
-      const exchange = await calledBy(play, client)
-      await within(
-        client.until(() => client.status > 0).catch(() => {}),
-        releaseMs,
-      )
-      return exchange ? leave(client, exchange) : notCalled
-    },
+    run: (stage) =>
+      askAndLeave(stage, 'drip', async (client) => {
+        await within(
+          client.until(() => client.status > 0).catch(() => {}),
+          releaseMs,
+        )
+      }),
   },
   {
     mode: 'FM-25',

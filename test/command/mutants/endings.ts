@@ -4,59 +4,41 @@ import type { Mutant } from './index.js'
 
 const isBreak = (code: string | undefined) => code === 'ECONNRESET'
 
+function onBreak(act: (call: Call) => void): Mutant['proxy'] {
+  return proxyOf(
+    class extends Call {
+      override onError(error: NodeJS.ErrnoException): void {
+        if (isBreak(error.code) && this.response.headersSent) act(this)
+        else super.onError(error)
+      }
+    },
+  )
+}
+
+/** What a length promises is missed in the same way. */
+const everyBreak = (verdict: string) => ({
+  'FM-15 resetMidStream': verdict,
+  'FM-15 finMidStream': verdict,
+  'FM-15 halfEvent': verdict,
+  'FM-16 shortBody': verdict,
+})
+
 /** Defects in how a stream ends that breaks, stops short or is complete. */
 export const endingMutants: Record<string, Mutant> = {
   'cuts a stream whose upstream breaks': {
     mode: 'FM-15',
-    // What a length promises is missed in the same way.
-    says: {
-      'FM-15 resetMidStream': 'cut',
-      'FM-15 finMidStream': 'cut',
-      'FM-15 halfEvent': 'cut',
-      'FM-16 shortBody': 'cut',
-    },
-    proxy: proxyOf(
-      class extends Call {
-        override onError(error: NodeJS.ErrnoException): void {
-          if (isBreak(error.code) && this.response.headersSent) this.response.destroy()
-          else super.onError(error)
-        }
-      },
-    ),
+    says: everyBreak('cut'),
+    proxy: onBreak((call) => call.response.destroy()),
   },
   'ends a stream well whose upstream breaks': {
     mode: 'FM-15',
-    says: {
-      'FM-15 resetMidStream': 'silent truncation',
-      'FM-15 finMidStream': 'silent truncation',
-      'FM-15 halfEvent': 'silent truncation',
-      'FM-16 shortBody': 'silent truncation',
-    },
-    proxy: proxyOf(
-      class extends Call {
-        override onError(error: NodeJS.ErrnoException): void {
-          if (isBreak(error.code) && this.response.headersSent) this.response.end()
-          else super.onError(error)
-        }
-      },
-    ),
+    says: everyBreak('silent truncation'),
+    proxy: onBreak((call) => call.response.end()),
   },
   'leaves a stream open whose upstream breaks': {
     mode: 'FM-15',
-    says: {
-      'FM-15 resetMidStream': 'hang',
-      'FM-15 finMidStream': 'hang',
-      'FM-15 halfEvent': 'hang',
-      'FM-16 shortBody': 'hang',
-    },
-    proxy: proxyOf(
-      class extends Call {
-        override onError(error: NodeJS.ErrnoException): void {
-          if (isBreak(error.code) && this.response.headersSent) this.over()
-          else super.onError(error)
-        }
-      },
-    ),
+    says: everyBreak('hang'),
+    proxy: onBreak((call) => call.over()),
   },
   'passes half an event on': {
     mode: 'FM-15',
@@ -72,12 +54,7 @@ export const endingMutants: Record<string, Mutant> = {
   },
   'loses the tokens before a break': {
     mode: 'FM-15',
-    says: {
-      'FM-15 resetMidStream': 'reported',
-      'FM-15 finMidStream': 'reported',
-      'FM-15 halfEvent': 'reported',
-      'FM-16 shortBody': 'reported',
-    },
+    says: everyBreak('reported'),
     proxy: proxyOf(
       class extends Call {
         #kept = ''

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll } from 'vitest'
-import { redisStore } from '../../../src/resume/redis/store.js'
 import { storeContract } from '../store-contract.js'
 import { clusterClients, connectTo } from './clients.js'
 import { RedisClusterServer } from './server.js'
+import { openStores } from './stores.js'
 
 let cluster: RedisClusterServer
 beforeAll(async () => {
@@ -11,30 +11,12 @@ beforeAll(async () => {
 afterAll(() => cluster.close())
 
 for (const [name, connect] of Object.entries(clusterClients)) {
-  storeContract(`a cluster, with ${name}`, async () => {
-    const [first, second] = await Promise.all([connect(cluster.ports), connect(cluster.ports)])
-    return {
-      producer: redisStore(first.client, { flushMs: 25 }),
-      reader: redisStore(second.client, { flushMs: 25 }),
-      close() {
-        first.close()
-        second.close()
-      },
-    }
-  })
+  storeContract(`a cluster, with ${name}`, () => openStores(() => connect(cluster.ports)))
 }
 
-storeContract('a cluster, with a client that cannot subscribe to one shard', async () => {
-  const [first, second] = await Promise.all([connectOld(cluster.ports), connectOld(cluster.ports)])
-  return {
-    producer: redisStore(first.client, { flushMs: 25 }),
-    reader: redisStore(second.client, { flushMs: 25 }),
-    close() {
-      first.close()
-      second.close()
-    },
-  }
-})
+storeContract('a cluster, with a client that cannot subscribe to one shard', () =>
+  openStores(() => connectOld(cluster.ports)),
+)
 
 /** As `redis` 4 was before 4.6: a client of which everything else is used. */
 async function connectOld(ports: readonly number[]) {

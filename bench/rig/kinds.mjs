@@ -19,7 +19,7 @@ export const kinds = {
   'pass-through': {
     floor: 'pipe',
     bounds: ['pipe-paused', 'pipe-signal', 'pipe-promises', 'pipe-paused-promises', 'naive-promises'],
-    ours: ['unhang-pass-through', 'naive', 'unhang-guarded'],
+    ours: ['unhang-pass-through', 'naive', 'unhang-unadopted', 'unhang-guarded'],
     peers: [
       'http-proxy-middleware',
       'httpxy',

@@ -34,7 +34,8 @@ export class AdoptedCalls implements CallOwner {
   #hasOther = false
   /** Whether the last upstream that ended was still sending when the handler let go of it. */
   #isLetGo = false
-  #isCancelling = false
+  /** Why the upstreams of this response are cancelled: those that are open, and those whose head is still to come. */
+  #cancelReason: StreamError | undefined
   #left = false
   #running = 0
 
@@ -122,7 +123,7 @@ export class AdoptedCalls implements CallOwner {
     if (!isStream) return false
     this.#isLetGo = false
     this.#adopted.set(call, { writesBefore: this.#writes, isExcused: false })
-    if (this.#isCancelling) this.cancelUnlessRead()
+    if (this.#cancelReason) this.cancelUnlessRead()
     else callOwners().readersChanged()
     return true
   }
@@ -131,14 +132,14 @@ export class AdoptedCalls implements CallOwner {
     this.#begun.delete(call)
     this.broken.moved()
     const adopted = this.#adopted.get(call)
-    if (!adopted) return
     this.#adopted.delete(call)
+    this.#forgetReason()
+    if (!adopted) return
     this.#isLetGo = how === 'aborted' && !adopted.isExcused
     if (how === 'done') {
       this.broken.excuse()
       for (const other of this.#adopted.values()) other.isExcused = true
     } else if (how === 'broken' && this.isOpen && !this.isShared && !this.#hasOther) this.broken.add(adopted)
-    if (this.#isCancelling && !this.#begun.size && !this.#adopted.size) callOwners().stopWaiting(this)
   }
 
   /** Whether the handler makes up the terminal event that it sends now: its upstream has just broken. */
@@ -150,25 +151,33 @@ export class AdoptedCalls implements CallOwner {
   clientLeft(): void {
     if (this.#left || !this.#guard) return
     this.#left = true
-    if (cancelsOnDisconnect(this.#settings, this.#request as IncomingMessage)) this.#cancelOnLeave()
+    if (cancelsOnDisconnect(this.#settings, this.#request as IncomingMessage))
+      this.#cancel(new StreamError('client_gone'))
   }
 
   /** The stream has failed. At a deadline its upstreams are released only if the app has asked for it: a call that fails may end a process. */
   failed(reason: StreamError): void {
     if (reason.outcome === 'client_gone') return this.clientLeft()
-    if (reason.outcome !== 'timeout' || !this.#settings.release) return
-    if (!this.isShared && !callOwners().mayHaveReaders) this.#cancelAdopted(reason)
+    if (reason.outcome === 'timeout' && this.#settings.release) this.#cancel(reason)
   }
 
-  #cancelOnLeave(): void {
-    this.#isCancelling = true
+  #cancel(reason: StreamError): void {
+    this.#cancelReason = reason
     this.cancelUnlessRead()
+    this.#forgetReason()
+  }
+
+  /** The stack of an error holds the exchange. */
+  #forgetReason(): void {
+    if (!this.#cancelReason || this.#begun.size > 0 || this.#adopted.size > 0) return
+    this.#cancelReason = undefined
+    callOwners().stopWaiting(this)
   }
 
   cancelUnlessRead(): void {
-    if (this.isShared) return
+    if (this.isShared || !this.#cancelReason) return
     if (callOwners().mayHaveReaders) callOwners().cancelLater(this)
-    else this.#cancelAdopted(new StreamError('client_gone'))
+    else this.#cancelAdopted(this.#cancelReason)
   }
 
   /** A turn later: the app's own listeners of the signal or of the response go first, with their own error. */
@@ -176,6 +185,7 @@ export class AdoptedCalls implements CallOwner {
     const requestId = this.#guard?.subject.requestId ?? ''
     const calls = [...this.#adopted.keys()]
     this.#adopted.clear()
+    this.#forgetReason()
     queueMicrotask(() => {
       for (const call of calls) {
         if (!call.isRunning) continue
@@ -220,7 +230,7 @@ export class AdoptedCalls implements CallOwner {
     this.#request = undefined
     this.broken.stop()
     callOwners().responseEnded(this)
-    if (this.#isCancelling) return
+    if (this.#cancelReason) return
     this.#begun.clear()
     this.#adopted.clear()
   }

@@ -169,7 +169,7 @@ describe('an upstream that breaks', () => {
   })
 })
 
-test('a deadline lets no upstream go that a response without one of its own may be reading', async () => {
+test('a deadline lets an upstream go that a response without one of its own may be reading, once that response has ended', async () => {
   await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
   const emitter = new EventEmitter()
   const timeouts: GuardOptions['timeouts'] = ({ url }) =>
@@ -193,8 +193,11 @@ test('a deadline lets no upstream go that a response without one of its own may 
   using first = await rawRequest({ port: server.port, path: '/first', body: { stream: true } }).finished()
   expect(textOf(first.data)).toBe('Hel')
   await expect.poll(() => server.ends).toMatchObject([{ outcome: 'timeout', upstreamsLeftRunning: 1 }])
-  ;(await upstream.exchange(0)).data(chatChunk('lo'))
+  const exchange = await upstream.exchange(0)
+  exchange.data(chatChunk('lo'))
   await guest.received('lo')
+  guest.reset()
+  await exchange.closed
 })
 
 test('a client that stops reading does not stop an upstream that another client reads, too', async () => {

@@ -115,6 +115,19 @@ describe.each(Object.keys(answers).filter((shape) => shape !== 'openai') as Answ
   })
 })
 
+test.each([
+  ['openai', '{"error":{"message":"slow down"}}'],
+  ['openaiResponses', '{"error":{"message":"slow down"}}'],
+  ['anthropic', '{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}'],
+  ['gemini', '{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED"}}'],
+  ['ollama', '{"error":"slow down"}'],
+] as const)('an error status of %s has the body of that API', async (shape, body) => {
+  await using upstream = await startUpstream(faultsOf(shape).rateLimited)
+  const response = await fetch(upstream.url, { method: 'POST', body: '{}' })
+  expect(response.status).toBe(429)
+  expect(await response.text()).toBe(body)
+})
+
 test('faultsOf refuses a shape that there is not', () => {
   expect(() => faultsOf('openAI' as never)).toThrow(
     'faultsOf(shape) takes one of openai, openaiResponses, anthropic, gemini, ollama; got "openAI"',

@@ -75,6 +75,11 @@ export class RecordedResponse {
     return this.#recording.isDetached
   }
 
+  /** The client has all of it, although its upstream may not have ended yet. */
+  complete(): void {
+    this.#recording.complete()
+  }
+
   /** What the client is sent cannot be recorded. */
   giveUp(): void {
     this.#recording.giveUp()

@@ -7,6 +7,7 @@ import { Detachment } from './detachment.js'
 import { LateRecorder } from './late-recorder.js'
 import { RecordedOutput } from './recorded-output.js'
 import type { Recorder, RecorderEvents, StoredEnd } from './resume-store.js'
+import { completed } from './stored-ends.js'
 
 /** How long the record of a stream waits for its store. */
 const endWithinMs = 1_000
@@ -83,6 +84,10 @@ export class Recording implements StreamRecording {
 
   inFrontOf(output: EventOutput): EventOutput {
     return new RecordedOutput(output, this)
+  }
+
+  complete(): void {
+    this.end(completed)
   }
 
   /** How the stream has ended, once; nothing is recorded after it. */

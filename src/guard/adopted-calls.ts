@@ -156,8 +156,8 @@ export class AdoptedCalls implements CallOwner {
   }
 
   /** The app has stopped the stream: its upstreams are worth as much as those of a client that has left. */
-  stopped(): void {
-    if (this.#request && cancelsOnDisconnect(this.#settings, this.#request)) this.#cancelOnLeave()
+  stopped(reason: StreamError): void {
+    if (this.#request && cancelsOnDisconnect(this.#settings, this.#request)) this.#cancel(reason)
   }
 
   /** The stream has failed. At a deadline its upstreams are released only if the app has asked for it: a call that fails may end a process. */

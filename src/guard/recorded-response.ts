@@ -28,7 +28,7 @@ export function recordResponse(guard: WatchedResponse, exchange: Exchange): Reco
     transcript: exchange.transcript,
     stop: (reason) => {
       letGoOfCalls(guard)
-      if (timeouts.settle(reason)) guard.calls?.stopped()
+      if (timeouts.settle(reason)) guard.calls?.stopped(reason)
     },
   })
   if (!recording) return undefined

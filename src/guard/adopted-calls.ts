@@ -155,6 +155,11 @@ export class AdoptedCalls implements CallOwner {
       this.#cancel(new StreamError('client_gone'))
   }
 
+  /** The app has stopped the stream: its upstreams are worth as much as those of a client that has left. */
+  stopped(reason: StreamError): void {
+    if (this.#request && cancelsOnDisconnect(this.#settings, this.#request)) this.#cancel(reason)
+  }
+
   /** The stream has failed. At a deadline its upstreams are released only if the app has asked for it: a call that fails may end a process. */
   failed(reason: StreamError): void {
     if (reason.outcome === 'client_gone') return this.clientLeft()

@@ -255,6 +255,7 @@ export class ResponseGuard implements WatchedResponse {
     this.timeouts.finished()
     const { lingerMs = 1_000 } = this.settings.cleanup || {}
     if (!this.isPaced || lingerMs === false) return this.exchange?.complete()
+    this.recorded?.complete()
     this.output?.linger(lingerMs, () => this.exchange?.complete())
   }
 

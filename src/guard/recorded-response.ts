@@ -26,7 +26,10 @@ export function recordResponse(guard: WatchedResponse, exchange: Exchange): Reco
     request: appRequestOf(response.req),
     framing,
     transcript: exchange.transcript,
-    stop: (reason) => void timeouts.settle(reason),
+    stop: (reason) => {
+      letGoOfCalls(guard)
+      if (timeouts.settle(reason)) guard.calls?.stopped(reason)
+    },
   })
   if (!recording) return undefined
   exchange.recordTo(recording)
@@ -34,6 +37,12 @@ export function recordResponse(guard: WatchedResponse, exchange: Exchange): Reco
   if (!recording.isChosen) setStreamId(response, recording.streamId, settings)
   holdHead(response, recording)
   return new RecordedResponse(guard, recording)
+}
+
+/** The app gives the stream up, and with it the upstream calls of its handler, unless it has said something else of these. */
+function letGoOfCalls({ settings, response, calls }: WatchedResponse): void {
+  const adopt = adoptionOf(settings.adopt, response.req)
+  if (adopt && adopt.onDisconnect === undefined) calls?.refine({ ...adopt, onDisconnect: 'cancel' })
 }
 
 /**
@@ -64,6 +73,11 @@ export class RecordedResponse {
   /** Whether the client has left, and the stream goes on without it. */
   get isDetached(): boolean {
     return this.#recording.isDetached
+  }
+
+  /** The client has all of it, although its upstream may not have ended yet. */
+  complete(): void {
+    this.#recording.complete()
   }
 
   /** What the client is sent cannot be recorded. */
@@ -128,11 +142,9 @@ export class RecordedResponse {
     for (const heard of this.#waiting.splice(0)) heard(null, response)
   }
 
-  /** The stream has gone on for long enough. The app has said so, unless it has said something else of these calls. */
+  /** The stream has gone on for long enough. */
   #over(): void {
-    const { settings, response, calls } = this.#guard
-    const adopt = adoptionOf(settings.adopt, response.req)
-    if (adopt && adopt.onDisconnect === undefined) calls?.refine({ ...adopt, onDisconnect: 'cancel' })
+    letGoOfCalls(this.#guard)
     this.#close()
   }
 

@@ -71,7 +71,8 @@ export interface Resume extends ResumeTarget {
   // biome-ignore lint/suspicious/noExplicitAny: it depends on where the handler is mounted
   rejoin<AppRequest = any>(options?: RejoinOptions<AppRequest>): ResumeHandler
   /**
-   * Returns a handler that ends a stream, in the process that produces it. Its clients read `request_aborted`.
+   * Returns a handler that ends a stream, in the process that produces it, and aborts its upstream. Its clients read
+   * `request_aborted`.
    *
    * Mount it for `DELETE` or `POST`.
    *

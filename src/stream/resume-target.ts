@@ -42,6 +42,8 @@ export interface StreamRecording {
    * @returns whether it goes on
    */
   detach(over: () => void): boolean
+  /** The client has all of it, and may begin its next stream, even under the same id. */
+  complete(): void
   /** What comes next cannot be recorded: its readers get a gap. */
   giveUp(): void
   /** What stands in front of the response's own output. */

@@ -73,7 +73,8 @@ export class RedisProcess {
 
   delete({ id, run }: Pick<Called, 'id' | 'run'>): void {
     this.#recordings.delete(run)
-    this.#byId.delete(id)
+    // The next stream of this id may have begun.
+    if (this.#byId.get(id)?.run === run) this.#byId.delete(id)
   }
 
   /** What this process is recording under an id. */

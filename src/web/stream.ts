@@ -2,6 +2,7 @@ import { clientWaitsMs } from '../client/request-hints.js'
 import type { WriterSettings } from '../client/sse-writer-options.js'
 import type { EventRole, StreamDialect } from '../dialects/dialect.js'
 import type { Transcript } from '../dialects/transcript.js'
+import { propertyOf } from '../errors/cause-chain.js'
 import { isStreamError, StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { Framing } from '../framing/framing.js'
@@ -93,9 +94,13 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
 
   /** A body that does not come of `fetch` is the app's own: an error that says nothing else is a bug of its handler. */
   #asThrown(error: unknown): unknown {
+    const { left } = this.subject
+    const cause = propertyOf(error, 'cause')
+    // A call that was given the request's own signal has ended with the request, whether or not its stream goes on.
+    if (left?.aborted && cause === left.reason) return new StreamError('client_gone', { cause })
     const isOwn = this.given !== undefined && this.given.url === ''
     const isGuess = isOwn && isStreamError(error) && error.outcome === 'upstream_hangup'
-    return isGuess ? (error.cause ?? error) : error
+    return isGuess ? (cause ?? error) : error
   }
 
   /** Passes on a body that cannot be looked into: if it breaks it can only be cut. */

@@ -253,6 +253,21 @@ test('an upstream that breaks while its client is away is reported to the next r
     .toContainEqual(expect.objectContaining({ outcome: 'upstream_hangup', streamId: id, detached: true }))
 })
 
+test('a call with the signal of the request ends with it, and its upstream is not blamed', async () => {
+  const upstream = await startHalf()
+  const { ends, onEnd } = settingsOf()
+  const resume = createResume({ owner: false })
+  const post: Fetch = async (request) =>
+    guardResponse(await call(upstream.url, request.signal), { request, resume, onEnd })
+  const url = await serve(withResume(resume, post))
+  const first = await readSome(url + chat, { method: 'POST' }, 10)
+  first.leave()
+  await expect.poll(() => ends).toMatchObject([{ outcome: 'client_gone', recorded: true }])
+  const id = first.response.headers.get('unhang-stream')
+  const rest = await fetch(`${url}/v1/streams/${id}?after=${first.events.length}`)
+  expect(failureOf(eventsIn(await rest.text())).code).toBe('client_disconnected')
+})
+
 test('what is read on for nobody does not wait for the client that has left', async () => {
   const piece = 'x'.repeat(100_000)
   const gate = withResolvers()

@@ -1,4 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono'
+import { setAppRequest } from '../client/app-request.js'
 import { guards } from '../registry.js'
 import { withDefaults } from '../stream/inherited-settings.js'
 import { readWebGuard, type WebGuardOptions } from '../web/guard-options.js'
@@ -31,6 +32,7 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
   const { when, detect, isSkipped, settingsFor } = readWebGuard(options)
   return async (context, next) => {
     if (isSkipped(context)) return await next()
+    if (options.resume) setAppRequest(context.req.raw, context)
     // On Node, a guard around the whole server has nothing left to do.
     const outer = guards().get(Object(context.env).outgoing)
     const settings = withDefaults(settingsFor(context), outer?.options)

@@ -16,7 +16,7 @@ export interface ResumeTarget {
 export interface RecordableStream {
   readonly requestId: string
   readonly model: string | undefined
-  /** The request of `node:http`. */
+  /** The request, or its context, as the app's functions get it. */
   readonly request: object
   readonly framing: Framing
   readonly transcript: Transcript
@@ -53,12 +53,23 @@ export interface StreamRecording {
 /** The response header that names a recorded stream. */
 export const streamHeader = 'unhang-stream'
 
-/** Names the stream in the response's headers; a page of another origin may read it where it may read the events. */
-export function setStreamId(response: ServerResponse, streamId: string, { writer }: StreamSettings): void {
+const exposed = 'access-control-expose-headers'
+
+/** The headers that name a stream; a page of another origin may read its id where it may read the events. */
+export function streamIdHeaders(
+  streamId: string,
+  { writer }: StreamSettings,
+  hasHeader: (name: string) => boolean,
+): Record<string, string> {
+  const isExposed = !writer.cors || hasHeader(exposed)
+  return { [streamHeader]: streamId, ...(!isExposed && { [exposed]: streamHeader }) }
+}
+
+/** Names the stream in the response's headers. */
+export function setStreamId(response: ServerResponse, streamId: string, settings: StreamSettings): void {
   if (response.headersSent) return
-  response.setHeader(streamHeader, streamId)
-  const exposed = 'access-control-expose-headers'
-  if (writer.cors && !response.hasHeader(exposed)) response.setHeader(exposed, streamHeader)
+  const headers = streamIdHeaders(streamId, settings, (name) => response.hasHeader(name))
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
 }
 
 /** Keeps the head back until a client that reads the id in it can use it, unless the response ends before. */

@@ -28,6 +28,8 @@ export function splitCall<Options extends StreamOptions>(
   checkObject('options', options)
   const { request, signal, model, requestId, ...rest } = options
   if (request !== undefined) checkRequest('request', request)
+  else if (options.resume)
+    throw new TypeError('resume needs the option request, which says whose stream it is')
   checkSignal('signal', signal)
   if (model !== undefined && typeof model !== 'string')
     throw new TypeError(`model must be a text, got ${shown(model)}`)
@@ -45,7 +47,7 @@ export function checkRequest(what: string, value: unknown): void {
   throw new TypeError(`${what} must be a Request, got ${shown(value)}${hint}`)
 }
 
-function isRequest(value: unknown): boolean {
+export function isRequest(value: unknown): value is Request {
   const { method, url, headers } = Object(value) as Partial<Request>
   return typeof method === 'string' && typeof url === 'string' && typeof headers?.get === 'function'
 }

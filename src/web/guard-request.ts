@@ -83,7 +83,9 @@ class RequestGuard implements Guarded, GuardedStream {
     if (isGuardable(response, subject.method)) {
       if (!this.#isWanted) this.#call.begins?.()
       this.#stream.expect()
-      return startGuard(response, this.#stream)
+      const guarded = startGuard(response, this.#stream)
+      await this.#stream.begun
+      return guarded
     }
     if (!exchange.isOpen) return await output.response
     this.#pass()

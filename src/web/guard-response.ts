@@ -5,6 +5,7 @@ import { processWide } from '../registry.js'
 import { warnOfCompressedStream } from '../stream/opaque-stream.js'
 import { readStreamOptions, type StreamOptions, type StreamSettings } from '../stream/settings.js'
 import { splitCall, type WebCall } from './call.js'
+import { recordGuarded } from './record-stream.js'
 import { kindOf, leftResponse } from './response-head.js'
 import { WebStream } from './stream.js'
 import { WebSubject } from './subject.js'
@@ -63,6 +64,11 @@ export function isGuardable(response: Response, method: string | undefined): boo
   throw new TypeError('the response has a body that has been read, or that somebody else is reading')
 }
 
+/** A guard around the handler leaves this response alone. */
+export function markGuarded(response: Response | undefined): void {
+  if (response?.body) guardedBodies().add(response.body)
+}
+
 /** Passes the events of a response on to its client. */
 export function startGuard(response: Response, stream: WebStream): Response {
   const { subject, output, exchange } = stream
@@ -74,8 +80,9 @@ export function startGuard(response: Response, stream: WebStream): Response {
   if (isOpaque) warnOfCompressedStream()
   if (exchange.isOpen) {
     stream.retime()
+    if (!isOpaque) recordGuarded(stream)
     output.commit()
-    guardedBodies().add(output.sent?.body as object)
+    markGuarded(output.sent)
     void (isOpaque ? stream.pass(response) : stream.relay(response))
   } else stream.upstreams.adopt(response)
   return output.sent ?? leftResponse()

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { appRequestOf } from '../client/app-request.js'
 import { detectStreamingRequest, type StreamingHints } from '../client/detect-streaming-request.js'
 import { modelOf } from '../client/request-hints.js'
 import { givenRequestId } from '../client/request-id.js'
@@ -39,6 +40,11 @@ export class WebSubject implements StreamSubject, TimedRequest, DialectRequest {
 
   get url(): string {
     return this.#request?.url ?? ''
+  }
+
+  /** The request, or its context, as the app's functions get it. */
+  get appRequest(): object {
+    return appRequestOf(this.#request as Request)
   }
 
   /** The client leaves when it aborts. */

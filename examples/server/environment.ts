@@ -91,7 +91,7 @@ function readPort({ PORT = '3000' }: NodeJS.ProcessEnv): number {
 function readKey(environment: NodeJS.ProcessEnv, name: string): string | undefined {
   const value = environment[name] || undefined
   if (value === undefined || /^[\x21-\x7e]+$/.test(value)) return value
-  throw new Error(`${name} holds what no HTTP header can carry`)
+  throw new Error(`${name} has a character that an HTTP header must not have`)
 }
 
 function readOrigins({ ALLOW_ORIGIN: value }: NodeJS.ProcessEnv): string[] | undefined {

@@ -190,7 +190,7 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
   /** Somebody has begun to answer with something else: an event would only spoil it. */
   #isAnswered(): boolean {
     if (!this.head.isForeign) return false
-    this.#stop(new StreamError('internal', { message: 'The response is being answered otherwise.' }))
+    this.#stop(new StreamError('internal', { message: 'Other code is already sending this response.' }))
     return true
   }
 

@@ -8,7 +8,7 @@ export interface Command<F extends Flags> {
   /** What it does, in one sentence. */
   readonly summary: string
   /** The one word that it takes besides flags, such as a URL. Not set: it takes none. */
-  readonly argument?: { readonly name: string; readonly help: string; readonly missing: string }
+  readonly argument?: { readonly name: string; readonly help: string }
   readonly flags: F
   /** What else the help says, below the flags. */
   readonly more?: string
@@ -42,7 +42,7 @@ export function readCommandLine<F extends Flags>(
   })
   const [word, extra] = positionals
   if (argument && word === undefined)
-    throw new TypeError(`${argument.missing} Write: unhang ${name} ${argument.name}`)
+    throw new TypeError(`Missing ${argument.name}. Write: unhang ${name} ${argument.name}`)
   if (argument && extra !== undefined)
     throw new TypeError(`One ${argument.name} at a time; a key goes after --key.`)
   if (!argument && word !== undefined) throw new TypeError(`unhang ${name} takes flags only, got ${word}`)

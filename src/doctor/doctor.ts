@@ -77,7 +77,7 @@ async function* examineEndpoint(
 }
 
 const chunkCause = {
-  finding: 'The body is no HTTP: clients give up with a parse error.',
+  finding: 'The body is not valid HTTP: clients give up with a parse error.',
   fix: 'Leave the chunks to Node: never write to the socket of a response, nor set Transfer-Encoding.',
 }
 
@@ -99,22 +99,22 @@ function refusal({ client, isLate, durationMs, quote }: Answer): CheckResult {
   const isHttp = bytes.length === 0 || bytes.toString('latin1', 0, 5) === 'HTTP/'
   if (status === 0 || !isHttp) {
     const cause = {
-      finding: 'Nothing answers a chat.',
-      fix: 'Is it running, and is this its base URL, with /v1 if it has one? A connection that ends without an answer is a crash (an http.request without an error listener?), or a handler that never answers, for which guardStreams() of unhang does.',
+      finding: 'The server sends no response to a chat.',
+      fix: 'Is it running, and is this its base URL, with /v1 if it has one? A connection that ends without a response is a crash (an http.request without an error listener?), or a handler that never responds. guardStreams() of unhang then responds.',
     }
     const evidence = isLate
-      ? `no answer within ${Math.round(durationMs / 1_000)} s`
+      ? `no response within ${Math.round(durationMs / 1_000)} s`
       : socket.errored
         ? quote(socket.errored.message)
-        : 'the connection ended without an answer'
-    return found('reachable', cause, isHttp ? evidence : 'what came is no HTTP')
+        : 'the connection ended without a response'
+    return found('reachable', cause, isHttp ? evidence : 'the response is not HTTP')
   }
   const cause = {
     finding: 'A simple chat request was refused; nothing else can be checked.',
     fix:
       status === 401 || status === 403
         ? 'Give a key with --key.'
-        : 'Look at what it says; --model names a model.',
+        : 'Read its message; --model sets the model.',
   }
   return found('reachable', cause, `status ${status}: ${quote(client.bodyText)}`)
 }

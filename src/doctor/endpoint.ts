@@ -56,7 +56,7 @@ export class Endpoint {
         `URL must be one of http or https, say http://127.0.0.1:3000/v1, got ${publicText(url.replace(/^[^/?#]*@/, ''))}`,
       )
     if (/[^\x21-\x7e]/.test(options.key ?? ''))
-      throw new TypeError('the key holds what no HTTP header can carry')
+      throw new TypeError('the key has a character that an HTTP header must not have')
     this.url = new URL(url)
     this.url.pathname = this.url.pathname.replace(/(\/chat\/completions)?\/*$/, '')
     this.#options = options

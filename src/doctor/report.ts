@@ -19,7 +19,7 @@ export function describeFindings({ checks }: Diagnosis): string {
     : ' (An upstream that breaks was not seen: try --faults, or unhang gauntlet.)'
   const summary =
     findings.length === 0
-      ? `Nothing was found that hangs up.${notSeen}`
+      ? `No cause of hang-ups was found.${notSeen}`
       : findings.length === 1
         ? 'One finding.'
         : `${findings.length} findings.`

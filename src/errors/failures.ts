@@ -23,7 +23,7 @@ const failures: Record<Exclude<FailedOutcome, 'timeout'>, Failure> = {
   upstream_error: {
     code: 'upstream_error',
     status: 502,
-    message: 'The upstream answered with an error.',
+    message: 'The upstream responded with an error.',
   },
   upstream_hangup: {
     code: 'connection_reset',
@@ -34,7 +34,7 @@ const failures: Record<Exclude<FailedOutcome, 'timeout'>, Failure> = {
   upstream_protocol: {
     code: 'upstream_protocol_error',
     status: 502,
-    message: 'The upstream sent an answer that cannot be read.',
+    message: 'The upstream sent a response that cannot be read.',
   },
   upstream_truncated: {
     code: 'upstream_truncated',
@@ -64,7 +64,7 @@ const timeouts: Record<TimeoutPhase, Failure> = {
   firstByte: {
     code: 'upstream_first_byte_timeout',
     status: 504,
-    message: 'The upstream did not begin to answer in time.',
+    message: 'The upstream did not begin to respond in time.',
     // The upstream has accepted the request: it may well have been billed.
     retryable: false,
   },

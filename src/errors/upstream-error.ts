@@ -63,7 +63,7 @@ export class UpstreamError extends StreamError {
     }
     const passedOn = status !== undefined && status >= 400 && status <= 599
     super('upstream_error', {
-      ...(passedOn ? { status, message: `The upstream answered with status ${status}.` } : {}),
+      ...(passedOn ? { status, message: `The upstream responded with status ${status}.` } : {}),
       ...(status === 429 ? { code: 'rate_limit_exceeded' } : {}),
       ...(shouldRetry === 'true' || shouldRetry === 'false' ? { retryable: shouldRetry === 'true' } : {}),
       ...(cause ? { cause } : {}),

@@ -81,7 +81,7 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
     if (apply) server.keepAliveTimeout = wantedMs
   }
   if (timeout > 0 && timeout <= 2 * heartbeatMs) {
-    const why = `it cuts every connection that is silent for so long, also one whose answer is being thought about`
+    const why = `it cuts every connection that is silent for that long, also while a model is thinking`
     const message = `server.timeout is ${timeout} ms: ${why}; set it to 0, or above twice the heartbeat (${heartbeatMs}).`
     find('timeout', timeout, message)
   }
@@ -89,21 +89,21 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
     find(
       'requestTimeout',
       0,
-      'server.requestTimeout is 0: a client that never finishes its request is never let go.',
+      'server.requestTimeout is 0: a client that never finishes its request keeps its connection for ever.',
     )
   }
   const { connectionsCheckingInterval } = server as { connectionsCheckingInterval?: number }
   if (requestTimeout > 0 && connectionsCheckingInterval && connectionsCheckingInterval > requestTimeout / 2) {
     const message =
-      `connectionsCheckingInterval is ${connectionsCheckingInterval} ms: server.requestTimeout (${requestTimeout} ms) is kept ` +
-      'only that exactly; hand a shorter one to createServer().'
+      `connectionsCheckingInterval is ${connectionsCheckingInterval} ms: server.requestTimeout (${requestTimeout} ms) may fire ` +
+      'that much too late; pass a shorter interval to createServer().'
     find('connectionsCheckingInterval', connectionsCheckingInterval, message)
   }
   if (server.listenerCount('timeout') > 0 && timeout > 0) {
     find(
       'timeout',
       timeout,
-      "a 'timeout' listener on the server switches its own closing of silent connections off.",
+      "with a 'timeout' listener, the server no longer closes silent connections by itself.",
     )
   }
   return findings

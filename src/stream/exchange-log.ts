@@ -30,5 +30,6 @@ export function logLate(requestId: string, error: unknown, reason: StreamError |
   if (reason && (error === reason.cause || toStreamError(error).outcome !== 'internal')) return
   if (reason?.outcome === 'client_gone') {
     log.stream('%s: the handler stopped after the client had left', requestId)
-  } else log.stream('%s: the handler failed after the end: %s', requestId, () => describeError(error))
+  } else
+    log.stream('%s: the handler failed after the stream had ended: %s', requestId, () => describeError(error))
 }

@@ -77,7 +77,7 @@ export async function relayEventStream(
   const { forward, write, signal } = Object(writer) as Partial<SSEWriter>
   if (typeof forward !== 'function' || typeof write !== 'function' || !signal) {
     const call = 'relayEventStream(source, writer)'
-    throw new TypeError(`${call} takes what createSSEWriter(response) returns, got ${shown(writer)}`)
+    throw new TypeError(`${call} takes the result of createSSEWriter(response), got ${shown(writer)}`)
   }
   checkNames(options, { owner: 'options.', names: relayNames })
   checkRelaying('', options)

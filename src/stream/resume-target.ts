@@ -71,5 +71,5 @@ export function holdHead(response: ServerResponse, { begun }: StreamRecording): 
 /** @throws TypeError for what was not made by `createResume` */
 export function checkResume(resume: unknown): void {
   if (resume === undefined || typeof (Object(resume) as Partial<ResumeTarget>).record === 'function') return
-  throw new TypeError(`resume must be what createResume(options) returns, got ${shown(resume)}`)
+  throw new TypeError(`resume must be the result of createResume(options), got ${shown(resume)}`)
 }

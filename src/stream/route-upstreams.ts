@@ -85,7 +85,7 @@ export class RouteUpstreams implements RelayTarget {
     const failed = this.#failedRelays.find(({ events }) => events === writer.events)
     if (failed && !this.transcript.complete) throw failed.error
     if (!this.#hasUpstream && !this.sink.committed) {
-      throw new StreamError('internal', { code: 'no_answer', message: 'The server had no answer.' })
+      throw new StreamError('internal', { code: 'no_answer', message: 'The server sent no response.' })
     }
     return this.#hasUpstream ? this.#received : 1
   }

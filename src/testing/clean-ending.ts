@@ -58,7 +58,7 @@ export function assertCleanEnding(
   if (typeof status !== 'number' || typeof client.text !== 'string') {
     const hint = client instanceof Promise ? '; await it first' : ''
     throw new TypeError(
-      `assertCleanEnding(client) takes what rawRequest() returns, got ${shown(client)}${hint}`,
+      `assertCleanEnding(client) takes the result of rawRequest(), got ${shown(client)}${hint}`,
     )
   }
   if (!Object.hasOwn(endingRules, shape)) {
@@ -73,7 +73,7 @@ export function assertCleanEnding(
       message: `${what}. Received ${client.text.length} characters, the last:\n${end}`,
     })
   }
-  demand(status > 0, `no answer came (${client.ending ?? 'the connection stands'})`)
+  demand(status > 0, `no response came (${client.ending ?? 'the connection stands'})`)
   demand(client.body.complete, `the body was cut (${client.ending ?? 'the connection stands'})`)
   if (status >= 400) {
     const body = parse(client.bodyText) ?? {}

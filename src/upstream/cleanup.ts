@@ -99,10 +99,10 @@ export async function releaseUpstream(
 function checkReleasable(target: object): void {
   // The requests of superagent are both.
   if ('then' in target && !('destroy' in target)) {
-    throw new TypeError('target is a promise, and holds nothing to release: await it first')
+    throw new TypeError('target is a promise, and has nothing to release: await it first')
   }
   if (target instanceof AbortSignal) {
-    throw new TypeError('target is a signal, and holds nothing to release: write its AbortController')
+    throw new TypeError('target is a signal, and has nothing to release: write its AbortController')
   }
 }
 

@@ -95,6 +95,6 @@ function collect(collected: CollectedAnswer | undefined, event: SSEEvent): void 
 }
 
 function unknownAnswer(): StreamError {
-  const message = 'The upstream answered with an event stream of an unknown kind; set the option dialect.'
+  const message = 'The upstream responded with an event stream in an unknown format; set the option dialect.'
   return new StreamError('upstream_protocol', { message })
 }

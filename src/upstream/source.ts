@@ -60,7 +60,7 @@ interface AnyResponse {
 /**
  * Finds the body in whatever an HTTP client returned, and what is known of the head.
  *
- * @throws TypeError for something that holds no stream of bytes
+ * @throws TypeError for anything but a response or a byte stream
  */
 export function openSource(source: UpstreamSource): OpenedSource {
   const { status, statusCode, headers } = (source ?? {}) as AnyResponse
@@ -82,7 +82,7 @@ function findBody(source: UpstreamSource): UpstreamBody | undefined {
   if (isBody(body)) return body
   if (body === null) return undefined
   throw new TypeError(
-    `the upstream's answer holds no stream of bytes, got ${describe(source)}` +
+    `expected a response or a byte stream, got ${describe(source)}` +
       (data === undefined ? '' : " (axios needs responseType: 'stream')"),
   )
 }

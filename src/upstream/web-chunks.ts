@@ -13,7 +13,7 @@ export async function* readChunks(
   signal?: AbortSignalLike,
 ): AsyncGenerator<Uint8Array | string, void> {
   if (body instanceof ReadableStream && body.locked) {
-    throw new TypeError("the upstream's body is being read by somebody else, or has been read")
+    throw new TypeError('the upstream body has already been read, or is locked by another reader')
   }
   const isStream = body instanceof ReadableStream
   try {

@@ -60,7 +60,7 @@ export function readGuarding(options: StreamOptions, more: readonly string[] = [
 export function isGuardable(response: Response, method: string | undefined): boolean {
   if (kindOf(response, method) === 'other' || guardedBodies().has(response.body as object)) return false
   if (!response.bodyUsed && !response.body?.locked) return true
-  throw new TypeError('the response has a body that has been read, or that somebody else is reading')
+  throw new TypeError('the response body has already been read, or is locked by another reader')
 }
 
 /** Passes the events of a response on to its client. */

@@ -484,7 +484,7 @@ describe('what goes wrong around it', () => {
     })
     using client = await rawRequest({ port: server.port }).finished()
     expect(client.bodyText).toBe('{"a":1}')
-    expect(await refused.promise).toMatchObject({ message: 'The response is being answered otherwise.' })
+    expect(await refused.promise).toMatchObject({ message: 'Other code is already sending this response.' })
   })
 
   test('a signal that lives on is left without a listener', async () => {

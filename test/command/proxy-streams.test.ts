@@ -161,7 +161,7 @@ test('a refusal that is a page becomes one that a client of an API can read', as
   using client = await rawRequest({ port: proxy.port, body: chat }).finished()
   expect(client.status).toBe(503)
   expect(client.header('retry-after')).toBe('7')
-  expect(client.json.error.message).toMatch(/^The upstream answered with status 503\./)
+  expect(client.json.error.message).toMatch(/^The upstream responded with status 503\./)
   using page = await rawRequest({ port: proxy.port, method: 'GET', path: '/' }).finished()
   expect(page.bodyText).toBe('<h1>Oops</h1>')
 })

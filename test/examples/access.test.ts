@@ -305,7 +305,7 @@ test.each<[Record<string, string>, string]>([
   [{ ALLOW_ORIGIN: 'https://Chat.example' }, 'got "https://Chat.example"'],
   [{ ALLOW_ORIGIN: 'chat.example' }, 'got "chat.example"'],
   [{ ALLOW_ORIGIN: 'https://a.example,' }, 'got ""'],
-  [{ PROXY_KEY: 'a b' }, 'PROXY_KEY holds what no HTTP header can carry'],
+  [{ PROXY_KEY: 'a b' }, 'PROXY_KEY has a character that an HTTP header must not have'],
   [{ PROXY_KEY: 'a', QOLABA_BASE_URL: 'http://127.0.0.1:9' }, 'PROXY_KEY needs a QOLABA_API_KEY'],
   [{ RESUME: 'disk' }, 'RESUME must be memory or a redis URL, got "disk"'],
   [{ RESUME: 'http://me:secret@x' }, 'RESUME must be memory or a redis URL, got "http://x"'],

@@ -404,7 +404,7 @@ describe.each(exampleFiles)('%s', (file) => {
       ],
       [{ HEARTBEAT_MS: '-5' }, 'HEARTBEAT_MS must be'],
       [{ HEADERS_AFTER_MS: '1.5' }, 'HEADERS_AFTER_MS must be'],
-      [{ QOLABA_API_KEY: 'a\nb' }, 'QOLABA_API_KEY holds what no HTTP header can carry'],
+      [{ QOLABA_API_KEY: 'a\nb' }, 'QOLABA_API_KEY has a character that an HTTP header must not have'],
       [{ TIMEOUT_INACTIVTY_MS: '5' }, 'TIMEOUT_INACTIVTY_MS is not a setting'],
       [
         { TIMEOUT_CONNECT_MS: '900', TIMEOUT_FIRST_BYTE_MS: '800' },

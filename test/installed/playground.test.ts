@@ -83,7 +83,7 @@ describe.concurrent('what one sees', () => {
   })
 
   test.each<[string, RegExp, RegExp]>([
-    ['silent', /^It hangs/, /^Error event: The upstream did not begin to answer in time/],
+    ['silent', /^It hangs/, /^Error event: The upstream did not begin to respond in time/],
     ['resetBeforeHead', /^Cut/, /^Status 503/],
     ['rateLimited', /^An empty reply/, /^Status 429/],
     ['jsonError', /^An empty reply/, /^Status 50\d/],

@@ -66,7 +66,7 @@ test('each retry, in a stream and outside of one', async () => {
     })
   `
   const lines = (await stderrOf(esm + retried, 'module', 'unhang:stream')).trim().split('\n')
-  const why = 'UpstreamError upstream_error: The upstream answered with status 503.'
+  const why = 'UpstreamError upstream_error: The upstream responded with status 503.'
   expect(lines[0]).toMatch(new RegExp(`unhang:stream retry 1 in 0 ms, after ${why}`))
   expect(lines[2]).toMatch(new RegExp(`unhang:stream [\\w-]+: retry 1 in 0 ms, after ${why}`))
 })

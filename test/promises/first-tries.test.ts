@@ -242,7 +242,7 @@ describe('upstreams', () => {
     [
       'relayEventStream(body, response)',
       (response) => library.relayEventStream(upstream(), response),
-      'takes what createSSEWriter(response) returns, got an object of ServerResponse',
+      'takes the result of createSSEWriter(response), got an object of ServerResponse',
     ],
     [
       'relayEventStream(body, writer, map)',
@@ -275,12 +275,12 @@ describe('upstreams', () => {
     [
       'coordinatedSocketCleanup(fetch(url))',
       () => library.coordinatedSocketCleanup(Promise.resolve()),
-      'target is a promise, and holds nothing to release: await it first',
+      'target is a promise, and has nothing to release: await it first',
     ],
     [
       'coordinatedSocketCleanup(signal)',
       () => library.coordinatedSocketCleanup(new AbortController().signal),
-      'target is a signal, and holds nothing to release: write its AbortController',
+      'target is a signal, and has nothing to release: write its AbortController',
     ],
     [
       'coordinatedSocketCleanup(target, reason)',

@@ -266,7 +266,7 @@ describe('handlers of every kind', () => {
     [
       'text for an upstream',
       ({ relay }) => relay('data: secret' as never),
-      'holds no stream of bytes, got a string',
+      'expected a response or a byte stream, got a string',
     ],
     [
       'text from map',
@@ -611,7 +611,7 @@ test('an axios with a timer of its own is warned of, once', async () => {
   for (let times = 0; times < 2; times++) await (await ask(proxy.port).finished())[Symbol.dispose]()
   expect(
     warn.mock.calls.map(([message]) => String(message)).filter((message) => message.includes('54321')),
-  ).toEqual([expect.stringContaining('hand it timeout: 0')])
+  ).toEqual([expect.stringContaining('pass timeout: 0')])
 })
 
 test('an upstream that answers when the client has long left is let go all the same', async () => {

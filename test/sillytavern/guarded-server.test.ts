@@ -58,7 +58,7 @@ describe.each<[string, UpstreamScript, Shown, Shown]>([
     'sends a head and nothing else',
     (exchange) => exchange.open(),
     { ...nothing, settled: false },
-    told('The upstream did not begin to answer in time.'),
+    told('The upstream did not begin to respond in time.'),
   ],
   // What SillyTavern says by itself stays.
   ['resets before an answer', (exchange) => exchange.reset(), reset, reset],

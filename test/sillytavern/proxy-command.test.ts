@@ -56,7 +56,7 @@ describe('through unhang proxy', () => {
       'an error as HTML',
       true,
       (exchange) => exchange.answer('500 Internal Server Error', '<h1>Oops</h1>', 'Content-Type: text/html'),
-      told(expect.stringMatching(/^The upstream answered with status 500\./)),
+      told(expect.stringMatching(/^The upstream responded with status 500\./)),
     ],
   ])('%s (streaming: %s)', async (_what, streaming, script, seen) => {
     expect(await shown(script, streaming)).toEqual(seen)

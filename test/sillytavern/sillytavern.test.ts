@@ -91,7 +91,7 @@ describe.each<[string, boolean, UpstreamScript, Shown, Shown]>([
     true,
     (exchange) => exchange.answer('500 Internal Server Error', '<h1>Oops</h1>', 'Content-Type: text/html'),
     nothing,
-    told('The upstream answered with status 500.'),
+    told('The upstream responded with status 500.'),
   ],
   [
     'an error as JSON',

@@ -387,7 +387,7 @@ test('an axios that throws for a status leaves no connection behind', async () =
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
   }
-  expect(new Set(details)).toEqual(new Set(['The upstream answered with status 429. slow down']))
+  expect(new Set(details)).toEqual(new Set(['The upstream responded with status 429. slow down']))
   expect(Object.values(agent.sockets).flat()).toHaveLength(0)
   expect(upstream.connections).toBeLessThan(4)
   agent.destroy()

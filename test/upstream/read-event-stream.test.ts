@@ -72,7 +72,9 @@ describe('every kind of source', () => {
   test('a body that somebody else reads is the caller’s mistake, not the upstream’s', async () => {
     const response = new Response('data: a\n\n')
     await response.text()
-    await expect(readAll(response)).rejects.toThrow("the upstream's body is being read by somebody else")
+    await expect(readAll(response)).rejects.toThrow(
+      'the upstream body has already been read, or is locked by another reader',
+    )
   })
 
   test('one that was cut off before it was read', async () => {
@@ -362,7 +364,7 @@ describe('the answer’s head, when it is known', () => {
     const page = new Response('<html>', { headers: { 'content-type': 'text/html; charset=utf-8' } })
     await expect(readAll(page)).rejects.toMatchObject({
       outcome: 'upstream_protocol',
-      message: 'The upstream answered with text/html instead of an event stream.',
+      message: 'The upstream responded with text/html instead of an event stream.',
     })
     const plain = new Response('data: a\n\n', { headers: { 'content-type': 'text/plain' } })
     expect(await data(plain)).toEqual(['a'])

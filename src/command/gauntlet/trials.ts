@@ -71,7 +71,7 @@ const asJson: Trial = {
     if (!body.complete || status >= 400) return finding
     return {
       verdict: 'silent truncation',
-      evidence: `not a JSON answer: ${stage.endpoint.quote(bodyText)}`,
+      evidence: `not JSON: ${stage.endpoint.quote(bodyText)}`,
       client,
     }
   },

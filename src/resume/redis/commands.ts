@@ -58,7 +58,7 @@ export class RedisCommands {
     const reply = this.send(key, ...command)
     if (await within(reply, limitMs)) return reply
     reply.catch(() => {})
-    throw new Error(`Redis has not answered within ${limitMs} ms`)
+    throw new Error(`Redis has not responded within ${limitMs} ms`)
   }
 
   #reopened(): void {

@@ -1,4 +1,4 @@
-/** By the request of `node:http`: what the app's own functions get in its place. */
+/** The app's own functions get this in place of the request of `node:http`. */
 const appRequests = new WeakMap<object, object>()
 
 /** In Koa the app knows a request by its context, in Fastify by a request of Fastify's. */

@@ -42,7 +42,7 @@ function compression(coding: string | undefined, quote: Quote): CheckResult {
   return found('compression', cause, `Content-Encoding: ${quote(coding)}`)
 }
 
-/** What the server says of the connection, to a client that keeps it and to one that does not. */
+/** The `Connection` header, for a client that keeps the connection and for one that does not. */
 export async function connection(endpoint: Endpoint, { client: kept }: Answer): Promise<CheckResult[]> {
   const body = endpoint.chat('Repeat exactly: a\u2028b', small)
   const { client } = await endpoint.ask(chats, { body, headers: { Connection: 'close' } })

@@ -8,9 +8,9 @@ import { streamChecks } from './stream-checks.js'
 export interface DoctorOptions {
   key?: string | undefined
   model?: string | undefined
-  /** How long one answer may take, in milliseconds. Default 75 000: a minute of silence is what unhang itself allows. */
+  /** How long one response may take, in milliseconds. Default 75 000: unhang itself allows a minute of silence. */
   limitMs?: number | undefined
-  /** What counts as a long silence, in milliseconds. Default 20 000. */
+  /** How long a long silence is, in milliseconds. Default 20 000. */
   silenceMs?: number | undefined
   /** Told what will be sent, before it is. */
   announce?: ((text: string) => void) | undefined
@@ -30,7 +30,7 @@ export interface Diagnosis {
  * the other.
  *
  * @param url what clients call the base URL, say `http://127.0.0.1:3000/v1`
- * @throws TypeError for what is no URL of HTTP
+ * @throws TypeError for anything but an HTTP URL
  */
 export async function examine(url: string, options: DoctorOptions = {}): Promise<Diagnosis> {
   const { key, model, limitMs = 75_000, silenceMs = 20_000 } = options
@@ -49,7 +49,7 @@ export async function examine(url: string, options: DoctorOptions = {}): Promise
   return { url: shownUrl, model: endpoint.mask(endpoint.model), checks }
 }
 
-/** What is found out, as it is: the user of a server that hangs wants to know now. */
+/** The results, one by one: the user of a server that hangs wants to know now. */
 async function* examineEndpoint(
   endpoint: Endpoint,
   limitMs: number,
@@ -81,7 +81,7 @@ const chunkCause = {
   fix: 'Leave the chunks to Node: never write to the socket of a response, nor set Transfer-Encoding.',
 }
 
-/** What fails otherwise than a check can tell of has shown nothing. */
+/** A check that fails in an unexpected way has shown nothing. */
 async function attempt(
   check: string,
   { quote }: Endpoint,

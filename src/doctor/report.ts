@@ -10,7 +10,7 @@ export function describeResult({ check, outcome, evidence }: CheckResult): strin
   return `${signs[outcome].padEnd(8)} ${check.padEnd(checkWidth)}  ${evidence}`
 }
 
-/** What was found, why it is said, and what to do. */
+/** The problem, its evidence, and its fix. */
 export function describeFindings({ checks }: Diagnosis): string {
   const findings = checks.filter(({ outcome }) => outcome === 'finding')
   const sawFaults = checks.some(({ check }) => check.startsWith('FM-'))

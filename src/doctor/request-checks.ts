@@ -3,7 +3,7 @@ import { systemClock, within } from '../timeouts/clock.js'
 import { type CheckResult, found, ok, unknown } from './diagnosis.js'
 import { chats, type Endpoint, small } from './endpoint.js'
 
-/** A chat without a stream is answered with JSON. */
+/** A chat without a stream gets JSON. */
 export async function nonStreaming(endpoint: Endpoint): Promise<CheckResult> {
   const { client } = await endpoint.ask(chats, {
     body: endpoint.chat('Say hi.', { ...small, stream: false }),

@@ -3,12 +3,12 @@ import { type CheckResult, found, ok, unknown } from './diagnosis.js'
 import type { Answer } from './endpoint.js'
 import { framingFault } from './framing.js'
 
-/** How much of an answer must have come at once to be called held back. */
+/** How much of a response must come at once to be called buffered. */
 const minEvents = 20
 const slowEnoughMs = 500
 const burst = 0.1
 
-/** The checks that look at one streamed answer. */
+/** The checks that look at one streamed response. */
 export const streamChecks: readonly ((answer: Answer, silenceMs: number) => CheckResult)[] = [
   eventStream,
   headers,

@@ -1,7 +1,7 @@
 import { shown } from './bad-input.js'
 import type { FailedOutcome, StreamErrorCode, TimeoutPhase } from './outcomes.js'
 
-/** What a failed outcome reports to the client. */
+/** The report of a failed outcome to the client. */
 export interface Failure {
   code: StreamErrorCode
   status: number
@@ -11,7 +11,7 @@ export interface Failure {
   retryAfterSeconds?: number
 }
 
-/** The one table of causes: what each failed outcome reports to the client. */
+/** The one table of causes: the report of each failed outcome to the client. */
 const failures: Record<Exclude<FailedOutcome, 'timeout'>, Failure> = {
   upstream_connect: {
     code: 'upstream_unreachable',

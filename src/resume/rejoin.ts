@@ -51,7 +51,7 @@ export interface RejoinOptions<AppRequest = any> {
 }
 
 const never = Number.POSITIVE_INFINITY
-/** Who produces the stream keeps its deadlines. */
+/** The producer of the stream keeps its deadlines. */
 const timeouts = {
   connectMs: never,
   firstByteMs: never,

@@ -14,7 +14,7 @@ export interface AlignOptions {
   idleMs?: number | false | undefined
   /** How often a stream sends at least a heartbeat, as `writer.heartbeatMs`. @defaultValue `15_000` */
   heartbeatMs?: number | false | undefined
-  /** Whether to set what is safe to set. `false`: only report it. @defaultValue `true` */
+  /** Whether to set the values that are safe to set. `false`: only report them. @defaultValue `true` */
   apply?: boolean | undefined
 }
 
@@ -39,7 +39,7 @@ export interface TimeoutFinding {
 const marginMs = 5_000
 
 /**
- * Checks a server's own timers against heartbeats and the load balancer, sets what is safe to set, and reports it.
+ * Checks a server's own timers against heartbeats and the load balancer, sets those that are safe to set, and reports them.
  *
  * @param server a server of `node:http` or `node:https`
  * @returns a finding for each problem; empty if there is none

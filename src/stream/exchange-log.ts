@@ -25,7 +25,7 @@ export function logFailure(requestId: string, reason: StreamError): void {
   channels.timeout.publish({ requestId, phase, timeoutMs })
 }
 
-/** What fails because its stream has stopped says nothing new. */
+/** An error that comes because the stream has stopped says nothing new. */
 export function logLate(requestId: string, error: unknown, reason: StreamError | undefined): void {
   if (reason && (error === reason.cause || toStreamError(error).outcome !== 'internal')) return
   if (reason?.outcome === 'client_gone') {

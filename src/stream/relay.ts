@@ -32,7 +32,7 @@ export interface RelayOptions extends Omit<ReadEventStreamOptions, 'signal'> {
   /** How the client's stream ends. Not set: it ends when the upstream ends. */
   dialect?: StreamDialect | DialectName | undefined
   /**
-   * What to do when the upstream ends without a terminal event. `'accept'` is for upstreams that never send one.
+   * Whether an upstream may end without a terminal event. `'accept'` is for upstreams that never send one.
    *
    * @defaultValue `'error'`
    */
@@ -124,7 +124,7 @@ function relayOf(
   return new MappedRelay(target, undefined, framing, maxEventBytes)
 }
 
-/** The way to a client whose stream belongs to somebody else. */
+/** The way to a client whose stream belongs to other code. */
 class WriterTarget implements RelayTarget, EventSink {
   readonly sink = this
   readonly clock: RelayClock

@@ -4,7 +4,7 @@ import { framingOf } from '../framing/framings.js'
 import type { AnswerShape } from './answers.js'
 import { endingRules, type ParsedEvent } from './ending-rules.js'
 
-/** What a client has received; a {@link RawClient} is one. */
+/** The bytes that a client has received; a {@link RawClient} is one. */
 export interface ReceivedAnswer {
   /** The HTTP status; 0 before the headers have come. */
   readonly status: number
@@ -44,7 +44,7 @@ export interface ToldError {
  * @param client a client that has `finished()`
  * @param shape the API whose clients these are. Not set: `openai`, the chats
  * @returns the error that was reported to it, or `undefined` for a complete answer
- * @throws AssertionError that says what is wrong and shows the end of what was received
+ * @throws AssertionError that names the mistake and shows the end of the received bytes
  * @throws TypeError for anything but a client, or a shape
  * @example
  * using client = await rawRequest({ port, body: { stream: true } }).finished()

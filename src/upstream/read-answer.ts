@@ -48,7 +48,7 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
   let collected: CollectedAnswer | undefined
   let received = 0
   let reported: UpstreamError | undefined
-  /** What has come while the dialect was unknown. */
+  /** The events that came while the dialect was unknown. */
   const unread: SSEEvent[] = []
   let unreadLength = 0
   const add = (event: SSEEvent) => {
@@ -74,7 +74,7 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
       return followed.sawTerminal ? false : undefined
     })
   } finally {
-    // One that is complete may end by itself, and its connection be kept; what does not end in time is cut.
+    // A complete one may end by itself, and its connection be kept; one that does not end in time is cut.
     void coordinatedSocketCleanup(source, { lingerMs })
   }
   if (instead) return instead.json

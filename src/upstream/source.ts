@@ -12,7 +12,7 @@ export type UpstreamBody =
  */
 export type UpstreamResponse = Response | AxiosLikeResponse | UndiciLikeResponse
 
-/** What axios resolves to. */
+/** The result of a call of axios. */
 interface AxiosLikeResponse {
   /** The HTTP status. */
   status: number
@@ -22,7 +22,7 @@ interface AxiosLikeResponse {
   data: UpstreamBody
 }
 
-/** What `undici.request` resolves to. */
+/** The result of `undici.request`. */
 interface UndiciLikeResponse {
   /** The HTTP status. */
   statusCode: number
@@ -35,7 +35,7 @@ interface UndiciLikeResponse {
 /** A response of an HTTP client, or the stream of bytes in it. */
 export type UpstreamSource = UpstreamBody | UpstreamResponse
 
-/** The body of a response, and what is known of its head. */
+/** The body of a response, and its head as far as it is known. */
 export interface OpenedSource {
   /** `undefined` for a response without one (a Fetch response to HEAD, or a 204). */
   body: UpstreamBody | undefined
@@ -58,7 +58,7 @@ interface AnyResponse {
 }
 
 /**
- * Finds the body in whatever an HTTP client returned, and what is known of the head.
+ * Finds the body in the result of any HTTP client, and the head as far as it is known.
  *
  * @throws TypeError for anything but a response or a byte stream
  */

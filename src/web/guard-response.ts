@@ -35,7 +35,7 @@ const guardedBodies = processWide('webBodies', () => new WeakSet<object>())
  *
  * @returns a response to return instead
  * @throws TypeError | RangeError that names the option and the value
- * @throws TypeError for a body that has been read, or that somebody else is reading
+ * @throws TypeError for a body that has been read, or that other code is reading
  * @example
  * export const POST = async (request: Request) => guardResponse(await fetch(url, { signal: request.signal }), { request })
  */

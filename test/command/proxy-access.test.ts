@@ -234,7 +234,7 @@ describe('the command line', () => {
     ],
     [
       ['http://a', '--host', '0.0.0.0', '--header', 'x-api-key: k'],
-      '--header x-api-key would serve everybody who reaches 0.0.0.0: add --key, which clients must send, or leave --host out.',
+      '--header x-api-key would serve every client that reaches 0.0.0.0: add --key, which clients must send, or leave --host out.',
     ],
     [['http://localhost:3000'], '--port 3000 is the port of the URL itself: the proxy would call itself.'],
     [

@@ -61,7 +61,7 @@ describe('--key', () => {
   })
 })
 
-describe('a page of somebody else', () => {
+describe('a page of another site', () => {
   const evil = { Origin: 'https://evil.example' }
 
   test('does not get to spend the key of the operator', async () => {

@@ -265,7 +265,7 @@ describe('a client that waits', () => {
   })
 })
 
-describe('what asks for a stream', () => {
+describe('requests for a stream', () => {
   /** Whether heartbeats begin before the upstream has said anything. */
   async function isSure(path: string, body: unknown, headers: Record<string, string> = {}) {
     await using upstream = await startUpstream((exchange) => {
@@ -326,7 +326,7 @@ describe('what asks for a stream', () => {
   })
 })
 
-describe('what the upstream’s headers say', () => {
+describe('the upstream’s headers', () => {
   test('an event stream of no known API is passed on, headers first, and heartbeats come between', async () => {
     await using upstream = await startUpstream((exchange) => exchange.open('Content-Type: text/event-stream'))
     await using proxy = await startProxied(upstream.url, { heartbeatMs: 30 })

@@ -349,7 +349,7 @@ describe('an upgrade', () => {
     expect(client.status).toBe(503)
   })
 
-  test('to HTTP/2 is left out: the request is answered, body and all, and so is the next one', async () => {
+  test('to HTTP/2 is left out: the request has a response, body and all, and so has the next one', async () => {
     await using upstream = await startEcho()
     await using proxy = await startProxied(upstream.url)
     const headers = {

@@ -83,7 +83,7 @@ describe.each(Object.entries(callers))('%s', (_name, call) => {
     expect(['client_gone', 'aborted']).toContain(toStreamError(error).outcome)
   })
 
-  test('an abort of somebody else’s is an abort', async () => {
+  test('an abort of other code is an abort', async () => {
     const controller = new AbortController()
     await using upstream = await startUpstream(() => controller.abort())
     const error = await call(upstream.url, controller.signal).catch((thrown: unknown) => thrown)

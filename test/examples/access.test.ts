@@ -74,7 +74,7 @@ describe.each(exampleFiles)('%s', (file) => {
       { 'X-Forwarded-For': '127.0.0.1' },
       { Forwarded: 'for=127.0.0.1' },
       { 'X-Real-IP': '127.0.0.1' },
-    ])('what calls for somebody else is refused, and spends nothing: %j', async (headers) => {
+    ])('a call for another client is refused, and spends nothing: %j', async (headers) => {
       const before = upstream.exchanges.length
       for (const path of ['/v1/chat/completions', '/v1/models']) {
         const request = path === '/v1/models' ? { method: 'GET' } : chat
@@ -240,7 +240,7 @@ describe.each(exampleFiles)('%s', (file) => {
       expect(server.output()).not.toMatch(/RangeError|failed/)
     })
 
-    test('what is nested as tools are is none', async () => {
+    test('a value that is nested as tools are is none', async () => {
       const schema = `${'{"items":'.repeat(200)}{}${'}'.repeat(200)}`
       const tools = `[{"type":"function","function":{"name":"f","parameters":${schema}}}]`
       using client = await send(

@@ -91,7 +91,7 @@ describe.each(exampleFiles)('%s', (file) => {
       })
     })
 
-    test('what Qolaba has no place for is named', async () => {
+    test('parameters that Qolaba does not have are named', async () => {
       const headers = { 'content-type': 'application/json' }
       const body = JSON.stringify({ ...hello, top_p: 0.5 })
       const response = await fetch(`${server.url}/v1/chat/completions`, { method: 'POST', headers, body })
@@ -134,7 +134,7 @@ describe.each(exampleFiles)('%s', (file) => {
       expect(completion.choices[0]?.message.content).toBe(text)
     })
 
-    test('whatever the client asks for is asked of the upstream, and its answer passed on', async () => {
+    test('the client’s request goes to the upstream, and its response to the client', async () => {
       const tools = [{ type: 'function', function: { name: 'f' } }]
       await using upstream = await startUpstream((exchange) =>
         exchange
@@ -284,7 +284,7 @@ describe.each(exampleFiles)('%s', (file) => {
       expect(client.text).not.toContain('org-7')
     })
 
-    test('what breaks mid-stream is reported, after every token that came', async () => {
+    test('a break mid-stream is reported, after every token that came', async () => {
       const { client } = await ask((exchange) =>
         exchange.open().data({ output: 'Hel' }, { output: 'lo' }).fin(),
       )

@@ -54,7 +54,7 @@ async function pick(page: Page, fault: string, api = 'openai') {
   return { without, guarded }
 }
 
-describe.concurrent('what one sees', () => {
+describe.concurrent('the page shows', () => {
   const said = 'Every word you read here has come as an event of its own.'
   const whatIsSaid =
     'Cut the connection while you read: the page asks for what it has missed, and for nothing else. No word is lost, and no word comes twice.'

@@ -143,7 +143,7 @@ type StreamErrorCodeOfTables =
   | 'upstream_stalled'
   | 'request_timeout_total'
 
-test("what copies of unhang share under Symbol.for('unhang.…')", async () => {
+test("the objects that copies of unhang share under Symbol.for('unhang.…')", async () => {
   const shared = globalThis as unknown as Record<symbol, object>
   const responses: ServerResponse[] = []
   const over = withResolvers()

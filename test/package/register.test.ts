@@ -266,7 +266,7 @@ describe('options', () => {
   })
 })
 
-describe('what it prints', () => {
+describe('the lines that it prints', () => {
   test('one line, when the first server listens', async () => {
     await using server = await start('http')
     await server.prints(

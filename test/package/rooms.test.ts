@@ -180,7 +180,7 @@ describe('the rooms of src/', () => {
     expect(refusals(found)).toEqual(plants.map(({ file, message }) => `${file}: ${message}`).sort())
   })
 
-  test('what a fetch handler runs on imports nothing of Node, but for its types', async () => {
+  test('the code under a fetch handler imports nothing of Node, but for its types', async () => {
     const rule = overrides.find(({ linter }) => linter?.rules.correctness?.noNodejsModules)
     const covered = [...new Set(rule?.includes.map((include) => include.replace(/\/\*.*$/, '')))]
     expect(covered).toContain('src/web')

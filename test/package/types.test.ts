@@ -77,7 +77,7 @@ describe('types', () => {
   }, 120_000)
 
   // .ci/types.mjs does so with every TypeScript, module resolution and framework that is supported.
-  test('of the package fit what everybody writes, also under the strictest of options', async () => {
+  test('of the package fit the lines that every app has, also under the strictest of options', async () => {
     const options = '--strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess'
     const flags = `--noEmit --module nodenext --target es2022 --types node ${options}`
     const args = ['tsc', ...flags.split(' '), 'test/programs/types.ts']

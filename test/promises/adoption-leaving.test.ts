@@ -167,7 +167,7 @@ describe('a call that is begun after the client has left has no owner', () => {
   })
 })
 
-test('the app is asked once what becomes of an upstream whose client has left', async () => {
+test('the app is asked once about an upstream whose client has left', async () => {
   let asked = 0
   const onDisconnect = () => {
     asked++

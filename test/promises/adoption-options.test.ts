@@ -236,7 +236,7 @@ test('a deadline lets the upstream go only with release: true, and says so other
   }
 })
 
-test('whatever else the app knows of async contexts works as before, and events of the request keep ours', async () => {
+test('the app’s own async contexts work as before, and events of the request keep ours', async () => {
   const own = new AsyncLocalStorage<string>()
   await using upstream = await startUpstream(begun)
   const inside = saving(upstream.url)

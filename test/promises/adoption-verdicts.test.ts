@@ -277,7 +277,7 @@ test('a break after the whole answer does not count, however long the pipe stays
   await expect.poll(() => server.ends).toMatchObject([{ outcome: 'completed' }])
 })
 
-test('what has come while the process stood still counts', async () => {
+test('data that has come while the process stood still counts', async () => {
   await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
   await using server = await guarded(
     async (_request, response) => {

@@ -35,7 +35,7 @@ const binary = {
   body: Buffer.from([0, 0, 255, 10, 10, 58]),
 }
 
-test('whatever goes well passes the guard byte for byte, in whatever pieces it is written', {
+test('good responses pass the guard byte for byte, in pieces of any size', {
   timeout: 60_000,
 }, async () => {
   let given = { ...binary, cuts: [] as number[] }

@@ -323,7 +323,7 @@ describe('handlers of every kind', () => {
     expect(await proxy.end()).toMatchObject({ outcome: 'completed', status: 200, events: 0 })
   })
 
-  test('one that says nothing has not answered: never an empty 200', async () => {
+  test('one that says nothing has not responded: never an empty 200', async () => {
     await using proxy = await startProxy(() => {})
     using client = await ask(proxy.port).finished()
     expect(client.status).toBe(500)
@@ -458,7 +458,7 @@ describe('handlers that do it their own way', () => {
     expect(client.status).toBe(502)
   })
 
-  test('the response was answered before: the handler is not run', async () => {
+  test('the response has been sent before: the handler is not run', async () => {
     let handled = false
     await using server = await listen(async (_request, response) => {
       response.end('too late')
@@ -723,7 +723,7 @@ test.each([0, 1, 2, 3, 4, 5, 6])(
   },
 )
 
-test('what a handler writes as it hears of the stop is refused', async () => {
+test('a write of a handler that hears of the stop is refused', async () => {
   let written: unknown
   await using proxy = await startProxy(
     async (stream) => {

@@ -70,7 +70,7 @@ describe.each(Object.entries(mounts))('%s', (_name, ask) => {
 
   test.each<[string, string, string, Asked]>([
     [
-      'who reads with a parser of the format gets a comment line',
+      'a client with a parser of the format gets a comment line',
       wire('Hi'),
       ':\n',
       { headers: parserAccept },
@@ -81,7 +81,7 @@ describe.each(Object.entries(mounts))('%s', (_name, ask) => {
     ['… and not openai-go', wire('Hi'), ':\n', { headers: { 'user-agent': 'OpenAI/Go 3.1.0' } }],
     ['a chat gets an empty chunk of its own', wire(chatChunk('Hi')), wire(emptyChunk), {}],
     [
-      '… whatever its client accepts',
+      '… with any Accept of its client',
       wire(chatChunk('Hi')),
       wire(emptyChunk),
       { headers: parserAccept, path: '/v1/chat/completions' },

@@ -47,7 +47,7 @@ describe.each(expressVersions)(
       expect(ends).toMatchObject([{ outcome: 'timeout', phase: 'firstByte' }])
     })
 
-    test('what a route sets itself goes first, timeout by timeout', async () => {
+    test('a route’s own options go first, timeout by timeout', async () => {
       const { ends, onEnd } = recorded()
       const app = express().use(guardStreams({ onEnd, timeouts: { firstByteMs: 5_000, totalMs: 9_000 } }))
       // Shorter than the guard's `firstByteMs`: two values of different owners do not contradict each other.

@@ -62,7 +62,7 @@ describe.each(['guard', 'route'] as const)('%s', (kind) => {
     expect(lines.slice(2)).toEqual([''])
   })
 
-  test('half a line is not a line: what follows begins a new one', async () => {
+  test('half a line is not a line: the next bytes begin a new one', async () => {
     const { client, lines } = await seen(kind, async (exchange) => {
       await begin(exchange)
       exchange.chunk('{"model":"lla')

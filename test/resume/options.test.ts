@@ -43,7 +43,7 @@ test.each<[Record<string, unknown>, string]>([
   expect(() => createResume({ owner }).rejoin(options as object)).toThrow(message)
 })
 
-test('stop() refuses what it does not know', () => {
+test('stop() refuses an option that it does not know', () => {
   const { stop } = { stop: (options: object) => createResume({ owner }).stop(options) }
   expect(() => stop({ id: 'x' })).toThrow('options.id is not an option; there are streamId')
   expect(() => stop({ streamId: 1 })).toThrow('streamId must be a function, got 1')

@@ -66,7 +66,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
     const recorded = (server: ResumableServer, id: string, last: number, timeout = 5_000) =>
       expect.poll(async () => (await server.resume.find(id))?.last, { timeout }).toBe(last)
 
-    test('gets what it has missed, and then the live rest', async () => {
+    test('gets the events that it has missed, and then the live rest', async () => {
       const events = chatEvents(62)
       const { produce, letOn } = paced(events, 20)
       const { producer, reader } = await start(produce)
@@ -297,7 +297,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       })
     })
 
-    test('a stop from another process ends it for everybody', async () => {
+    test('a stop from another process ends it for every reader', async () => {
       const { produce } = paced(chatEvents(20), 6)
       const signals: AbortSignal[] = []
       const { producer, reader } = await start((stream) => {
@@ -400,14 +400,14 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       expect(reader.ends).toMatchObject([{ outcome: 'aborted' }])
     })
 
-    describe('who may', () => {
+    describe('the owner', () => {
       const everything = async (response: Response) => ({
         status: response.status,
         headers: [...response.headers].filter(([name]) => name !== 'date'),
         body: await response.text(),
       })
 
-      test('somebody else hears what is said of a stream that is not there, to the letter', async () => {
+      test('another owner gets the response for a stream that is not there, to the letter', async () => {
         const { produce } = paced(chatEvents(10), 5)
         const { producer, reader } = await start(produce)
         const { response, leave } = await post(producer, 5)

@@ -80,7 +80,7 @@ test('map makes one event, several, or none of each', async () => {
   expect(data).toEqual(['1', 'a', 'b'])
 })
 
-test('what map throws ends the relay, after the events before it', async () => {
+test('an error that map throws ends the relay, after the events before it', async () => {
   const bug = new Error('bug')
   const { data, error } = await relay(Readable.from([wire('a', 'bad', 'c')]), {
     map: (event) => {

@@ -93,7 +93,7 @@ describe('a mistake shows at once', () => {
     expect(call).toThrow(message)
   })
 
-  test('a body that somebody else reads, or has read', async () => {
+  test('a body that other code reads, or has read', async () => {
     const response = new Response(wire('hi'), { headers: eventStream })
     const reader = response.body?.getReader()
     expect(() => guardResponse(response)).toThrow('somebody else is reading')

@@ -97,7 +97,7 @@ test('a long event in many pieces is joined once', () => {
   expect(events[0]?.data).toHaveLength(8_000 * 1_024)
 })
 
-describe('what stands between the last event and now', () => {
+describe('the bytes after the last event', () => {
   test.each([
     ['', 'none'],
     ['data: a\n\n', 'none'],
@@ -153,7 +153,7 @@ describe('the end', () => {
   })
 })
 
-describe('what is longer than an event may be', () => {
+describe('bytes beyond the maximum of an event', () => {
   test.each([
     ['in one piece', [`data: ${'x'.repeat(101)}\n\n`]],
     ['while it comes', ['data: ', 'x'.repeat(101)]],
@@ -199,7 +199,7 @@ describe.each(kinds)('%s: an event that is not parsed means what it says', (_nam
   })
 })
 
-describe('what is skipped', () => {
+describe('skipped bytes', () => {
   const chat = (delta: object, reason: string | null = null) => {
     const { choices, ...head } = chatChunk('')
     return JSON.stringify({ ...head, choices: [{ ...choices[0], delta, finish_reason: reason }] })

@@ -86,7 +86,7 @@ export function restartContract(name: string): void {
       expect(stream.heard).toEqual([])
     })
 
-    test('comes back empty: what is gone is reported, and recording goes on', async () => {
+    test('comes back empty: lost events are reported, and recording goes on', async () => {
       const server = await startServer()
       const stream = await produce(server, 'lost')
       const store = await openStore(server)
@@ -136,7 +136,7 @@ export function restartContract(name: string): void {
       expect(events.heard).toEqual([])
     })
 
-    test('stands still: what it does not take is given up, and it is recorded again afterwards', async () => {
+    test('stands still: events that it does not take are given up, and later streams are recorded again', async () => {
       const server = await startServer()
       const store = await openStore(server)
       const events = listening()

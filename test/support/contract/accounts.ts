@@ -105,7 +105,7 @@ const cases: Record<string, Case> = {
 
 /** What the process says of a stream: on the diagnostics channels, in the record, and under `DEBUG`. */
 export function testAccounts(mount: Mount): void {
-  describe.each(Object.entries(cases))('what is said of %s', (_name, each) => {
+  describe.each(Object.entries(cases))('the reports of %s', (_name, each) => {
     let account: Account
     beforeAll(async () => {
       account = await observe(mount, each)

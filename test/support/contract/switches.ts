@@ -96,7 +96,7 @@ export function testSwitches(mount: Mount): void {
         expect(await scene.end()).toMatchObject({ outcome: 'client_gone' })
       })
 
-      test('what fails before the head has a status, what wants no stream has none', async () => {
+      test('a failure before the head has a status, a request for no stream has none', async () => {
         await using scene = await startScene(mount, script, settings)
         const broken = await (await scene.ask({ upstreamPath: 'is-broken' })).finished()
         if (reports && isGuessing) {

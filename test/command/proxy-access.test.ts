@@ -8,7 +8,7 @@ import { startProxied } from '../support/proxied.js'
 const startModels = () => startUpstream((exchange) => exchange.answer('200 OK', '{}'))
 const headers = [['Authorization', 'Bearer operator']] as const
 
-/** What such a proxy makes of a request with these headers, and the headers that its upstream gets. */
+/** The result of such a proxy for a request with these headers, and the headers that its upstream gets. */
 async function asked(more: Partial<ProxySettings>, sent: Record<string, string>, path = '/v1/models') {
   await using upstream = await startModels()
   await using proxy = await startProxied(upstream.url, more)

@@ -155,7 +155,7 @@ const eventsOf = ({ begun, rest }: DialectAnswer) =>
   }))
 
 const own = Object.entries(dialectAnswers).filter(([name]) => name !== 'plain' && name in dialects)
-/** Their last event carries what nobody else can make up. */
+/** Their last event carries content that no other code can make up. */
 const irreplaceable = ['openaiResponses', 'ollama', 'cohere']
 
 describe.each(own)('%s', (name, answer) => {

@@ -31,7 +31,7 @@ const scripts: Record<string, UpstreamScript> = {
   'stops short': (exchange) => begun(exchange).end(),
 }
 
-/** What a client has read: its text, and the message of the error event, if there is one. */
+/** The text that a client has read, and the message of the error event, if there is one. */
 async function ask(port: number, model: string) {
   const body = { model, stream: true, messages: [{ role: 'user', content: 'Hi' }] }
   using client = await rawRequest({ port, body }).finished()

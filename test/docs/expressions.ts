@@ -1,4 +1,4 @@
-/** An expression that a native reader stumbles over, and what to write instead. */
+/** An expression that a native reader stumbles over, and a better one. */
 export interface Expression {
   readonly pattern: RegExp
   readonly instead: string

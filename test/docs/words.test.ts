@@ -105,7 +105,7 @@ test.each(pages)('%s: every link leads somewhere', async (page) => {
   expect(dead).toEqual([])
 })
 
-/** What the code refuses by now, or calls otherwise. */
+/** Names that the code refuses by now, or has changed. */
 const oldNames = [
   /\bstream\.timeouts\b/,
   /\(attempt, signal\)/,

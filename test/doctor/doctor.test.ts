@@ -5,7 +5,7 @@ import { startUpstream, type UpstreamExchange } from '../../src/testing/index.js
 import { chatChunk } from '../support/chat.js'
 import { goodHead, later, parsed, type Quirks, startChatServer, tokens } from '../support/chat-server.js'
 
-/** The names of what was found, and of what was not shown. */
+/** The names of the findings, and of the checks without a result. */
 async function diagnose(quirks: Quirks, options: Parameters<typeof examine>[1] = {}) {
   await using server = await startChatServer(quirks)
   const diagnosis = await examine(`${server.url}/v1`, { limitMs: 3_000, ...options })

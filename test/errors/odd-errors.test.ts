@@ -4,7 +4,7 @@ import { toStreamError } from '../../src/errors/classify.js'
 import { isStreamError } from '../../src/index.js'
 import { oddValues } from '../support/odd-values.js'
 
-// Not by test.each: it prints what it is given.
+// Not by test.each: it prints its values.
 for (const [what, error] of oddValues) {
   test(`${what} is described and classified, and nothing throws`, () => {
     expect(typeof describeError(error)).toBe('string')
@@ -39,7 +39,7 @@ test('a printed error holds no key: neither one that its client hung on to it, n
 
 test('text of a peer is quoted and cut', () => {
   expect(describeText('gpt\u001b[2J\n')).toBe('"gpt\\u001b[2J\\n"')
-  // Text that runs backwards hides what it says.
+  // Text that runs backwards hides its meaning.
   expect(describeText('gpt\u202e\u2066\u009b')).toBe('"gpt\\u202e\\u2066\\u009b"')
   expect(describeText('x'.repeat(1_000))).toHaveLength(102)
   expect(describeText(undefined)).toBe('undefined')

@@ -90,7 +90,7 @@ describe.each(exampleFiles)('%s', (file) => {
       'a page of another origin cannot even send its request: %j',
       async (Origin) => {
         const before = upstream.exchanges.length
-        // What a form or a no-cors fetch can send, without asking first.
+        // Requests that a form or a no-cors fetch can send, without asking first.
         const simple = { ...local(), Origin, 'Content-Type': 'text/plain' }
         using client = await ask({ ...chat, headers: simple })
         expectRefused(client, 403, 'ALLOW_ORIGIN')
@@ -107,7 +107,7 @@ describe.each(exampleFiles)('%s', (file) => {
       async (Host) => {
         using client = await ask({ ...chat, headers: { Host, Origin: `http://${Host}` } })
         using metrics = await ask({ method: 'GET', path: '/metrics', headers: { Host } })
-        // Hono's server refuses by itself what is no host at all.
+        // Hono's server refuses by itself a name that is no host at all.
         if (file === 'hono-server.ts' && Host.includes('@'))
           return expect([client.status, metrics.status]).toEqual([400, 400])
         expectRefused(client, 403, 'ALLOW_ORIGIN')
@@ -157,7 +157,7 @@ describe.each(exampleFiles)('%s', (file) => {
     expect(textOf(client.data)).toBe('Hello')
     expect(proxy.upstream.exchanges[0]?.head).toMatch(/^authorization: Bearer sk-operator$/im)
     expect(proxy.upstream.exchanges[0]?.head).not.toContain('pk-')
-    // No key opens these: whoever has it may chat.
+    // No key opens these: any client that has it may chat.
     using metrics = await rawRequest({ port, method: 'GET', path: '/metrics', headers }).finished()
     expectRefused(metrics, 403, 'Only clients on this machine')
     using foreign = await rawRequest({ port, ...chat, headers: { ...headers, ...page } }).finished()

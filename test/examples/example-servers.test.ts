@@ -175,7 +175,7 @@ describe.each(exampleFiles)('%s', (file) => {
   })
 
   describe('on a Qolaba of its own', () => {
-    /** One request to an example whose Qolaba does what the script says. */
+    /** One request to an example whose Qolaba follows the script. */
     async function ask(script: Script, body: object = { ...hello, stream: true }, environment = {}) {
       await using upstream = await startUpstream(script)
       await using server = await startExample(file, {

@@ -11,7 +11,7 @@ import { freePort } from '../support/free-port.js'
 const run = promisify(execFile)
 let folder: string
 
-// What would be published, installed as a stranger does.
+// The package as it would be published, installed as a stranger does.
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'unhang-command-'))
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder])

@@ -33,7 +33,7 @@ async function open(options: Parameters<Browser['newPage']>[0] = {}) {
   return { page, problems, [Symbol.asyncDispose]: () => page.close() }
 }
 
-/** What one side shows when its stream is over. */
+/** The text that one side shows when its stream is over. */
 async function watched(page: Page, side: 'with' | 'without'): Promise<Watched> {
   const section = page.locator(`[data-side=${side}]`)
   const ending = section.locator('.ending')

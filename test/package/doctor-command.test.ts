@@ -51,7 +51,7 @@ describe('unhang doctor', () => {
   describe('keeps secrets, and hands a terminal nothing to obey', () => {
     const key = 'sk-proj-0123456789abcdef-wxyz'
     const controls = '\u001b]0;owned\u0007\u001b[2J\r\u009b31m\u2028\u202e'
-    /** What a server says that wants to be seen: all that it was sent, and what controls a terminal. */
+    /** A hostile text of a server: all that it was sent, and control characters of a terminal. */
     const hostile = (head: string) => `${key}${controls}p@ssword${head}`.repeat(20)
     const header = (head: string) => hostile(head).replace(/[\r\n]+/g, '\u001b ')
     const answer = (exchange: UpstreamExchange, status = '200 OK') =>

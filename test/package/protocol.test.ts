@@ -20,7 +20,7 @@ import {
 } from '../../src/index.js'
 import { withResolvers } from '../support/with-resolvers.js'
 
-// What programs outside of this version rely on by name: dashboards, alerts, other copies of unhang in the process.
+// Names that programs outside of this version rely on: dashboards, alerts, other copies of unhang in the process.
 // A name may join. One that changes or goes is a breaking change.
 
 test('the channels', () => {

@@ -10,7 +10,7 @@ import type * as unhang from '../../src/index.js'
 
 const run = promisify(execFile)
 
-/** Never called: only `tsc` looks at what is in here. */
+/** Never called: only `tsc` looks at this code. */
 function _types(
   library: typeof unhang,
   express: typeof forExpress,

@@ -10,7 +10,7 @@ import { eventStream, wire } from '../support/wire.js'
 const piece = wire(chatChunk('x'.repeat(30_000)))
 const ending = [chatChunk('', 'stop'), '[DONE]']
 
-/** Sends more than anybody holds, as fast as it is read. */
+/** Sends more than any buffer holds, as fast as it is read. */
 const flood: Script = async (exchange) => {
   exchange.open()
   while (!exchange.socket.destroyed && !exchange.socket.writableEnded) {

@@ -19,7 +19,7 @@ const begun: Script = (exchange) => exchange.open().data(chatChunk('Hel'))
 const post = { method: 'POST', body: '{}' }
 const chunks = (response: Response) => response.body as unknown as AsyncIterable<Uint8Array>
 
-/** A proxy that writes on what comes, and keeps it. */
+/** A proxy that forwards each chunk, and keeps it. */
 const saving =
   (url: string, saved: (text: string) => void = () => {}): Handler =>
   async (_request, response) => {

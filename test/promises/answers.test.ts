@@ -169,7 +169,7 @@ describe.each(forms)('%s', (name, answer) => {
   })
 })
 
-/** What a client of a streaming route gets of an upstream that answers with JSON. */
+/** The response that a client of a streaming route gets of an upstream that sends JSON. */
 async function asked(script: Script, options: HandleStreamOptions = {}) {
   await using upstream = await startUpstream(script)
   await using proxy = await startProxy(

@@ -14,7 +14,7 @@ const server = http.createServer((_request, response) => {
 const esm = `import http from 'node:http'; import { handleStream } from './dist/index.js';`
 const cjs = `const http = require('node:http'); const { handleStream } = require('./dist/index.cjs');`
 
-/** What a program says on stderr. */
+/** The lines of a program on stderr. */
 async function stderrOf(code: string, type: 'module' | 'commonjs', DEBUG?: string): Promise<string> {
   const { DEBUG: _own, ...env } = process.env
   const args = [`--input-type=${type}`, '-e', code]

@@ -13,7 +13,7 @@ import * as unhang from '../../src/index.js'
 import * as testing from '../../src/testing/index.js'
 import { expressVersions } from '../support/express-versions.js'
 
-// What a newcomer types first: it works, or the message holds the right form. The types would refuse most of it.
+// The first tries of a newcomer: each works, or the message holds the right form. The types would refuse most of them.
 // biome-ignore lint/suspicious/noExplicitAny: as it is in JavaScript
 type Any = any
 const library: Any = { ...unhang, ...testing }
@@ -33,7 +33,7 @@ afterAll(() => {
   server.close()
 })
 
-/** A response whose client waits for it, and what the client has received in the end. */
+/** A response whose client waits for it, and the bytes that the client has received in the end. */
 async function answer(): Promise<{ response: ServerResponse; received: Promise<string> }> {
   const { port } = server.address() as AddressInfo
   const coming = once(server, 'request')

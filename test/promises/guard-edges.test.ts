@@ -36,7 +36,7 @@ const [, express] = expressVersions[0] as (typeof expressVersions)[0]
 
 afterEach(() => vi.restoreAllMocks())
 
-/** What unhang prints of a failed handler whose stream has no `onEnd`. */
+/** The lines that unhang prints of a failed handler whose stream has no `onEnd`. */
 function printedFailure() {
   const print = vi.spyOn(console, 'error').mockImplementation(() => {})
   return async (message: string) => {

@@ -13,11 +13,11 @@ interface Asked {
   path?: string
   headers?: Record<string, string>
   heartbeat?: Choice
-  /** What comes after the silence. */
+  /** The rest after the silence. */
   later?: Promise<string>
 }
 
-/** What a client has read when heartbeats have come after these events. */
+/** The bytes that a client has read when heartbeats have come after these events. */
 type Ask = (events: string, until: (client: RawClient) => boolean, asked: Asked) => Promise<string>
 
 const heartbeatMs = 20

@@ -16,7 +16,7 @@ import { eventStream, wire } from '../support/wire.js'
 
 const path = '/v1/chat/completions'
 
-/** What a client that asks for a stream gets, and the stream's record. */
+/** The response that a client of a stream gets, and the stream's record. */
 async function ask(app: RequestListener) {
   await using server = await listen(app)
   using client = await rawRequest({ port: server.port, path, body: { stream: true } }).finished()

@@ -167,7 +167,7 @@ test.each([
   ['a JSON array', '[{"candidates":[]}\n,', 'application/json'],
   ['application/vnd.amazon.eventstream', '\0\0\0', 'application/vnd.amazon.eventstream'],
 ])('relay refuses %s at once, and by name', async (name, begun, contentType) => {
-  // It never ends: who waited for the end would wait for ever.
+  // It never ends: a client that waited for the end would wait for ever.
   await using upstream = await startUpstream((exchange) =>
     exchange.open(`Content-Type: ${contentType}`).chunk(begun),
   )

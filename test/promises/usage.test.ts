@@ -22,7 +22,7 @@ const candidate = (said: string, more: object = {}) => ({
 })
 const { id, object, created, model } = chatChunk('')
 
-/** A whole body, and what it says of its usage. */
+/** A whole body, and its usage. */
 const answers: [string, string, string, StreamUsage][] = [
   [
     'a chat',

@@ -20,7 +20,7 @@ type StreamOptions = Parameters<typeof startResumable>[3]
 
 const chat = '/v1/chat/completions'
 
-/** What clients of recorded streams are promised, whichever store: one process produces, another one has the readers. */
+/** The promises to clients of recorded streams, with any store: one process produces, another one has the readers. */
 export function resumeContract(name: string, makeStores: () => Promise<StoresUnderTest>): void {
   describe(`a client that rejoins its stream, recorded in ${name}`, () => {
     const closing: (() => unknown)[] = []
@@ -86,7 +86,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       expect(reader.ends).toMatchObject([
         { outcome: 'completed', streamId: id, recorded: false, detached: false },
       ])
-      // What a model has written is counted once.
+      // Text of a model is counted once.
       expect(producer.ends[0]?.usage).toEqual({ outputTokens: 60, source: 'counted' })
       expect(reader.ends[0]?.usage).toBeUndefined()
     })

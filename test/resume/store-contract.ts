@@ -34,7 +34,7 @@ const text = (number: number) => `data: ${number} – né 😀\n\n`
 const texts = (first: number, last: number) =>
   Array.from({ length: last - first + 1 }, (_, at) => text(first + at)).join('')
 
-/** What a follower has been handed, in the words of the events. */
+/** The items that a follower has been handed, in the words of the events. */
 class Reading {
   /** Numbers of events, in the order in which they came. */
   readonly events: number[] = []
@@ -68,7 +68,7 @@ class Reading {
   }
 }
 
-/** What every store promises to those who record and those who follow. */
+/** The promises of every store to recorders and followers. */
 export function storeContract(name: string, makeStores: () => Promise<StoresUnderTest>): void {
   describe(`a stream in ${name}`, () => {
     let stores: StoresUnderTest | undefined
@@ -327,7 +327,7 @@ export function storeContract(name: string, makeStores: () => Promise<StoresUnde
       expect(events.length).toBeLessThan(1_000)
       expect(end).toEqual(completed)
       expect((await stores?.reader.find(id))?.first).toBe(first)
-      // Who has had those that are gone misses nothing.
+      // A follower that has had the missing ones misses nothing.
       expect((await read(id, { after: first - 1 })).gaps).toEqual([])
     })
 

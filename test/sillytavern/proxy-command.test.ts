@@ -15,7 +15,7 @@ afterAll(() => sillyTavern?.[Symbol.asyncDispose]())
 const hangsUp = 'The upstream closed the connection before the answer was complete.'
 const settled = true
 
-/** What its user sees of one chat through `npx unhang proxy`, with nothing set. */
+/** The user's view of one chat through `npx unhang proxy`, with nothing set. */
 async function shown(script: UpstreamScript, streaming: boolean): Promise<Shown> {
   await using model = await startModel(script)
   await using proxy = await startProxyCommand([model.url])

@@ -23,7 +23,7 @@ const settled = true
 const hangsUp = 'The upstream closed the connection before the answer was complete.'
 const rawReason = expect.stringMatching(/request to .* failed, reason: read ECONNRESET/)
 
-/** What its user sees of one chat with such an upstream. */
+/** The user's view of one chat with such an upstream. */
 async function shown(script: UpstreamScript, streaming: boolean, isGuarded: boolean): Promise<Shown> {
   await using model = await startModel(script)
   await using proxy = isGuarded ? await startGuideProgram(guarded, model.url) : undefined

@@ -12,7 +12,7 @@ import { startProxy } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { wire } from '../support/wire.js'
 
-/** What a client gets of these chunks, passed on. */
+/** The bytes that a client gets of these chunks, passed on. */
 async function passed(chunks: readonly (string | Uint8Array)[], options: HandleStreamOptions = {}) {
   const source = Readable.from(chunks.map((chunk) => Buffer.from(chunk)))
   await using proxy = await startProxy((stream) => stream.relay(source), options)

@@ -16,7 +16,7 @@ import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { wire } from '../support/wire.js'
 
-/** Relays a source to a client, closes, and gives what came of it. */
+/** Relays a source to a client, closes, and returns the result. */
 async function relay(source: UpstreamSource, options?: RelayOptions) {
   let result: RelayResult | undefined
   let error: unknown

@@ -96,7 +96,7 @@ describe('a mistake shows at once', () => {
   test('a body that other code reads, or has read', async () => {
     const response = new Response(wire('hi'), { headers: eventStream })
     const reader = response.body?.getReader()
-    expect(() => guardResponse(response)).toThrow('somebody else is reading')
+    expect(() => guardResponse(response)).toThrow('locked by another reader')
     reader?.releaseLock()
     await response.text()
     expect(() => guardResponse(response)).toThrow('a body that has been read')

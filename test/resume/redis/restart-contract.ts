@@ -4,7 +4,7 @@ import { clientNamed } from './clients.js'
 import { about, completed, event, listening, Reading, upTo } from './reading.js'
 import { RedisServer } from './server.js'
 
-/** What a stream does when its Redis is killed, or stands still. */
+/** A stream whose Redis is killed, or stands still. */
 export function restartContract(name: string): void {
   const connect = clientNamed(name)
 
@@ -62,7 +62,7 @@ export function restartContract(name: string): void {
       expect(numbers).toEqual(upTo(stream.last))
       expect(stream.recorder.complete).toBe(true)
       expect(stream.heard).toEqual([])
-      // Whoever comes later reads the same.
+      // A later client reads the same.
       const late = await new Reading(await openStore(server), 'kept').done
       expect(late.numbers).toEqual(upTo(stream.last))
     })
@@ -103,7 +103,7 @@ export function restartContract(name: string): void {
       const { numbers, gaps, end } = await reading.done
       expect(end).toEqual(completed)
       expect(numbers.length + gaps.reduce((sum, [from, to]) => sum + to - from + 1, 0)).toBe(stream.last)
-      // Whoever comes later is told of the beginning, and reads the rest.
+      // A later client hears of the missing beginning, and reads the rest.
       const late = await new Reading(store, 'lost').done
       expect(late.gaps).toHaveLength(1)
       expect(late.gaps[0]?.[0]).toBe(1)

@@ -5,7 +5,7 @@ import { bugTrigger, jsonAnswer, type Mount, type MountSettings } from './mount.
 import { startScene } from './scene.js'
 import { errorsIn, expectAnswer, expectFailure, type Seen } from './seen.js'
 
-/** What a client gets, however its stream ends. */
+/** The response that a client gets, however its stream ends. */
 export function testEndings(mount: Mount): void {
   const scene = (script: Script, options: MountSettings['options'] = {}) =>
     startScene(mount, script, { options })

@@ -63,7 +63,7 @@ function parsedBody({ req }: Context): Promise<unknown> | undefined {
   return isRead ? req.json().catch(() => undefined) : undefined
 }
 
-/** Whether the app has responded to an error in its own way: Hono's own answer is a text. */
+/** Whether the app has responded to an error in its own way: Hono's own response is a text. */
 function isAnswered({ error, res }: Context): boolean {
   const isText = res.headers.get('content-type')?.startsWith('text/plain') === true
   return 'getResponse' in Object(error) || res.status !== 500 || !isText

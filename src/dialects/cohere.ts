@@ -44,7 +44,7 @@ class ChatStream implements DialectState {
     return []
   }
 
-  /** Its SDK fails for what has no `type`, and hands out any event that has one. */
+  /** Its SDK fails for an event without `type`, and hands out any event that has one. */
   failing(error: StreamError, message: string): SSEEvent[] {
     return [{ data: cohereError(error, message) }]
   }

@@ -85,7 +85,7 @@ class CollectedCandidate {
     return grown
   }
 
-  /** A text goes on with the next one, unless one of them is a thought, or what was said of it is signed. */
+  /** A text goes on with the next one, unless one of them is a thought, or the text so far is signed. */
   #addPart(part: Part): number {
     const last = this.#parts.at(-1)
     if (last && isText(last) && isText(part) && last.thought === part.thought && !last.thoughtSignature) {

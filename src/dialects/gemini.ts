@@ -18,7 +18,7 @@ export const gemini: StreamDialect = {
   encode(event) {
     const text = encodeEvent(event)
     // A blank line of this form is one to every reader but `@google/generative-ai`. That reads past an error object, and
-    // takes the answer for complete; of an event that it finds no end of it says that it cannot be read.
+    // takes the answer for complete. If it finds no end of an event, it reports that it cannot read the event.
     return isError(event) ? `${text.slice(0, -2)}\r\n\n` : text
   },
   follow: () => new GenerateContentStream(),

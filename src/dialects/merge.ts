@@ -5,7 +5,7 @@ interface Said {
 }
 
 /**
- * Adds a piece to what has been said: text to text, items to items.
+ * Adds a piece to the answer so far: text to text, items to items.
  *
  * @returns by how much that has grown, in characters
  */
@@ -26,11 +26,11 @@ export function merge(said: Said, piece: Said): number {
   return grown
 }
 
-/** What is said once, and again perhaps, but never in pieces. */
+/** Members that come once, and perhaps again, but never in pieces. */
 const fixed = new Set(['id', 'type', 'role', 'object'])
 
 /**
- * Takes what is said of the whole answer, of which the last word counts.
+ * Takes members of the whole answer, of which the last value counts.
  *
  * @returns by how much that has grown, in characters
  */

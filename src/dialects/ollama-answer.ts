@@ -16,7 +16,7 @@ interface Line extends Said {
 }
 
 /**
- * What `/api/chat` and `/api/generate` respond to `"stream": false`, and the lines that say the same.
+ * The responses of `/api/chat` and `/api/generate` to `"stream": false`, and the lines with the same meaning.
  *
  * @see https://docs.ollama.com/api/chat
  */

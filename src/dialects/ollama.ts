@@ -23,7 +23,7 @@ export const ollama: StreamDialect = {
   follow: () => new GenerateStream(),
 }
 
-/** Its libraries and its command line say who they are. A browser does not: its path is that of others, too. */
+/** Its libraries and its command line send their names. A browser does not, and other APIs have the same path. */
 export function isOllamaClient({ headers }: DialectRequest): boolean {
   return /^ollama(-[a-z]+)?\//.test(String(headers?.['user-agent']))
 }

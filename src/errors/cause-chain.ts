@@ -1,4 +1,4 @@
-/** What the clients of Node say of themselves when something breaks, as far as we read it. */
+/** The members of the errors that Node's clients throw, as far as we read them. */
 export interface Cause {
   /** As it was thrown. */
   readonly thrown: object
@@ -17,7 +17,7 @@ export interface Cause {
 
 const maxChain = 8
 
-/** One property of whatever was thrown. Anything may be: a getter may throw, a proxy may have been revoked. */
+/** One property of a thrown value. Any value may be thrown: a getter may throw, a proxy may have been revoked. */
 export function propertyOf(value: unknown, name: PropertyKey): unknown {
   try {
     return Object(value)[name]
@@ -68,7 +68,7 @@ function readCause(thrown: object): Cause {
   }
 }
 
-/** A value as a text; anything may have been thrown, also what has none. */
+/** A value as a text. Any value may be thrown, also one that has no text. */
 export function textOf(value: unknown): string {
   try {
     return String(value)

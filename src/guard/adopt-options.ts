@@ -4,19 +4,19 @@ import { describeError } from '../diagnostics/describe-error.js'
 import { checkFlag, checkNames, checkObject, shown } from '../errors/bad-input.js'
 import { readDuration } from '../timeouts/options.js'
 
-/** What becomes of an upstream whose client has left. */
+/** The fate of an upstream whose client has left. */
 type OnDisconnect = 'keep' | 'cancel'
 
 /**
- * What the guard does with the upstream calls of a handler, which it sees without a line in the handler.
+ * How the guard treats the upstream calls of a handler, which it sees without a line in the handler.
  *
  * @example
  * app.use(guardStreams({ adopt: { onDisconnect: 'cancel' } }))
  */
 export interface AdoptOptions {
   /**
-   * What to do with the upstream when the client leaves, or a function of the request that says so then. `'cancel'` saves
-   * what the model would go on to generate. Do not use it where a stream is shared, or saved to its end.
+   * Whether to keep or cancel the upstream when the client leaves, or a function of the request that decides. `'cancel'` saves
+   * the tokens that the model would still generate. Do not use it where a stream is shared, or saved to its end.
    *
    * @defaultValue `'keep'`
    */
@@ -66,7 +66,7 @@ export function adoptionOf(
   }
 }
 
-/** What a guard inside another one says goes first, option by option; what the outer one has refused stays refused. */
+/** A guard inside another one goes first, option by option. An option that the outer one has refused stays refused. */
 export function refineAdopt(
   outer: AdoptOption | undefined,
   inner: AdoptOption | undefined,
@@ -93,7 +93,7 @@ function checkWord(onDisconnect: unknown): void {
   throw new TypeError(`adopt.onDisconnect must be 'keep', 'cancel' or a function, got ${shown(onDisconnect)}`)
 }
 
-/** A function of the app's that fails must not cost anybody a stream. */
+/** A function of the app's that fails must not break a stream. */
 export function cancelsOnDisconnect({ onDisconnect }: AdoptSettings, request: IncomingMessage): boolean {
   if (typeof onDisconnect !== 'function') return onDisconnect === 'cancel'
   try {

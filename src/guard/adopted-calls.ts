@@ -114,7 +114,7 @@ export class AdoptedCalls implements CallOwner {
     this.#begun.add(call)
   }
 
-  answered(call: UpstreamCall, { isGood, isStream }: { isGood: boolean; isStream: boolean }): boolean {
+  responded(call: UpstreamCall, { isGood, isStream }: { isGood: boolean; isStream: boolean }): boolean {
     if (!this.#begun.delete(call)) return false
     this.broken.moved()
     if (isGood) this.broken.excuse()
@@ -200,7 +200,7 @@ export class AdoptedCalls implements CallOwner {
     })
   }
 
-  /** Stops reading what can be stopped, until the client has caught up. @returns whether all of it stands still */
+  /** Stops reading each source that can be stopped, until the client has caught up. @returns whether all of them stand still */
   pause(): boolean {
     if (this.isShared || this.#adopted.size === 0) return false
     let arePaused = true

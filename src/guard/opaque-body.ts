@@ -18,7 +18,7 @@ export class OpaqueBody {
     this.#json?.push(bytes)
   }
 
-  /** What an upstream reports in a JSON document that came instead, once all of it has come. */
+  /** The error that an upstream reports in a JSON document that came instead, once all of it has come. */
   get error(): UpstreamError | undefined {
     return this.#json?.error
   }

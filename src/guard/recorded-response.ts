@@ -8,7 +8,7 @@ import { adoptionOf } from './adopt-options.js'
 import type { WatchedResponse } from './handle.js'
 import { interceptClose } from './intercept.js'
 
-/** What the package on-finished keeps at a response: Koa and loggers hear by it that a response, or its connection, is over. */
+/** The property in which the package on-finished keeps its state. Koa and loggers hear by it that a response is over. */
 interface WithListeners {
   __onFinished?: { queue: ((error: unknown, response: ServerResponse) => void)[] | null } | null
 }
@@ -55,7 +55,7 @@ export class RecordedResponse {
   /** Whether the response has closed, and no listener has heard of it. */
   #isHeld = false
   #isOver = false
-  /** Who would have heard of it from the connection. */
+  /** The listeners that would have heard of it from the connection. */
   #waiting: ((error: unknown, response: ServerResponse) => void)[] = []
   /** The event that has begun. */
   #open: Buffer[] = []
@@ -80,7 +80,7 @@ export class RecordedResponse {
     this.#recording.complete()
   }
 
-  /** What the client is sent cannot be recorded. */
+  /** The client's bytes cannot be recorded. */
   giveUp(): void {
     this.#recording.giveUp()
   }
@@ -96,7 +96,7 @@ export class RecordedResponse {
     this.#openBytes += bytes.length
     if (whole > this.#bytes) this.#record(whole - this.#bytes, events)
     else if (this.#openBytes > maxOpenBytes) this.giveUp()
-    // What is yet to come of it is written into the same memory, perhaps.
+    // Later bytes may be written into the same memory.
     else if (bytes.length > 0) this.#open[this.#open.length - 1] = Buffer.from(bytes)
   }
 
@@ -129,12 +129,12 @@ export class RecordedResponse {
     const { __onFinished: listeners } = response as WithListeners
     this.#waiting = listeners?.queue ?? []
     if (listeners) listeners.queue = null
-    // What waits for the client need not wait any more.
+    // Writes that wait for the client need not wait any more.
     setImmediate(() => response.emit('drain'))
     return true
   }
 
-  /** Now everybody may hear that it has closed. */
+  /** Now all listeners may hear that it has closed. */
   #close(): void {
     const { response } = this.#guard
     this.#isOver = true

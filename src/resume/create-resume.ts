@@ -104,7 +104,9 @@ export function createResume<AppRequest = IncomingMessage>(options: ResumeOption
   const { store = memoryStore(), owner, streamId } = options
   for (const name of ['record', 'find', 'follow', 'stop'] as const) {
     if (typeof (Object(store) as ResumeStore)[name] === 'function') continue
-    throw new TypeError(`store must be what memoryStore() or redisStore(client) returns, got ${shown(store)}`)
+    throw new TypeError(
+      `store must be the result of memoryStore() or redisStore(client), got ${shown(store)}`,
+    )
   }
   if (owner !== false && typeof owner !== 'function') {
     const hint =

@@ -48,8 +48,7 @@ export class Recording implements StreamRecording {
     this.#options = options
     const recorder = options.record({
       stop: () => stream.stop(new StreamError('aborted')),
-      fenced: () =>
-        stream.stop(new StreamError('aborted', { message: 'The answer was given up by this server.' })),
+      fenced: () => stream.stop(new StreamError('aborted', { message: 'This server gave up the answer.' })),
     })
     this.#recorder = new LateRecorder(recorder)
     this.begun = untilBegun(recorder)

@@ -11,7 +11,7 @@ export interface Refusal {
   readonly first?: number
 }
 
-/** The same for a stream that is not there, and for one that belongs to somebody else. */
+/** The same for a stream that is not there, and for one that belongs to another owner. */
 export const unknownStream: Refusal = {
   status: 404,
   code: 'stream_not_found',

@@ -6,13 +6,13 @@ import type { Framing } from '../framing/framing.js'
 import type { EventOutput } from './event-output.js'
 import type { StreamSettings } from './settings.js'
 
-/** What the option `resume` takes; `createResume` of `unhang/resume` returns one. */
+/** The value of the option `resume`; `createResume` of `unhang/resume` returns one. */
 export interface ResumeTarget {
   /** Starts to record a stream. @returns nothing if it could never be rejoined */
   record(stream: RecordableStream): StreamRecording | undefined
 }
 
-/** What a recording needs of its stream. */
+/** The parts of a stream that a recording needs. */
 export interface RecordableStream {
   readonly requestId: string
   readonly model: string | undefined
@@ -44,9 +44,9 @@ export interface StreamRecording {
   detach(over: () => void): boolean
   /** The client has all of it, and may begin its next stream, even under the same id. */
   complete(): void
-  /** What comes next cannot be recorded: its readers get a gap. */
+  /** Later events cannot be recorded: their readers get a gap. */
   giveUp(): void
-  /** What stands in front of the response's own output. */
+  /** The output in front of the response's own. */
   inFrontOf(output: EventOutput): EventOutput
 }
 
@@ -81,8 +81,8 @@ export function holdHead(response: ServerResponse, { begun }: StreamRecording): 
   begun.then(letGo, letGo)
 }
 
-/** @throws TypeError for what was not made by `createResume` */
+/** @throws TypeError for a value that `createResume` has not made */
 export function checkResume(resume: unknown): void {
   if (resume === undefined || typeof (Object(resume) as Partial<ResumeTarget>).record === 'function') return
-  throw new TypeError(`resume must be what createResume(options) returns, got ${shown(resume)}`)
+  throw new TypeError(`resume must be the result of createResume(options), got ${shown(resume)}`)
 }

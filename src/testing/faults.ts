@@ -4,7 +4,7 @@ import type { UpstreamExchange, UpstreamScript } from './scripted-upstream.js'
 
 const longText = 'x'.repeat(64 * 1024)
 
-/** Connections that have had an answer. */
+/** Connections that have had a response. */
 const used = new WeakSet<object>()
 
 /** The faults of an upstream that gives this answer. */

@@ -48,7 +48,7 @@ export const advancedModels: readonly RegExp[] = [
   /(think|reason)/i,
 ]
 
-/** What of a request decides about its profile. */
+/** The facts in a request that decide about its profile. */
 export interface TimeoutProfileRequest {
   /** Whether a stream was asked for. */
   streaming: boolean
@@ -88,6 +88,6 @@ export function checkModels(models: unknown): void {
 }
 
 function matches(known: string | RegExp, model: string): boolean {
-  // search() keeps no lastIndex: a caller's /…/g pattern gives the same answer every time.
+  // search() keeps no lastIndex: a caller's /…/g pattern gives the same result every time.
   return typeof known === 'string' ? known === model : model.search(known) !== -1
 }

@@ -6,7 +6,7 @@ import { openEventStream } from './open-event-stream.js'
 import type { ReadEventStreamOptions } from './reading-options.js'
 import type { UpstreamSource } from './source.js'
 
-/** What gets each chunk as it comes. */
+/** An observer that gets each chunk as it comes. */
 export interface ChunkObserver {
   touch(chunk: Uint8Array | string): void
 }

@@ -9,7 +9,7 @@ import type { ReadEventStreamOptions } from './reading-options.js'
 import { isNodeReadable, type OpenedSource, openSource, type UpstreamSource } from './source.js'
 
 /**
- * Reads an answer with an error status: its status and `Retry-After` are passed on to the client; what it says
+ * Reads a response with an error status. Its status and `Retry-After` are passed on to the client; its message
  * is kept in `detail`, for logs.
  */
 export function readUpstreamError(
@@ -20,7 +20,7 @@ export function readUpstreamError(
 }
 
 /**
- * What a call failed with. A client that throws for a status (axios, got) leaves the answer's body unread: it is
+ * The failure of a call. A client that throws for a status (axios, got) leaves the response's body unread: it is
  * read here, or else its connection would be held for ever.
  */
 export async function readFailure(
@@ -39,7 +39,7 @@ export async function readErrorResponse(
   { body, status, retryAfter, retryAfterMs, shouldRetry }: OpenedSource,
   { signal, onChunk }: ReadEventStreamOptions,
 ): Promise<UpstreamError> {
-  // The head of an error is all that was waited for: from here on silence is what counts.
+  // So far the stream waited for the head of an error: from here on silence counts.
   onChunk?.('')
   let text = ''
   const take = (chunk: Uint8Array | string) => {

@@ -25,7 +25,7 @@ export interface OpenUpstreamOptions extends RetryOptions {
   timeouts?: StreamTimeouts | TimeoutProfileName | false | undefined
 }
 
-/** What a stream knows of itself that decides about retries. */
+/** The facts of a stream that decide about retries. */
 export interface OpenUpstreamContext {
   timeouts: TimeoutCoordinator
   /** A signal that ends the call where there is no stream that does. */
@@ -43,7 +43,7 @@ export interface OpenUpstreamContext {
 }
 
 const never = Number.POSITIVE_INFINITY
-/** What a timer can hold; anything longer would fire at once. */
+/** The maximum of a timer; anything longer would fire at once. */
 const maxDelayMs = 2 ** 31 - 1
 
 /**

@@ -48,7 +48,7 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
   let collected: CollectedAnswer | undefined
   let received = 0
   let reported: UpstreamError | undefined
-  /** What has come while the dialect was unknown. */
+  /** The events that came while the dialect was unknown. */
   const unread: SSEEvent[] = []
   let unreadLength = 0
   const add = (event: SSEEvent) => {
@@ -74,7 +74,7 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
       return followed.sawTerminal ? false : undefined
     })
   } finally {
-    // One that is complete may end by itself, and its connection be kept; what does not end in time is cut.
+    // A complete one may end by itself, and its connection be kept; one that does not end in time is cut.
     void coordinatedSocketCleanup(source, { lingerMs })
   }
   if (instead) return instead.json
@@ -95,6 +95,6 @@ function collect(collected: CollectedAnswer | undefined, event: SSEEvent): void 
 }
 
 function unknownAnswer(): StreamError {
-  const message = 'The upstream answered with an event stream of an unknown kind; set the option dialect.'
+  const message = 'The upstream responded with an event stream in an unknown format; set the option dialect.'
   return new StreamError('upstream_protocol', { message })
 }

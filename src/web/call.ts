@@ -2,7 +2,7 @@ import { isPlainId } from '../client/request-id.js'
 import { checkObject, checkSignal, shown } from '../errors/bad-input.js'
 import type { StreamOptions } from '../stream/settings.js'
 
-/** What a fetch handler says of the request that it responds to. */
+/** The options of a fetch handler about the request that it responds to. */
 export interface WebCall {
   /**
    * The request that is being responded to. It names the API, and it says when the client leaves. Not set: the client has

@@ -36,7 +36,7 @@ const guardedBodies = processWide('webBodies', () => new WeakSet<object>())
  *
  * @returns a response to return instead
  * @throws TypeError | RangeError that names the option and the value
- * @throws TypeError for a body that has been read, or that somebody else is reading
+ * @throws TypeError for a body that has been read, or that other code is reading
  * @example
  * export const POST = async (request: Request) => guardResponse(await fetch(url, { signal: request.signal }), { request })
  */
@@ -61,7 +61,7 @@ export function readGuarding(options: StreamOptions, more: readonly string[] = [
 export function isGuardable(response: Response, method: string | undefined): boolean {
   if (kindOf(response, method) === 'other' || guardedBodies().has(response.body as object)) return false
   if (!response.bodyUsed && !response.body?.locked) return true
-  throw new TypeError('the response has a body that has been read, or that somebody else is reading')
+  throw new TypeError('the response body has already been read, or is locked by another reader')
 }
 
 /** A guard around the handler leaves this response alone. */

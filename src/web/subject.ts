@@ -66,7 +66,7 @@ export class WebSubject implements StreamSubject, TimedRequest, DialectRequest {
     return this.wants(undefined)
   }
 
-  /** Somebody has parsed the body by now. */
+  /** The body has been parsed by now. */
   parsed(body: unknown): void {
     this.body = body
     this.model ??= modelOf(body)

@@ -14,7 +14,7 @@ import { startProxied } from '../support/proxied.js'
 /** The chats of OpenAI have a table of their own, with the codes that a client reads. */
 const shapes = (Object.keys(answers) as AnswerShape[]).filter((shape) => shape !== 'openai')
 
-/** What becomes of a stream, whichever API it is of. */
+/** The fate of a stream of any API. */
 const outcomes: Record<FaultName, readonly StreamOutcome[]> = {
   good: ['completed'],
   splitUtf8: ['completed'],

@@ -23,7 +23,7 @@ type StreamOptions = Parameters<typeof startResumable>[4]
 
 const chat = '/v1/chat/completions'
 
-/** What clients of recorded streams are promised, whichever store: one process produces, another one has the readers. */
+/** The promises to clients of recorded streams, with any store: one process produces, another one has the readers. */
 export function resumeContract(
   name: string,
   makeStores: () => Promise<StoresUnderTest>,
@@ -73,7 +73,7 @@ export function resumeContract(
     const recorded = (server: ResumableServer, id: string, last: number, timeout = 5_000) =>
       expect.poll(async () => (await server.resume.find(id))?.last, { timeout }).toBe(last)
 
-    test('gets what it has missed, and then the live rest', async () => {
+    test('gets the events that it has missed, and then the live rest', async () => {
       const events = chatEvents(62)
       const { produce, letOn } = paced(events, 20)
       const { producer, reader } = await start(produce)
@@ -93,7 +93,7 @@ export function resumeContract(
       expect(reader.ends).toMatchObject([
         { outcome: 'completed', streamId: id, recorded: false, detached: false },
       ])
-      // What a model has written is counted once.
+      // Text of a model is counted once.
       expect(producer.ends[0]?.usage).toEqual({ outputTokens: 60, source: 'counted' })
       expect(reader.ends[0]?.usage).toBeUndefined()
     })
@@ -305,7 +305,7 @@ export function resumeContract(
       })
     })
 
-    test('a stop from another process ends it for everybody', async () => {
+    test('a stop from another process ends it for every reader', async () => {
       const { produce } = paced(chatEvents(20), 6)
       const signals: AbortSignal[] = []
       const { producer, reader } = await start((stream) => {
@@ -408,14 +408,14 @@ export function resumeContract(
       expect(reader.ends).toMatchObject([{ outcome: 'aborted' }])
     })
 
-    describe('who may', () => {
+    describe('the owner', () => {
       const everything = async (response: Response) => ({
         status: response.status,
         headers: [...response.headers].filter(([name]) => name !== 'date'),
         body: await response.text(),
       })
 
-      test('somebody else hears what is said of a stream that is not there, to the letter', async () => {
+      test('another owner gets the response for a stream that is not there, to the letter', async () => {
         const { produce } = paced(chatEvents(10), 5)
         const { producer, reader } = await start(produce)
         const { response, leave } = await post(producer, 5)

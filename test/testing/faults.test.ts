@@ -174,7 +174,7 @@ describe('assertCleanEnding says what is wrong', () => {
   }
 
   test.each([
-    ['', 'no answer came'],
+    ['', 'no response came'],
     [`${stream}Content-Length: 99\r\n\r\n${chunk}`, 'the body was cut'],
     [`${stream}Transfer-Encoding: chunked\r\n\r\n5\r\ndata`, 'the body was cut'],
     [whole('<html>', failed), 'an error status without'],

@@ -6,7 +6,7 @@ import { processOf } from './keys.js'
 import type { RedisLog } from './log.js'
 import type { RedisShared } from './shared.js'
 
-/** Replaces what is known of a stream that has ended, unless somebody else has just done so. */
+/** Replaces what is known of a stream that has ended, unless another process has just done so. */
 const replace = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])

@@ -11,7 +11,7 @@ interface Called {
   readonly run: string
   /** Settles when its end is recorded; not set before it has one. */
   readonly ending: Promise<void> | undefined
-  /** Somebody asked for its end. */
+  /** A client asked for its end. */
   stop(why: string): void
   joined(follower: string): void
   left(follower: string): void

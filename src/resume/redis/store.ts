@@ -116,7 +116,7 @@ class RedisStore implements ResumeStore {
     const other = process.find(id)
     if (other && !other.ending) throw new StreamIdTaken()
     const recorder = new RedisRecorder(this.#shared, id, about, events)
-    // Who sees the stream has to see that its process lives.
+    // A process that sees the stream has to see that its process lives.
     const begun = process.add(recorder)
     // Without Redis there is nothing to wait for: the stream goes on as if nothing were to be recorded.
     if (!commands.isOpen) return recorder

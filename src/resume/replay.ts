@@ -25,7 +25,7 @@ import type { FetchCall, Reply } from './reply.js'
 import type { FoundStream, ResumeStore } from './resume-store.js'
 
 const never = Number.POSITIVE_INFINITY
-/** Who produces the stream keeps its deadlines. */
+/** The producer of the stream keeps its deadlines. */
 const timeouts = {
   connectMs: never,
   firstByteMs: never,

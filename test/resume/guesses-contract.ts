@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { ResumeStore } from '../../src/resume/resume-store.js'
-import { chatEvents, readSome, startResumable, user } from './resumable.js'
+import { chatEvents, readSome, routeMount, startResumable, user } from './resumable.js'
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
@@ -39,6 +39,7 @@ export function guessesContract(name: string, open: () => Promise<GuessedStore>)
       if (close) closing.push(close)
       const taken = 'taken'.padEnd(idLength, '-')
       const server = await startResumable(
+        routeMount,
         store,
         async ({ writer }) => {
           for (const event of chatEvents(5)) await writer.write(event)

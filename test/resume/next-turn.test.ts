@@ -5,7 +5,7 @@ import { createResume, memoryStore } from '../../src/resume/index.js'
 import { listen } from '../support/proxy.js'
 import { startUpstream } from '../support/scripted-upstream.js'
 import { eventStream } from '../support/wire.js'
-import { chatEvents, eventsIn, readSome, startResumable, user } from './resumable.js'
+import { chatEvents, eventsIn, readSome, routeMount, startResumable, user } from './resumable.js'
 
 // The next turn of a chat has the id of the one before: its client has read the end of that one.
 
@@ -19,6 +19,7 @@ const streamId = () => 'chat-1'
 
 test('thirty turns of a route: none is refused', async () => {
   const server = await startResumable(
+    routeMount,
     memoryStore(),
     async ({ writer }) => {
       for (const event of events) await writer.write(event)

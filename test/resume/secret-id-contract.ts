@@ -2,7 +2,7 @@ import debug from 'debug'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { ResumeStore } from '../../src/resume/resume-store.js'
 import { withResolvers } from '../support/with-resolvers.js'
-import { chatEvents, eventsIn, startResumable, user } from './resumable.js'
+import { chatEvents, eventsIn, routeMount, startResumable, user } from './resumable.js'
 import type { StoresUnderTest } from './store-contract.js'
 
 /** A store in front of another one, which notes what that one throws. */
@@ -49,6 +49,7 @@ export function secretIdContract(
       closing.push(() => stores.close())
       const gate = withResolvers()
       const server = await startResumable(
+        routeMount,
         noting(stores.producer, thrown),
         async ({ writer }) => {
           for (const [at, event] of chatEvents(12).entries()) {

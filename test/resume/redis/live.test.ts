@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { redisStore } from '../../../src/resume/redis/store.js'
 import type { Recorder, ResumeStore } from '../../../src/resume/resume-store.js'
 import { withResolvers } from '../../support/with-resolvers.js'
-import { chatEvents, eventsIn, startResumable, user } from '../resumable.js'
+import { chatEvents, eventsIn, routeMount, startResumable, user } from '../resumable.js'
 import { clientNamed } from './clients.js'
 import { RedisServer } from './server.js'
 
@@ -47,7 +47,7 @@ async function start(name: string, options: readonly string[] = []) {
   closing.push(close)
   const gates = [withResolvers(), withResolvers()]
   const { watching, held } = watched(redisStore(client, { flushMs: 10 }))
-  const server = await startResumable(watching, async ({ writer }) => {
+  const server = await startResumable(routeMount, watching, async ({ writer }) => {
     for (const [at, event] of events.entries()) {
       if (at > 0 && at % third === 0) await gates[at / third - 1]?.promise
       await writer.write(event)

@@ -1,7 +1,15 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import type { StreamContext } from '../../../src/index.js'
 import { redisStore } from '../../../src/resume/redis/store.js'
-import { chatEvents, eventsIn, type ResumableServer, startResumable, user } from '../resumable.js'
+import {
+  chatEvents,
+  eventsIn,
+  type Produce,
+  type Producing,
+  type ResumableServer,
+  routeMount,
+  startResumable,
+  user,
+} from '../resumable.js'
 import { clientNamed } from './clients.js'
 import { RedisGate } from './gate.js'
 import { about, completed, listening } from './reading.js'
@@ -27,11 +35,13 @@ let prefixes = 0
 async function startProcess(
   port: number,
   prefix: string,
-  produce: (stream: StreamContext) => unknown,
+  produce: Produce,
 ): Promise<ResumableServer & { turn(): Promise<{ status: number; events: string[] }> }> {
   const { client, close } = await clientNamed('ioredis 6')(port)
   closing.push(close)
-  const server = await startResumable(redisStore(client, { prefix }), produce, { streamId: () => 'chat-1' })
+  const server = await startResumable(routeMount, redisStore(client, { prefix }), produce, {
+    streamId: () => 'chat-1',
+  })
   closing.push(() => server[Symbol.asyncDispose]())
   const turn = async () => {
     const response = await fetch(`${server.url}/v1/chat/completions`, { method: 'POST', headers: user })
@@ -40,7 +50,7 @@ async function startProcess(
   return { ...server, turn }
 }
 
-async function writeAll({ writer }: StreamContext, beforeLast = () => {}): Promise<void> {
+async function writeAll({ writer }: Producing, beforeLast = () => {}): Promise<void> {
   for (const [at, event] of events.entries()) {
     if (at === events.length - 1) beforeLast()
     await writer.write(event)

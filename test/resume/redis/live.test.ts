@@ -84,35 +84,31 @@ async function start(name: string, options: readonly string[] = []) {
   }
 }
 
+/** Redis is away for the second third of the stream. */
+async function comesBack(stream: Awaited<ReturnType<typeof start>>, recorded: boolean): Promise<void> {
+  const { redis, server, id } = stream
+  await redis.kill()
+  await stream.next(1)
+  await redis.start()
+  await expect.poll(async () => (await server.resume.find(id))?.last, { timeout: 10_000 }).toBe(2 * third)
+  await stream.next(2)
+  expect(await stream.rest()).toEqual(events)
+  await expect.poll(() => server.ends).toMatchObject([{ outcome: 'completed', recorded }])
+}
+
 describe.each(['redis 6', 'ioredis 6'])(
   'a live stream over %s, whose Redis goes away in the middle',
   (name) => {
     test('and comes back with its data: all of it is recorded', async () => {
       const stream = await start(name, ['--appendonly', 'yes', '--appendfsync', 'always'])
-      await stream.redis.kill()
-      await stream.next(1)
-      await stream.redis.start()
-      await expect
-        .poll(async () => (await stream.server.resume.find(stream.id))?.last, { timeout: 10_000 })
-        .toBe(2 * third)
-      await stream.next(2)
-      expect(await stream.rest()).toEqual(events)
-      await expect.poll(() => stream.server.ends).toMatchObject([{ outcome: 'completed', recorded: true }])
+      await comesBack(stream, true)
       expect(eventsIn(await (await stream.rejoin(5)).text())).toEqual(events.slice(5))
       await expect.poll(stream.held).toBe(0)
     })
 
     test('and comes back empty: the beginning is lost, and the record says so', async () => {
       const stream = await start(name)
-      await stream.redis.kill()
-      await stream.next(1)
-      await stream.redis.start()
-      await expect
-        .poll(async () => (await stream.server.resume.find(stream.id))?.last, { timeout: 10_000 })
-        .toBe(2 * third)
-      await stream.next(2)
-      expect(await stream.rest()).toEqual(events)
-      await expect.poll(() => stream.server.ends).toMatchObject([{ outcome: 'completed', recorded: false }])
+      await comesBack(stream, false)
       const gap = await stream.rejoin(5)
       expect(gap.status).toBe(410)
       const { first } = (await gap.json()) as { first: number }

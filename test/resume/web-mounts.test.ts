@@ -302,6 +302,8 @@ test('a client that has left by the signal of its request alone holds nothing ba
   const encoder = new TextEncoder()
   const upstream = ReadableStream.from(events.map((data) => encoder.encode(`data: ${data}\n\n`)))
   guardResponse(new Response(upstream, { headers: eventStream }), { request, resume, onEnd })
+  // The first event waits for it by now.
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
   client.abort()
   await expect.poll(() => ends).toMatchObject([{ outcome: 'completed', detached: true, events: 62 }])
 })

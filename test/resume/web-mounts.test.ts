@@ -271,7 +271,7 @@ test('a call with the signal of the request ends with it, and its upstream is no
   expect(failureOf(eventsIn(await rest.text())).code).toBe('client_disconnected')
 })
 
-test('what is read on for nobody does not wait for the client that has left', async () => {
+test('an upstream that is read on without a client does not wait for the one that has left', async () => {
   const piece = 'x'.repeat(100_000)
   const gate = withResolvers()
   const upstream = await startUpstream(async (exchange) => {
@@ -357,7 +357,7 @@ test('a page of another origin may read the id where it may read the events', as
   expect(headers.get('access-control-allow-origin')).toBe('https://page.test')
 })
 
-test('without a request nobody knows whose stream it is', async () => {
+test('without a request the owner of the stream is unknown', async () => {
   const resume = createResume({ owner: false })
   const message = 'resume needs the option request, which says whose stream it is'
   expect(() => guardResponse(whole(), { resume })).toThrow(new TypeError(message))

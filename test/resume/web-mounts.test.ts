@@ -308,7 +308,7 @@ test('a client that has left by the signal of its request alone holds nothing ba
   await expect.poll(() => ends).toMatchObject([{ outcome: 'completed', detached: true, events: 62 }])
 })
 
-test('a server that still waits for a response is not kept waiting for one that is for nobody', async () => {
+test('a server that still waits for a response is not kept waiting when its client has left', async () => {
   const client = new AbortController()
   const request = new Request('http://localhost/', { method: 'POST', signal: client.signal })
   const { ends, onEnd } = settingsOf()

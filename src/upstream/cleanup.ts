@@ -74,8 +74,7 @@ export function coordinatedSocketCleanup(
   const isObject = typeof target === 'object' && target !== null
   const running = isObject ? known.get(target) : undefined
   if (running) return running
-  const { parts, containers } = collectParts(target)
-  const cleanups = parts.map(({ part, identities }) => {
+  const cleanups = collectParts(target).map(({ part, identities }) => {
     const before = identities.map((identity) => known.get(identity)).find(Boolean)
     const cleanup = before ?? release(part, settings)
     for (const identity of identities) known.set(identity, cleanup)
@@ -83,7 +82,7 @@ export function coordinatedSocketCleanup(
   })
   const [only, ...others] = cleanups
   const cleanup = only && others.length === 0 ? only : Promise.all(cleanups).then(merge)
-  for (const container of containers) known.set(container, cleanup)
+  if (isObject) known.set(target, cleanup)
   return cleanup
 }
 

@@ -3,7 +3,6 @@ import type { StreamError } from '../errors/stream-error.js'
 import type { FramingName } from '../framing/framing.js'
 import { framings } from '../framing/framings.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { Clock } from '../timeouts/clock.js'
 import { readDuration } from '../timeouts/options.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import type { EventStreamHeadOptions } from './head.js'
@@ -98,7 +97,6 @@ export const writerNames = {
 export interface WriterParts {
   signal?: AbortSignalLike | undefined
   observer?: SSEWriterObserver | undefined
-  clock?: Clock | undefined
 }
 
 /** The options, read once. */

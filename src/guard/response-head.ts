@@ -35,7 +35,8 @@ export class ResponseHead {
   /** What the handler has said of the headers since they were sent. */
   late: LateHead | undefined
   #head: WrittenHead | undefined
-  #expected: 'stream' | 'opaque' | undefined
+  /** What has been found of the first bytes decides about the head that is written with them. */
+  expected: 'stream' | 'opaque' | undefined
 
   constructor(response: ServerResponse, own: OriginalMethods, subject: RequestedStream) {
     this.#response = response
@@ -63,7 +64,7 @@ export class ResponseHead {
   /** The handler writes its head, in whichever form. */
   written(args: readonly unknown[]): HeadKind {
     const head = readHead(args)
-    const kind = this.#expected ?? this.#kindOf(head)
+    const kind = this.expected ?? this.#kindOf(head)
     this.#head = { given: head, args }
     if (kind === 'stream' || kind === 'opaque' || kind === 'other') return kind
     // Over HTTP/2 the head is sent now, or never.
@@ -89,11 +90,6 @@ export class ResponseHead {
     if (kind === 'unknown') return 'other'
     warnOfCompressedStream()
     return 'opaque'
-  }
-
-  /** What has been found of the first bytes decides about the head that is written with them. */
-  expect(kind: 'stream' | 'opaque'): void {
-    this.#expected = kind
   }
 
   /**

@@ -1,4 +1,4 @@
-import { checkNames, checkSignal, shown } from '../errors/bad-input.js'
+import { checkChoice, checkNames, checkPositive, checkSignal, shown } from '../errors/bad-input.js'
 import type { StreamError } from '../errors/stream-error.js'
 import type { FramingName } from '../framing/framing.js'
 import { framings } from '../framing/framings.js'
@@ -137,18 +137,10 @@ export function checkWriterOptions(options: SSEWriterOptions, more: readonly str
   if (cors !== undefined && typeof cors !== 'boolean' && !isOriginList) {
     throw new TypeError(`writer.cors must be true, false or a list of origins, got ${shown(cors)}`)
   }
-  if (options.heartbeat !== undefined && !['comment', 'empty-delta'].includes(options.heartbeat)) {
-    const hint = typeof options.heartbeat === 'number' ? '; did you mean writer.heartbeatMs?' : ''
-    throw new TypeError(
-      `writer.heartbeat must be 'comment' or 'empty-delta', got ${shown(options.heartbeat)}${hint}`,
-    )
-  }
-  if (options.framing !== undefined && !Object.hasOwn(framings, options.framing)) {
-    throw new TypeError(`writer.framing must be 'sse' or 'ndjson', got ${shown(options.framing)}`)
-  }
-  if (typeof maxBufferedBytes !== 'number' || !(maxBufferedBytes > 0)) {
-    throw new TypeError(`writer.maxBufferedBytes must be a number above 0, got ${shown(maxBufferedBytes)}`)
-  }
+  const hint = typeof options.heartbeat === 'number' ? '; did you mean writer.heartbeatMs?' : ''
+  checkChoice('writer.heartbeat', options.heartbeat, ['comment', 'empty-delta'], hint)
+  checkChoice('writer.framing', options.framing, Object.keys(framings))
+  checkPositive('writer.maxBufferedBytes', maxBufferedBytes)
   return {
     heartbeatMs: readDuration('writer.heartbeatMs', options.heartbeatMs ?? writerDefaults.heartbeatMs),
     headersAfterMs: readDuration(

@@ -4,6 +4,7 @@ import {
   type AnswerForm,
   type CollectedAnswer,
   type DialectState,
+  EndedByEvent,
   type EventRole,
   entrySize,
   isObject,
@@ -114,9 +115,7 @@ export const cohere: StreamDialect = {
 /** An end that is none. Its SDK hands it out as any other event. */
 const failed = /^(ERROR|TIMEOUT)$/
 
-class ChatStream implements DialectState {
-  complete = false
-
+class ChatStream extends EndedByEvent implements DialectState {
   observe({ data }: SSEEvent): EventRole {
     const { type = '', error, delta } = jsonOf(data) ?? {}
     if (error) return 'error'
@@ -126,10 +125,6 @@ class ChatStream implements DialectState {
       return 'terminal'
     }
     return String(type).endsWith('-delta') ? 'content' : 'other'
-  }
-
-  closing(): SSEEvent[] {
-    return []
   }
 
   /** Its SDK fails for what has no `type`, and hands out any event that has one. */

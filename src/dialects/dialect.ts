@@ -126,6 +126,15 @@ export interface DialectState {
  */
 export type EventRole = 'terminal' | 'content' | 'error' | 'other'
 
+/** A stream that is complete with its last event, which cannot be made up. */
+export class EndedByEvent {
+  complete = false
+
+  closing(): SSEEvent[] {
+    return []
+  }
+}
+
 /** An object of JSON. It comes from outside: each member may hold anything. */
 export interface JsonObject {
   [member: string]: unknown

@@ -5,6 +5,7 @@ import {
   type CollectedAnswer,
   type DialectRequest,
   type DialectState,
+  EndedByEvent,
   type EventRole,
   isObject,
   type JsonObject,
@@ -74,9 +75,7 @@ export function isOllamaClient({ headers }: DialectRequest): boolean {
   return /^ollama(-[a-z]+)?\//.test(String(headers?.['user-agent']))
 }
 
-class GenerateStream implements DialectState {
-  complete = false
-
+class GenerateStream extends EndedByEvent implements DialectState {
   observe({ data }: SSEEvent): EventRole {
     const { error, done, response, thinking, message } = jsonOf(data) ?? {}
     if (error) return 'error'
@@ -86,10 +85,6 @@ class GenerateStream implements DialectState {
     }
     const { content, thinking: thought, tool_calls: calls } = Object(message)
     return response || thinking || content || thought || calls ? 'content' : 'other'
-  }
-
-  closing(): SSEEvent[] {
-    return []
   }
 
   failing(_error: StreamError, message: string): SSEEvent[] {

@@ -4,6 +4,7 @@ import {
   type AnswerForm,
   type CollectedAnswer,
   type DialectState,
+  EndedByEvent,
   type EventRole,
   isObject,
   type JsonObject,
@@ -91,8 +92,7 @@ export const openaiResponses: StreamDialect = {
 const failed = /^(error|response\.(failed|cancelled))$/
 const terminal = /^response\.(completed|incomplete)$/
 
-class ResponseStream implements DialectState {
-  complete = false
+class ResponseStream extends EndedByEvent implements DialectState {
   cutShort = false
   #nextNumber = 0
 
@@ -106,11 +106,6 @@ class ResponseStream implements DialectState {
       return 'terminal'
     }
     return String(type).endsWith('.delta') ? 'content' : 'other'
-  }
-
-  /** The last event carries the whole response: it cannot be made up. */
-  closing(): SSEEvent[] {
-    return []
   }
 
   /** Documented is the flat form; the SDKs raise for `error` alone. */

@@ -62,13 +62,9 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
   const { apply = true } = options
   const findings: TimeoutFinding[] = []
   const find = (setting: TimeoutFinding['setting'], valueMs: number, message: string, setToMs?: number) => {
-    const set = apply && setToMs !== undefined ? setToMs : undefined
-    findings.push({
-      setting,
-      valueMs,
-      setToMs: set,
-      message: set ? `${message} It is now ${set} ms.` : message,
-    })
+    const set = apply ? setToMs : undefined
+    const said = set === undefined ? message : `${message} It is now ${set} ms.`
+    findings.push({ setting, valueMs, setToMs: set, message: said })
   }
 
   const wantedMs = idleMs + marginMs

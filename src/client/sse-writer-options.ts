@@ -141,12 +141,11 @@ export function checkWriterOptions(options: SSEWriterOptions, more: readonly str
   checkChoice('writer.heartbeat', options.heartbeat, ['comment', 'empty-delta'], hint)
   checkChoice('writer.framing', options.framing, Object.keys(framings))
   checkPositive('writer.maxBufferedBytes', maxBufferedBytes)
+  const duration = (name: 'heartbeatMs' | 'headersAfterMs') =>
+    readDuration(`writer.${name}`, options[name] ?? writerDefaults[name])
   return {
-    heartbeatMs: readDuration('writer.heartbeatMs', options.heartbeatMs ?? writerDefaults.heartbeatMs),
-    headersAfterMs: readDuration(
-      'writer.headersAfterMs',
-      options.headersAfterMs ?? writerDefaults.headersAfterMs,
-    ),
+    heartbeatMs: duration('heartbeatMs'),
+    headersAfterMs: duration('headersAfterMs'),
     maxBufferedBytes,
     heartbeat: options.heartbeat,
     framing: options.framing,

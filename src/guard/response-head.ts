@@ -1,16 +1,11 @@
 import type { ServerResponse } from 'node:http'
+import { setRequestId } from '../client/request-id.js'
+import { completeHead } from '../client/response.js'
 import type { Framing } from '../framing/framing.js'
 import { framingOf, framings } from '../framing/framings.js'
 import { warnOfCompressedStream } from '../stream/opaque-stream.js'
 import { beginsWithEvent, looksLikeJson } from './body-start.js'
-import {
-  type GivenHead,
-  headerOf,
-  kindOfHead,
-  readHead,
-  sendStreamHead,
-  setGivenHeaders,
-} from './given-head.js'
+import { type GivenHead, headerOf, kindOfHead, readHead } from './given-head.js'
 import type { OriginalMethods } from './intercept.js'
 import { LateHead } from './late-head.js'
 import { NoTransformHeader } from './no-transform-header.js'
@@ -104,11 +99,30 @@ export class ResponseHead {
     if (isOpaque) this.#own.writeHead(...args)
     else {
       given.headers = given.headers.filter(([name]) => name.toLowerCase() !== 'content-encoding')
-      setGivenHeaders(this.#response, this.#own, given.headers)
+      this.#setGiven(given.headers)
       complete()
-      sendStreamHead(this.#response, this.#own, given, this.#subject.settings, this.#subject.requestId)
+      this.#sendStreamHead(given)
     }
     this.late = new LateHead(this.#response)
+  }
+
+  /** Sets the headers that `writeHead` was given, beside those that the app has set. */
+  #setGiven(headers: GivenHead['headers']): void {
+    const response = this.#response
+    for (const [name] of headers) response.removeHeader(name)
+    for (const [name, value] of headers) {
+      // The original method, because the guard's own would look at the header once more.
+      if (response.hasHeader(name)) response.appendHeader(name, value as string)
+      else this.#own.setHeader(name, value)
+    }
+  }
+
+  /** Completes the headers of an event stream, and sends them. */
+  #sendStreamHead({ status, message }: GivenHead): void {
+    const { writer } = this.#subject.settings
+    completeHead(this.#response, writer, framingOf(this.#response.getHeader('content-type')))
+    if (writer.headers !== false) setRequestId(this.#response, this.#subject.requestId)
+    this.#own.writeHead(...(message === undefined ? [status] : [status, message]))
   }
 
   /** It is not an event stream: what is held goes out as it came. */

@@ -82,11 +82,8 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
     find('timeout', timeout, message)
   }
   if (requestTimeout === 0 && headersTimeout === 0) {
-    find(
-      'requestTimeout',
-      0,
-      'server.requestTimeout is 0: a client that never finishes its request is never let go.',
-    )
+    const message = 'server.requestTimeout is 0: a client that never finishes its request is never let go.'
+    find('requestTimeout', 0, message)
   }
   const { connectionsCheckingInterval } = server as { connectionsCheckingInterval?: number }
   if (requestTimeout > 0 && connectionsCheckingInterval && connectionsCheckingInterval > requestTimeout / 2) {
@@ -96,11 +93,8 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
     find('connectionsCheckingInterval', connectionsCheckingInterval, message)
   }
   if (server.listenerCount('timeout') > 0 && timeout > 0) {
-    find(
-      'timeout',
-      timeout,
-      "a 'timeout' listener on the server switches its own closing of silent connections off.",
-    )
+    const message = "a 'timeout' listener on the server switches its own closing of silent connections off."
+    find('timeout', timeout, message)
   }
   return findings
 }

@@ -62,16 +62,10 @@ class ControllerPart implements CleanupPart {
     return this.#controller.signal.aborted
   }
 
-  absorbErrors(): void {}
-
   async finish(): Promise<void> {}
 
   async stop(reason: Error | undefined): Promise<'destroy'> {
     this.#controller.abort(reason)
     return 'destroy'
   }
-
-  async whenClosed(): Promise<void> {}
-
-  force(): void {}
 }

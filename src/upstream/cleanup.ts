@@ -121,7 +121,7 @@ async function release(
   const report = (via: SocketCleanupReport['via'], closed: boolean, forced = false): SocketCleanupReport => {
     return { via, closed, forced, durationMs: systemClock.now() - startedAt, errors }
   }
-  part.absorbErrors(reason !== undefined || lingerMs === 0)
+  part.absorbErrors?.(reason !== undefined || lingerMs === 0)
   if (part.closed) return report('ended', true)
   if (lingerMs > 0 && (await within(part.finish(), lingerMs).catch(() => false)))
     return report('linger', true)
@@ -132,9 +132,9 @@ async function release(
     errors.push(error instanceof Error ? error : new Error(String(error)))
   }
   if (via === 'unreachable') return report(via, false)
-  const closed = part.whenClosed()
+  const closed = part.whenClosed?.() ?? Promise.resolve()
   if (await within(closed, closeMs)) return report(via, true)
-  part.force()
+  part.force?.()
   return report(via, await within(closed, closeMs), true)
 }
 

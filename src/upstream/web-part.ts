@@ -14,8 +14,6 @@ export class WebPart implements CleanupPart {
     return this.#done
   }
 
-  absorbErrors(): void {}
-
   async finish(): Promise<void> {
     // A handler's own loop may still hold it: what it does not read any more is read beside it.
     const holding = heldReader(this.#stream)
@@ -45,8 +43,4 @@ export class WebPart implements CleanupPart {
     this.#done = true
     return 'cancel'
   }
-
-  async whenClosed(): Promise<void> {}
-
-  force(): void {}
 }

@@ -72,7 +72,7 @@ for (const { url, functions } of result) {
   if (!url.startsWith('file:') || !fileURLToPath(url).startsWith(source)) continue
   const file = fileURLToPath(url).slice(source.length)
   for (const { functionName: name, ranges } of functions) {
-    // What runs now and then, say a timer, is no part of each event's way.
+    // Work that runs now and then, say a timer, is not part of each event's way.
     if (ranges[0].count >= events / 2) called.push({ file, name, calls: ranges[0].count / events })
   }
 }

@@ -39,17 +39,17 @@ async function startRedis() {
   })
   for (;;) {
     const socket = connect(port, '127.0.0.1')
-    const [answered] = await Promise.race([
+    const [ready] = await Promise.race([
       once(socket, 'connect').then(() => [true]),
       once(socket, 'error').then(() => [false]),
     ]).catch(() => [false])
     socket.destroy()
-    if (answered) return { port, child }
+    if (ready) return { port, child }
     await wait(20)
   }
 }
 
-/** What Redis says of itself. */
+/** Redis' own statistics. */
 async function look(redis) {
   const [cpu, stats, memory, commands] = await Promise.all(
     ['cpu', 'stats', 'memory', 'commandstats'].map((each) => redis.info(each)),

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createGunzip } from 'node:zlib'
 import cors from '@fastify/cors'
-import Fastify, { type FastifyError, type FastifyReply } from 'fastify'
+import Fastify, { type FastifyError, type FastifyReply, type FastifyRequest } from 'fastify'
 import { respondWithError } from 'unhang'
 import { createStreamMiddleware } from 'unhang/fastify'
 import { metrics } from './monitoring/prometheus.js'
@@ -13,10 +13,13 @@ import { type AppSettings, run } from './server/run.js'
 /** An OpenAI-compatible proxy for Qolaba. */
 function createApp(settings: AppSettings) {
   const proxy = new ChatProxy(settings)
-  const { access, timeouts, writer } = settings
+  const { access, timeouts, writer, resume } = settings
   const app = Fastify({ bodyLimit: 20 * 1024 * 1024 })
   app.addHook('onRequest', async ({ raw }) => access.checkOrigin(raw))
-  app.register(cors, { origin: access.origins, exposedHeaders: ['x-request-id', 'retry-after'] })
+  app.register(cors, {
+    origin: access.origins,
+    exposedHeaders: ['x-request-id', 'retry-after', 'unhang-stream'],
+  })
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, text, done) => {
     try {
       done(null, text === '' ? {} : JSON.parse(String(text)))
@@ -39,26 +42,34 @@ function createApp(settings: AppSettings) {
     return reply.type(metrics.contentType).send(await metrics.text())
   })
 
-  app.get('/v1/models', ({ raw }) => {
-    proxy.readKey(raw)
-    return modelList
-  })
+  const requireKey = async ({ raw }: FastifyRequest) => void proxy.readKey(raw)
+
+  app.get('/v1/models', { onRequest: requireKey }, () => modelList)
 
   const calls = new WeakMap<IncomingMessage, ChatCall>()
   const callOf = (request: IncomingMessage) => calls.get(request) as ChatCall
   app.post(
     '/v1/chat/completions',
     {
-      onRequest: async ({ raw }) => void proxy.readKey(raw),
+      onRequest: requireKey,
       preHandler: [
         async ({ raw, body }, reply) => {
           calls.set(raw, { key: proxy.readKey(raw), chat: proxy.readChat(body, reply.raw) })
         },
-        createStreamMiddleware((stream, { raw }) => proxy.stream(stream, callOf(raw)), { timeouts, writer }),
+        createStreamMiddleware((stream, { raw }) => proxy.stream(stream, callOf(raw)), {
+          timeouts,
+          writer,
+          resume,
+        }),
       ],
     },
     ({ raw }, reply) => proxy.answer(takeOver(reply), callOf(raw)),
   )
+
+  if (resume) {
+    app.get('/v1/streams/:id', { onRequest: requireKey }, resume.rejoin())
+    app.delete('/v1/streams/:id', { onRequest: requireKey }, resume.stop())
+  }
 
   app.setNotFoundHandler(({ method, url }) => {
     throw openAIError(404, `There is no ${method} ${url.split('?', 1)[0]}.`)

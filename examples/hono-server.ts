@@ -16,7 +16,7 @@ type Env = { Bindings: HttpBindings; Variables: { key: string } }
 /** An OpenAI-compatible proxy for Qolaba. */
 function createApp(settings: AppSettings) {
   const proxy = new ChatProxy(settings)
-  const { access, timeouts, writer } = settings
+  const { access, timeouts, writer, resume } = settings
   const app = new Hono<Env>()
   app.use(async ({ env }, next) => {
     access.checkOrigin(env.incoming)
@@ -25,7 +25,7 @@ function createApp(settings: AppSettings) {
   app.use(
     cors({
       origin: (origin) => access.allowedOrigin(origin),
-      exposeHeaders: ['x-request-id', 'retry-after'],
+      exposeHeaders: ['x-request-id', 'retry-after', 'unhang-stream'],
     }),
   )
 
@@ -50,10 +50,15 @@ function createApp(settings: AppSettings) {
     const call = { key: context.get('key'), chat: proxy.readChat(body, response) }
     const { model } = call.chat
     if (detectStreamingRequest({ method, url, headers, body }))
-      await handleStream(response, (stream) => proxy.stream(stream, call), { model, writer })
+      await handleStream(response, (stream) => proxy.stream(stream, call), { model, writer, resume })
     else await proxy.answer(response, call)
     return RESPONSE_ALREADY_SENT
   })
+
+  if (resume) {
+    app.get('/v1/streams/:id', requireKey, resume.rejoin())
+    app.delete('/v1/streams/:id', requireKey, resume.stop())
+  }
 
   app.notFound(({ req }) => {
     throw openAIError(404, `There is no ${req.method} ${req.path}.`)

@@ -8,7 +8,7 @@ import { guardServers } from './guard/guard-servers.js'
 import { type GuardOptions, type GuardSettings, readGuardOptions } from './guard/request.js'
 import { processWide } from './registry.js'
 
-/** What `--import` and `--require` together, or two copies of unhang, would do twice. */
+/** Work that `--import` and `--require` together, or two copies of unhang, would do twice. */
 const registered = processWide('registered', () => ({ isDone: false }))
 
 const readers = { UNHANG_OPTIONS: parse, UNHANG_CONFIG: load }

@@ -1,4 +1,4 @@
-// What several copies of unhang in one process share: a protocol between their versions, so members only ever join.
+// State that several copies of unhang in one process share: a protocol between their versions, so members only ever join.
 import type { SSEEvent } from './framing/sse/encode.js'
 
 /**
@@ -19,7 +19,7 @@ export function processWide<Value extends object>(name: string, create: () => Va
   }
 }
 
-/** What the rest of the library may know of the writer of a response. */
+/** The writer of a response, as the rest of the library knows it. */
 interface ResponseOwner {
   readonly headersSent: boolean
   readonly events: number
@@ -29,26 +29,26 @@ interface ResponseOwner {
 /** The writer of each response, one registry per process. */
 export const writers = processWide('writers', () => new WeakMap<object, ResponseOwner>())
 
-/** What the rest of the library, and another copy of it in this process, may know of the guard of a response. */
+/** The guard of a response, as the rest of the library, and another copy of it in this process, know it. */
 export interface Guarded {
   readonly requestId: string
   readonly signal: AbortSignal
-  /** Whether the request has been answered, or left, before its handler ran. */
+  /** Whether the request has a response, or has been left, before its handler ran. */
   readonly refused: boolean
   /** Its options, which are the defaults of routes and guards inside it; `undefined` once the response is over. */
   readonly options: object | undefined
-  /** A guard inside it: what that one sets counts more. */
+  /** A guard inside it: its settings count more. */
   refine(options: object): void
   /** Tells where the framework keeps the parsed body. */
   readBodyFrom(parsed: () => unknown): void
   /** A stream written the unhang way takes the response over. */
   stepAside(): void
-  /** Runs what is done for the request, so that its upstream calls are known. */
+  /** Runs the work for the request, so that its upstream calls are known. */
   enter<Result>(work: () => Result): Result
   /**
    * The framework has an error without a response.
    *
-   * @returns whether it has been answered now
+   * @returns whether it has a response now
    */
   respond(error: unknown): boolean
   /** The listener itself failed: no other code can respond. */

@@ -1,4 +1,4 @@
-// Events to the bytes on the wire: a string that nobody writes is never put together.
+// Events to the bytes on the wire: a string that is not written is never put together.
 import { encodeEvent } from '../../src/framing/sse/encode.ts'
 
 const chunkOf = (content) => ({

@@ -97,7 +97,7 @@ export async function startSurroundings() {
   const run = async (task, job) => {
     jobs++
     const { id, result } = await ask(client, { id: jobs, task, ...job })
-    if (id !== jobs) throw new Error('the client answered another job')
+    if (id !== jobs) throw new Error('the client reported another job')
     return result
   }
   return { upstream, run, stop: () => Promise.all([upstream, client].map(stopProcess)) }

@@ -43,7 +43,7 @@ export class Contest {
           if (!this.#peers.includes(name)) throw error
           failures.set(name, error.message)
         }
-        // Whatever a failed one still holds must not weigh on the next profile.
+        // Memory that a failed one still holds must not weigh on the next profile.
         if (failures.has(name) || !this.#staysRunning) await this.#stop(name)
       }
     }

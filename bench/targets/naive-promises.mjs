@@ -1,5 +1,5 @@
 // `naive` behind a guard by hand, for this one format: deadline, heartbeat, an error event at a bad end, counts. What a guard costs
-// a stream at least: it does not see what an upstream says of its own failure, answers none before the head, and tells nobody to
+// a stream at least: it does not see what an upstream says of its own failure, sends no error before the head, and tells no client to
 // stop.
 import { createServer } from 'node:http'
 import { performance } from 'node:perf_hooks'

@@ -1,4 +1,4 @@
-// The handler that everybody writes, on whatever upstream.
+// The handler of most tutorials, on any upstream.
 import { createServer } from 'node:http'
 import { callUpstream, headers } from './call-upstream.mjs'
 

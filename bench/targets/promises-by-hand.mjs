@@ -1,5 +1,5 @@
 // The promises of unhang by hand, for one format: deadline, heartbeat, an error event at a bad end, a signal for the upstream,
-// counts. What they cost at least: a failure before the head is not answered, and a client that does not read counts as silence.
+// counts. Their minimal cost: a failure before the head gets no response, and a client that does not read counts as silence.
 import { createServer } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import { callUpstream, headers } from './call-upstream.mjs'
@@ -21,7 +21,7 @@ export const keepPromises =
       const events = makeEvents()
       const record = { bytes: 0, maxGapMs: 0 }
       const controller = new AbortController()
-      // What comes is written at once.
+      // Each chunk is written at once.
       let cameAt = performance.now()
       const fail = () => {
         if (!response.writableEnded) response.end(events.isComplete ? undefined : failure)

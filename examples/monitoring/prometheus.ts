@@ -59,7 +59,7 @@ const duration = new Histogram({
   registers,
 })
 
-/** What Prometheus asks for at `/metrics`, in its own format. */
+/** The text for Prometheus at `/metrics`, in its own format. */
 export const metrics = {
   contentType: registers[0]?.contentType ?? '',
   text: () => registers[0]?.metrics() ?? '',

@@ -22,7 +22,7 @@ const wordMs = 150
 
 /** Serves a page on which one can watch a stream survive. */
 export class Playground {
-  /** For a store in Redis. A process that died is noticed while somebody still looks. */
+  /** For a store in Redis. A process that died is noticed while a viewer still looks. */
   static readonly storeOptions: RedisStoreOptions = { prefix: 'playground', flushMs: 100, leaseMs: 2_000 }
 
   readonly #ports: { good: number; fault: number }
@@ -47,7 +47,7 @@ export class Playground {
 
   /** @returns whether the request was one of the page's */
   serves(request: IncomingMessage, response: ServerResponse): boolean {
-    // Not new URL(): that throws for what anybody may ask for.
+    // Not new URL(): that throws for some of the paths that a client may send.
     const [pathname = '/', query = ''] = (request.url ?? '/').split('?', 2)
     const isOurs = pathname === '/' ? request.method === 'GET' : pathname.startsWith('/playground/')
     if (!isOurs) return false

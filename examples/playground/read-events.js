@@ -33,7 +33,7 @@ function* eventsOf(block, isLines) {
   yield data === '[DONE]' ? { isLast: true } : meaningOf(JSON.parse(data))
 }
 
-/** What an event says, whichever API it is of. */
+/** The meaning of an event of any API. */
 function meaningOf({ error, choices, candidates, message, done }) {
   if (error) return { error: errorOf({ error }), isLast: true }
   const [candidate] = candidates ?? []

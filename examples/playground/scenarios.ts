@@ -1,7 +1,7 @@
 import type { DialectName } from 'unhang'
 import type { FaultName } from 'unhang/testing'
 
-/** What the upstream of the page can do, in groups. */
+/** The faults of the page's upstream, in groups. */
 export const scenarios: Readonly<Record<string, readonly { fault: FaultName; label: string }[]>> = {
   'Nothing goes wrong': [{ fault: 'good', label: 'sends a whole answer' }],
   'In the middle of the answer, the upstream': [

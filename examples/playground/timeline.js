@@ -1,7 +1,7 @@
 const [width, height, left, right] = [400, 74, 10, 384]
 const longSilenceMs = 700
 
-/** What has come so far, drawn as it comes. */
+/** The events so far, drawn as they come. */
 export class Timeline {
   /**
    * @param {Element} section where it is drawn

@@ -3,7 +3,7 @@ import https from 'node:https'
 import { readAnswer, type StreamDeadlines, StreamError, type TimeoutCoordinator, watchConnect } from 'unhang'
 import type { QolabaAnswer, QolabaRequest } from './translate.js'
 
-/** What a call needs of the stream it is made for. */
+/** The part of a stream that its call needs. */
 export interface UpstreamCall {
   /** The bearer key. */
   key: string

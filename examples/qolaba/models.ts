@@ -1,4 +1,4 @@
-/** What Qolaba calls a model: its provider, and the name it has there. */
+/** A model in Qolaba's terms: its provider, and its name there. */
 export interface QolabaModel {
   llm: 'OpenAI' | 'ClaudeAI' | 'GeminiAI'
   llm_model: string

@@ -159,7 +159,7 @@ export function readEvent(text: string): Fields {
   return event
 }
 
-/** Only what Qolaba counted: a guess would be billed by somebody. */
+/** Only the numbers of Qolaba: a guess might be billed. */
 function toUsage({ promptTokens, completionTokens }: Fields | QolabaAnswer) {
   if (typeof promptTokens !== 'number' || typeof completionTokens !== 'number') return undefined
   return {
@@ -180,7 +180,7 @@ function isEmpty(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.keys(value).length === 0
 }
 
-/** What would make the answer another one, and cannot be had from Qolaba. */
+/** Parameters that would change the answer, and that Qolaba does not have. */
 function refuseImpossible(request: Fields): void {
   const { tools, functions, tool_choice: toolChoice, n, stop, logprobs, modalities } = request
   const format = isFields(request.response_format) ? request.response_format.type : undefined

@@ -27,7 +27,7 @@ keepRunning('nginx', ['-e', 'stderr', '-p', folder, '-c', writeConfiguration()])
 await Promise.all([port, ...proxyPorts].map((each) => listening(each as number)))
 console.log(`Listening on http://127.0.0.1:${port}, in front of ${proxyPorts.join(' and ')}`)
 
-/** The configuration as it stands in this folder, with the free ports, and with files where anybody may write. */
+/** The configuration as it stands in this folder, with the free ports, and with files where every user may write. */
 function writeConfiguration(): string {
   const text = readFileSync(new URL('nginx.conf', import.meta.url), 'utf8')
     .replaceAll('127.0.0.1:8080', `127.0.0.1:${port}`)

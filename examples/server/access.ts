@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Settings } from './environment.js'
 import { openAIError } from './openai-error.js'
 
-/** Who may call. A key of the operator must be spent neither by strangers nor by web pages. */
+/** The clients that may call. A key of the operator must be spent neither by strangers nor by web pages. */
 export class Access {
   /** The origins whose pages may call, besides the proxy's own; as `cors` takes them. */
   readonly origins: '*' | string[]
@@ -17,7 +17,7 @@ export class Access {
     this.#proxyKey = proxyKey
   }
 
-  /** What a page of an origin reads in `access-control-allow-origin`; `''` if it must not call. */
+  /** The value of `access-control-allow-origin` for a page of an origin; `''` if it must not call. */
   allowedOrigin(origin: string): string {
     if (this.origins === '*') return '*'
     return this.origins.includes(origin) ? origin : ''
@@ -61,7 +61,7 @@ export function bearerKey({ headers }: IncomingMessage): string | undefined {
 /** Whether a request comes from this machine itself. */
 function isLocal({ socket, headers }: IncomingMessage): boolean {
   const isLoopback = /^(::1|(::ffff:)?127\.[\d.]+)$/.test(socket.remoteAddress ?? '')
-  // A proxy on this machine, or a tunnel, calls for somebody else.
+  // A proxy on this machine, or a tunnel, calls for another client.
   const isForwarded = ['forwarded', 'x-forwarded-for', 'x-real-ip'].some((name) => name in headers)
   return isLoopback && !isForwarded
 }

@@ -15,7 +15,7 @@ export interface ChatCall {
   key: string
 }
 
-/** What the examples do, apart from the lines of their framework. */
+/** The work of the examples, apart from the lines of their framework. */
 export class ChatProxy {
   readonly #api: ChatApi
   readonly #settings: AppSettings

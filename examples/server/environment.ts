@@ -1,6 +1,6 @@
 import type { StreamOptions, StreamTimeouts } from 'unhang'
 
-/** What the example servers read from the environment. */
+/** The settings of the example servers, from the environment. */
 export interface Settings {
   port: number
   host: string
@@ -10,7 +10,7 @@ export interface Settings {
   baseUrl: string | undefined
   /** `undefined`: the client's own key is passed on. */
   apiKey: string | undefined
-  /** What clients must send as their bearer key; `undefined`: see {@link Access}. */
+  /** The bearer key that clients must send; `undefined`: see {@link Access}. */
   proxyKey: string | undefined
   /** The origins whose pages may call; `undefined`: see {@link Access}. */
   allowOrigin: string[] | undefined
@@ -91,7 +91,7 @@ function readPort({ PORT = '3000' }: NodeJS.ProcessEnv): number {
 function readKey(environment: NodeJS.ProcessEnv, name: string): string | undefined {
   const value = environment[name] || undefined
   if (value === undefined || /^[\x21-\x7e]+$/.test(value)) return value
-  throw new Error(`${name} holds what no HTTP header can carry`)
+  throw new Error(`${name} has a character that an HTTP header must not have`)
 }
 
 function readOrigins({ ALLOW_ORIGIN: value }: NodeJS.ProcessEnv): string[] | undefined {

@@ -11,14 +11,24 @@ import {
 import { bearerKey } from './access.js'
 import type { Settings } from './environment.js'
 
-/** Koa's functions get a context, those of Express the request. */
-type AppRequest = IncomingMessage | { req: IncomingMessage }
+/** What the functions of an app get: in Koa and Hono a context, in Fastify a request of its own. */
+type AppRequest =
+  | IncomingMessage
+  | { req: IncomingMessage }
+  | { raw: IncomingMessage }
+  | { env: { incoming: IncomingMessage } }
+
+function incomingOf(request: AppRequest): IncomingMessage {
+  if ('env' in request) return request.env.incoming
+  if ('raw' in request) return request.raw
+  return 'req' in request ? request.req : request
+}
 
 /** A stream belongs to the owner of its key. Without a key, only the ids of their streams tell clients apart. */
 export function openResume(store: ResumeStore): Resume {
   return createResume<AppRequest>({
     store,
-    owner: (request) => bearerKey('req' in request ? request.req : request) ?? 'without a key',
+    owner: (request) => bearerKey(incomingOf(request)) ?? 'without a key',
   })
 }
 

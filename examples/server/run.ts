@@ -9,7 +9,7 @@ import { Access } from './access.js'
 import { readEnvironment, type Settings, withoutSecrets } from './environment.js'
 import { openResume, openStores } from './resume.js'
 
-/** What an app is built from. */
+/** The parts that an app is built from. */
 export interface AppSettings extends Omit<Settings, 'baseUrl' | 'resume'> {
   baseUrl: string
   resume: Resume | undefined

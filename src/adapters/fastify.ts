@@ -32,7 +32,7 @@ export type StreamMiddlewareOptions<AppRequest = FastifyRequest> = MiddlewareOpt
 /**
  * Creates a streaming route: `handler` serves the requests that want a stream.
  *
- * As a `preHandler`, it leaves all other requests to the route's own handler. As the route's handler, it answers them with 404.
+ * As a `preHandler`, it leaves all other requests to the route's own handler. As the route's handler, it sends them 404.
  * Errors of the handler do not reach Fastify, which could only log them.
  *
  * @param handler fills the stream; the stream is complete when the handler returns, or at the terminal event
@@ -56,7 +56,7 @@ export function createStreamMiddleware<Route extends RouteGenericInterface = Rou
     const settings = settingsFor(request)
     if (settings.resume) setAppRequest(request.raw, request)
     reply.hijack()
-    // What other plugins have set, say for CORS, would stay behind with the reply.
+    // Headers of other plugins, say for CORS, would stay behind with the reply.
     for (const [name, value] of Object.entries(reply.getHeaders())) {
       if (value !== undefined) reply.raw.setHeader(name, value)
     }
@@ -134,7 +134,7 @@ export function wrapApp(
   return listener
 }
 
-/** Without this a plugin would speak only for what is registered inside it. */
+/** Without this a plugin would apply only to the routes that are registered inside it. */
 function forInstance<Options extends FastifyPluginCallback<never>>(plugin: Options): Options {
   const meta = { name: 'unhang', fastify: '>=5' }
   return Object.assign(plugin, {

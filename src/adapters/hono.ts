@@ -1,4 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono'
+import { setAppRequest } from '../client/app-request.js'
 import { guards } from '../registry.js'
 import { withDefaults } from '../stream/inherited-settings.js'
 import { readWebGuard, type WebGuardOptions } from '../web/guard-options.js'
@@ -31,6 +32,7 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
   const { when, detect, isSkipped, settingsFor } = readWebGuard(options)
   return async (context, next) => {
     if (isSkipped(context)) return await next()
+    if (options.resume) setAppRequest(context.req.raw, context)
     // On Node, a guard around the whole server has nothing left to do.
     const outer = guards().get(Object(context.env).outgoing)
     const settings = withDefaults(settingsFor(context), outer?.options)
@@ -61,7 +63,7 @@ function parsedBody({ req }: Context): Promise<unknown> | undefined {
   return isRead ? req.json().catch(() => undefined) : undefined
 }
 
-/** Whether the app has responded to an error in its own way: Hono's own answer is a text. */
+/** Whether the app has responded to an error in its own way: Hono's own response is a text. */
 function isAnswered({ error, res }: Context): boolean {
   const isText = res.headers.get('content-type')?.startsWith('text/plain') === true
   return 'getResponse' in Object(error) || res.status !== 500 || !isText

@@ -1,7 +1,7 @@
-/** By the request of `node:http`: what the app's own functions get in its place. */
+/** The app's own functions get this in place of the request of `node:http`, or of a fetch handler. */
 const appRequests = new WeakMap<object, object>()
 
-/** In Koa the app knows a request by its context, in Fastify by a request of Fastify's. */
+/** In Koa and Hono the app knows a request by its context, in Fastify by a request of Fastify's. */
 export function setAppRequest(request: object, context: object): void {
   appRequests.set(request, context)
 }

@@ -1,7 +1,7 @@
 /** Nothing to wait for. */
 export const ready = Promise.resolve()
 
-/** What is worth waiting for. */
+/** The least amount of bytes that is worth waiting for. */
 export function unlessReady(written: Promise<void>): Promise<void> | undefined {
   return written === ready ? undefined : written
 }

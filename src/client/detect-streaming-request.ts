@@ -67,7 +67,7 @@ function wantsStream(request: StreamingRequestLike, hints: StreamingHints = {}):
   const inner = request.request as StreamingRequestLike | undefined
   const isKoa = typeof inner === 'object' && inner !== null
   if (isKoa && !request.headers) return wantsStream(inner, hints)
-  // In Koa `ctx.body` is the answer.
+  // In Koa `ctx.body` is the response.
   const body = parsedBody(isKoa ? inner.body : request.body)
   if (body && Object.hasOwn(body, 'stream') && typeof body.stream === 'boolean') return body.stream
   const { path, query } = location(request)

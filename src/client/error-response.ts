@@ -95,7 +95,7 @@ function checkTarget(call: string, response: StreamResponse, options: ErrorRespo
   return target
 }
 
-/** What an error body is made of. */
+/** The parts of an error body. */
 export interface ErrorBodyOptions {
   readonly message: string
   readonly dialect: StreamDialect
@@ -109,7 +109,7 @@ export function sendErrorBody(
   { message, dialect, requestId }: ErrorBodyOptions,
 ): void {
   const body = JSON.stringify(dialect.errorBody(reason, message, requestId))
-  // What the app prepared was meant for another answer.
+  // The app prepared these headers for another response.
   for (const name of ['content-encoding', 'transfer-encoding', 'trailer', 'etag', 'last-modified']) {
     response.removeHeader(name)
   }

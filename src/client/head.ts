@@ -3,7 +3,7 @@ import { framingOf, framings } from '../framing/framings.js'
 
 /** The facts of one exchange that decide its headers. */
 export interface EventStreamExchange {
-  /** What the app has set so far; names in any case. */
+  /** The headers that the app has set so far; names in any case. */
   existing: Readonly<Record<string, number | string | readonly string[] | undefined>>
   httpVersion: string
   /** Whether Node will keep the socket open afterwards (`response.shouldKeepAlive`). */
@@ -42,7 +42,7 @@ const transferEncoding = 'transfer-encoding'
 const untrue = ['content-length', 'content-encoding', transferEncoding, 'etag']
 
 /**
- * The headers of an event stream, merged with what the app set: what to set and what to remove.
+ * The headers of an event stream, merged with those of the app: which to set and which to remove.
  *
  * `no-transform` keeps `compression()` from holding the stream back, `X-Accel-Buffering` does so for nginx.
  * `Connection` is left to Node on HTTP/1.1: written by hand, it costs the `Keep-Alive: timeout=N` hint, and

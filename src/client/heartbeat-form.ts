@@ -2,14 +2,14 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Transcript } from '../dialects/transcript.js'
 import { heartbeat } from '../framing/sse/encode.js'
 
-/** What a heartbeat is: a comment, or an event of the stream's own that says nothing. Not set: as its dialect has it. */
+/** The form of a heartbeat: a comment, or an event of the stream's own without content. Not set: as its dialect has it. */
 export type HeartbeatChoice = 'comment' | 'empty-delta' | undefined
 
 /** As much of a client's stream as its heartbeats depend on. */
 export type BeatingStream = Pick<Transcript, 'sawId' | 'framingName' | 'encode'> &
   Partial<Pick<Transcript, 'dialect' | 'emptyDelta'>>
 
-/** What to send to this client now, so that its connection is not idle; `undefined` for nothing. */
+/** The heartbeat for this client now; `undefined` for none. */
 export function heartbeatText(
   choice: HeartbeatChoice,
   headers: IncomingHttpHeaders,
@@ -24,8 +24,8 @@ export function heartbeatText(
 }
 
 /**
- * Who asks for an event stream by its type reads with a parser of the format, and one of those takes a blank line for an
- * empty message. Everybody else may read by hand: up to a blank line, and what then begins with a colon is not an event.
+ * A client that asks for an event stream by its type has a parser of the format, and some of those take a blank line for an
+ * empty message. Any other client may read by hand: up to a blank line, and a part that begins with a colon is not an event.
  *
  * @param sawId whether an event had an id: openai-python then takes a blank line for an event
  */

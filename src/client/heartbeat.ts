@@ -14,7 +14,7 @@ export interface HeartbeatOptions {
 const never = Number.POSITIVE_INFINITY
 
 /**
- * Says when a silent stream needs a sign of life. One timer, re-armed when it fires: what happens in between
+ * Says when a silent stream needs a sign of life. One timer, re-armed when it fires: activity in between
  * only stores the time.
  */
 export class Heartbeat {

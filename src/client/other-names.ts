@@ -1,4 +1,4 @@
-/** What other writers call it: a client must not wait for an end that never comes. */
+/** Names that other writers have: a client must not wait for an end that never comes. */
 export class OtherNames {
   get committed(): never {
     throw new TypeError('there is no writer.committed: write writer.headersSent')

@@ -51,7 +51,7 @@ export class OutgoingText {
   }
 
   /**
-   * Hands the response what waits.
+   * Hands the waiting text to the response.
    *
    * @param isLast whether the response ends with it
    * @returns whether the client keeps up
@@ -73,7 +73,7 @@ export class OutgoingText {
     return more
   }
 
-  /** Bytes go out at once; what was written before comes before, whether or not the client has caught up. */
+  /** Bytes go out at once, after all text that was written before, whether or not the client has caught up. */
   sendBytes(bytes: Uint8Array): boolean {
     if (this.#pending !== '') this.#write(this.#take())
     this.bytes += bytes.length

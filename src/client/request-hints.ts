@@ -6,7 +6,7 @@ const minMarginMs = 250
 
 /**
  * The timeouts for a client that says how long it waits for the head (the OpenAI SDKs do, in whole seconds): an
- * answer in time is better than none. Never longer than what is in force already.
+ * response in time is better than none. Never longer than the timeouts in force.
  *
  * @see https://github.com/openai/openai-node, `x-stainless-timeout`
  */

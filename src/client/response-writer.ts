@@ -97,7 +97,7 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
   }
 
   /**
-   * As `forward`, for who reads what it passes on chunk by chunk, so that it hears of what happens in between.
+   * As `forward`, for a reader that forwards chunk by chunk, so that the writer hears of heartbeats and stops in between.
    *
    * @returns what to wait for
    * @throws why they are refused
@@ -186,14 +186,14 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
     return isGone(this.#response) || this.#text.send(this.#closed)
   }
 
-  /** Somebody has begun to answer with something else: an event would only spoil it. */
+  /** Other code has begun to respond: an event would only spoil its response. */
   #isAnswered(): boolean {
     if (!this.head.isForeign) return false
-    this.#stop(new StreamError('internal', { message: 'The response is being answered otherwise.' }))
+    this.#stop(new StreamError('internal', { message: 'Other code is already sending this response.' }))
     return true
   }
 
-  /** @returns whether the head could be sent: what the app has hooked into it may fail */
+  /** @returns whether the head could be sent: the app's hooks in it may fail */
   #commit(): boolean {
     if (this.headersSent) return true
     try {
@@ -274,7 +274,7 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
     this.#stopped.abort(reason)
   }
 
-  /** Who writes in a loop would never let the event come that says so. */
+  /** Code that writes in a loop would never let the event loop report the close. */
   #gone(): Promise<void> {
     this.#text.drop()
     if (wasLeft(this.#response)) this.#responseClosed()

@@ -29,7 +29,7 @@ function isResponse(value: unknown): boolean {
 }
 
 function http2Stream(response: ServerResponse) {
-  // Of HTTP/1 all say whether the connection is kept; to look for what is not there takes long.
+  // On HTTP/1 every response says whether the connection is kept. Looking for a missing property takes long.
   if (response.shouldKeepAlive !== undefined) return undefined
   return (response as unknown as Partial<Http2ServerResponse>).stream
 }
@@ -57,13 +57,13 @@ export function backlogOf(response: ServerResponse): number {
   return response.writableLength ?? http2Stream(response)?.writableLength ?? 0
 }
 
-/** What a socket is writing, of which Node counts all until the last byte of it has left. */
+/** The bytes that a socket is writing. Node counts all of them until the last one has left. */
 interface WritingSocket {
   _writableState?: { writelen?: number }
   _handle?: { writeQueueSize?: number } | null
 }
 
-/** The same to the byte: what waits on a socket is often one write, and a slow client would seem to stand still. */
+/** The same to the byte: a single write often waits on a socket, and a slow client would seem to stand still. */
 export function exactBacklogOf(response: ServerResponse): number {
   const { _writableState: state, _handle: handle } = (response.socket ?? {}) as WritingSocket
   const writing = state?.writelen

@@ -14,7 +14,7 @@ export interface SSEWriterObserver {
   /** The head is about to be sent. */
   onHead?(): void
   /**
-   * An event is about to be written. What it throws, `write()` throws.
+   * An event is about to be written. An error thrown here is thrown by `write()`.
    *
    * @returns `false` to leave the event out
    */
@@ -29,7 +29,7 @@ export interface SSEWriterObserver {
   onDrainEnd?(): void
   /** The client has left, does not read at all, or cannot even be sent a head. */
   onDisconnect?(reason: StreamError): void
-  /** What the client's events have said so far. */
+  /** The state of the client's events so far. */
   readonly transcript?: BeatingStream
 }
 
@@ -51,7 +51,7 @@ export interface SSEWriterOptions extends EventStreamHeadOptions {
    */
   heartbeatMs?: number | false | undefined
   /**
-   * What a heartbeat is. `'comment'`: always a comment. `'empty-delta'`: an event without content where the API has one,
+   * The form of a heartbeat. `'comment'`: always a comment. `'empty-delta'`: an event without content where the API has one,
    * also for Gemini, whose clients take no comments.
    *
    * @defaultValue in a chat or an Anthropic stream that has begun an event without content, nothing for Gemini and NDJSON,
@@ -79,21 +79,21 @@ export interface SSEWriterOptions extends EventStreamHeadOptions {
   maxBufferedBytes?: number | undefined
 }
 
-/** What applies where nothing is set. */
+/** The settings where nothing is set. */
 const writerDefaults = {
   heartbeatMs: defaultHeartbeatMs,
   headersAfterMs: 10_000,
   maxBufferedBytes: 16 * 1024 * 1024,
 }
 
-/** What stands in the options of a writer. */
+/** The names of a writer's options. */
 export const writerNames = {
   owner: 'writer.',
   names: [...Object.keys(writerDefaults), 'heartbeat', 'framing', 'headers', 'cors'],
   instead: { commitAfterMs: 'headersAfterMs' },
 } as const
 
-/** What a writer is given beside its settings. */
+/** The parts that a writer is given beside its settings. */
 export interface WriterParts {
   signal?: AbortSignalLike | undefined
   observer?: SSEWriterObserver | undefined
@@ -105,7 +105,7 @@ export interface WriterSettings extends EventStreamHeadOptions {
   readonly headersAfterMs: number
   readonly maxBufferedBytes: number
   readonly heartbeat: HeartbeatChoice
-  /** `undefined`: by the dialect, and by what is relayed. */
+  /** `undefined`: by the dialect, and by the relayed upstream. */
   readonly framing: FramingName | undefined
 }
 
@@ -114,7 +114,7 @@ const headerName = /^[\w!#$%&'*+.^`|~-]+$/
 const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /**
- * A header that cannot be sent must fail here, not in the middle of somebody's stream.
+ * A header that cannot be sent must fail here, not in the middle of a stream.
  *
  * @param more names that the caller reads itself
  * @throws TypeError that names the option and the value

@@ -21,7 +21,7 @@ export class WriterHead {
     this.framing = framings[settings.framing ?? 'sse']
   }
 
-  /** Whether somebody has begun to respond with something else. */
+  /** Whether other code has begun to respond. */
   get isForeign(): boolean {
     return !this.isSent && this.#response.headersSent && !isStreamOf(this.framing, this.#response)
   }
@@ -44,7 +44,7 @@ export class WriterHead {
   }
 }
 
-/** What a writer says of its head, and of what it has written. */
+/** A writer's view of its head, and of its written bytes. */
 export abstract class HeadedWriter extends OtherNames {
   events = 0
   heartbeats = 0

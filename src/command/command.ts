@@ -5,12 +5,12 @@ import type { Flags, Values } from './flags.js'
 /** One command of `unhang`. */
 export interface Command<F extends Flags> {
   readonly name: string
-  /** What it does, in one sentence. */
+  /** The purpose of the command, in one sentence. */
   readonly summary: string
   /** The one word that it takes besides flags, such as a URL. Not set: it takes none. */
-  readonly argument?: { readonly name: string; readonly help: string; readonly missing: string }
+  readonly argument?: { readonly name: string; readonly help: string }
   readonly flags: F
-  /** What else the help says, below the flags. */
+  /** More lines of the help, below the flags. */
   readonly more?: string
   /** @returns what the process exits with */
   run(values: Values<F>, argument: string): Promise<number>
@@ -42,14 +42,14 @@ export function readCommandLine<F extends Flags>(
   })
   const [word, extra] = positionals
   if (argument && word === undefined)
-    throw new TypeError(`${argument.missing} Write: unhang ${name} ${argument.name}`)
+    throw new TypeError(`Missing ${argument.name}. Write: unhang ${name} ${argument.name}`)
   if (argument && extra !== undefined)
     throw new TypeError(`One ${argument.name} at a time; a key goes after --key.`)
   if (!argument && word !== undefined) throw new TypeError(`unhang ${name} takes flags only, got ${word}`)
   return { values: Object.fromEntries(read) as Values<F>, argument: word ?? '' }
 }
 
-/** What `--help` prints; it fits a screen. */
+/** The text of `--help`; it fits a screen. */
 export function helpOf({ name, summary, argument, flags, more }: Command<Flags>): string {
   const rows: [string, string][] = Object.entries(flags).map(([key, { placeholder, help }]) => {
     return [`--${kebab(key)}${placeholder ? ` ${placeholder}` : ''}`, help]

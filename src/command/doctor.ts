@@ -20,7 +20,7 @@ export const doctor: Command<typeof flags> = {
   name: 'doctor',
   summary:
     'Probes a running OpenAI-compatible endpoint for causes of hang-ups, and exits with 1 if it finds one.',
-  argument: { name: 'URL', help: 'the base URL, say http://127.0.0.1:3000/v1', missing: 'Which URL?' },
+  argument: { name: 'URL', help: 'the base URL, say http://127.0.0.1:3000/v1' },
   flags,
   async run({ key, model, faults, upstreamPort, json }, url) {
     const announce = json ? undefined : console.log

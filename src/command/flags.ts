@@ -2,7 +2,7 @@ import { shown } from '../errors/bad-input.js'
 
 /** One flag of a command: how it is written, what it means, and how its value is read. */
 export interface Flag<T> {
-  /** What stands for its value in the help; `undefined`: it takes no value. */
+  /** The placeholder of its value in the help; `undefined`: it takes no value. */
   readonly placeholder: string | undefined
   readonly help: string
   readonly fallback: T

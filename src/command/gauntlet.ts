@@ -35,7 +35,6 @@ export const gauntlet: Command<typeof flags> = {
   argument: {
     name: 'URL',
     help: 'the base URL of the proxy, say http://127.0.0.1:3000/v1',
-    missing: 'Which URL?',
   },
   flags,
   more: 'The deadlines are those of the proxy under test; false: it has none, and what waits for it is left out.',

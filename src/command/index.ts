@@ -29,7 +29,7 @@ async function run([name, ...args]: readonly string[]): Promise<number> {
   if (name === '--help' || name === '-h') return print(overview())
   const command = commands.find((each) => each.name === name)
   if (!command) {
-    const problem = name === undefined ? 'Which command?' : `There is no ${name}.`
+    const problem = name === undefined ? 'Missing command.' : `There is no ${name}.`
     throw new TypeError(`${problem} unhang --help lists the commands.`)
   }
   if (args.includes('--help') || args.includes('-h')) return print(helpOf(command))

@@ -31,7 +31,7 @@ export const proxy: Command<typeof flags> = {
   name: 'proxy',
   summary:
     'Stands in front of one HTTP server, and gives each of its streams an ending that clients understand.',
-  argument: { name: 'URL', help: 'the upstream, say http://127.0.0.1:8080', missing: 'Which URL?' },
+  argument: { name: 'URL', help: 'the upstream, say http://127.0.0.1:8080' },
   flags,
   more: '--header and --cors may be given several times. Ctrl-C lets open streams finish for ten seconds.',
   async run({ host = defaultHost, header, metrics, verbose, ...values }, url) {

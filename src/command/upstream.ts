@@ -37,7 +37,7 @@ export const upstream: Command<typeof flags> = {
   async run({ port, host, fault, words, wordMs, verbose }) {
     const script = scriptByModel({ fault, words: words?.match(/\s*\S+/g) ?? [], wordMs })
     const served: UpstreamScript = (exchange) => {
-      // It may run for days: what the kit remembers for a test would pile up.
+      // It may run for days: the exchanges that the kit remembers for a test would pile up.
       server.exchanges.length = 0
       if (!verbose) return script(exchange)
       const [line = ''] = exchange.head.split('\r\n', 1)

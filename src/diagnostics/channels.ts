@@ -53,7 +53,7 @@ export interface StreamEnd {
   upstreamsLeftRunning: number
   /** The tokens of the stream; `undefined` for one that could not be read, say a compressed one, and for one that is replayed. */
   usage: StreamUsage | undefined
-  /** The id of a recorded stream, also in the records of those who rejoin it; `undefined` if it is not recorded. */
+  /** The id of a recorded stream, also in the records of clients that rejoin it; `undefined` if it is not recorded. */
   streamId: string | undefined
   /** Whether all of the stream was recorded, so that its client can rejoin it. */
   recorded: boolean

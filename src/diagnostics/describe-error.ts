@@ -1,7 +1,7 @@
 import { causeChain, textOf } from '../errors/cause-chain.js'
 
 const maxText = 100
-// biome-ignore lint/suspicious/noControlCharactersInRegex: what a peer controls must not control a terminal
+// biome-ignore lint/suspicious/noControlCharactersInRegex: text of a peer must not control a terminal
 const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 /** Keys stand in the user part and in the query of URLs. */
 const secretsOfUrl = /\b([a-z][a-z\d+.-]{0,30}:\/\/)(?:[^\s/?#]*@)?([^\s?#"'<>]*)(?:\?[^\s#"'<>]*)?/gi
@@ -11,10 +11,10 @@ const bareQuery = /\?[\w.-]{1,60}=[^\s"'<>]*/g
 const credentials = /\b(Bearer|Basic) +(?=[\w.~+/=-]*[\d._=-])[\w.~+/=-]{8,}/gi
 const headerValue = /"[^"]*" is an invalid header value/g
 const keys = /\b(?:sk|pk|rk|gsk|xai)[-_][\w-]{6,}|\bAIza[\w-]{6,}/g
-/** Node quotes what cannot be parsed: most often a prompt, or an answer. */
+/** Node quotes text that cannot be parsed: most often a prompt, or an answer. */
 const quotedJson = /(?:\.\.\.)?"[\s\S]{0,200}?"(?:\.\.\.)? is not valid JSON/g
 
-/** What a peer controls, such as the name of a model: quoted, on one line, and not without end. */
+/** Text of a peer, such as the name of a model: quoted, on one line, and not without end. */
 export function describeText(text: string | undefined): string {
   if (text === undefined) return 'undefined'
   const json = JSON.stringify(text).replace(controls, escapeControl)
@@ -30,7 +30,7 @@ export function describeError(error: unknown): string {
     .join(' ')
 }
 
-/** An error and its causes with their stacks, for the person who has to find a bug. */
+/** An error and its causes with their stacks, for finding a bug. */
 export function describeTrace(error: unknown): string {
   const chain = causeChain(error)
   if (chain.length === 0) return describeError(error)
@@ -58,7 +58,7 @@ function framesOf(stack: string): string {
   return at === -1 ? '' : publicText(stack.slice(at))
 }
 
-/** A text without what a terminal obeys, and without keys in URLs and headers. */
+/** A text without control characters, and without keys in URLs and headers. */
 export function publicText(text: string): string {
   return text
     .replace(secretsOfUrl, '$1$2')

@@ -14,7 +14,7 @@ import {
   sizeOf,
 } from './dialect.js'
 
-/** What each kind of block says piece by piece: the name of its delta and where the delta goes. */
+/** The pieces of each kind of block: the name of its delta, and where the delta goes. */
 const pieces: Record<string, { delta: string; field: string }> = {
   text: { delta: 'text_delta', field: 'text' },
   thinking: { delta: 'thinking_delta', field: 'thinking' },

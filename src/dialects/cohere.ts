@@ -127,7 +127,7 @@ class ChatStream extends EndedByEvent implements DialectState {
     return String(type).endsWith('-delta') ? 'content' : 'other'
   }
 
-  /** Its SDK fails for what has no `type`, and hands out any event that has one. */
+  /** Its SDK fails for an event without `type`, and hands out any event that has one. */
   failing(error: StreamError, message: string): SSEEvent[] {
     return [{ data: cohereError(error, message) }]
   }

@@ -44,7 +44,7 @@ export interface StreamDialect {
 }
 
 /**
- * What is known of the request that a stream responds to.
+ * The request that a stream responds to, as far as it is known.
  *
  * @example
  * const follow = (request: DialectRequest = {}) => dialects.openaiChat.follow({ ...request, model: 'mine' })
@@ -121,7 +121,7 @@ export interface DialectState {
 }
 
 /**
- * What an event means. `terminal`: the stream is complete and nothing may follow. `content`: a part of the answer.
+ * The meaning of an event. `terminal`: the stream is complete and nothing may follow. `content`: a part of the answer.
  * `error`: the upstream reports that it failed.
  */
 export type EventRole = 'terminal' | 'content' | 'error' | 'other'
@@ -166,7 +166,7 @@ export function setOwn(target: object, name: string, value: unknown): void {
   Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true })
 }
 
-/** What an entry of an object or a list costs beside what it holds, at the least. */
+/** The cost of an entry of an object or a list beside its contents, at the least. */
 export const entrySize = 64
 
 /** How large a part of an answer is, in characters. */

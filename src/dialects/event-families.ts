@@ -52,7 +52,7 @@ export function familyOf(event: SSEEvent): StreamDialect | undefined {
   return dialects.find(({ family }) => family.member.test(kind))?.dialect
 }
 
-/** What an event says that it is. */
+/** The kind that an event claims to be. */
 function kindOf({ event, data }: SSEEvent): string {
   const { type, object } = jsonOf(data) ?? {}
   for (const kind of [event, type, object]) if (typeof kind === 'string' && kind !== '') return kind

@@ -66,7 +66,7 @@ class CollectedCandidate {
     return grown
   }
 
-  /** A text goes on with the next one, unless one of them is a thought, or what was said of it is signed. */
+  /** A text goes on with the next one, unless one of them is a thought, or the text so far is signed. */
   #addPart(part: JsonObject): number {
     const last = this.#parts.at(-1)
     if (last && isText(last) && isText(part) && last.thought === part.thought && !last.thoughtSignature) {
@@ -101,7 +101,7 @@ export const gemini: StreamDialect = {
   encode(event) {
     const text = encodeEvent(event)
     // A blank line of this form is one to every reader but `@google/generative-ai`. That reads past an error object, and
-    // takes the answer for complete; of an event that it finds no end of it says that it cannot be read.
+    // takes the answer for complete. If it finds no end of an event, it reports that it cannot read the event.
     return isError(event) ? `${text.slice(0, -2)}\r\n\n` : text
   },
   follow: () => new GenerateContentStream(),

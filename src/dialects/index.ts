@@ -77,7 +77,7 @@ function checkDialect(dialect: StreamDialect): StreamDialect {
   return dialect
 }
 
-/** What one of the first events of a stream says of its API. */
+/** The API that one of the first events of a stream shows. */
 const byEvent: readonly [RegExp, StreamDialect][] = [
   [/^\s*\{.*"object": *"(chat\.completion\.chunk|text_completion)"/s, openaiChat],
   [/^\s*\{.*"type": *"response\.[a-z_.]+"/s, openaiResponses],
@@ -122,10 +122,10 @@ export function dialectOfHead(response: { hasHeader(name: string): boolean }): S
   return response.hasHeader('x-vercel-ai-ui-message-stream') ? aiSdkUi : undefined
 }
 
-/** Where the dialect of a stream is unknown, the answer says it. */
+/** Where the dialect of a stream is unknown, the answer shows it. */
 const withAnswers: readonly StreamDialect[] = [openaiChat, openaiResponses, anthropic, gemini, ollama, cohere]
 
-/** The dialect in which a whole answer can be sent as events: that of the stream, or, where that is unknown, the one it fits. */
+/** The dialect in which a whole answer can be sent as events: the stream's, or, if that is unknown, the one that fits. */
 export function dialectOfAnswer(answer: unknown, dialect: StreamDialect): StreamDialect | undefined {
   const candidates = dialect.answers || dialect.name !== plain.name ? [dialect] : withAnswers
   return candidates.find(({ answers }) => answers?.toEvents(answer) !== undefined)

@@ -76,7 +76,7 @@ class JsonRpcStream implements DialectState {
     return []
   }
 
-  /** A client that has the id of an event asks for what comes after it: an error would keep it from that. */
+  /** A client that has the id of an event asks for the events after it: an error would keep it from that. */
   failing(_error: StreamError, message: string): SSEEvent[] | undefined {
     if (this.#isSubscription || this.#sawId) return []
     if (!this.#pending || this.#pending.size === 0) return undefined

@@ -1,7 +1,7 @@
 import { entrySize, isObject, type JsonObject, setOwn, sizeOf } from './dialect.js'
 
 /**
- * Adds a piece to what has been said: text to text, items to items.
+ * Adds a piece to the answer so far: text to text, items to items.
  *
  * @returns by how much that has grown, in characters
  */
@@ -34,11 +34,11 @@ export function mergeAt(parts: Map<unknown, JsonObject>, number: unknown, piece:
   return merge(part, piece) + (known ? 0 : entrySize)
 }
 
-/** What is said once, and again perhaps, but never in pieces. */
+/** Members that come once, and perhaps again, but never in pieces. */
 const fixed = new Set(['id', 'type', 'role', 'object'])
 
 /**
- * Takes what is said of the whole answer, of which the last word counts.
+ * Takes members of the whole answer, of which the last value counts.
  *
  * @returns by how much that has grown, in characters
  */

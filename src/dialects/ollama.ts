@@ -15,7 +15,7 @@ import {
 import { merge, replace } from './merge.js'
 
 /**
- * What `/api/chat` and `/api/generate` respond to `"stream": false`, and the lines that say the same.
+ * The responses of `/api/chat` and `/api/generate` to `"stream": false`, and the lines with the same meaning.
  *
  * @see https://docs.ollama.com/api/chat
  */
@@ -70,7 +70,7 @@ export const ollama: StreamDialect = {
   follow: () => new GenerateStream(),
 }
 
-/** Its libraries and its command line say who they are. A browser does not: its path is that of others, too. */
+/** Its libraries and its command line send their names. A browser does not, and other APIs have the same path. */
 export function isOllamaClient({ headers }: DialectRequest): boolean {
   return /^ollama(-[a-z]+)?\//.test(String(headers?.['user-agent']))
 }

@@ -38,7 +38,7 @@ const pieces: SkippedEvents = {
 
 class ChatStream implements DialectState {
   readonly #request: DialectRequest | undefined
-  /** What all chunks have in common. */
+  /** The members that all chunks have in common. */
   #first: JsonObject | undefined
   /** How many chunks more may bring an id: Azure's first one has none. */
   #awaited = 4
@@ -137,7 +137,7 @@ class ChatStream implements DialectState {
   }
 }
 
-/** What is none must not be written again: it may be nested deeper than the stack is. */
+/** A member that is not a choice must not be written again: it may be nested deeper than the stack is. */
 function scalarOf(value: unknown): unknown {
   return typeof value === 'object' && value !== null ? undefined : value
 }

@@ -35,7 +35,7 @@ export const plain: StreamDialect = {
       },
       complete: false,
       closing: () => [],
-      // SDKs of OpenAI throw for `error`, whatever the event is called; others read `message` and `code`.
+      // SDKs of OpenAI throw for `error`, under any event name; others read `message` and `code`.
       failing: (error, message) => [
         { event: 'error', data: { error: openaiError(error, message), message, code: error.code } },
       ],

@@ -13,25 +13,25 @@ const maxUnrecognized = 4
 /** Finds the dialect that an event gives away, or proves the one that the path lets guess. */
 type Recognize = (event: SSEEvent, guess: StreamDialect, framing: FramingName) => StreamDialect | undefined
 
-/** What is known of a stream beside its events. Some of it is known late, so each member is read when it is needed. */
+/** The stream beside its events. Some of it is known late, so each member is read when it is needed. */
 export interface StreamFacts {
   readonly request?: DialectRequest | undefined
   /** How its events are written. Not set: as its dialect has it. */
   readonly framing?: { readonly name: FramingName } | undefined
 }
 
-/** What the events that the client of one stream has been sent say so far. */
+/** The state of one stream, by the events that its client has been sent. */
 export class Transcript {
   dialect: StreamDialect
   /** Whether the stream has said that it is complete, and nothing may follow. */
   sawTerminal = false
-  /** Whether what came last has not been sent yet: if the stream stops now, the client does not have it. */
+  /** Whether the last events have not been sent yet: if the stream stops now, the client does not have them. */
   pending = false
   /** Whether an event had an id. */
   sawId = false
   /** Whether the client has read of the failure in the upstream's own words. */
   reportedToClient = false
-  /** Whether the stream was said to be complete before anything of an answer had come. */
+  /** Whether the stream claimed to be complete before any piece of an answer had come. */
   endedEmpty = false
   readonly tally = new UsageTally()
   readonly #facts: StreamFacts
@@ -39,7 +39,7 @@ export class Transcript {
   #followed: DialectState
   #skips: SkippedEvents | undefined
   #recognize: Recognize | undefined
-  /** What has come while the dialect was unknown. */
+  /** The events that came while the dialect was unknown. */
   readonly #unrecognized: SSEEvent[] = []
 
   /** @param recognize finds the dialect that one of the first events gives away: a path tells little of an API */
@@ -112,13 +112,13 @@ export class Transcript {
     return !this.pending && (this.sawTerminal || this.#followed.complete)
   }
 
-  /** Whether the terminal event, which the client has, came of an answer of which nothing had come, or says that something is missing. */
+  /** Whether the terminal event, which the client has, ended an empty answer, or says that something is missing. */
   get cutShort(): boolean {
     return this.complete && (this.endedEmpty || this.#followed.cutShort === true)
   }
 
   /**
-   * Whether an event of an upstream ends an answer of which nothing has come: so end some that have failed.
+   * Whether an event of an upstream ends an empty answer: some failed ones end so.
    *
    * @param received how many events the upstream has sent before
    */
@@ -138,7 +138,7 @@ export class Transcript {
       throw new StreamError('upstream_truncated')
   }
 
-  /** What still has to be sent so that the client knows that the stream is complete. */
+  /** The events that the client still needs to know that the stream is complete. */
   closing(): SSEEvent[] {
     this.#decideAtEnd()
     return this.sawTerminal ? [] : this.#followed.closing()
@@ -146,18 +146,18 @@ export class Transcript {
 
   /** An event that says nothing, where the dialect has one and the client would understand it by now. */
   emptyDelta(): SSEEvent | undefined {
-    // Where the events do not fit the path, nor does one of ours.
+    // Where the events do not fit the path, an event of unhang does not either.
     return this.#begun && !this.isProven ? undefined : this.#followed.emptyDelta?.()
   }
 
   /** Whether a failure comes too late to be one for the client. */
   survives({ outcome }: StreamError): boolean {
-    // After the terminal event nothing may come: whatever goes wrong then goes wrong elsewhere.
+    // After the terminal event nothing may come: a later failure is not one of this stream.
     if (this.sawTerminal) return !this.pending
     return this.complete && (outcome === 'timeout' || outcome.startsWith('upstream_'))
   }
 
-  /** What the client of a stream that stops for `reason` still has to get; `undefined` if only a cut would do. */
+  /** The events that report `reason` to the client of a stream; `undefined` if only a cut would do. */
   ending(reason: StreamError, message: string, options?: FailingOptions): SSEEvent[] | undefined {
     if (!this.reportedToClient) this.#decideAtEnd()
     // It has read of the failure already; some dialects end with more than that.

@@ -3,7 +3,7 @@ import { isObject, type JsonObject, jsonOf, objectsIn } from './dialect.js'
 
 type Tokens = Omit<StreamUsage, 'source'>
 
-/** Finds what the events of a stream say of its usage, whichever the API, and counts pieces of the answer beside it. */
+/** Finds the usage in the events of a stream of any API, and counts pieces of the answer beside it. */
 export class UsageTally {
   /** Events that held a piece of the answer. */
   pieces = 0
@@ -11,7 +11,7 @@ export class UsageTally {
   /** Some say it of each choice. */
   readonly #byChoice = new Map<unknown, Tokens>()
 
-  /** Looks at the data of an event. What is said last counts. */
+  /** Looks at the data of an event. The last numbers count. */
   see(data: unknown): void {
     if (typeof data === 'string' && !mayReport.test(data)) return
     const event = jsonOf(data)
@@ -35,7 +35,7 @@ const mayReport = /"usage(?:Metadata)?"\s*:\s*\{|"(?:(?:prompt_)?eval_count|comp
 /** Where each API says it. */
 function* reportsIn(event: JsonObject): Generator<JsonObject> {
   const { type, usage, usageMetadata, response, message, delta, x_groq: groq } = event
-  // Anthropic begins with what it has read. What it has written is said again at the end.
+  // Anthropic begins with its input tokens. The end of the stream repeats its output tokens.
   if (type === 'message_start' && isObject(message) && isObject(message.usage)) {
     const { output_tokens: _sofar, ...read } = message.usage
     yield read

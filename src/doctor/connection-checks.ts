@@ -10,7 +10,7 @@ export async function nextRequest(endpoint: Endpoint, { client: first }: Answer)
     return [unknown('next-request', 'the server said that it closes the connection')]
   }
   if (first.ending)
-    return [found('next-request', nextRequestCause, 'it was closed, which was not said before')]
+    return [found('next-request', nextRequestCause, 'it was closed, and no header had announced that')]
   const client = new RawClient(first.socket)
   const { isLate } = await endpoint.ask(
     chats,
@@ -19,7 +19,7 @@ export async function nextRequest(endpoint: Endpoint, { client: first }: Answer)
   )
   client.socket.destroy()
   const failed = isLate
-    ? 'no answer in time'
+    ? 'no response in time'
     : `the connection was ${client.ending === 'reset' ? 'reset' : 'closed'}`
   if (client.status === 0) return [found('next-request', nextRequestCause, failed)]
   return [
@@ -29,8 +29,8 @@ export async function nextRequest(endpoint: Endpoint, { client: first }: Answer)
 }
 
 const nextRequestCause = {
-  finding: 'A connection that is kept does not serve a second request: clients see "socket hang up".',
-  fix: 'Do not set Connection, and end each body as it was begun; alignServerTimeouts() of unhang makes the server keep what it promises.',
+  finding: 'A keep-alive connection does not serve a second request: clients report "socket hang up".',
+  fix: 'Do not set Connection, and send exactly the body that your headers announce. alignServerTimeouts() of unhang sets the keep-alive timeout.',
 }
 
 function compression(coding: string | undefined, quote: Quote): CheckResult {
@@ -42,7 +42,7 @@ function compression(coding: string | undefined, quote: Quote): CheckResult {
   return found('compression', cause, `Content-Encoding: ${quote(coding)}`)
 }
 
-/** What the server says of the connection, to a client that keeps it and to one that does not. */
+/** The `Connection` header, for a client that keeps the connection and for one that does not. */
 export async function connection(endpoint: Endpoint, { client: kept }: Answer): Promise<CheckResult[]> {
   const body = endpoint.chat('Repeat exactly: a\u2028b', small)
   const { client } = await endpoint.ask(chats, { body, headers: { Connection: 'close' } })
@@ -55,8 +55,8 @@ export async function connection(endpoint: Endpoint, { client: kept }: Answer): 
     kept.header('server') === undefined
   const cause = {
     finding:
-      'Connection is written by hand: clients reuse connections that are being closed, and every second chat fails.',
-    fix: 'Do not set Connection; Node says what it is going to do.',
+      'Your code sets the Connection header: clients reuse connections that are being closed, and every second chat fails.',
+    fix: 'Do not set Connection: Node sets it, and keeps to it.',
   }
   const wrong = /keep-alive/i.test(said)
     ? `Connection: ${endpoint.quote(said)} to a client that asked for close`
@@ -75,11 +75,11 @@ const shortestKeepAliveS = 60
 function keepAlive(hint: string | undefined): CheckResult {
   const seconds = Number(/timeout=(\d+)/i.exec(hint ?? '')?.[1])
   if (hint === undefined || Number.isNaN(seconds))
-    return unknown('keep-alive', 'the server does not say how long')
+    return unknown('keep-alive', 'the server does not announce a timeout')
   if (seconds >= shortestKeepAliveS) return ok('keep-alive', `Keep-Alive: timeout=${seconds}`)
   const cause = {
     finding:
-      'Idle connections are closed sooner than load balancers and SDKs let go of them (60 s): now and then a request is sent into a closing one.',
+      'The server closes idle connections sooner than load balancers and SDKs do (60 s): now and then a request is sent into a closing one.',
     fix: 'alignServerTimeouts(server) of unhang, or server.keepAliveTimeout = 75_000.',
   }
   return found('keep-alive', cause, `Keep-Alive: timeout=${seconds}`)

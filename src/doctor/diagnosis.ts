@@ -1,16 +1,16 @@
 import { pageOf } from './pages.js'
 
-/** What one check has found out. */
+/** The result of one check. */
 export interface CheckResult {
   /** Its name, which stays the same from version to version. */
   check: string
-  /** `unknown`: this answer did not show it. */
+  /** `unknown`: this response did not show it. */
   outcome: 'ok' | 'finding' | 'unknown'
-  /** What was seen. */
+  /** The evidence. */
   evidence: string
-  /** What is wrong, for a finding. */
+  /** The problem, for a finding. */
   finding?: string
-  /** What to do about it, for a finding. */
+  /** The fix, for a finding. */
   fix?: string
   /** Where to read more of a finding, in the package. */
   page?: string

@@ -8,9 +8,9 @@ import { streamChecks } from './stream-checks.js'
 export interface DoctorOptions {
   key?: string | undefined
   model?: string | undefined
-  /** How long one answer may take, in milliseconds. Default 75 000: a minute of silence is what unhang itself allows. */
+  /** How long one response may take, in milliseconds. Default 75 000: unhang itself allows a minute of silence. */
   limitMs?: number | undefined
-  /** What counts as a long silence, in milliseconds. Default 20 000. */
+  /** How long a long silence is, in milliseconds. Default 20 000. */
   silenceMs?: number | undefined
   /** Told what will be sent, before it is. */
   announce?: ((text: string) => void) | undefined
@@ -30,7 +30,7 @@ export interface Diagnosis {
  * the other.
  *
  * @param url what clients call the base URL, say `http://127.0.0.1:3000/v1`
- * @throws TypeError for what is no URL of HTTP
+ * @throws TypeError for anything but an HTTP URL
  */
 export async function examine(url: string, options: DoctorOptions = {}): Promise<Diagnosis> {
   const { key, model, limitMs = 75_000, silenceMs = 20_000 } = options
@@ -49,7 +49,7 @@ export async function examine(url: string, options: DoctorOptions = {}): Promise
   return { url: shownUrl, model: endpoint.mask(endpoint.model), checks }
 }
 
-/** What is found out, as it is: the user of a server that hangs wants to know now. */
+/** The results, one by one: the user of a server that hangs wants to know now. */
 async function* examineEndpoint(
   endpoint: Endpoint,
   limitMs: number,
@@ -77,11 +77,11 @@ async function* examineEndpoint(
 }
 
 const chunkCause = {
-  finding: 'The body is no HTTP: clients give up with a parse error.',
+  finding: 'The body is not valid HTTP: clients give up with a parse error.',
   fix: 'Leave the chunks to Node: never write to the socket of a response, nor set Transfer-Encoding.',
 }
 
-/** What fails otherwise than a check can tell of has shown nothing. */
+/** A check that fails in an unexpected way has shown nothing. */
 async function attempt(
   check: string,
   { quote }: Endpoint,
@@ -99,22 +99,22 @@ function refusal({ client, isLate, durationMs, quote }: Answer): CheckResult {
   const isHttp = bytes.length === 0 || bytes.toString('latin1', 0, 5) === 'HTTP/'
   if (status === 0 || !isHttp) {
     const cause = {
-      finding: 'Nothing answers a chat.',
-      fix: 'Is it running, and is this its base URL, with /v1 if it has one? A connection that ends without an answer is a crash (an http.request without an error listener?), or a handler that never answers, for which guardStreams() of unhang does.',
+      finding: 'The server sends no response to a chat.',
+      fix: 'Is it running, and is this its base URL, with /v1 if it has one? A connection that ends without a response is a crash (an http.request without an error listener?), or a handler that never responds. guardStreams() of unhang then responds.',
     }
     const evidence = isLate
-      ? `no answer within ${Math.round(durationMs / 1_000)} s`
+      ? `no response within ${Math.round(durationMs / 1_000)} s`
       : socket.errored
         ? quote(socket.errored.message)
-        : 'the connection ended without an answer'
-    return found('reachable', cause, isHttp ? evidence : 'what came is no HTTP')
+        : 'the connection ended without a response'
+    return found('reachable', cause, isHttp ? evidence : 'the response is not HTTP')
   }
   const cause = {
     finding: 'A simple chat request was refused; nothing else can be checked.',
     fix:
       status === 401 || status === 403
         ? 'Give a key with --key.'
-        : 'Look at what it says; --model names a model.',
+        : 'Read its message; --model sets the model.',
   }
   return found('reachable', cause, `status ${status}: ${quote(client.bodyText)}`)
 }

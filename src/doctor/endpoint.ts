@@ -10,18 +10,18 @@ export interface EndpointOptions {
   key?: string | undefined
   /** Default: the first one that `/models` names. */
   model?: string | undefined
-  /** How long one answer may take. */
+  /** How long one response may take. */
   limitMs: number
 }
 
-/** An answer that has come, and the connection that it came over. */
+/** A response that has come, and the connection that it came over. */
 export interface Answer {
   client: RawClient
   /** From the request to its end, in milliseconds. */
   durationMs: number
   /** It was still going on when its time was over, or when it was more than enough. */
   isLate: boolean
-  /** What is wrong with its chunks, or its length. */
+  /** The mistake in its chunks, or in its length. */
   fault: Error | undefined
   /** When pieces with events in them came, in milliseconds from the question. */
   eventsAtMs: number[]
@@ -32,7 +32,7 @@ export interface Answer {
 /** Where chats are asked for, below the base URL. */
 export const chats = '/chat/completions'
 
-/** What makes a chat a cheap one. */
+/** These members make a chat a cheap one. */
 export const small = { max_tokens: 16 }
 
 /** A chat of 200 tokens is never longer. */
@@ -41,14 +41,14 @@ const maxBytes = 16 * 1024 * 1024
 /** Each chat says it, and so does the diagnosis: without what controls a terminal. */
 const plainName = /^[^\p{C}\p{Zl}\p{Zp}]{1,100}$/u
 
-/** An OpenAI-compatible endpoint, asked over raw connections: what is wrong is in the bytes, and HTTP clients hide it. */
+/** An OpenAI-compatible endpoint, asked over raw connections: mistakes are in the bytes, and HTTP clients hide them. */
 export class Endpoint {
   readonly url: URL
   model = 'default'
   readonly mask: (text: string) => string
   readonly #options: EndpointOptions
 
-  /** @throws TypeError for what is no URL of HTTP */
+  /** @throws TypeError for anything but an HTTP URL */
   constructor(url: string, options: EndpointOptions) {
     const isHttp = URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)
     if (!isHttp)
@@ -56,7 +56,7 @@ export class Endpoint {
         `URL must be one of http or https, say http://127.0.0.1:3000/v1, got ${publicText(url.replace(/^[^/?#]*@/, ''))}`,
       )
     if (/[^\x21-\x7e]/.test(options.key ?? ''))
-      throw new TypeError('the key holds what no HTTP header can carry')
+      throw new TypeError('the key has a character that an HTTP header must not have')
     this.url = new URL(url)
     this.url.pathname = this.url.pathname.replace(/(\/chat\/completions)?\/*$/, '')
     this.#options = options
@@ -87,7 +87,7 @@ export class Endpoint {
     client.send({ ...request, headers, path: pathname.replace(/\/$/, '') + path + search })
   }
 
-  /** Sends one request, by default on a connection of its own, and waits for its answer. */
+  /** Sends one request, by default on a connection of its own, and waits for its response. */
   async ask(
     path: string,
     request: Omit<RawRequest, 'port' | 'path'>,

@@ -4,7 +4,7 @@ import type { Quote } from './quote.js'
 const blankLine = /\r\n\r\n|\n\n|\r\r/
 const separators = { '\u2028': 'U+2028', '\u2029': 'U+2029', '\u0085': 'U+0085' } as const
 
-/** What is wrong with the events of a chat, if anything. */
+/** The mistake in the events of a chat, if there is one. */
 export function framingFault(body: string, quote: Quote): string | undefined {
   if (body.startsWith('\ufeff'))
     return 'a byte order mark before the first event: some clients lose that event'

@@ -1,4 +1,4 @@
-/** How the doctor shows what a peer said: quoted, cut, and without what is secret. */
+/** How the doctor shows text of a peer: quoted, cut, and without secrets. */
 export type Quote = (said: string) => string
 
 /** Masks secrets in a text: a peer that is asked with a key may say it, in an error for example. */
@@ -25,7 +25,7 @@ function masked(secret: string): string {
 /** Shorter ones, such as an `api-version`, would be found in everything that is said. */
 const minParameterLength = 6
 
-/** What a URL holds that only its owner should read. */
+/** The parts of a URL that only its owner should read. */
 export function secretsOf({ username, password, searchParams }: URL): string[] {
   const parameters = [decoded(username), ...searchParams.values()]
   return [decoded(password), ...parameters.filter(({ length }) => length >= minParameterLength)]

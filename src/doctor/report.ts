@@ -10,7 +10,7 @@ export function describeResult({ check, outcome, evidence }: CheckResult): strin
   return `${signs[outcome].padEnd(8)} ${check.padEnd(checkWidth)}  ${evidence}`
 }
 
-/** What was found, why it is said, and what to do. */
+/** The problem, its evidence, and its fix. */
 export function describeFindings({ checks }: Diagnosis): string {
   const findings = checks.filter(({ outcome }) => outcome === 'finding')
   const sawFaults = checks.some(({ check }) => check.startsWith('FM-'))
@@ -19,7 +19,7 @@ export function describeFindings({ checks }: Diagnosis): string {
     : ' (An upstream that breaks was not seen: try --faults, or unhang gauntlet.)'
   const summary =
     findings.length === 0
-      ? `Nothing was found that hangs up.${notSeen}`
+      ? `No cause of hang-ups was found.${notSeen}`
       : findings.length === 1
         ? 'One finding.'
         : `${findings.length} findings.`

@@ -3,7 +3,7 @@ import { systemClock, within } from '../timeouts/clock.js'
 import { type CheckResult, found, ok, unknown } from './diagnosis.js'
 import { chats, type Endpoint, small } from './endpoint.js'
 
-/** A chat without a stream is answered with JSON. */
+/** A chat without a stream gets JSON. */
 export async function nonStreaming(endpoint: Endpoint): Promise<CheckResult> {
   const { client } = await endpoint.ask(chats, {
     body: endpoint.chat('Say hi.', { ...small, stream: false }),
@@ -15,8 +15,8 @@ export async function nonStreaming(endpoint: Endpoint): Promise<CheckResult> {
   if (client.body.complete && 'choices' in (jsonOf(client.bodyText) ?? {}))
     return ok('non-streaming', evidence)
   const cause = {
-    finding: 'A client that asks for no stream does not get one JSON document.',
-    fix: 'Answer "stream": false with JSON: readAnswer() of unhang reads an upstream that only streams.',
+    finding: 'A request without a stream does not get one JSON document.',
+    fix: 'Respond to "stream": false with JSON: readAnswer() of unhang reads an upstream that only streams.',
   }
   return found('non-streaming', cause, client.body.complete ? evidence : `${evidence}, and it was cut`)
 }
@@ -31,13 +31,12 @@ export async function badInput(endpoint: Endpoint): Promise<CheckResult> {
   const isRefused = client.status >= 400 && client.status < 500
   const isTold = typeof error?.message === 'string'
   const evidence =
-    client.status === 0 ? 'no answer' : `status ${client.status}: ${endpoint.quote(client.bodyText)}`
+    client.status === 0 ? 'no response' : `status ${client.status}: ${endpoint.quote(client.bodyText)}`
   if (isRefused && isTold && client.body.complete)
     return ok('bad-input', `status ${client.status}, error as JSON`)
   const cause = {
-    finding:
-      'A bad request is not reported as clients expect it: they show nothing, or retry what cannot succeed.',
-    fix: 'Answer with 400 and {"error": {"message": …}}; respondWithError() of unhang does.',
+    finding: 'A bad request is not reported as clients expect it: they show nothing, or retry in vain.',
+    fix: 'Respond with 400 and {"error": {"message": …}}; respondWithError() of unhang does.',
   }
   return found('bad-input', cause, evidence)
 }
@@ -62,7 +61,7 @@ export async function http10(endpoint: Endpoint): Promise<CheckResult> {
 }
 
 const http10Cause = {
-  finding: 'Clients and proxies of HTTP/1.0 (nginx by default) cannot tell where the answer ends.',
+  finding: 'Clients and proxies of HTTP/1.0 (nginx by default) cannot tell where the response ends.',
   fix: 'Leave Transfer-Encoding and Connection to Node; in nginx set proxy_http_version 1.1.',
 }
 
@@ -91,15 +90,18 @@ export async function disconnect(endpoint: Endpoint, limitMs: number): Promise<C
     await within(client.closed(), watchMs)
     const tookMs = Math.round(systemClock.now() - leftAt)
     if (client.ending)
-      return ok('disconnect', `ended ${tookMs} ms later by the server; what its handler does cannot be seen`)
+      return ok(
+        'disconnect',
+        `the server ended it ${tookMs} ms later; whether the upstream was cancelled cannot be seen`,
+      )
     const after = client.arrivalsMs.length - before
     const lastAt = client.arrivalsMs.at(-1) ?? 0
     const stillSends = after > 0 && lastAt > (client.arrivalsMs[before - 1] ?? 0) + noticeMs
     if (!stillSends) return unknown('disconnect', 'the connection stayed open, and nothing was sent')
     const cause = {
       finding:
-        'The server goes on for a client that has left: you keep paying for tokens that no client reads.',
-      fix: "Listen to the response's close (not the request's), and hand stream.signal of unhang to the upstream call.",
+        'The server goes on after the client has left: you keep paying for tokens that no client reads.',
+      fix: "Listen to the response's close (not the request's), and pass stream.signal of unhang to the upstream call.",
     }
     return found('disconnect', cause, `${after} more pieces within ${watchMs / 1_000} s`)
   } finally {

@@ -3,12 +3,12 @@ import { type CheckResult, found, ok, unknown } from './diagnosis.js'
 import type { Answer } from './endpoint.js'
 import { framingFault } from './framing.js'
 
-/** How much of an answer must have come at once to be called held back. */
+/** How much of a response must come at once to be called buffered. */
 const minEvents = 20
 const slowEnoughMs = 500
 const burst = 0.1
 
-/** The checks that look at one streamed answer. */
+/** The checks that look at one streamed response. */
 export const streamChecks: readonly ((answer: Answer, silenceMs: number) => CheckResult)[] = [
   eventStream,
   headers,
@@ -25,7 +25,7 @@ function eventStream({ client, quote }: Answer): CheckResult {
   return found(
     'content-type',
     {
-      finding: 'A stream that does not say so: clients look for events only in text/event-stream.',
+      finding: 'Content-Type is not text/event-stream, so clients ignore the events.',
       fix: 'Send Content-Type: text/event-stream (unhang does).',
     },
     type === undefined ? 'no Content-Type' : quote(type),
@@ -49,8 +49,7 @@ function headers({ client, quote }: Answer): CheckResult {
   return found(
     'headers',
     {
-      finding:
-        'Nothing tells what stands in between (compression, nginx, a CDN) not to hold the stream back.',
+      finding: 'No header tells compression, nginx or a CDN not to buffer the stream.',
       fix: `Send ${missing.join(' and ')} (unhang does).`,
     },
     `${missing.join(', ')}: not there`,
@@ -67,8 +66,8 @@ function terminator({ client, isLate, durationMs }: Answer, silenceMs: number): 
   if (body.complete && isFramed) return ok('terminator', 'the body ended as HTTP ends one')
   const cause = {
     finding:
-      'The answer is cut: clients say "socket hang up", "Premature close" or "terminated", or wait for ever.',
-    fix: 'End the response whatever happens to the upstream: guardStreams() of unhang ends it with an error event. Behind it, shorten timeouts.inactivityMs, and listen for the error of what you read by hand.',
+      'The response is cut: clients report "socket hang up", "Premature close" or "terminated", or wait for ever.',
+    fix: 'End the response whatever happens to the upstream: guardStreams() of unhang ends it with an error event. Behind it, shorten timeouts.inactivityMs, and add an error listener to each response that you read by hand.',
   }
   if (isLate)
     return found(
@@ -111,7 +110,7 @@ function done({ client, quote }: Answer): CheckResult {
     'done',
     {
       finding: 'The stream simply ends: clients cannot tell a complete answer from half of one.',
-      fix: 'End a complete answer with data: [DONE] (unhang adds it, and tells of an upstream that stopped short).',
+      fix: 'End a complete answer with data: [DONE] (unhang adds it, and reports an upstream that stopped short).',
     },
     last === '' ? 'no event came' : `the last event is ${quote(last)}`,
   )
@@ -122,13 +121,13 @@ function buffering({ client, durationMs, eventsAtMs }: Answer): CheckResult {
   const events = client.data.length
   const evidence = `${events} events within ${Math.round(spreadMs)} ms, ${Math.round(durationMs)} ms after the question`
   if (durationMs < slowEnoughMs || events < minEvents)
-    return unknown('buffering', `${evidence}: too fast to tell`)
+    return unknown('buffering', `${evidence}: too fast to measure`)
   if (spreadMs > burst * durationMs) return ok('buffering', evidence)
   return found(
     'buffering',
     {
-      finding: 'The whole answer comes at once: something holds it back until it is complete.',
-      fix: 'Look for compression(), a proxy_buffering nginx or a CDN; in your handler for an await of the whole answer.',
+      finding: 'The whole response comes at once: something buffers it until it is complete.',
+      fix: 'Look for compression(), nginx with proxy_buffering, or a CDN. In your handler, look for an await of the whole response.',
     },
     evidence,
   )
@@ -141,7 +140,7 @@ function heartbeats({ client, durationMs }: Answer, silenceMs: number): CheckRes
     return found(
       'heartbeats',
       {
-        finding: 'Long silences: load balancers cut a connection on which nothing comes for 30 or 60 s.',
+        finding: 'Long silences: load balancers cut a connection that is silent for 30 or 60 s.',
         fix: 'Send a comment line every 15 s (unhang does: writer.heartbeatMs).',
       },
       evidence,

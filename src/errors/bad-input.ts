@@ -16,19 +16,19 @@ function cut(json: string): string {
   return json.length <= 100 ? json : `${json.slice(0, 100)}…`
 }
 
-/** What {@link checkNames} knows of an object of options. */
+/** An object of options, as {@link checkNames} knows it. */
 export interface KnownNames {
   /** How messages name an option's owner, with its dot; `''` for options of the call itself. */
   readonly owner: string
   readonly names: readonly string[]
-  /** What to write for a name that is used elsewhere, or was used before. */
+  /** The right name for a name that is used elsewhere, or was used before. */
   readonly instead?: Readonly<Record<string, string>>
 }
 
 /**
  * Refuses an option that is not there: a misspelt one would silently do nothing.
  *
- * @throws TypeError that names it, and what was probably meant
+ * @throws TypeError that names it, and the name that was probably meant
  */
 export function checkNames(options: object, { owner, names, instead = {} }: KnownNames): void {
   checkOptions(owner === '' ? 'options' : owner.slice(0, -1), options)
@@ -91,7 +91,7 @@ export function checkSignal(what: string, value: unknown): void {
   throw new TypeError(`${what} must be an AbortSignal, got ${shown(value)}${hint}`)
 }
 
-/** What documents write with a dot is an object in an object. */
+/** A dot in the documents means an object in an object. */
 function nested(name: string): string | undefined {
   const [owner, ...rest] = name.split('.')
   return rest.length > 0 ? `${owner}: { ${rest.join('.')} }` : undefined

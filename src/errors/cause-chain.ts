@@ -12,7 +12,7 @@ const names = [
   'response',
 ] as const
 
-/** What the clients of Node say of themselves when something breaks, as far as we read it. */
+/** The members of the errors that Node's clients throw, as far as we read them. */
 export type Cause = Readonly<Record<(typeof names)[number], unknown>> & {
   /** As it was thrown. */
   readonly thrown: object
@@ -20,7 +20,7 @@ export type Cause = Readonly<Record<(typeof names)[number], unknown>> & {
 
 const maxChain = 8
 
-/** One property of whatever was thrown. Anything may be: a getter may throw, a proxy may have been revoked. */
+/** One property of a thrown value. Any value may be thrown: a getter may throw, a proxy may have been revoked. */
 export function propertyOf(value: unknown, name: PropertyKey): unknown {
   try {
     return Object(value)[name]
@@ -58,7 +58,7 @@ function readCause(thrown: object): Cause {
   return { ...read, thrown, syscall: read.syscall ?? propertyOf(thrown, 'erroredSysCall') }
 }
 
-/** A value as a text; anything may have been thrown, also what has none. */
+/** A value as a text. Any value may be thrown, also one that has no text. */
 export function textOf(value: unknown): string {
   try {
     return String(value)

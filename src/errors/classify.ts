@@ -4,10 +4,10 @@ import { isStreamError, StreamError, StreamTimeoutError } from './stream-error.j
 import { UpstreamError } from './upstream-error.js'
 
 /**
- * Turns whatever was thrown into a {@link StreamError}: by error code along the cause chain, by message only
+ * Turns any thrown value into a {@link StreamError}: by error code along the cause chain, by message only
  * where a client gives no code (undici's "terminated", axios' "aborted").
  *
- * @param error what was thrown
+ * @param error the thrown value
  * @param fallback the outcome of an error that says nothing about itself; default `internal`
  */
 export function toStreamError(error: unknown, fallback: FailedOutcome = 'internal'): StreamError {
@@ -16,9 +16,9 @@ export function toStreamError(error: unknown, fallback: FailedOutcome = 'interna
   for (const { thrown } of chain) if (isStreamError(thrown)) return thrown
   const refused = chain[0] && asRefusal(chain[0])
   if (refused) return refused
-  const answered = chain.map(answeredByUpstream).find(Boolean)
-  if (answered) return answered
-  // The deepest link is what the system said; what wraps it is what a client made of it.
+  const responded = chain.map(responseOfUpstream).find(Boolean)
+  if (responded) return responded
+  // The deepest link is the system's own error. The links around it are a client's.
   for (const link of chain.reverse()) {
     const found = classify(link)
     if (found) return found(error)
@@ -67,8 +67,8 @@ const byCodePattern: [RegExp, Build][] = [
 ]
 
 /**
- * What a client gives no code: fetch, undici, node-fetch and follow-redirects the redirects they followed in vain, and Deno
- * anything at all.
+ * Errors without a code. fetch, undici, node-fetch and follow-redirects give none to redirects that they followed in vain,
+ * and Deno gives none at all.
  */
 const byMessage: [RegExp, Build][] = [
   [
@@ -116,8 +116,8 @@ function classify(link: Cause): Build | undefined {
   return undefined
 }
 
-/** axios, got and the OpenAI SDK throw for a status of 400 and more: the upstream did answer. */
-function answeredByUpstream(link: Cause): UpstreamError | undefined {
+/** axios, got and the OpenAI SDK throw for a status of 400 and more: the upstream did respond. */
+function responseOfUpstream(link: Cause): UpstreamError | undefined {
   const { response } = link
   const answer = causeChain(response)[0] ?? link
   const status = answer.status ?? answer.statusCode

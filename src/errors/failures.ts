@@ -1,7 +1,7 @@
 import { shown } from './bad-input.js'
 import type { FailedOutcome, StreamErrorCode, TimeoutPhase } from './outcomes.js'
 
-/** What a failed outcome reports to the client. */
+/** The report of a failed outcome to the client. */
 export interface Failure {
   code: StreamErrorCode
   status: number
@@ -11,7 +11,7 @@ export interface Failure {
   retryAfterSeconds?: number
 }
 
-/** The one table of causes: what each failed outcome reports to the client. */
+/** The one table of causes: the report of each failed outcome to the client. */
 const failures: Record<Exclude<FailedOutcome, 'timeout'>, Failure> = {
   upstream_connect: {
     code: 'upstream_unreachable',
@@ -23,7 +23,7 @@ const failures: Record<Exclude<FailedOutcome, 'timeout'>, Failure> = {
   upstream_error: {
     code: 'upstream_error',
     status: 502,
-    message: 'The upstream answered with an error.',
+    message: 'The upstream responded with an error.',
   },
   upstream_hangup: {
     code: 'connection_reset',
@@ -34,7 +34,7 @@ const failures: Record<Exclude<FailedOutcome, 'timeout'>, Failure> = {
   upstream_protocol: {
     code: 'upstream_protocol_error',
     status: 502,
-    message: 'The upstream sent an answer that cannot be read.',
+    message: 'The upstream sent a response that cannot be read.',
   },
   upstream_truncated: {
     code: 'upstream_truncated',
@@ -64,7 +64,7 @@ const timeouts: Record<TimeoutPhase, Failure> = {
   firstByte: {
     code: 'upstream_first_byte_timeout',
     status: 504,
-    message: 'The upstream did not begin to answer in time.',
+    message: 'The upstream did not begin to respond in time.',
     // The upstream has accepted the request: it may well have been billed.
     retryable: false,
   },

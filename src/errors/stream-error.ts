@@ -42,7 +42,7 @@ const optionNames: readonly (keyof StreamErrorOptions)[] = [
 
 const brand = Symbol.for('unhang.StreamError')
 
-/** What stops a stream from outside: its signal aborts with these as any signal would. */
+/** Reasons that stop a stream from outside: its signal aborts with these as any signal would. */
 const abortOutcomes: readonly FailedOutcome[] = ['client_gone', 'client_stalled', 'shutdown', 'aborted']
 
 function nameOf(outcome: FailedOutcome): string {
@@ -97,7 +97,7 @@ export class StreamError extends Error {
     Object.defineProperty(this, brand, { value: true })
   }
 
-  /** What a log may hold of it: of the cause no more than its name, its code and its message. */
+  /** The form that a log may contain: of the cause only its name, its code and its message. */
   toJSON(): object {
     const [cause] = causeChain(this.cause)
     return {

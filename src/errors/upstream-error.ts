@@ -2,7 +2,7 @@ import { checkNames, shown } from './bad-input.js'
 import { isStreamError, StreamError } from './stream-error.js'
 
 /**
- * The options of {@link UpstreamError}: what is known of the failed response.
+ * The options of {@link UpstreamError}: the failed response, as far as it is known.
  *
  * @example
  * throw new UpstreamError({ status: 429, retryAfter: '7', detail: 'slow down' })
@@ -63,7 +63,7 @@ export class UpstreamError extends StreamError {
     }
     const passedOn = status !== undefined && status >= 400 && status <= 599
     super('upstream_error', {
-      ...(passedOn ? { status, message: `The upstream answered with status ${status}.` } : {}),
+      ...(passedOn ? { status, message: `The upstream responded with status ${status}.` } : {}),
       ...(status === 429 ? { code: 'rate_limit_exceeded' } : {}),
       ...(shouldRetry === 'true' || shouldRetry === 'false' ? { retryable: shouldRetry === 'true' } : {}),
       ...(cause ? { cause } : {}),
@@ -85,7 +85,7 @@ export function isUpstreamError(error: unknown): error is UpstreamError {
   return isStreamError(error) && 'upstreamStatus' in error
 }
 
-/** What a client may read of an error. */
+/** The part of an error that a client may read. */
 export function clientMessage(reason: StreamError, exposeUpstreamErrors = false): string {
   const detail = isUpstreamError(reason) ? reason.detail : undefined
   return exposeUpstreamErrors && detail ? `${reason.message} ${detail}` : reason.message

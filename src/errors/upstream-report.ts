@@ -1,6 +1,6 @@
 import { UpstreamError } from './upstream-error.js'
 
-/** What the names in error objects of the usual APIs say in terms of HTTP. */
+/** The HTTP statuses of the names in error objects of the usual APIs. */
 const statusByName: readonly [RegExp, number][] = [
   [/^rate_limit|^insufficient_quota$|^too_many_requests$/, 429],
   [/^overloaded/, 529],
@@ -24,7 +24,7 @@ interface ErrorObject {
 }
 
 /**
- * The error that an upstream reported in an answer that began as a good one: in an event, or as JSON.
+ * The error that an upstream reported in a response that began as a good one: in an event, or as JSON.
  *
  * @param reported the JSON, parsed or not
  */
@@ -59,7 +59,7 @@ export function sentenceOf(body: unknown): string | undefined {
   return typeof body === 'string' ? body || undefined : jsonOf(body)
 }
 
-/** What is nested too deeply has none. */
+/** An error that is nested too deeply has no text. */
 function jsonOf(value: unknown): string | undefined {
   try {
     return JSON.stringify(value)

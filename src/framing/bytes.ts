@@ -15,7 +15,7 @@ export function asBytes(bytes: Uint8Array | string): Uint8Array {
 }
 
 /**
- * Bytes as text, one character for each byte. What frames events and JSON is ASCII and is found in this form as well as
+ * Bytes as text, one character for each byte. The framing of events and JSON is ASCII, and is found in this form as well as
  * in the decoded one. Nothing that is cut in the middle of a character can go wrong in it.
  */
 export function toByteText(bytes: Uint8Array | string): string {
@@ -27,13 +27,13 @@ export function toByteText(bytes: Uint8Array | string): string {
   return text
 }
 
-/** What a byte text says, decoded as UTF-8. */
+/** A byte text, decoded as UTF-8. */
 export function decodeByteText(text: string): string {
   if (NodeBuffer) return NodeBuffer.from(text, 'latin1').toString()
   return decoder.decode(Uint8Array.from(text, (character) => character.charCodeAt(0)))
 }
 
-/** What a part of these bytes says, decoded as UTF-8. */
+/** A part of these bytes, decoded as UTF-8. */
 export function decodeBytes(bytes: Uint8Array, start = 0, end = bytes.length): string {
   if (NodeBuffer) return (asBytes(bytes) as Buffer).toString('utf8', start, end)
   return decoder.decode(bytes.subarray(start, end))

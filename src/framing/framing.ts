@@ -3,16 +3,16 @@ import type { SSEEvent } from './sse/encode.js'
 import type { FollowOptions } from './sse/follow.js'
 import type { EventSourceMessage } from './sse/parse.js'
 
-/** A wire format of events. Three questions: how is one written, what does one say, and where does each end? */
+/** A wire format of events. Three questions: how is an event written, what does it mean, and where does it end? */
 export interface Framing {
   readonly name: FramingName
   /** The `Content-Type` of its streams. */
   readonly type: string
-  /** What closes an event that has begun. */
+  /** The bytes that close an event that has begun. */
   readonly blockEnd: string
   /** One event, as it is written. */
   encode(event: SSEEvent): string
-  /** What the text of one whole event says; `undefined` for anything else, such as a comment. */
+  /** The meaning of the text of one whole event; `undefined` for anything else, such as a comment. */
   parse(text: string): EventSourceMessage | undefined
   /** Follows the bytes of one stream, cut anywhere. */
   follow(onEvent: (event: EventSourceMessage, end: number) => void, options?: FollowOptions): Follower
@@ -26,9 +26,9 @@ export interface Follower {
   push(bytes: Uint8Array | string): number
   /** The stream has ended. @returns how many of all bytes are whole events */
   end(): number
-  /** What stands between the last whole event and now. */
+  /** The bytes after the last whole event. */
   readonly gap: 'none' | 'comment' | 'event'
-  /** What is wrong with the event after the last one that was handed out; nothing is handed out from then on. */
+  /** The mistake in the event after the last one that was handed out; nothing is handed out from then on. */
   readonly failure: StreamError | undefined
   /** How many bytes at the start are a byte order mark, which is part of no event. */
   readonly markBytes: number

@@ -3,19 +3,19 @@ import { attempt } from '../diagnostics/attempt.js'
 import { checkFlag, checkNames, checkObject, shown } from '../errors/bad-input.js'
 import { readDuration } from '../timeouts/options.js'
 
-/** What becomes of an upstream whose client has left. */
+/** The fate of an upstream whose client has left. */
 type OnDisconnect = 'keep' | 'cancel'
 
 /**
- * What the guard does with the upstream calls of a handler, which it sees without a line in the handler.
+ * How the guard treats the upstream calls of a handler, which it sees without a line in the handler.
  *
  * @example
  * app.use(guardStreams({ adopt: { onDisconnect: 'cancel' } }))
  */
 export interface AdoptOptions {
   /**
-   * What to do with the upstream when the client leaves, or a function of the request that says so then. `'cancel'` saves
-   * what the model would go on to generate. Do not use it where a stream is shared, or saved to its end.
+   * Whether to keep or cancel the upstream when the client leaves, or a function of the request that decides. `'cancel'` saves
+   * the tokens that the model would still generate. Do not use it where a stream is shared, or saved to its end.
    *
    * @defaultValue `'keep'`
    */
@@ -60,7 +60,7 @@ export function adoptionOf(
   return attempt('adopt(request) failed, the defaults are used', defaults, () => readAdopt(adopt(request)))
 }
 
-/** What a guard inside another one says goes first, option by option; what the outer one has refused stays refused. */
+/** A guard inside another one goes first, option by option. An option that the outer one has refused stays refused. */
 export function refineAdopt(
   outer: AdoptOption | undefined,
   inner: AdoptOption | undefined,

@@ -114,7 +114,7 @@ export class AdoptedCalls implements CallOwner {
     this.#begun.add(call)
   }
 
-  answered(call: UpstreamCall, { isGood, isStream }: { isGood: boolean; isStream: boolean }): boolean {
+  responded(call: UpstreamCall, { isGood, isStream }: { isGood: boolean; isStream: boolean }): boolean {
     if (!this.#begun.delete(call)) return false
     this.broken.moved()
     if (isGood) this.broken.excuse()
@@ -153,6 +153,11 @@ export class AdoptedCalls implements CallOwner {
     this.#left = true
     if (cancelsOnDisconnect(this.#settings, this.#request as IncomingMessage))
       this.#cancel(new StreamError('client_gone'))
+  }
+
+  /** The app has stopped the stream: its upstreams are worth as much as those of a client that has left. */
+  stopped(reason: StreamError): void {
+    if (this.#request && cancelsOnDisconnect(this.#settings, this.#request)) this.#cancel(reason)
   }
 
   /** The stream has failed. At a deadline its upstreams are released only if the app has asked for it: a call that fails may end a process. */
@@ -195,7 +200,7 @@ export class AdoptedCalls implements CallOwner {
     })
   }
 
-  /** Stops reading what can be stopped, until the client has caught up. @returns whether all of it stands still */
+  /** Stops reading each source that can be stopped, until the client has caught up. @returns whether all of them stand still */
   pause(): boolean {
     if (this.isShared || this.#adopted.size === 0) return false
     let arePaused = true

@@ -8,7 +8,7 @@ export interface AdoptedCall {
   isExcused: boolean
 }
 
-/** What is asked of the response that the calls were made for. */
+/** The questions to the response that the calls were made for. */
 interface Verdict {
   /** Whether the handler may do nothing more: it waits for no call, and its client keeps up. */
   isStuck(broken: AdoptedCall): boolean
@@ -42,7 +42,7 @@ export class BrokenCalls {
     if (this.#last) this.#movedAt = systemClock.now()
   }
 
-  /** Another call has been answered, or come to its end: what the handler ends with may be from there. */
+  /** Another call has a response, or has ended: the handler's ending may be from there. */
   excuse(): void {
     if (this.#last) this.#last.isExcused = true
   }

@@ -3,7 +3,7 @@ import { framingOf } from '../framing/framings.js'
 
 /** A call that a handler made of an upstream, with any client library. */
 export interface UpstreamCall {
-  /** Whether more of its answer is to come. */
+  /** Whether more of its response is to come. */
   readonly isRunning: boolean
   /** How it has ended, even before its owner knows; `undefined` as long as that is not known. */
   readonly ending: CallEnding | undefined
@@ -15,7 +15,7 @@ export interface UpstreamCall {
   resume(): void
 }
 
-/** How an adopted call ended: with its whole answer, because the upstream went away, or by the app's own hand. */
+/** How an adopted call ended: with its whole response, because the upstream went away, or by the app's own hand. */
 export type CallEnding = 'done' | 'broken' | 'aborted'
 
 /** A guarded response that has not ended. */
@@ -34,24 +34,24 @@ export interface CallOwner extends OpenResponse {
   markShared(): void
   /** Whether its upstream should not compress: an error event cannot be put into a compressed stream. */
   readonly wantsPlainText: boolean
-  /** What the client of the response accepts, which a proxy copies. */
+  /** The `Accept-Encoding` of the response's client, which a proxy copies. */
   readonly acceptEncoding: string | undefined
   /** A call is being made. */
   begun(call: UpstreamCall): void
   /**
-   * The head of its answer has come.
+   * The head of its response has come.
    *
    * @param head whether the status is one of 200 to 299, and whether a stream of events or lines follows
    * @returns whether to go on looking at it
    */
-  answered(call: UpstreamCall, head: { isGood: boolean; isStream: boolean }): boolean
-  /** It has ended, or never had an answer. */
+  responded(call: UpstreamCall, head: { isGood: boolean; isStream: boolean }): boolean
+  /** It has ended, or never had a response. */
   ended(call: UpstreamCall, how: CallEnding): void
   /** Cancels its calls, or waits until no other response may be reading them. */
   cancelUnlessRead(): void
 }
 
-/** Who owns what, for all copies of unhang in the process. */
+/** The owners of all calls, for all copies of unhang in the process. */
 export class CallOwners {
   readonly #storage: AsyncLocalStorage<CallOwner>
   readonly #open = new Set<OpenResponse>()
@@ -66,7 +66,7 @@ export class CallOwners {
     return this.#storage.getStore()
   }
 
-  /** Runs `work` as a part of what is done for `owner`. */
+  /** Runs `work` as a part of the owner's work. */
   enter<Result>(owner: CallOwner, work: () => Result): Result {
     return this.#storage.getStore() === owner ? work() : this.#storage.run(owner, work)
   }
@@ -109,7 +109,7 @@ export class CallOwners {
   }
 }
 
-/** What a head says of the response that follows. */
+/** The kind of response that a head announces. */
 export function headOf(status: number | undefined, type: string | undefined) {
   const isGood = status !== undefined && status >= 200 && status <= 299
   return { isGood, isStream: isGood && framingOf(type) !== undefined }

@@ -28,7 +28,7 @@ export class ClientPace {
     const hasBrake = this.#guard.calls?.pause() === true
     const buffered = backlogOf(this.#response)
     this.#buffered ??= buffered
-    // One large write does no harm by itself. What follows it is, from a handler that does not wait for its client.
+    // One large write does no harm by itself. The writes after it do, from a handler that does not wait for its client.
     const isFlooded = buffered - this.#buffered > settings.writer.maxBufferedBytes
     if (isFlooded && !isPaced && !hasBrake) return new StreamError('client_stalled')
     if (timeouts.phase !== 'clientStall') timeouts.drainStarted(this.#taken)

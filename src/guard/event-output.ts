@@ -28,7 +28,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   readonly #parts: WatchedResponse
   readonly #pace: ClientPace
   #exchange: Exchange | undefined
-  /** What the handler has written of its stream, once it has begun one. */
+  /** The events that the handler has written, once it has begun a stream. */
   written: WrittenEvents | undefined
   /** Events that the handler has not written. */
   #ownEvents = 0
@@ -36,7 +36,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   #stopped = false
   #lingering: Timer | undefined
   #reason: StreamError | undefined
-  /** What is wrong, until the stream has been ended for it. */
+  /** The failure, until the stream has been ended for it. */
   #failure: StreamError | undefined
 
   constructor(response: ServerResponse, parts: WatchedResponse) {
@@ -67,7 +67,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
 
   get status(): number | undefined {
     if (!this.response.headersSent) return undefined
-    // What the handler sets later is not what the client has.
+    // The client has the status of now, not one that the handler sets later.
     return this.#parts.head.late?.status ?? this.response.statusCode
   }
 
@@ -204,8 +204,8 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   }
 
   /**
-   * Not in the turn in which the handler reads: a signal that aborts while the last of an answer is being read
-   * makes Node (20 to 26) emit an error on a kept socket that has no listener any more, and the process ends.
+   * Not in the turn in which the handler reads: a signal that aborts while the last of a response is being read
+   * makes Node (20 to 26) emit an error on a keep-alive socket that has no listener any more, and the process ends.
    */
   #fail(reason: StreamError): void {
     this.#failure ??= reason

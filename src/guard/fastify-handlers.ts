@@ -2,7 +2,7 @@ import { subscribe } from 'node:diagnostics_channel'
 import type { ServerResponse } from 'node:http'
 import { guards } from '../registry.js'
 
-/** What Fastify says of a handler that has thrown, or whose promise has rejected. */
+/** Fastify's report of a handler that has thrown, or whose promise has rejected. */
 interface FailedHandler {
   readonly reply: { readonly raw: ServerResponse; readonly sent: boolean }
   readonly error: unknown

@@ -2,7 +2,7 @@ import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'no
 import { connectionNames } from '../client/head.js'
 import { framingOf } from '../framing/framings.js'
 
-/** What `writeHead` was given. */
+/** The arguments of `writeHead`. */
 export interface GivenHead {
   status: number
   message: string | undefined
@@ -40,7 +40,7 @@ export function withoutConnectionHeaders(
 const withoutStream = [204, 205, 206]
 
 /**
- * What a head makes of its response: `compressed` for an event stream that says it is, `unknown` for one without a
+ * The kind of response that a head announces: `compressed` for an event stream with an encoding, `unknown` for one without a
  * `Content-Type` where a stream was asked for.
  */
 export function kindOfHead(

@@ -13,7 +13,7 @@ type Emit = (this: EventEmitter, name: string | symbol, ...args: unknown[]) => b
 
 const plainEmit = EventEmitter.prototype.emit as Emit
 
-/** A server that answers `Expect: 100-continue` itself is given the request under the second name. */
+/** A server with its own listener for `Expect: 100-continue` gets the request under the second name. */
 const requests: readonly unknown[] = ['request', 'checkContinue']
 
 /**
@@ -31,7 +31,7 @@ export function guardServers(settings: GuardSettings | undefined, listens: () =>
   }
 }
 
-/** What stands in front of `emit` here sees the request of every listener, wherever and whenever it is added. */
+/** A function in front of `emit` sees the request of every listener, wherever and whenever it is added. */
 function guardEvents(
   prototype: EventEmitter,
   settings: GuardSettings | undefined,
@@ -74,8 +74,8 @@ function emitRequest(
     // Only what calls the listeners sees the promises that they return.
     if (emit !== plainEmit || capturesRejections(server)) return emit.call(server, name, ...args)
     for (const listener of listeners) {
-      const answered: unknown = listener.apply(server, args)
-      if (typeof Object(answered).then === 'function') (answered as Promise<unknown>).then(undefined, failed)
+      const returned: unknown = listener.apply(server, args)
+      if (typeof Object(returned).then === 'function') (returned as Promise<unknown>).then(undefined, failed)
     }
     return listeners.length > 0
   } catch (error) {

@@ -34,7 +34,7 @@ export class ResponseGuard implements WatchedResponse {
   readonly timeouts: TimeoutCoordinator
   readonly subject: RequestedStream
   readonly own: OriginalMethods
-  /** What everybody else knows it by. */
+  /** The handle that all other code knows it by. */
   readonly handle = new GuardHandle(this)
   readonly response: ServerResponse
   readonly head: ResponseHead
@@ -48,7 +48,7 @@ export class ResponseGuard implements WatchedResponse {
   #leave: (() => void) | undefined
   /** Most responses have none. */
   #piping: PipedSources | undefined
-  /** Whether its server was shutting down when the request came: what began before may finish. */
+  /** Whether its server was shutting down when the request came: a request that came before may finish. */
   readonly #cameWhileDraining: boolean
 
   constructor(request: IncomingMessage, response: ServerResponse, settings: GuardSettings) {
@@ -152,7 +152,7 @@ export class ResponseGuard implements WatchedResponse {
         this.recorded ??= recordResponse(this, exchange)
       })
     } catch (error) {
-      // What the app has hooked into the headers may throw: then there is no stream yet.
+      // The app's hooks in the headers may throw: then there is no stream yet.
       this.state = 'waiting'
       this.recorded?.giveUp()
       throw error
@@ -251,6 +251,7 @@ export class ResponseGuard implements WatchedResponse {
     this.timeouts.finished()
     const { lingerMs = 1_000 } = this.settings.cleanup || {}
     if (!this.isPaced || lingerMs === false) return this.exchange?.complete()
+    this.recorded?.complete()
     this.output?.linger(lingerMs, () => this.exchange?.complete())
   }
 

@@ -15,7 +15,7 @@ import type { ResponseHead } from './response-head.js'
  */
 export type GuardState = 'waiting' | 'streaming' | 'passing' | 'closed'
 
-/** What stands in front of a response while it lasts. */
+/** The guard in front of a response, while it lasts. */
 export interface WatchedResponse {
   readonly state: GuardState
   readonly timeouts: TimeoutCoordinator
@@ -35,7 +35,7 @@ export interface WatchedResponse {
   readonly sawTerminal: boolean
   fail(error: unknown): void
   pass(): void
-  /** A guard inside this one: what that one sets counts more. */
+  /** A guard inside this one: its settings count more. */
   refine(options: GuardOptions): void
   /** More is known by now of what its deadlines depend on. */
   retime(): void
@@ -56,8 +56,8 @@ interface GuardOutcome {
 }
 
 /**
- * What the registry holds of a guard: a caller must find it also when the response is over, but what a WeakMap
- * holds outlives the young generation, and the guard itself would take the whole exchange along.
+ * The registry's view of a guard. A caller must find it also when the response is over. But a value in a WeakMap
+ * outlives the young generation, and the guard itself would take the whole exchange along.
  */
 export class GuardHandle implements Guarded, GuardedStream {
   /** As long as the response is not over. */
@@ -102,7 +102,7 @@ export class GuardHandle implements Guarded, GuardedStream {
     return this.#clock.signal
   }
 
-  /** What it was called. */
+  /** An older name. */
   get timeouts(): never {
     throw new TypeError('there is no stream.timeouts: write stream.deadlines')
   }
@@ -133,7 +133,7 @@ export class GuardHandle implements Guarded, GuardedStream {
     const guard = this.#guard
     if (!guard) return this.#left.refused
     const { state, subject, settings, response } = guard
-    // A page or a text is not an answer to a client that asked for a stream; to any other the framework's is.
+    // A page or a text is not a response to a client that asked for a stream; to any other the framework's is.
     const isAsked = state === 'waiting' && subject.isWanted && !response.headersSent
     const isOurs = state === 'streaming' || state === 'closed'
     if (isOurs || (isAsked && settings.reportsErrors)) guard.fail(error)

@@ -14,7 +14,7 @@ interface HttpMessage {
 export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
   /**
    * `undefined` for a request that was made without an owner, even if an owner's code runs at its later events. Also for a
-   * request that is over: what a WeakMap holds outlives the young generation.
+   * request that is over: a value in a WeakMap outlives the young generation.
    */
   const calls = new WeakMap<ClientRequest, HttpCall | undefined>()
   const begin = (request: ClientRequest): void => {
@@ -33,7 +33,7 @@ export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
   subscribe('http.client.request.start', ({ request }: HttpMessage) => begin(request))
   subscribe('http.client.response.finish', ({ request, response }: HttpMessage) => {
     begin(request)
-    calls.get(request)?.answered(response)
+    calls.get(request)?.responded(response)
   })
   subscribe('http.client.request.error', ({ request }: HttpMessage) => calls.get(request)?.failed())
 }
@@ -73,11 +73,11 @@ class HttpCall implements UpstreamCall {
     return endingOf(this.#response, this.#socket as Socket)
   }
 
-  answered(response: IncomingMessage): void {
+  responded(response: IncomingMessage): void {
     if (this.#response) return
     this.#response = response
     const head = headOf(response.statusCode, response.headers['content-type'])
-    if (!this.#owner.answered(this, head)) return this.#unlist()
+    if (!this.#owner.responded(this, head)) return this.#unlist()
     // A reset says so at the request, too: without a listener it ends the process.
     this.#request.on('error', ignore)
     const { socket } = response

@@ -95,7 +95,7 @@ export function interceptClose(response: ServerResponse, holds: () => boolean): 
   }
 }
 
-/** Uses a response below whatever has been put in front of it, and safe from what is hooked into it. */
+/** Uses a response below all code in front of it, and safe from hooks in it. */
 export function useOwnMethods(response: ServerResponse, own: OriginalMethods, use: () => void): void {
   const { writeHead, write, end } = response
   const { found } = own
@@ -108,8 +108,8 @@ export function useOwnMethods(response: ServerResponse, own: OriginalMethods, us
 }
 
 /**
- * The response has been answered for a handler that does not know it yet: what it still says must neither be
- * sent nor throw, since what a late handler throws ends the process.
+ * The guard has responded for a handler that does not know it yet: later headers of the handler must neither be
+ * sent nor throw, since a late handler that throws ends the process.
  */
 export function silenceHeaders(response: ServerResponse): void {
   for (const name of headerNames) {
@@ -132,7 +132,7 @@ export function refuseWrite(response: ServerResponse, args: readonly unknown[]):
   return false
 }
 
-/** Nothing is sent, and nothing is missing: what is waited for comes when the response has left. */
+/** No byte is sent, and none is missing: a callback that waits is called when the response has left. */
 export function ignoreEnd(response: ServerResponse, args: readonly unknown[]): ServerResponse {
   const callback = callbackIn(args)
   if (!callback) return response

@@ -4,7 +4,7 @@ import { JsonAnswer } from '../upstream/json-answer.js'
 /** An upstream needs less to say what went wrong. */
 const maxErrorBytes = 64 * 1024
 
-/** A JSON document under the name of an event stream: what an upstream reports in it. */
+/** The error that an upstream reports in a JSON document under the type of an event stream. */
 export class JsonReport {
   #json: JsonAnswer | undefined = new JsonAnswer(maxErrorBytes)
 

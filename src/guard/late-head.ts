@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Framing } from '../framing/framing.js'
 import { framingOf, framings } from '../framing/framings.js'
 
-/** What Node throws for once the headers have been sent, or writes into the body. */
+/** Calls for which Node throws once the headers have been sent, or which it writes into the body. */
 const lateMethods = [
   'setHeader',
   'setHeaders',

@@ -27,7 +27,7 @@ export class MadeUpEnding {
   }
 
   /**
-   * @param sentUntil how many bytes the client has been sent: what has begun before cannot be taken back
+   * @param sentUntil how many bytes the client has been sent: an ending that began before cannot be taken back
    * @returns whether the event must not be sent
    */
   observe(event: SSEEvent, end: number, transcript: Transcript, sentUntil: number): boolean {

@@ -4,7 +4,7 @@ import type { OriginalMethods } from './intercept.js'
 
 /**
  * Keeps a compressing middleware away from an event stream: it looks at the headers before the guard does, and
- * leaves alone what is marked `no-transform`.
+ * leaves a response with `no-transform` alone.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9111#name-no-transform-2
  */
@@ -13,7 +13,7 @@ export class NoTransformHeader {
   readonly #own: OriginalMethods
   /** Whether it may be an event stream: most responses never name one. */
   #isNeeded = false
-  /** What the app had set itself, and what it has been made into. */
+  /** The header as the app had set it, and as it was changed. */
   #marked: { name: string; found: string | string[] | undefined; made: string } | undefined
 
   constructor(response: ServerResponse, own: OriginalMethods) {
@@ -41,7 +41,7 @@ export class NoTransformHeader {
     this.#own.setHeader(this.#marked.name, made)
   }
 
-  /** It is not an event stream after all. What the app has changed since stays as it is. */
+  /** It is not an event stream after all. A header that the app has changed since stays as it is. */
   undo(): void {
     const { headersSent } = this.#response
     const marked = this.#marked

@@ -11,7 +11,7 @@ interface OpeningResponse extends WatchedResponse {
   begin(isOpaque: boolean): ServerResponse
 }
 
-/** What a handler says of its response before the first byte is sent: from that the guard learns whether it is a stream. */
+/** A handler's response before its first byte is sent: from that the guard learns whether it is a stream. */
 export class Opening {
   readonly #guard: OpeningResponse
 

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 
-/** A stream that somebody pipes into a response. */
+/** A stream that is piped into a response. */
 export type Source = NodeJS.ReadableStream & {
   destroyed?: boolean
   errored?: Error | null
@@ -15,7 +15,7 @@ export type Source = NodeJS.ReadableStream & {
  * A source broke, and the handler's own listeners have heard of it.
  *
  * @param error `undefined` if it was closed without a word
- * @param isHeard whether the handler listens for its errors, and may answer them by itself
+ * @param isHeard whether the handler listens for its errors, and may respond to them by itself
  */
 export type OnBroken = (error: unknown, isHeard: boolean) => void
 
@@ -37,7 +37,7 @@ export class PipedSource {
     response.on('unpipe', this.#unpiped)
   }
 
-  /** Whether nothing more comes from it: `pipe` ends the response before anybody else hears of the end. */
+  /** Whether nothing more comes from it: `pipe` ends the response before other listeners hear of the end. */
   get isOver(): boolean {
     return this.#isOver || this.source.readableEnded === true
   }
@@ -77,7 +77,7 @@ export class PipedSource {
     this.#response.off('unpipe', this.#unpiped)
     const { source } = this
     source.off('end', this.#ended).off('close', this.#closed)
-    // It may yet break, say because its client leaves: what it says then must find a listener, or ends the process.
+    // It may yet break, say because its client leaves: that error must find a listener, or it ends the process.
     const stop = () => void source.off('error', this.#broke)
     // Node says `closed` a turn before it emits the error.
     if ((source as { closed?: boolean }).closed) setImmediate(stop)

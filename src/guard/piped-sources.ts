@@ -17,12 +17,12 @@ interface SourcedResponse extends WatchedResponse {
   readonly exchange: Exchange | undefined
 }
 
-/** What a handler pipes into its response: watched while the response lives, and let go with it. */
+/** The sources that a handler pipes into its response: watched while the response lives, and let go with it. */
 export class PipedSources {
   readonly #guard: SourcedResponse
   #sources: PipedSource[] = []
   #upstreams: Upstreams | undefined
-  /** Set once the response is over: what is piped later is let go at once. */
+  /** Set once the response is over: a source that is piped later is let go at once. */
   #released: { reason: StreamError | undefined } | undefined
 
   constructor(guard: SourcedResponse) {
@@ -59,7 +59,7 @@ export class PipedSources {
   }
 
   add(source: Source): void {
-    // What is piped after a failure still has to be let go.
+    // A source that is piped after a failure still has to be let go.
     if (this.#released && !this.#released.reason) return
     const piped = new PipedSource(source, this.#guard.response, this.#broke)
     if (this.#released) this.#detach(piped)
@@ -100,7 +100,7 @@ export class PipedSources {
   }
 }
 
-/** What is piped into a transform is let go when that is destroyed, and then has no owner. */
+/** A source that is piped into a transform is let go when the transform is destroyed, and then has no owner. */
 function adoptFeeders(source: Source, adopt: (feeder: Source) => void): void {
   if (typeof source.write !== 'function') return
   source.on('unpipe', (feeder: Source) => {

@@ -8,7 +8,7 @@ import { adoptionOf } from './adopt-options.js'
 import type { WatchedResponse } from './handle.js'
 import { interceptClose } from './intercept.js'
 
-/** What the package on-finished keeps at a response: Koa and loggers hear by it that a response, or its connection, is over. */
+/** The property in which the package on-finished keeps its state. Koa and loggers hear by it that a response is over. */
 interface WithListeners {
   __onFinished?: { queue: ((error: unknown, response: ServerResponse) => void)[] | null } | null
 }
@@ -26,7 +26,10 @@ export function recordResponse(guard: WatchedResponse, exchange: Exchange): Reco
     request: appRequestOf(response.req),
     framing,
     transcript: exchange.transcript,
-    stop: (reason) => void timeouts.settle(reason),
+    stop: (reason) => {
+      letGoOfCalls(guard)
+      if (timeouts.settle(reason)) guard.calls?.stopped(reason)
+    },
   })
   if (!recording) return undefined
   exchange.recordTo(recording)
@@ -34,6 +37,12 @@ export function recordResponse(guard: WatchedResponse, exchange: Exchange): Reco
   if (!recording.isChosen) setStreamId(response, recording.streamId, settings)
   holdHead(response, recording)
   return new RecordedResponse(guard, recording)
+}
+
+/** The app gives the stream up, and with it the upstream calls of its handler, unless it has said something else of these. */
+function letGoOfCalls({ settings, response, calls }: WatchedResponse): void {
+  const adopt = adoptionOf(settings.adopt, response.req)
+  if (adopt && adopt.onDisconnect === undefined) calls?.refine({ ...adopt, onDisconnect: 'cancel' })
 }
 
 /**
@@ -46,7 +55,7 @@ export class RecordedResponse {
   /** Whether the response has closed, and no listener has heard of it. */
   #isHeld = false
   #isOver = false
-  /** Who would have heard of it from the connection. */
+  /** The listeners that would have heard of it from the connection. */
   #waiting: ((error: unknown, response: ServerResponse) => void)[] = []
   /** The event that has begun. */
   #open: Buffer[] = []
@@ -66,7 +75,12 @@ export class RecordedResponse {
     return this.#recording.isDetached
   }
 
-  /** What the client is sent cannot be recorded. */
+  /** The client has all of it, although its upstream may not have ended yet. */
+  complete(): void {
+    this.#recording.complete()
+  }
+
+  /** The client's bytes cannot be recorded. */
   giveUp(): void {
     this.#recording.giveUp()
   }
@@ -82,7 +96,7 @@ export class RecordedResponse {
     this.#openBytes += bytes.length
     if (whole > this.#bytes) this.#record(whole - this.#bytes, events)
     else if (this.#openBytes > maxOpenBytes) this.giveUp()
-    // What is yet to come of it is written into the same memory, perhaps.
+    // Later bytes may be written into the same memory.
     else if (bytes.length > 0) this.#open[this.#open.length - 1] = Buffer.from(bytes)
   }
 
@@ -115,12 +129,12 @@ export class RecordedResponse {
     const { __onFinished: listeners } = response as WithListeners
     this.#waiting = listeners?.queue ?? []
     if (listeners) listeners.queue = null
-    // What waits for the client need not wait any more.
+    // Writes that wait for the client need not wait any more.
     setImmediate(() => response.emit('drain'))
     return true
   }
 
-  /** Now everybody may hear that it has closed. */
+  /** Now all listeners may hear that it has closed. */
   #close(): void {
     const { response } = this.#guard
     this.#isOver = true
@@ -128,11 +142,9 @@ export class RecordedResponse {
     for (const heard of this.#waiting.splice(0)) heard(null, response)
   }
 
-  /** The stream has gone on for long enough. The app has said so, unless it has said something else of these calls. */
+  /** The stream has gone on for long enough. */
   #over(): void {
-    const { settings, response, calls } = this.#guard
-    const adopt = adoptionOf(settings.adopt, response.req)
-    if (adopt && adopt.onDisconnect === undefined) calls?.refine({ ...adopt, onDisconnect: 'cancel' })
+    letGoOfCalls(this.#guard)
     this.#close()
   }
 

@@ -107,7 +107,7 @@ export function mayAskForStream({ method, headers }: IncomingMessage): boolean {
 const innerSettings = new WeakMap<GuardOptions, GuardSettings>()
 
 /**
- * What a guard inside another one says goes first.
+ * A guard inside another one goes first.
  *
  * @param inner options that have been checked, where they were given
  */
@@ -127,7 +127,7 @@ export function checkCalled(more: readonly unknown[]): void {
   if (more.length > 0) throw new TypeError('write app.use(guardStreams()), with the parentheses')
 }
 
-/** What a request asks for, as far as it is known by now: its body may be parsed later, or never. */
+/** The kind of response that a request asks for, as far as it is known by now: its body may be parsed later, or never. */
 export class RequestedStream implements StreamSubject, DialectRequest, TimedRequest {
   #requestId: string | undefined
   #parsedBody: (() => unknown) | undefined

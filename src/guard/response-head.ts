@@ -11,7 +11,7 @@ import { LateHead } from './late-head.js'
 import { NoTransformHeader } from './no-transform-header.js'
 import type { RequestedStream } from './request.js'
 
-/** What a head makes of its response; `held` until the first bytes of the body say more. */
+/** The kind of response that a head announces; `held` until the first bytes of the body decide. */
 export type HeadKind = 'stream' | 'opaque' | 'held' | 'other'
 
 interface WrittenHead {
@@ -25,12 +25,12 @@ export class ResponseHead {
   readonly #own: OriginalMethods
   readonly #subject: RequestedStream
   #uncompressed: NoTransformHeader | undefined
-  /** Whether a head has been written that may be one of an event stream: what it is, the body says. */
+  /** Whether a head has been written that may be one of an event stream: the body decides. */
   isHeld = false
-  /** What the handler has said of the headers since they were sent. */
+  /** The changes that the handler has made to the headers since they were sent. */
   late: LateHead | undefined
   #head: WrittenHead | undefined
-  /** What has been found of the first bytes decides about the head that is written with them. */
+  /** The first bytes decide about the head that is written with them. */
   expected: 'stream' | 'opaque' | undefined
 
   constructor(response: ServerResponse, own: OriginalMethods, subject: RequestedStream) {
@@ -125,7 +125,7 @@ export class ResponseHead {
     this.#own.writeHead(...(message === undefined ? [status] : [status, message]))
   }
 
-  /** It is not an event stream: what is held goes out as it came. */
+  /** It is not an event stream: held bytes go out as they came. */
   release(): void {
     this.#uncompressed?.undo()
     const wasHeld = this.isHeld

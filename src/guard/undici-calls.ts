@@ -27,7 +27,7 @@ export function watchUndiciCalls(owners: CallOwners, subscribe: Subscribe): void
   })
   subscribe('undici:request:headers', ({ request, response }: UndiciMessage) => {
     // Also for those that only say that more is to come.
-    if (response.statusCode >= 200) calls.get(request)?.answered(response)
+    if (response.statusCode >= 200) calls.get(request)?.responded(response)
   })
   subscribe('undici:request:trailers', ({ request }: UndiciMessage) => calls.get(request)?.done())
   subscribe('undici:request:error', ({ request, error }: UndiciMessage) => calls.get(request)?.failed(error))
@@ -52,9 +52,9 @@ class UndiciCall implements UpstreamCall {
     return this.#isAdopted && !this.#request.aborted && !this.#request.completed
   }
 
-  answered({ statusCode, headers }: UndiciMessage['response']): void {
+  responded({ statusCode, headers }: UndiciMessage['response']): void {
     if (this.#isAdopted) return
-    this.#isAdopted = this.#owner.answered(this, headOf(statusCode, typeIn(headers)))
+    this.#isAdopted = this.#owner.responded(this, headOf(statusCode, typeIn(headers)))
     if (!this.#isAdopted) this.#unlist()
   }
 
@@ -101,7 +101,7 @@ const goneCodes = new Set([
   'ENETRESET',
 ])
 
-/** Whether an error says that the peer has gone, or writes what is no HTTP. What an app aborts with says nothing of the kind. */
+/** Whether an error says that the peer has gone, or writes invalid HTTP. An app's own reason to abort says neither. */
 function saysGone(error: unknown): boolean {
   const { code } = Object(error) as { code?: unknown }
   if (typeof code !== 'string') return false

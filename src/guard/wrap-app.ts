@@ -32,9 +32,9 @@ export function wrapApp(
     if (guard.refused) return
     catchExpressErrors(listener)
     try {
-      const answered = guard.enter(() => listener(request, target))
+      const returned = guard.enter(() => listener(request, target))
       // Most return nothing.
-      if (answered) Promise.resolve(answered).catch((error) => guard.respondAtLast(error))
+      if (returned) Promise.resolve(returned).catch((error) => guard.respondAtLast(error))
     } catch (error) {
       guard.respondAtLast(error)
     }

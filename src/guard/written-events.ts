@@ -19,7 +19,7 @@ export const endedByHandler = () =>
 /** The events that a handler writes, looked at on their way to the client. */
 export class WrittenEvents {
   count = 0
-  /** What is wrong with the stream from here on. */
+  /** The failure of the stream, from here on. */
   failure: StreamError | undefined
   readonly #guard: WatchedResponse
   readonly #exchange: Exchange
@@ -28,14 +28,14 @@ export class WrittenEvents {
   readonly #madeUp: MadeUpEnding
   /** Whether the body is anything but a stream that events could be put into; `undefined` until it has begun. */
   #isOpaque: boolean | undefined
-  /** What has come instead of events, which may be an upstream's report. */
+  /** A document that came instead of events, which may be an upstream's report. */
   #instead: JsonReport | undefined
-  /** What an upstream said of its own failure; the client has read it. */
+  /** An upstream's report of its own failure; the client has read it. */
   #reported: UpstreamError | undefined
   /** How many bytes have been looked at. */
   #looked = 0
   readonly #held = new HeldBytes()
-  /** Where what may be sent ends in them. */
+  /** Where the bytes that may be sent end in them. */
   #endsAt: number | undefined
   #isProven = false
   /** How many bytes so far are whole events that may be sent. */
@@ -99,7 +99,7 @@ export class WrittenEvents {
     } catch (error) {
       this.failure = toStreamError(error)
     } finally {
-      // What comes before the first event is the handler's own: a greeting, not yet the upstream.
+      // Bytes before the first event are the handler's own: a greeting, not yet the upstream.
       if (this.count === 0 && !this.#isOpaque) timeouts.wrote()
       else timeouts.touch()
     }
@@ -114,14 +114,14 @@ export class WrittenEvents {
     return this.#madeUp.isPossible && !this.#isOpaque && openBytes <= maxEventBytes
   }
 
-  /** What has been held back of a stream that is complete all the same. */
+  /** Bytes that were held back, of a stream that is complete nevertheless. */
   rest(): Buffer {
     return this.#held.pass(Buffer.alloc(0), this.#looked)
   }
 
   /**
-   * Whether what a handler ends with is of its stream. What has no line of one, such as a proxy's own sentence, is left out:
-   * it says that the upstream has broken.
+   * Whether the last write of a handler belongs to its stream. A write without a line of events, such as a proxy's own
+   * sentence, is left out: it says that the upstream has broken.
    */
   fits(chunk: unknown, encoding: string | undefined): boolean {
     if (this.mayNotBeCut || (this.#looked === 0 && looksLikeJson(chunk))) return true
@@ -132,8 +132,8 @@ export class WrittenEvents {
    * The handler says that this was all: was it?
    *
    * @param isFailure whether it responds with a status or a text of its own: then something has broken
-   * @param isPiping whether it has been ended over the head of a source, which then is what has broken
-   * @throws StreamError for an answer that is not complete
+   * @param isPiping whether it has been ended over the head of a source, which then has broken
+   * @throws StreamError for a stream that is not complete
    */
   requireComplete(isFailure: boolean, isPiping: boolean): void {
     const { transcript } = this.#exchange
@@ -157,13 +157,13 @@ export class WrittenEvents {
     }
   }
 
-  /** What ends an event that has begun. It is none, unless it is the terminal event or something has to follow it. */
+  /** The bytes that end an event that has begun. None, unless it is the terminal event or another event has to follow it. */
   close(hasMore: boolean): string {
     const { blockEnd } = this.#framing
     if (this.#isOpaque) return ''
     if (this.#isUnclosed) return blockEnd
     if (!hasMore || this.#held.hasBytes || this.#follower.gap !== 'event') return ''
-    // What had begun is an event from here on, and counts.
+    // The half event is an event from here on, and counts.
     this.#follower.push(Buffer.from(blockEnd))
     return blockEnd
   }

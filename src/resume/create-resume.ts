@@ -71,7 +71,8 @@ export interface Resume extends ResumeTarget {
   // biome-ignore lint/suspicious/noExplicitAny: it depends on where the handler is mounted
   rejoin<AppRequest = any>(options?: RejoinOptions<AppRequest>): ResumeHandler
   /**
-   * Returns a handler that ends a stream, in the process that produces it. Its clients read `request_aborted`.
+   * Returns a handler that ends a stream, in the process that produces it, and aborts its upstream. Its clients read
+   * `request_aborted`.
    *
    * Mount it for `DELETE` or `POST`.
    *
@@ -103,7 +104,9 @@ export function createResume<AppRequest = IncomingMessage>(options: ResumeOption
   const { store = memoryStore(), owner, streamId } = options
   for (const name of ['record', 'find', 'follow', 'stop'] as const) {
     if (typeof (Object(store) as ResumeStore)[name] === 'function') continue
-    throw new TypeError(`store must be what memoryStore() or redisStore(client) returns, got ${shown(store)}`)
+    throw new TypeError(
+      `store must be the result of memoryStore() or redisStore(client), got ${shown(store)}`,
+    )
   }
   if (owner !== false && typeof owner !== 'function') {
     const hint =

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { AskedRequest } from './reply.js'
 
 /** Where a client wants to go on. */
 export interface Cursor {
@@ -14,7 +14,7 @@ const digits = /^\d{1,15}$/
  * Reads how many events a client has had. `Last-Event-ID` goes first: an `EventSource` keeps the address it began with.
  * `starting_after` is the `sequence_number` of the Responses API, which counts from 0.
  */
-export function readCursor({ headers, url = '' }: IncomingMessage): Cursor {
+export function readCursor({ headers, url = '' }: AskedRequest): Cursor {
   const query = new URLSearchParams(url.split('?')[1] ?? '')
   const acceptsGap = query.get('gap') === 'accept'
   const lastId = headers['last-event-id']

@@ -42,7 +42,7 @@ export class FollowedText {
   }
 
   /**
-   * Waits for what comes first. Events show how they are framed: who records a stream learns that late.
+   * Waits for what comes first. Events show how they are framed: a recorder learns that late.
    *
    * @returns whether it is events
    */

@@ -1,6 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
+import { requestPath } from '../client/error-response.js'
 import { asServerResponse, type StreamResponse } from '../client/response.js'
+import { log } from '../diagnostics/channels.js'
+import { describeError } from '../diagnostics/describe-error.js'
+import { isRequest } from '../web/call.js'
+import { refuse, unavailable } from './refusals.js'
+import type { AskedRequest, FetchCall, Reply } from './reply.js'
 
 /** What a handler of Koa gets, as far as it is needed. */
 interface KoaContext {
@@ -16,7 +22,16 @@ interface FastifyReply {
   getHeaders(): Record<string, number | string | string[] | undefined>
 }
 
-/** A handler for a route of Express, of Fastify or of Koa, or a listener of `node:http` and `node:http2`. */
+/** What a handler of Hono gets, as far as it is needed. */
+interface HonoContext {
+  req: { raw: Request; param(name: string): string | undefined }
+  env?: unknown
+}
+
+/**
+ * A handler for a route of Express, of Fastify, of Koa or of Hono, a listener of `node:http` and `node:http2`, or a fetch handler,
+ * which returns a response.
+ */
 export interface ResumeHandler {
   (
     request: IncomingMessage | Http2ServerRequest,
@@ -25,31 +40,60 @@ export interface ResumeHandler {
   ): Promise<void>
   (request: { raw: IncomingMessage }, reply: FastifyReply): Promise<void>
   (context: KoaContext, next?: () => Promise<unknown>): Promise<void>
+  (context: HonoContext, next?: () => Promise<unknown>): Promise<Response>
+  (request: Request, ...more: unknown[]): Promise<Response>
 }
 
 /** One request to a handler. */
 export interface ResumeCall {
-  /** The request (Fastify's own), or the context of Koa, as the app's functions get it. */
+  /** The request (Fastify's own), or the context of Koa or Hono, as the app's functions get it. */
   readonly app: object
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
+  readonly request: AskedRequest
+  /** As the client wrote it. */
+  readonly path: string
 }
 
-/** One function for all: the contexts of Koa and the requests of Fastify hold what the others are given. */
-export function toHandler(call: string, serve: (call: ResumeCall) => Promise<void>): ResumeHandler {
-  return (async (given: IncomingMessage | KoaContext | { raw: IncomingMessage }, more: unknown) => {
-    if ('raw' in given && typeof Object(more).hijack === 'function') {
-      const response = asServerResponse(takeOver(more as FastifyReply), call)
-      return serve({ app: given, request: given.raw, response })
+type Serve = (call: ResumeCall) => Promise<Reply>
+
+/** One function for all: contexts, and the requests of Fastify, hold what the others are given. */
+export function toHandler(call: string, serve: Serve): ResumeHandler {
+  return (async (given: object, more: unknown) => {
+    const { req, env } = given as Partial<HonoContext>
+    const request = isRequest(given) ? given : req?.raw
+    if (isRequest(request)) return await respond(serve, given, { request, bindings: env ?? more })
+    const target = targetOf(given, more)
+    const response = asServerResponse(target.response, call)
+    const path = requestPath(response)
+    const reply = await serve({ app: given, request: target.request, path })
+    try {
+      await reply.send(response)
+    } catch (error) {
+      log.stream('%s failed: %s', call, () => describeError(error))
+      if (!response.headersSent) refuse(unavailable, path).send(response)
     }
-    if ('req' in given && 'res' in given && typeof more !== 'object') {
-      const { req, res } = given as KoaContext
-      ;(given as KoaContext).respond = false
-      return serve({ app: given, request: req, response: asServerResponse(res, call) })
-    }
-    const request = given as IncomingMessage
-    return serve({ app: request, request, response: asServerResponse(more as ServerResponse, call) })
   }) as ResumeHandler
+}
+
+async function respond(serve: Serve, app: object, call: FetchCall): Promise<Response> {
+  const { method, url, headers } = call.request
+  const reply = await serve({
+    app,
+    request: { method, url, headers: Object.fromEntries(headers) },
+    path: url,
+  })
+  return await reply.toResponse(call)
+}
+
+function targetOf(given: object, more: unknown): { request: IncomingMessage; response: ServerResponse } {
+  if ('raw' in given && typeof Object(more).hijack === 'function') {
+    return { request: given.raw as IncomingMessage, response: takeOver(more as FastifyReply) }
+  }
+  if ('req' in given && 'res' in given && typeof more !== 'object') {
+    const { req, res } = given as KoaContext
+    ;(given as KoaContext).respond = false
+    return { request: req, response: res }
+  }
+  return { request: given as IncomingMessage, response: more as ServerResponse }
 }
 
 /** Fastify is not to respond. What other plugins have set, say for CORS, would stay behind with the reply. */
@@ -63,8 +107,9 @@ function takeOver(reply: FastifyReply): ServerResponse {
 
 /** The id in the path: its parameter `id`, else its last part. */
 export function idInPath({ app, request }: ResumeCall): string {
-  const { params } = app as { params?: { id?: unknown } }
-  if (typeof params?.id === 'string') return params.id
+  const { params, req } = app as { params?: { id?: unknown }; req?: Partial<HonoContext['req']> }
+  const id = params?.id ?? req?.param?.('id')
+  if (typeof id === 'string') return id
   const [path = ''] = (request.url ?? '').split('?')
   const last = path.slice(path.lastIndexOf('/') + 1)
   try {

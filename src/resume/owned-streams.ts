@@ -47,7 +47,7 @@ export class OwnedStreams {
     const owner = this.#ownerOf === false ? undefined : this.#owner(request)
     const found = isStreamId(id) ? await inTime(this.store.find(id)) : undefined
     if (this.#ownerOf === false) return found
-    // As much is done for a stream that is not there as for one of somebody else.
+    // As much is done for a stream that is not there as for one of another owner.
     const isTheirs = isSame(hashOf(owner ?? ''), found?.about.owner ?? '')
     return isTheirs && owner !== undefined ? found : undefined
   }

@@ -3,8 +3,7 @@ import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EndedWith, EventOutput, RecordingFacts } from '../stream/event-output.js'
 import type { Recording } from './recording.js'
 import type { StoredEnd } from './resume-store.js'
-
-const completed: StoredEnd = { outcome: 'completed', code: undefined, message: undefined }
+import { completed } from './stored-ends.js'
 
 /** The output of a recorded stream: its end is recorded as well, and it is not gone while the stream goes on alone. */
 export class RecordedOutput implements EventOutput {
@@ -65,7 +64,7 @@ export class RecordedOutput implements EventOutput {
     if (failure) this.#recording.end(failure)
     this.#onceBegun(() => {
       this.#output.end(events, failure)
-      if (!failure) this.#recording.end(completed)
+      if (!failure) this.#recording.complete()
     })
   }
 

@@ -7,6 +7,7 @@ import { Detachment } from './detachment.js'
 import { LateRecorder } from './late-recorder.js'
 import { RecordedOutput } from './recorded-output.js'
 import type { Recorder, RecorderEvents, StoredEnd } from './resume-store.js'
+import { completed } from './stored-ends.js'
 
 /** How long the record of a stream waits for its store. */
 const endWithinMs = 1_000
@@ -36,7 +37,9 @@ export class Recording implements StreamRecording {
   readonly #options: RecordingOptions
   readonly #recorder: LateRecorder
   #detachment: Detachment | undefined
-  #ended: Promise<boolean> | undefined
+  #ended: Promise<void> | undefined
+  /** The store has not taken the end in time, and perhaps never will. */
+  #isEndMissing = false
 
   constructor(stream: RecordableStream, options: RecordingOptions) {
     this.streamId = options.streamId
@@ -45,8 +48,7 @@ export class Recording implements StreamRecording {
     this.#options = options
     const recorder = options.record({
       stop: () => stream.stop(new StreamError('aborted')),
-      fenced: () =>
-        stream.stop(new StreamError('aborted', { message: 'The answer was given up by this server.' })),
+      fenced: () => stream.stop(new StreamError('aborted', { message: 'This server gave up the answer.' })),
     })
     this.#recorder = new LateRecorder(recorder)
     this.begun = untilBegun(recorder)
@@ -57,7 +59,7 @@ export class Recording implements StreamRecording {
   }
 
   get isComplete(): boolean {
-    return this.#recorder.complete
+    return this.#recorder.complete && !this.#isEndMissing
   }
 
   append(events: Uint8Array | string, count: number): void {
@@ -85,15 +87,23 @@ export class Recording implements StreamRecording {
     return new RecordedOutput(output, this)
   }
 
+  complete(): void {
+    this.end(completed)
+  }
+
   /** How the stream has ended, once; nothing is recorded after it. */
   end(how: StoredEnd): void {
-    this.#ended ??= within(this.#recorder.end(how), endWithinMs).catch(() => false)
+    this.#ended ??= this.#recordEnd(how)
     this.#detachment?.end()
   }
 
-  /** When the end has been recorded, or will not be. */
-  get ended(): Promise<boolean> | undefined {
+  /** When the end has been recorded, or is not waited for any more. */
+  get ended(): Promise<void> | undefined {
     return this.#ended
+  }
+
+  async #recordEnd(how: StoredEnd): Promise<void> {
+    this.#isEndMissing = !(await within(this.#recorder.end(how), endWithinMs).catch(() => false))
   }
 }
 

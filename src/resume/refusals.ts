@@ -1,8 +1,6 @@
-import type { ServerResponse } from 'node:http'
-import { requestPath } from '../client/error-response.js'
-import { discardUnreadBody } from '../client/response.js'
 import { selectDialect } from '../dialects/index.js'
 import { StreamError } from '../errors/stream-error.js'
+import { PlainReply, type Reply } from './reply.js'
 
 /** Why a client cannot rejoin a stream, or stop one. */
 export interface Refusal {
@@ -13,7 +11,7 @@ export interface Refusal {
   readonly first?: number
 }
 
-/** The same for a stream that is not there, and for one that belongs to somebody else. */
+/** The same for a stream that is not there, and for one that belongs to another owner. */
 export const unknownStream: Refusal = {
   status: 404,
   code: 'stream_not_found',
@@ -48,25 +46,17 @@ export function gapBefore(first: number): Refusal {
 }
 
 /** Responds as the API of the request reports errors. */
-export function refuse(response: ServerResponse, { status, code, message, first }: Refusal): void {
+export function refuse({ status, code, message, first }: Refusal, path: string): Reply {
   const error = new StreamError('internal', { status, code, message })
-  const body = selectDialect(undefined, requestPath(response)).errorBody(error, message) as object
-  if (first !== undefined) response.setHeader('unhang-first', first)
-  respond(response, status, JSON.stringify(first === undefined ? body : { ...body, first }))
+  const body = selectDialect(undefined, path).errorBody(error, message) as object
+  const type = { 'content-type': 'application/json; charset=utf-8' }
+  if (first === undefined) return new PlainReply(status, type, JSON.stringify(body))
+  return new PlainReply(
+    status,
+    { ...type, 'unhang-first': String(first) },
+    JSON.stringify({ ...body, first }),
+  )
 }
 
 /** There is nothing to read, or nothing more: a client of `useChat` and an `EventSource` then stop asking. */
-export function respondNothing(response: ServerResponse): void {
-  respond(response, 204)
-}
-
-function respond(response: ServerResponse, status: number, body?: string): void {
-  discardUnreadBody(response)
-  response.statusCode = status
-  response.setHeader('cache-control', 'no-store')
-  if (body !== undefined) {
-    response.setHeader('content-type', 'application/json; charset=utf-8')
-    response.setHeader('content-length', Buffer.byteLength(body))
-  }
-  response.end(body)
-}
+export const nothing: Reply = new PlainReply(204)

@@ -11,7 +11,7 @@ import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 
 /**
- * The dialect of a recorded stream for who reads it: all of its own events are in the recording, and its end says whether it
+ * The dialect of a recorded stream for its readers: all of its own events are in the recording, and its end says whether it
  * is complete.
  *
  * @param idOf the id of the event that reports a failure, if it is to have one

@@ -68,7 +68,7 @@ export interface FoundStream {
 
 /** What a recorder hears. */
 export interface RecorderEvents {
-  /** Somebody asked for the end of this stream, in this process or another. */
+  /** A client asked for the end of this stream, in this process or another. */
   stop(why: string): void
   /** Another process ended this stream: whatever is appended from now on is refused. */
   fenced(): void

@@ -3,7 +3,7 @@ import { describeError } from '../diagnostics/describe-error.js'
 import { checkFunction, checkNames } from '../errors/bad-input.js'
 import { idInPath, type ResumeHandler, toHandler } from './handler.js'
 import type { OwnedStreams } from './owned-streams.js'
-import { refuse, respondNothing, unavailable, unknownStream } from './refusals.js'
+import { nothing, refuse, unavailable, unknownStream } from './refusals.js'
 
 /**
  * The options of `resume.stop()`.
@@ -26,16 +26,16 @@ export function stopHandler(streams: OwnedStreams, options: StopOptions = {}): R
   checkNames(options, { owner: 'options.', names: ['streamId'] })
   checkFunction('streamId', options.streamId)
   return toHandler('stop()', async (call) => {
-    const { app, response } = call
+    const { app, path } = call
     try {
       const id = options.streamId ? await options.streamId(app) : idInPath(call)
       const found = await streams.find(id, app)
-      if (!found || id === undefined) return refuse(response, unknownStream)
+      if (!found || id === undefined) return refuse(unknownStream, path)
       if (!found.end) await streams.store.stop(id)
-      respondNothing(response)
+      return nothing
     } catch (error) {
       log.stream('a stream cannot be stopped: %s', () => describeError(error))
-      if (!response.headersSent) refuse(response, unavailable)
+      return refuse(unavailable, path)
     }
   })
 }

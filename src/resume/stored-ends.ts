@@ -9,6 +9,9 @@ export class StreamIdTaken extends Error {
   }
 }
 
+/** The client has all of it. */
+export const completed: StoredEnd = { outcome: 'completed', code: undefined, message: undefined }
+
 /** The process that produced the stream is gone. */
 export const producerLost: StoredEnd = {
   outcome: 'upstream_hangup',

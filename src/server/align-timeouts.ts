@@ -14,7 +14,7 @@ export interface AlignOptions {
   idleMs?: number | false | undefined
   /** How often a stream sends at least a heartbeat, as `writer.heartbeatMs`. @defaultValue `15_000` */
   heartbeatMs?: number | false | undefined
-  /** Whether to set what is safe to set. `false`: only report it. @defaultValue `true` */
+  /** Whether to set the values that are safe to set. `false`: only report them. @defaultValue `true` */
   apply?: boolean | undefined
 }
 
@@ -39,7 +39,7 @@ export interface TimeoutFinding {
 const marginMs = 5_000
 
 /**
- * Checks a server's own timers against heartbeats and the load balancer, sets what is safe to set, and reports it.
+ * Checks a server's own timers against heartbeats and the load balancer, sets those that are safe to set, and reports them.
  *
  * @param server a server of `node:http` or `node:https`
  * @returns a finding for each problem; empty if there is none
@@ -77,23 +77,24 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
     if (apply) server.keepAliveTimeout = wantedMs
   }
   if (timeout > 0 && timeout <= 2 * heartbeatMs) {
-    const why = `it cuts every connection that is silent for so long, also one whose answer is being thought about`
+    const why = `it cuts every connection that is silent for that long, also while a model is thinking`
     const message = `server.timeout is ${timeout} ms: ${why}; set it to 0, or above twice the heartbeat (${heartbeatMs}).`
     find('timeout', timeout, message)
   }
   if (requestTimeout === 0 && headersTimeout === 0) {
-    const message = 'server.requestTimeout is 0: a client that never finishes its request is never let go.'
+    const message =
+      'server.requestTimeout is 0: a client that never finishes its request keeps its connection for ever.'
     find('requestTimeout', 0, message)
   }
   const { connectionsCheckingInterval } = server as { connectionsCheckingInterval?: number }
   if (requestTimeout > 0 && connectionsCheckingInterval && connectionsCheckingInterval > requestTimeout / 2) {
     const message =
-      `connectionsCheckingInterval is ${connectionsCheckingInterval} ms: server.requestTimeout (${requestTimeout} ms) is kept ` +
-      'only that exactly; hand a shorter one to createServer().'
+      `connectionsCheckingInterval is ${connectionsCheckingInterval} ms: server.requestTimeout (${requestTimeout} ms) may fire ` +
+      'that much too late; pass a shorter interval to createServer().'
     find('connectionsCheckingInterval', connectionsCheckingInterval, message)
   }
   if (server.listenerCount('timeout') > 0 && timeout > 0) {
-    const message = "a 'timeout' listener on the server switches its own closing of silent connections off."
+    const message = "with a 'timeout' listener, the server no longer closes silent connections by itself."
     find('timeout', timeout, message)
   }
   return findings

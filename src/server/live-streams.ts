@@ -83,7 +83,7 @@ export function rememberSession(session: ClosableSession | undefined, server: ob
   session.once('close', () => sessions.delete(session))
 }
 
-/** The HTTP/2 sessions of a server, as far as it has answered anything. */
+/** The HTTP/2 sessions of a server that have had a response. */
 export function sessionsOf(server: object): Set<ClosableSession> {
   return registry().sessions.get(server) ?? new Set()
 }

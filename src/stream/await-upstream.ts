@@ -21,7 +21,7 @@ export async function awaitUpstream(
   } catch (error) {
     const response = propertyOf(error, 'response')
     if (typeof response !== 'object' || response === null) throw error
-    // A client that throws for a status has left the response to somebody.
+    // A client that throws for a status has left the response unread.
     upstreams.adopt(response)
     throw await readFailure(error, { signal: clock.stopSignal, onChunk: () => clock.touch() })
   }

@@ -9,7 +9,7 @@ export interface EndedWith {
   readonly status: number
 }
 
-/** What a record says of how its stream was recorded. */
+/** The fields of a record about how its stream was recorded. */
 export interface RecordingFacts {
   readonly streamId: string
   /** Whether all of it was. */

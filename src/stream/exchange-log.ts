@@ -19,10 +19,11 @@ export function logFailure(requestId: string, reason: StreamError): void {
   channels.timeout.publish({ requestId, phase, timeoutMs })
 }
 
-/** What fails because its stream has stopped says nothing new. */
+/** An error that comes because the stream has stopped says nothing new. */
 export function logLate(requestId: string, error: unknown, reason: StreamError | undefined): void {
   if (reason && (error === reason.cause || toStreamError(error).outcome !== 'internal')) return
   if (reason?.outcome === 'client_gone') {
     log.stream('%s: the handler stopped after the client had left', requestId)
-  } else log.stream('%s: the handler failed after the end: %s', requestId, () => describeError(error))
+  } else
+    log.stream('%s: the handler failed after the stream had ended: %s', requestId, () => describeError(error))
 }

@@ -62,7 +62,7 @@ export class Exchange implements LiveStream, EventSink {
     return this.#state === 'open'
   }
 
-  /** What the client's events have said so far. */
+  /** The state of the client's events so far. */
   get transcript(): Transcript {
     if (this.#transcript) return this.#transcript
     const { dialect } = this.#settings
@@ -142,7 +142,7 @@ export class Exchange implements LiveStream, EventSink {
     return role
   }
 
-  /** What has been observed so far is on its way to the client. */
+  /** The events that were observed so far are on their way to the client. */
   sent(): void {
     this.transcript.pending = false
   }
@@ -265,7 +265,7 @@ export class Exchange implements LiveStream, EventSink {
     channels.reported.publish({ requestId, outcome, code, headersSent })
   }
 
-  /** A turn later: what has been written by now is on its way then. */
+  /** A turn later: the bytes that were written by now are on their way then. */
   #cutSoon(reason: StreamError): void {
     systemClock.setImmediate(() => this.#output.destroy(reason))
   }

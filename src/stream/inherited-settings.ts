@@ -3,7 +3,7 @@ import { type GivenOptions, type StreamSettings, toSettings } from './settings.j
 const known = new WeakMap<StreamSettings, WeakMap<GivenOptions, StreamSettings>>()
 
 /**
- * The options of a guard are the defaults of what stands inside it, option by option.
+ * The options of a guard are the defaults of the guards and routes inside it, option by option.
  *
  * @param outer the options of the guard, as they were given
  */

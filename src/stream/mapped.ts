@@ -26,7 +26,7 @@ export class MappedRelay extends Relay {
   readonly #map: EventMap
   readonly #isTranslated: boolean
   readonly #follower: Follower
-  /** What the events that were taken are for the client, and how many those are. */
+  /** The client's events that were made of the taken ones, and how many those are. */
   #text = ''
   #events = 0
 
@@ -47,7 +47,7 @@ export class MappedRelay extends Relay {
     return this.#pushFrom(asBytes(chunk), 0)
   }
 
-  /** Slice by slice: what is made of a large chunk can be many times as large, and must not all wait for the client. */
+  /** Slice by slice: the events made of a large chunk can be many times as large, and must not all wait for the client. */
   #pushFrom(chunk: Uint8Array, start: number): Backpressure {
     for (let at = start; ; ) {
       const end = at + maxSlice
@@ -95,7 +95,7 @@ export class MappedRelay extends Relay {
     return this.#forward()
   }
 
-  /** What comes before a failure is passed on all the same. */
+  /** Events before a failure are passed on nevertheless. */
   #fail(failure: unknown): never {
     this.#forward()
     throw failure
@@ -113,7 +113,7 @@ export class MappedRelay extends Relay {
   #take(event: EventSourceMessage): void {
     if (this.transcript?.sawTerminal) return
     this.received++
-    // What is made of it may say nothing of that.
+    // The event that is made of it may say nothing of that.
     this.transcript?.tally.see(event.data)
     const mapped = this.#map(event)
     if (!mapped) return

@@ -2,5 +2,7 @@ import { warnOnce } from '../diagnostics/channels.js'
 
 /** Says once that nothing can be put into a stream that is compressed. */
 export function warnOfCompressedStream(): void {
-  warnOnce('a compressed event stream passes the guard: it cannot report errors in it, and cuts it instead')
+  warnOnce(
+    'a compressed event stream passes the guard, which cannot write errors into it: a failure cuts the stream',
+  )
 }

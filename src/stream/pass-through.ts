@@ -18,7 +18,7 @@ export class PassThroughRelay extends Relay {
   readonly #blockEnd: Uint8Array
   /** How many bytes of the upstream have been passed on, or left out for good. */
   #passed = 0
-  /** What has come after them: an event that has begun. */
+  /** The bytes after them: an event that has begun. */
   #kept: Uint8Array[] = []
   #keptBytes = 0
   /** Comments before the first event: they alone do not cause the head to be sent. */
@@ -60,7 +60,7 @@ export class PassThroughRelay extends Relay {
     return answer ? this.#answer(answer.json) : this.#end()
   }
 
-  /** Whether somebody else, or this relay, has passed the terminal event on. */
+  /** Whether this relay, or other code, has passed the terminal event on. */
   #isOver(): boolean {
     if (this.#cutAt === undefined && this.transcript?.sawTerminal) this.#cutAt = this.#lastEnd
     return this.#cutAt !== undefined
@@ -124,7 +124,7 @@ export class PassThroughRelay extends Relay {
     return written
   }
 
-  /** The bytes up to this offset that have not been passed on; what comes after them is kept. */
+  /** The bytes up to this offset that have not been passed on; later bytes are kept. */
   #take(bytes: Uint8Array, end: number): Uint8Array {
     if (end <= this.#passed) {
       this.#keep(bytes)
@@ -136,7 +136,7 @@ export class PassThroughRelay extends Relay {
     this.#passed = end
     this.#kept = []
     this.#keptBytes = 0
-    // A copy: a view would hold all of what is being passed on.
+    // A copy: a view would hold all bytes that are being passed on.
     if (part.length < bytes.length) this.#keep(copyBytes(bytes.subarray(part.length)))
     return mark === 0 ? all : all.subarray(mark)
   }

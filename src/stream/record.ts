@@ -6,7 +6,7 @@ import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import type { EventOutput } from './event-output.js'
 import { logFailure } from './exchange-log.js'
 
-/** What a record is made from. */
+/** The parts that a record is made from. */
 export interface EndedStream {
   timeouts: TimeoutCoordinator
   subject: { readonly requestId: string; readonly model: string | undefined }
@@ -48,7 +48,7 @@ export function recordEnd(stream: EndedStream, onEnd: OnEnd | undefined): Stream
     sawTerminal,
     retries,
     upstreamsLeftRunning: completed ? 0 : upstreamsLeftRunning,
-    // An error with a status is not an event stream either, but all is known of it. What is replayed has been counted already.
+    // An error with a status is not an event stream either, but all is known of it. Replayed events have been counted already.
     usage: follows || (output.isForeign && Number(output.status) < 400) ? undefined : usage,
     streamId: follows ?? recording?.streamId,
     recorded: recording?.recorded ?? false,
@@ -65,7 +65,7 @@ interface LastWord {
   cutShort?: StreamError
 }
 
-/** What the stream itself said of its end. The client has read of it, if the answer was cut short. */
+/** The stream's own report of its end. The client has read it, if the answer was cut short. */
 function lastWord({ transcript }: EndedStream): LastWord {
   try {
     const { complete: sawTerminal, cutShort, tally } = transcript()

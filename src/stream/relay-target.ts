@@ -16,7 +16,7 @@ import type { UpstreamSource } from '../upstream/source.js'
 export abstract class Relay extends AnswerReader {
   /** Events that came. */
   received = 0
-  /** What this upstream said of its own failure. Another one may yet answer. */
+  /** The failure that this upstream reported. Another upstream may yet respond. */
   protected reported: UpstreamError | undefined
   protected readonly target: RelayTarget
   protected readonly sink: EventSink
@@ -66,7 +66,7 @@ export abstract class Relay extends AnswerReader {
    * Call when all has come.
    *
    * @returns what to wait for
-   * @throws what is wrong with the end
+   * @throws the failure that the end means
    */
   abstract finish(): Promise<void> | undefined
 }
@@ -91,11 +91,11 @@ export interface RelayClock extends ChunkObserver {
   content(): void
 }
 
-/** What a relay is given of the stream that it fills. */
+/** The parts of the stream that a relay fills. */
 export interface RelayTarget {
   readonly sink: EventSink
   readonly clock: RelayClock
-  /** What the client's events have said so far; `undefined` if their dialect is unknown. */
+  /** The state of the client's events so far; `undefined` if their dialect is unknown. */
   readonly transcript: Transcript | undefined
   /** Aborts when the stream must stop. */
   readonly stopSignal: AbortSignalLike

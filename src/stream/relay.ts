@@ -32,7 +32,7 @@ export interface RelayOptions extends Omit<ReadEventStreamOptions, 'signal'> {
   /** How the client's stream ends. Not set: it ends when the upstream ends. */
   dialect?: StreamDialect | DialectName | undefined
   /**
-   * What to do when the upstream ends without a terminal event. `'accept'` is for upstreams that never send one.
+   * Whether an upstream may end without a terminal event. `'accept'` is for upstreams that never send one.
    *
    * @defaultValue `'error'`
    */
@@ -77,7 +77,7 @@ export async function relayEventStream(
   const { forward, write, signal } = Object(writer) as Partial<SSEWriter>
   if (typeof forward !== 'function' || typeof write !== 'function' || !signal) {
     const call = 'relayEventStream(source, writer)'
-    throw new TypeError(`${call} takes what createSSEWriter(response) returns, got ${shown(writer)}`)
+    throw new TypeError(`${call} takes the result of createSSEWriter(response), got ${shown(writer)}`)
   }
   checkNames(options, { owner: 'options.', names: relayNames })
   checkRelaying('', options)
@@ -123,7 +123,7 @@ function relayOf(
   return new MappedRelay(target, undefined, framing, maxEventBytes)
 }
 
-/** The way to a client whose stream belongs to somebody else. */
+/** The way to a client whose stream belongs to other code. */
 class WriterTarget implements RelayTarget, EventSink {
   readonly sink = this
   readonly clock: RelayClock

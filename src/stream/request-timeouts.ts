@@ -6,7 +6,7 @@ import { type ResolvedTimeouts, resolveTimeouts } from '../timeouts/options.js'
 import { selectTimeoutProfile, timeoutProfiles } from '../timeouts/profiles.js'
 import type { GivenOptions, StreamSettings } from './settings.js'
 
-/** What decides how long the stream of a request may take. */
+/** The facts that decide how long the stream of a request may take. */
 export interface TimedRequest {
   readonly method: string | undefined
   readonly headers: IncomingHttpHeaders
@@ -32,7 +32,7 @@ export function timeoutsFor(
   return withinClientTimeout(setTimeouts(settings, profile), request.headers)
 }
 
-/** What was set, also by the guards around; the rest is that of the profile. */
+/** The timeouts that were set, also by the guards around; the rest comes from the profile. */
 function setTimeouts({ timeouts, given }: StreamSettings, profile: ResolvedTimeouts): ResolvedTimeouts {
   return layered({ timeouts, outer: given.outer }, profile)
 }
@@ -41,7 +41,7 @@ function layered({ timeouts, outer }: GivenOptions, profile: ResolvedTimeouts): 
   return resolveTimeouts(timeouts, outer ? layered(outer, profile) : profile)
 }
 
-/** Whether somebody has set timeouts, be it a guard around. */
+/** Whether timeouts have been set, be it by a guard around. */
 function areTimeoutsSet({ timeouts, given }: StreamSettings): boolean {
   for (let outer = given.outer; outer; outer = outer.outer) if (outer.timeouts !== undefined) return true
   return timeouts !== undefined

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { isClosed, isGone, wasLeft } from '../client/response.js'
 
-/** What every output into a response of Node knows of its client. */
+/** An output into a response of Node: what every kind of it knows of its client. */
 export abstract class ResponseOutput {
   protected readonly response: ServerResponse
 

@@ -6,17 +6,17 @@ import type { Framing } from '../framing/framing.js'
 import type { EventOutput } from './event-output.js'
 import type { StreamSettings } from './settings.js'
 
-/** What the option `resume` takes; `createResume` of `unhang/resume` returns one. */
+/** The value of the option `resume`; `createResume` of `unhang/resume` returns one. */
 export interface ResumeTarget {
   /** Starts to record a stream. @returns nothing if it could never be rejoined */
   record(stream: RecordableStream): StreamRecording | undefined
 }
 
-/** What a recording needs of its stream. */
+/** The parts of a stream that a recording needs. */
 export interface RecordableStream {
   readonly requestId: string
   readonly model: string | undefined
-  /** The request of `node:http`. */
+  /** The request, or its context, as the app's functions get it. */
   readonly request: object
   readonly framing: Framing
   readonly transcript: Transcript
@@ -42,21 +42,34 @@ export interface StreamRecording {
    * @returns whether it goes on
    */
   detach(over: () => void): boolean
-  /** What comes next cannot be recorded: its readers get a gap. */
+  /** The client has all of it, and may begin its next stream, even under the same id. */
+  complete(): void
+  /** Later events cannot be recorded: their readers get a gap. */
   giveUp(): void
-  /** What stands in front of the response's own output. */
+  /** The output in front of the response's own. */
   inFrontOf(output: EventOutput): EventOutput
 }
 
 /** The response header that names a recorded stream. */
 export const streamHeader = 'unhang-stream'
 
-/** Names the stream in the response's headers; a page of another origin may read it where it may read the events. */
-export function setStreamId(response: ServerResponse, streamId: string, { writer }: StreamSettings): void {
+const exposed = 'access-control-expose-headers'
+
+/** The headers that name a stream; a page of another origin may read its id where it may read the events. */
+export function streamIdHeaders(
+  streamId: string,
+  { writer }: StreamSettings,
+  hasHeader: (name: string) => boolean,
+): Record<string, string> {
+  const isExposed = !writer.cors || hasHeader(exposed)
+  return { [streamHeader]: streamId, ...(!isExposed && { [exposed]: streamHeader }) }
+}
+
+/** Names the stream in the response's headers. */
+export function setStreamId(response: ServerResponse, streamId: string, settings: StreamSettings): void {
   if (response.headersSent) return
-  response.setHeader(streamHeader, streamId)
-  const exposed = 'access-control-expose-headers'
-  if (writer.cors && !response.hasHeader(exposed)) response.setHeader(exposed, streamHeader)
+  const headers = streamIdHeaders(streamId, settings, (name) => response.hasHeader(name))
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
 }
 
 /** Keeps the head back until a client that reads the id in it can use it, unless the response ends before. */
@@ -68,8 +81,8 @@ export function holdHead(response: ServerResponse, { begun }: StreamRecording): 
   begun.then(letGo, letGo)
 }
 
-/** @throws TypeError for what was not made by `createResume` */
+/** @throws TypeError for a value that `createResume` has not made */
 export function checkResume(resume: unknown): void {
   if (resume === undefined || typeof (Object(resume) as Partial<ResumeTarget>).record === 'function') return
-  throw new TypeError(`resume must be what createResume(options) returns, got ${shown(resume)}`)
+  throw new TypeError(`resume must be the result of createResume(options), got ${shown(resume)}`)
 }

@@ -8,7 +8,7 @@ import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventOutput } from './event-output.js'
 import { ResponseOutput } from './response-output.js'
 
-/** What a route's output needs beside its writer. */
+/** The parts that a route's output needs beside its writer. */
 export interface RouteOutputOptions {
   readonly dialect: StreamDialect
   readonly requestId: string
@@ -57,7 +57,7 @@ export class RouteOutput extends ResponseOutput implements EventOutput {
 
   end(events: readonly SSEEvent[]): void {
     this.#writer.close(...events)
-    // What the app has hooked into the headers may fail each time.
+    // The app's hooks in the headers may fail each time.
     if (!this.response.headersSent && !this.gone) throw new Error('the headers could not be sent')
   }
 

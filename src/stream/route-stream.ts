@@ -26,7 +26,7 @@ import type { StreamContext, StreamHandler } from './stream-context.js'
 import type { StreamSubject } from './stream-subject.js'
 import { writerSettingsFor } from './writer-settings.js'
 
-/** What one request says of its stream. */
+/** The facts in a request that decide about its stream. */
 export interface StreamCall {
   readonly requestId: string
   readonly model: string | undefined
@@ -34,7 +34,7 @@ export interface StreamCall {
   readonly signal: AbortSignal | undefined
 }
 
-/** The stream of a route: what its handler is given, and what its writer reports to. */
+/** The stream of a route: its handler is given the one side, and its writer reports to the other. */
 export class RouteStream implements StreamContext, StreamSubject, SSEWriterObserver {
   readonly requestId: string
   readonly model: string | undefined
@@ -88,7 +88,7 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     return new HandlerDeadlines(this.clock)
   }
 
-  /** What it was called. */
+  /** An older name. */
   get timeouts(): never {
     throw new TypeError('there is no stream.timeouts: write stream.deadlines')
   }
@@ -143,7 +143,7 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     }
   }
 
-  // What the writer reports.
+  // Reports of the writer.
 
   /** Looks at an event that the handler writes. */
   onEvent(event: SSEEvent): boolean {

@@ -22,7 +22,7 @@ import { type EventMap, type RelayResult, relayInto } from './relay.js'
 import type { RelayTarget } from './relay-target.js'
 import type { StreamSettings } from './settings.js'
 
-/** What the upstreams of a route's handler need of its stream. */
+/** The parts of a stream that the upstreams of a route's handler need. */
 export interface RouteParts {
   readonly exchange: Exchange
   readonly timeouts: StreamClock
@@ -37,7 +37,7 @@ interface FailedRelay {
   readonly events: number
 }
 
-/** The upstreams of a route's handler: how it calls, reads and relays them, and what came of them. */
+/** The upstreams of a route's handler: how it calls, reads and relays them, and how they ended. */
 export class RouteUpstreams implements RelayTarget {
   readonly sink: Exchange
   readonly clock: StreamClock
@@ -74,18 +74,18 @@ export class RouteUpstreams implements RelayTarget {
   }
 
   /**
-   * The handler has said nothing of a failure. One that falls back to another upstream has the last word: what decides is
-   * the end.
+   * The handler has said nothing of a failure. A handler that falls back to another upstream has the last word: the end
+   * decides.
    *
    * @returns how many events came, for an exchange to judge whether that was all
-   * @throws what kept the client from having an answer
+   * @throws the failure that kept the client from having a response
    */
   received(): number {
     const { writer } = this.#parts
     const failed = this.#failedRelays.find(({ events }) => events === writer.events)
     if (failed && !this.transcript.complete) throw failed.error
     if (!this.#hasUpstream && !this.sink.committed) {
-      throw new StreamError('internal', { code: 'no_answer', message: 'The server had no answer.' })
+      throw new StreamError('internal', { code: 'no_answer', message: 'The server sent no response.' })
     }
     return this.#hasUpstream ? this.#received : 1
   }

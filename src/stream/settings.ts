@@ -116,7 +116,7 @@ const cleanupNames: KnownNames = {
   instead: { graceMs: 'closeMs' },
 }
 
-/** The objects among the options, and what stands in each. */
+/** The objects among the options, and the names in each. */
 const owners: readonly KnownNames[] = [
   { owner: 'timeouts.', names: timeoutNames, instead: otherTimeoutNames },
   writerNames,
@@ -137,7 +137,7 @@ const names = [
   'resume',
 ]
 
-/** What somebody may write at the top instead of where it belongs, or wrote before it had its name. */
+/** Names that are often written at the top instead of in their object, and older names. */
 const instead: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     owners.flatMap(({ owner, names: own, instead: before = {} }) => [
@@ -153,7 +153,7 @@ const instead: Readonly<Record<string, string>> = {
 }
 
 /**
- * Reads what can be read before there is a request.
+ * Reads the options that can be read before there is a request.
  *
  * @param more names of options that the caller reads itself
  * @throws TypeError | RangeError that names the option and the value

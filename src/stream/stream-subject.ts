@@ -2,7 +2,7 @@ import type { StreamDialect } from '../dialects/dialect.js'
 import type { StreamFacts } from '../dialects/transcript.js'
 import type { StreamError } from '../errors/stream-error.js'
 
-/** What is known of the stream. Some of it is known late, so each member is read when it is needed. */
+/** The stream as it is known now. Some of it is known late, so each member is read when it is needed. */
 export interface StreamSubject extends StreamFacts {
   readonly requestId: string
   readonly model: string | undefined

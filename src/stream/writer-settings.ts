@@ -1,7 +1,7 @@
 import type { StreamDialect } from '../dialects/dialect.js'
 import type { StreamSettings } from './settings.js'
 
-/** What is not set is as the dialect has it. */
+/** A setting that is not set is as the dialect has it. */
 export function writerSettingsFor(
   { headers, framing }: StreamDialect,
   { writer }: StreamSettings,

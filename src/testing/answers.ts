@@ -18,6 +18,8 @@ export interface UpstreamAnswer {
   readonly end: string
   /** The bytes of an error that the upstream reports itself. */
   readonly error: string
+  /** Returns the JSON body of a response with this error status. */
+  errorBody(status: number, message: string): string
 }
 
 const eventStream = 'Content-Type: text/event-stream'
@@ -26,6 +28,7 @@ const data = (...events: unknown[]) =>
 const named = (...events: { type: string; [more: string]: unknown }[]) =>
   events.map((event) => `event: ${event.type}\n${data(event)}`).join('')
 const line = (event: object) => `${JSON.stringify(event)}\n`
+const openaiError = (_status: number, message: string) => JSON.stringify({ error: { message } })
 
 const chunk = (content: string, finishReason: string | null = null) => ({
   id: 'chatcmpl-test',
@@ -73,6 +76,7 @@ export const answers: Readonly<Record<AnswerShape, UpstreamAnswer>> = {
     piece: (text: string) => data(chunk(text)),
     end: data(chunk('', 'stop'), '[DONE]'),
     error: data({ error: { message: 'overloaded', code: 503 } }),
+    errorBody: openaiError,
   },
   openaiResponses: {
     path: '/v1/responses',
@@ -88,6 +92,7 @@ export const answers: Readonly<Record<AnswerShape, UpstreamAnswer>> = {
       response: { ...response, status: 'completed', output: [{ ...item, status: 'completed' }] },
     }),
     error: numbered(3, { type: 'error', code: 'server_is_overloaded', message: 'overloaded', param: null }),
+    errorBody: openaiError,
   },
   anthropic: {
     path: '/v1/messages',
@@ -120,6 +125,10 @@ export const answers: Readonly<Record<AnswerShape, UpstreamAnswer>> = {
       { type: 'message_stop' },
     ),
     error: named({ type: 'error', error: { type: 'overloaded_error', message: 'overloaded' } }),
+    errorBody: (status, message) => {
+      const type = status === 429 ? 'rate_limit_error' : 'api_error'
+      return JSON.stringify({ type: 'error', error: { type, message } })
+    },
   },
   gemini: {
     path: '/v1beta/models/test-model:streamGenerateContent?alt=sse',
@@ -128,6 +137,10 @@ export const answers: Readonly<Record<AnswerShape, UpstreamAnswer>> = {
     piece: (text: string) => data(candidate(text)),
     end: data(candidate('', 'STOP')),
     error: data({ error: { code: 503, message: 'overloaded', status: 'UNAVAILABLE' } }),
+    errorBody: (code, message) => {
+      const status = code === 429 ? 'RESOURCE_EXHAUSTED' : 'INTERNAL'
+      return JSON.stringify({ error: { code, message, status } })
+    },
   },
   ollama: {
     path: '/api/chat',
@@ -136,6 +149,7 @@ export const answers: Readonly<Record<AnswerShape, UpstreamAnswer>> = {
     piece: said,
     end: said('', { done: true, done_reason: 'stop', prompt_eval_count: 1, eval_count: 2 }),
     error: line({ error: 'overloaded' }),
+    errorBody: (_status, message) => JSON.stringify({ error: message }),
   },
 }
 

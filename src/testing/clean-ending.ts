@@ -4,7 +4,7 @@ import { framingOf } from '../framing/framings.js'
 import type { AnswerShape } from './answers.js'
 import { endingRules, type ParsedEvent } from './ending-rules.js'
 
-/** What a client has received; a {@link RawClient} is one. */
+/** The bytes that a client has received; a {@link RawClient} is one. */
 export interface ReceivedAnswer {
   /** The HTTP status; 0 before the headers have come. */
   readonly status: number
@@ -44,7 +44,7 @@ export interface ToldError {
  * @param client a client that has `finished()`
  * @param shape the API whose clients these are. Not set: `openai`, the chats
  * @returns the error that was reported to it, or `undefined` for a complete answer
- * @throws AssertionError that says what is wrong and shows the end of what was received
+ * @throws AssertionError that names the mistake and shows the end of the received bytes
  * @throws TypeError for anything but a client, or a shape
  * @example
  * using client = await rawRequest({ port, body: { stream: true } }).finished()
@@ -58,7 +58,7 @@ export function assertCleanEnding(
   if (typeof status !== 'number' || typeof client.text !== 'string') {
     const hint = client instanceof Promise ? '; await it first' : ''
     throw new TypeError(
-      `assertCleanEnding(client) takes what rawRequest() returns, got ${shown(client)}${hint}`,
+      `assertCleanEnding(client) takes the result of rawRequest(), got ${shown(client)}${hint}`,
     )
   }
   if (!Object.hasOwn(endingRules, shape)) {
@@ -73,7 +73,7 @@ export function assertCleanEnding(
       message: `${what}. Received ${client.text.length} characters, the last:\n${end}`,
     })
   }
-  demand(status > 0, `no answer came (${client.ending ?? 'the connection stands'})`)
+  demand(status > 0, `no response came (${client.ending ?? 'the connection stands'})`)
   demand(client.body.complete, `the body was cut (${client.ending ?? 'the connection stands'})`)
   if (status >= 400) {
     const body = parse(client.bodyText) ?? {}

@@ -11,7 +11,7 @@ export interface ParsedEvent {
 /** How the streams of one API end, by the words of its own documentation. */
 export interface EndingRules {
   readonly framing: 'sse' | 'ndjson'
-  /** What ends a good answer, as a message names it. */
+  /** The end of a good answer, as a message names it. */
   readonly lastWord: string
   /** Returns which event ends a good answer, or -1. */
   endOf(events: readonly ParsedEvent[]): number

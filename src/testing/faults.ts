@@ -4,11 +4,11 @@ import type { UpstreamExchange, UpstreamScript } from './scripted-upstream.js'
 
 const longText = 'x'.repeat(64 * 1024)
 
-/** Connections that have had an answer. */
+/** Connections that have had a response. */
 const used = new WeakSet<object>()
 
 /** The faults of an upstream that gives this answer. */
-export function faultsIn({ headers, begun: first, piece, end, error }: UpstreamAnswer) {
+export function faultsIn({ headers, begun: first, piece, end, error, errorBody }: UpstreamAnswer) {
   const isEvents = headers.includes('event-stream')
   const comment = isEvents ? ': processing\n\n' : '\n'
   const begun = (exchange: UpstreamExchange) => exchange.open(headers).chunk(first).chunk(piece('lo'))
@@ -92,16 +92,16 @@ export function faultsIn({ headers, begun: first, piece, end, error }: UpstreamA
     /** Sends a web page instead of a stream. */
     webPage: (exchange) => exchange.answer('200 OK', '<html>Welcome</html>', 'Content-Type: text/html'),
     /** Sends status 200 and an error as JSON. */
-    jsonError: (exchange) => exchange.answer('200 OK', '{"error":{"message":"overloaded"}}'),
+    jsonError: (exchange) => exchange.answer('200 OK', errorBody(200, 'overloaded')),
     /** Sends an error event instead of the first token. */
     errorEvent: (exchange) => exchange.open(headers).chunk(error).end(),
     /** Sends an error event in the middle of an answer. */
     errorMidStream: (exchange) => begun(exchange).chunk(error).end(),
     /** Sends status 429 with `Retry-After`. */
     rateLimited: (exchange) =>
-      exchange.answer('429 Too Many Requests', '{"error":{"message":"slow down"}}', 'Retry-After: 7'),
+      exchange.answer('429 Too Many Requests', errorBody(429, 'slow down'), 'Retry-After: 7'),
     /** Sends status 500. */
-    serverError: (exchange) => exchange.answer('500 Internal Server Error', '{"error":{"message":"bug"}}'),
+    serverError: (exchange) => exchange.answer('500 Internal Server Error', errorBody(500, 'bug')),
     /** Sends status 500 and an error that never ends. */
     slowError: (exchange) =>
       exchange.open('Content-Type: application/json', '500 Internal Server Error').chunk('{"error":'),

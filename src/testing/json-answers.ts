@@ -14,6 +14,7 @@ function inParts(shape: AnswerShape, answer: object): UpstreamAnswer {
     piece: (text) => JSON.stringify(text).slice(1, -1),
     end,
     error: '"error":{"message":"overloaded"}}',
+    errorBody: answers[shape].errorBody,
   }
 }
 

@@ -76,7 +76,7 @@ export function scriptByModel(
     const answer = answers[shape]
     if (words.length === 0 || early.includes(name)) return faultsIn(answer)[name](exchange)
     await say(exchange, answer, words, wordMs)
-    // What the fault does from here on, it does to an answer that has begun.
+    // From here on, the fault happens to an answer that has begun.
     const begun = Object.create(exchange, { open: { value: () => exchange } })
     return faultsIn({ ...answer, begun: answer.piece('Hel') })[name](begun)
   }

@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { checkNames, shown } from '../errors/bad-input.js'
 import { decodeChunked } from './decode-chunked.js'
 
-/** What the upstream does with one request, step by step. */
+/** One request, and the upstream's responses to it, step by step. */
 export type UpstreamScript = (exchange: UpstreamExchange) => unknown
 
 /** An upstream on a raw socket: it can do everything that an upstream should not. */
@@ -111,12 +111,12 @@ export class UpstreamExchange {
     return this
   }
 
-  /** Closes the connection after what was written. */
+  /** Closes the connection after the written bytes. */
   fin(): void {
     this.socket.end()
   }
 
-  /** Waits until what was written is with the peer's system, then resets the connection. */
+  /** Waits until the written bytes are with the peer's system, then resets the connection. */
   async reset(): Promise<void> {
     await new Promise((resolve) => this.socket.write('', resolve))
     this.socket.resetAndDestroy()

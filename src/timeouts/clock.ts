@@ -61,10 +61,10 @@ export function nextTurn(): Promise<void> {
 /** Waits for `work`, which goes on in any case; rejects if it does. @returns whether it was done in time */
 export async function within(work: Promise<unknown>, limitMs: number): Promise<boolean> {
   const done = work.then(() => true)
-  // Most of what is waited for is there in a turn: without a timer, and the error p-timeout makes beforehand.
+  // Most awaited results are there in a turn: without a timer, and the error p-timeout makes beforehand.
   if (await Promise.race([done, nextTurn()])) return true
   const wait = async (milliseconds: number) =>
     (await pTimeout(done, { milliseconds, message: false, customTimers })) === true
-  // After a standstill of the process (a breakpoint, a migration of its machine) timers run before what has come meanwhile.
+  // After a standstill of the process (a breakpoint, a moved machine) timers run before data that has come meanwhile.
   return (await wait(limitMs)) || (await wait(Math.min(limitMs, afterStandstillMs)))
 }

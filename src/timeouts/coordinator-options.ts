@@ -9,7 +9,7 @@ import { type TimeoutProfileName, timeoutProfiles } from './profiles.js'
  * const timeouts = new TimeoutCoordinator({ totalMs: 20_000 }, { defaults: timeoutProfiles.standard })
  */
 export interface TimeoutCoordinatorOptions {
-  /** What an unset timeout falls back to. @defaultValue the `streaming` profile */
+  /** The timeouts that replace unset ones. @defaultValue the `streaming` profile */
   defaults?: ResolvedTimeouts | TimeoutProfileName | undefined
   /** Ends the stream as `aborted`. Not set: only deadlines and `settle()` end it. */
   signal?: AbortSignal | undefined

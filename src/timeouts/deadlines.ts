@@ -3,7 +3,7 @@ import type { ResolvedTimeouts } from './options.js'
 
 const never = Number.POSITIVE_INFINITY
 
-/** Looks at a client in `clientStallMs`: what it read after one counts from the next. */
+/** Looks at a client in `clientStallMs`: bytes that it read after one look count from the next. */
 export const looksPerStall = 10
 
 /** Where two deadlines fall on the same instant, the one named first is reported. */

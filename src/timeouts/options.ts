@@ -63,7 +63,7 @@ const nesting: readonly [TimeoutName, TimeoutName][] = [
   ['connectMs', 'totalMs'],
 ]
 
-/** What people write first, or wrote before a timeout had its name. */
+/** Names that are often tried first, and older names. */
 export const otherTimeoutNames: Readonly<Record<string, TimeoutName>> = {
   default: 'firstByteMs',
   inactivity: 'inactivityMs',
@@ -81,8 +81,8 @@ const never = Number.POSITIVE_INFINITY
 const noTimeouts = Object.fromEntries(timeoutNames.map((name) => [name, never])) as ResolvedTimeouts
 
 /**
- * The timeouts a stream runs with: what the caller set, filled up from `defaults`. A default that does not fit
- * what was set gives way; only two values that were both set can conflict.
+ * The timeouts a stream runs with: those that the caller set, filled up from `defaults`. A default that does not fit
+ * a value of the caller gives way; only two values that were both set can conflict.
  *
  * @throws TypeError for a value that is not a duration, or an unknown name
  * @throws RangeError for two set values that contradict each other
@@ -116,7 +116,7 @@ export function resolveTimeouts(
 }
 
 /**
- * @param others what may stand there instead of the name of a profile
+ * @param others values that may stand there instead of the name of a profile
  * @throws TypeError for anything but an object, with the names of all profiles
  */
 export function checkProfile(what: string, value: unknown, others: string): asserts value is object {

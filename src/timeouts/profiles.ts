@@ -48,7 +48,7 @@ export const advancedModels: readonly RegExp[] = [
   /(think|reason)/i,
 ]
 
-/** What of a request decides about its profile. */
+/** The facts in a request that decide about its profile. */
 export interface TimeoutProfileRequest {
   /** Whether a stream was asked for. */
   streaming: boolean
@@ -89,6 +89,6 @@ export function checkModels(models: unknown): void {
 
 /** Whether a text is the known one, or fits the known pattern. */
 export function isNamed(known: string | RegExp, text: string): boolean {
-  // search() keeps no lastIndex: a caller's /…/g pattern gives the same answer every time.
+  // search() keeps no lastIndex: a caller's /…/g pattern gives the same result every time.
   return typeof known === 'string' ? known === text : text.search(known) !== -1
 }

@@ -35,7 +35,7 @@ export class StopSignal implements AbortSignalLike {
   }
 
   /**
-   * Waits for `work`, or rejects with the reason as soon as it aborts. Not by p-timeout: what passes through that
+   * Waits for `work`, or rejects with the reason as soon as it aborts. Not by p-timeout: a promise that passes through that
    * outlives the young generation, too.
    */
   async run<T>(work: PromiseLike<T>): Promise<T> {
@@ -58,7 +58,7 @@ export class StopSignal implements AbortSignalLike {
   }
 
   /**
-   * All has been done: what comes later is refused with the reason, but the real signal stays quiet. An error for each good
+   * All has been done: later work is refused with the reason, but the real signal stays quiet. An error for each good
    * stream would be a tenth of what it costs to set one up.
    */
   finish(makeReason: () => unknown): void {
@@ -68,7 +68,7 @@ export class StopSignal implements AbortSignalLike {
     this.#listeners = []
   }
 
-  /** @param between called when all parts have been notified, before anybody else hears of it */
+  /** @param between called when all parts have been notified, before other listeners hear of it */
   abort(reason: unknown, between?: () => void): void {
     if (this.aborted) return
     this.aborted = true
@@ -88,7 +88,7 @@ export class StopSignal implements AbortSignalLike {
 export interface AbortSignalLike {
   /** Whether it has aborted. */
   readonly aborted: boolean
-  /** Why; what is stopped by it rejects with this. */
+  /** Why; work that is stopped by it rejects with this. */
   readonly reason: unknown
   /** Tells `listener` once, when it aborts. */
   addEventListener(type: 'abort', listener: (() => void) | { handleEvent(): void }): void

@@ -20,7 +20,7 @@ const maxGraceMs = 1_000
 type SettledListener = (reason: StreamError | undefined) => void
 
 /**
- * The clock of one stream, as the parts of unhang have it; what users may do with it is `TimeoutCoordinator`.
+ * The clock of one stream, as the parts of unhang have it. `TimeoutCoordinator` is the part for users.
  *
  * All deadlines share one timer.
  */
@@ -236,7 +236,7 @@ export class StreamClock implements Disposable {
     this.#plan()
   }
 
-  /** What takes more than a turn goes on first: a handshake takes several, and what is compressed a thread. */
+  /** Work of more than a turn goes on first: a handshake takes several, and compressed data a thread. */
   #recheckAfterStandstill(lateMs: number): void {
     this.#rechecking = true
     const graceMs = Math.min(Math.max(lateMs, afterStandstillMs), maxGraceMs)

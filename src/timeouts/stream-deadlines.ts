@@ -2,7 +2,7 @@ import type { TimeoutPhase } from '../errors/outcomes.js'
 import type { TimeoutCoordinator } from './timeout-coordinator.js'
 
 /**
- * What a handler may know of its deadlines.
+ * A handler's view of its deadlines.
  *
  * @example
  * const deadlines = stream.deadlines

@@ -1,7 +1,7 @@
 import { type InsteadOfEvents, JsonAnswer } from './json-answer.js'
 import type { Backpressure, ChunkSink } from './node-chunks.js'
 
-/** What gets each chunk as it comes. */
+/** An observer that gets each chunk as it comes. */
 export interface ChunkObserver {
   touch(chunk: Uint8Array | string): void
 }

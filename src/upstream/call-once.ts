@@ -25,7 +25,7 @@ export type OpenAttempt<T> = (call: UpstreamCall) => Promise<T>
 
 const lingerMs = 1_000
 
-/** What came of one call; `stale`: it met a keep-alive connection that the upstream had closed. */
+/** The result of one call; `stale`: it met a keep-alive connection that the upstream had closed. */
 type Outcome<T> = { upstream: T } | { failure: StreamError; stale: boolean }
 
 /**

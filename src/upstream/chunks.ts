@@ -5,11 +5,11 @@ import { isNodeReadable, type UpstreamBody } from './source.js'
 import { readChunks } from './web-chunks.js'
 
 /**
- * Hands the chunks of an upstream on as they come, to a sink. What had already arrived is handed out before an
+ * Hands the chunks of an upstream on as they come, to a sink. Chunks that had already arrived are handed out before an
  * error is thrown; the upstream is not destroyed.
  *
- * @throws StreamError of an `upstream_*` outcome when the upstream breaks; the signal's reason when it aborts; what
- *   the sink throws
+ * @throws StreamError of an `upstream_*` outcome when the upstream breaks; the signal's reason when it aborts; an error of
+ *   the sink
  */
 export function eachChunk(
   body: UpstreamBody,

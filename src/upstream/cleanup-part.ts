@@ -16,5 +16,5 @@ export interface CleanupPart {
   force?(): void
 }
 
-/** As much as is read of an answer that should have ended. */
+/** The maximum that is read of a response that should have ended. */
 export const maxTail = 64 * 1024

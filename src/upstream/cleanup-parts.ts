@@ -10,7 +10,7 @@ interface Composite {
   _currentRequest?: unknown
 }
 
-/** A part, and every object that stands for it: a request and its answer are one. */
+/** A part, and every object that stands for it: a request and its response are one. */
 export interface IdentifiedPart {
   part: CleanupPart
   identities: object[]
@@ -27,7 +27,7 @@ export function collectParts(target: unknown): IdentifiedPart[] {
     else if (value instanceof AbortController) add(new ControllerPart(value), value, aliases)
     else if (value instanceof ReadableStream) add(new WebPart(value), value, aliases)
     else if (isNodePart(value)) {
-      // Destroying the answer of a request destroys the request; without an answer there is only the request.
+      // Destroying the response of a request destroys the request; without a response there is only the request.
       if (value.res && isNodePart(value.res)) visit(value.res, [value, ...aliases])
       else add(new StreamPart(value), value, value.req ? [value.req, ...aliases] : aliases)
     } else visitResponse(value as Composite, aliases)

@@ -12,12 +12,12 @@ import { collectParts } from './cleanup-parts.js'
  * await coordinatedSocketCleanup(upstream, { reason: new Error('the user pressed stop'), closeMs: 500 })
  */
 export interface SocketCleanupOptions {
-  /** The error that those who still use the target get. Not set: they get none of yours. */
+  /** The error that other code gets if it still uses the target. Not set: it gets none of yours. */
   reason?: Error | undefined
   /** How long sockets may take to close before they are cut. @defaultValue `1_000` */
   closeMs?: number | false | undefined
   /**
-   * How long a target whose answer is complete may take to end by itself, so that its connection can be reused.
+   * How long a target whose response is complete may take to end by itself, so that its connection can be reused.
    *
    * @defaultValue not at all: the target is destroyed at once
    */
@@ -46,7 +46,7 @@ const registry = processWide('cleanups', () => new WeakMap<object, Promise<Socke
 /**
  * Releases what a stream held of its upstream, once: every caller gets the same report. The promise never rejects.
  *
- * @param target an axios or Fetch response, what `undici.request` resolves to, a Node stream, a `ClientRequest`,
+ * @param target an axios or Fetch response, the result of `undici.request`, a Node stream, a `ClientRequest`,
  *   a socket, an HTTP/2 stream, an `AbortController`, or a list of them
  * @throws TypeError for a wrong target or option, by name and value
  * @example
@@ -61,7 +61,7 @@ export function coordinatedSocketCleanup(
     names: ['reason', 'closeMs', 'lingerMs'],
     instead: { graceMs: 'closeMs' },
   })
-  // An upstream that has not answered yet is nothing to release.
+  // An upstream that has not responded yet is nothing to release.
   if (target !== undefined && target !== null) {
     checkObject('target', target, 'a response, a stream, a request or a list of them')
     checkReleasable(target as object)
@@ -86,7 +86,7 @@ export function coordinatedSocketCleanup(
   return cleanup
 }
 
-/** The same for whatever a handler took for an upstream; rejects for what cannot be released. */
+/** The same for any object that a handler took for an upstream; rejects for one that cannot be released. */
 export async function releaseUpstream(
   target: unknown,
   options?: SocketCleanupOptions,
@@ -94,14 +94,14 @@ export async function releaseUpstream(
   return coordinatedSocketCleanup(target, options)
 }
 
-/** @throws TypeError for what looks as if it could be released, and cannot be */
+/** @throws TypeError for an object that looks as if it could be released, and cannot be */
 function checkReleasable(target: object): void {
   // The requests of superagent are both.
   if ('then' in target && !('destroy' in target)) {
-    throw new TypeError('target is a promise, and holds nothing to release: await it first')
+    throw new TypeError('target is a promise, and has nothing to release: await it first')
   }
   if (target instanceof AbortSignal) {
-    throw new TypeError('target is a signal, and holds nothing to release: write its AbortController')
+    throw new TypeError('target is a signal, and has nothing to release: write its AbortController')
   }
 }
 

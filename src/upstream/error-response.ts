@@ -9,7 +9,7 @@ import type { ReadEventStreamOptions } from './reading-options.js'
 import { isNodeReadable, openSource, type UpstreamSource } from './source.js'
 
 /**
- * What a call failed with. A client that throws for a status (axios, got) leaves the answer's body unread: it is
+ * The failure of a call. A client that throws for a status (axios, got) leaves the response's body unread: it is
  * read here, or else its connection would be held for ever.
  */
 export async function readFailure(
@@ -24,7 +24,7 @@ export async function readFailure(
 const maxDetail = 64 * 1024
 
 /**
- * Reads an answer with an error status: its status and `Retry-After` are passed on to the client; what it says
+ * Reads a response with an error status. Its status and `Retry-After` are passed on to the client; its message
  * is kept in `detail`, for logs.
  *
  * @throws the reason of the signal, if that aborts
@@ -34,7 +34,7 @@ export async function readUpstreamError(
   { signal, onChunk }: ReadEventStreamOptions = {},
 ): Promise<UpstreamError> {
   const { body, status, retryAfter, retryAfterMs, shouldRetry } = openSource(source)
-  // The head of an error is all that was waited for: from here on silence is what counts.
+  // So far the stream waited for the head of an error: from here on silence counts.
   onChunk?.('')
   let text = ''
   const take = (chunk: Uint8Array | string) => {

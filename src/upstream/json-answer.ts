@@ -12,7 +12,7 @@ export class JsonAnswer {
 
   readonly #takesLists: boolean
 
-  /** @param takesLists whether a list may be the answer: it may also be what Gemini streams without `alt=sse` */
+  /** @param takesLists whether a list may be the answer: Gemini streams one without `alt=sse` */
   constructor(maxBytes = defaultMaxEventBytes, takesLists = true) {
     this.#maxBytes = maxBytes
     this.#takesLists = takesLists
@@ -27,7 +27,7 @@ export class JsonAnswer {
     if (this.#isJson === false) return false
     const text = this.#bytes + toByteText(chunk)
     this.#isJson ??= isJsonStart(text)
-    // Of what is not JSON, or nothing yet, only half a byte order mark has to be remembered.
+    // Of a body that is not JSON, or empty yet, only half a byte order mark has to be remembered.
     if (this.#isJson) this.#bytes = text
     else this.#bytes = this.#isJson === undefined && byteOrderMark.startsWith(text) ? text : ''
     if (!this.#isJson) return false
@@ -36,7 +36,7 @@ export class JsonAnswer {
     throw answerTooLarge(this.#maxBytes)
   }
 
-  /** Whether it is known by now what has come. */
+  /** Whether it is known by now if the body is JSON. */
   get isDecided(): boolean {
     return this.#isJson !== undefined
   }
@@ -49,13 +49,13 @@ export class JsonAnswer {
    * The document, once it is whole; `undefined` if an event stream has come.
    *
    * @throws UpstreamError for one that reports an error, with the status it names
-   * @throws StreamError `upstream_protocol` for what is not JSON after all
+   * @throws StreamError `upstream_protocol` for a body that is not JSON after all
    */
   parse(): object | undefined {
     if (!this.#isJson) return undefined
     const json = parse(this.text)
     if (!json) throw notEvents('an unreadable JSON document')
-    // Some send a list of what would have been events.
+    // Some send their events as a list.
     const report = Array.isArray(json) ? Object(json[0]) : json
     if (isErrorReport(report)) throw reportedError(report)
     return json
@@ -89,7 +89,7 @@ function parse(text: string): object | undefined {
   }
 }
 
-/** Deeper than any answer. `JSON.parse` takes more, and the stack overflows in what writes it again. */
+/** Deeper than any answer. `JSON.parse` takes more, and the stack overflows in code that writes it again. */
 const maxDepth = 500
 
 function isNested(value: unknown, depth: number): boolean {

@@ -4,7 +4,7 @@ import { StreamError } from '../errors/stream-error.js'
 import { joinBytes, WholeCharacters } from '../framing/bytes.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 
-/** What to wait for before the next one, be it for `resume`; `false`, also in the end, for no more. */
+/** The promise to wait for before the next one, be it for `resume`; `false`, also in the end, for no more. */
 export type Backpressure = Promise<unknown> | undefined | false | 'pause'
 
 /** An object rather than a function: at the pace of tokens each closure of a stream is one more place in memory. */
@@ -24,7 +24,7 @@ export interface ChunkReading {
 const maxJoin = 64 * 1024
 
 /**
- * Paused mode: what has come is joined, and not reading is all the backpressure there is. No promise for each
+ * Paused mode: chunks that have come are joined, and not reading is all the backpressure there is. No promise for each
  * chunk: at the pace of tokens every one of them would be felt.
  */
 export class NodeChunks implements ChunkReading {
@@ -49,7 +49,7 @@ export class NodeChunks implements ChunkReading {
       this.#resolve = resolve
       this.#reject = reject
     })
-    // Of a reset or a garbled answer it is the request that says what happened; the answer is only "aborted".
+    // After a reset or a garbled response the request has the reason; the response is only "aborted".
     const { req: request } = stream as { req?: Partial<Readable> }
     if (typeof request?.on === 'function') request.on('error', this.#broke)
     stream.on('readable', this.#read).on('end', this.#end).on('error', this.#broke).on('close', this.#closed)
@@ -82,7 +82,7 @@ export class NodeChunks implements ChunkReading {
     else if (this.#ended) this.#finish()
   }
 
-  /** What has come, joined: from version 26 on Node hands it out piece by piece. */
+  /** The bytes that have come, joined: from version 26 on Node hands them out piece by piece. */
   #next(): Uint8Array | string | null {
     const stream = this.#stream
     const first: Uint8Array | string | null = stream.read()

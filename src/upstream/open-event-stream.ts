@@ -12,7 +12,7 @@ export function framingOfSource(source: UpstreamSource): Framing {
 }
 
 /**
- * The body of an upstream's answer, once it is sure that the answer is an event stream.
+ * The body of an upstream's response, once it is sure that the response is an event stream.
  *
  * @throws UpstreamError | StreamError as `readEventStream`
  */

@@ -26,7 +26,7 @@ export interface OpenUpstreamOptions extends RetryOptions {
   timeouts?: StreamTimeouts | TimeoutProfileName | false | undefined
 }
 
-/** What a stream knows of itself that decides about retries. */
+/** The facts of a stream that decide about retries. */
 export interface OpenUpstreamContext {
   timeouts: TimeoutCoordinator
   /** A signal that ends the call where there is no stream that does. */

@@ -3,7 +3,7 @@ import { describeError } from '../diagnostics/describe-error.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { releaseUpstream, type SocketCleanupOptions } from './cleanup.js'
 
-/** What one stream opened upstream: released together, once; what comes later is released at once. */
+/** The upstreams that one stream has opened: released together, once; a later one is released at once. */
 export class Upstreams {
   readonly #options: SocketCleanupOptions | false
   readonly #requestId: string
@@ -26,7 +26,7 @@ export class Upstreams {
 
   /**
    * @param reason why they are destroyed; none: they have ended, or may do so within `lingerMs`. An upstream
-   *   that answered with an error may end by itself as well: its connection is sound.
+   *   that responded with an error may end by itself as well: its connection is sound.
    */
   release(reason?: StreamError): void {
     if (this.#options === false || this.#release) return

@@ -11,8 +11,8 @@ export function warnOfOwnTimer(upstream: unknown): void {
   const timeout = propertyOf(propertyOf(upstream, 'config'), 'timeout')
   if (typeof timeout === 'number' && timeout > 0) {
     warnOnce(
-      `axios was called with a timeout of ${timeout} ms, which goes on counting through the stream and cuts it; ` +
-        'hand it timeout: 0 and the stream’s signal instead',
+      `axios was called with a timeout of ${timeout} ms, which keeps counting during the stream and cuts it; ` +
+        'pass timeout: 0 and the stream’s signal instead',
     )
   }
 }

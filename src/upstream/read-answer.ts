@@ -48,13 +48,13 @@ export async function readAnswer(source: UpstreamSource, options: ReadAnswerOpti
     const instead = answer.jsonAnswer()
     if (instead) return instead.json
   } finally {
-    // One that is complete may end by itself, and its connection be kept; what does not end in time is cut.
+    // A complete one may end by itself, and its connection be kept; one that does not end in time is cut.
     void coordinatedSocketCleanup(source, { lingerMs })
   }
   return answer.finish()
 }
 
-/** Puts together what an event stream says. */
+/** Puts the events of a stream together into one answer. */
 class StreamedAnswer extends AnswerReader {
   readonly #maxBytes: number
   readonly #followed: Transcript
@@ -62,7 +62,7 @@ class StreamedAnswer extends AnswerReader {
   #collected: CollectedAnswer | undefined
   #received = 0
   #reported: UpstreamError | undefined
-  /** What has come while the dialect was unknown. */
+  /** The events that came while the dialect was unknown. */
   readonly #unread: SSEEvent[] = []
   #unreadLength = 0
 
@@ -117,6 +117,6 @@ function collect(collected: CollectedAnswer | undefined, event: SSEEvent): void 
 }
 
 function unknownAnswer(): StreamError {
-  const message = 'The upstream answered with an event stream of an unknown kind; set the option dialect.'
+  const message = 'The upstream responded with an event stream in an unknown format; set the option dialect.'
   return new StreamError('upstream_protocol', { message })
 }

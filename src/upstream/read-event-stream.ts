@@ -126,7 +126,7 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
     this.#events.push(event)
   }
 
-  /** What has come is still handed out before a failure is. */
+  /** Events that have come are still handed out before a failure is. */
   #over(failure?: { error: unknown }): void {
     if (this.#isOver) return
     this.#isOver = true

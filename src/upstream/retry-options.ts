@@ -40,7 +40,7 @@ export interface RetryOptions {
 }
 
 const retryNames = ['retries', 'retryUncertain', 'minAttemptMs', 'shouldRetry', 'onRetry'] as const
-/** What people write first. */
+/** Names that are often tried first. */
 const otherRetryNames = {
   attempts: 'retries, which counts one less',
   maxAttempts: 'retries, which counts one less',

@@ -12,7 +12,7 @@ export type UpstreamBody =
  */
 export type UpstreamResponse = Response | AxiosLikeResponse | UndiciLikeResponse
 
-/** What axios resolves to. */
+/** The result of a call of axios. */
 interface AxiosLikeResponse {
   /** The HTTP status. */
   status: number
@@ -22,7 +22,7 @@ interface AxiosLikeResponse {
   data: UpstreamBody
 }
 
-/** What `undici.request` resolves to. */
+/** The result of `undici.request`. */
 interface UndiciLikeResponse {
   /** The HTTP status. */
   statusCode: number
@@ -44,9 +44,9 @@ interface AnyResponse {
 }
 
 /**
- * Finds the body in whatever an HTTP client returned, and what is known of the head.
+ * Finds the body in the result of any HTTP client, and the head as far as it is known.
  *
- * @throws TypeError for something that holds no stream of bytes
+ * @throws TypeError for anything but a response or a byte stream
  */
 export function openSource(source: UpstreamSource) {
   const { status, statusCode, headers } = (source ?? {}) as AnyResponse
@@ -72,7 +72,7 @@ function findBody(source: UpstreamSource): UpstreamBody | undefined {
   if (isBody(body)) return body
   if (body === null) return undefined
   throw new TypeError(
-    `the upstream's answer holds no stream of bytes, got ${describe(source)}` +
+    `expected a response or a byte stream, got ${describe(source)}` +
       (data === undefined ? '' : " (axios needs responseType: 'stream')"),
   )
 }

@@ -4,7 +4,7 @@ import { isStreamError } from '../errors/stream-error.js'
 import { systemClock } from '../timeouts/clock.js'
 import { type CleanupPart, maxTail } from './cleanup-part.js'
 
-/** What a Node stream, a request, a socket and an HTTP/2 stream have in common. */
+/** The members that a Node stream, a request, a socket and an HTTP/2 stream have in common. */
 export interface NodePart {
   destroyed?: boolean
   closed?: boolean
@@ -35,7 +35,7 @@ export class StreamPart implements CleanupPart {
 
   get closed(): boolean {
     const { closed, destroyed, complete, readableEnded } = this.#stream
-    // The socket of an answer that was read to its end may serve somebody else by now.
+    // The socket of a response that was read to its end may serve another request by now.
     return (
       closed === true ||
       (complete === true && readableEnded === true) ||
@@ -47,7 +47,7 @@ export class StreamPart implements CleanupPart {
     const { req: request, socket } = this.#stream
     this.#stream.on('error', ignore)
     if (request && isNodePart(request)) request.on('error', ignore)
-    // Node destroys the socket with the error and, if the answer had come whole but unread, has taken its own
+    // Node destroys the socket with the error and, if the response had come whole but unread, has taken its own
     // listener off by then: the process would end. (A socket that lives on must not collect listeners.)
     if (stopping) socket?.on('error', ignore)
   }

@@ -3,7 +3,7 @@ import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import type { UpstreamBody } from './source.js'
 
 /**
- * The chunks of an upstream that is no Node stream, as they come. What had already arrived is handed out before an
+ * The chunks of an upstream that is not a Node stream, as they come. Chunks that had already arrived are handed out before an
  * error is thrown; leaving the loop early does not destroy the upstream (a finished one may be worth keeping).
  *
  * @throws StreamError of an `upstream_*` outcome when the upstream breaks; the signal's reason when it aborts
@@ -13,7 +13,7 @@ export async function* readChunks(
   signal?: AbortSignalLike,
 ): AsyncGenerator<Uint8Array | string, void> {
   if (body instanceof ReadableStream && body.locked) {
-    throw new TypeError("the upstream's body is being read by somebody else, or has been read")
+    throw new TypeError('the upstream body has already been read, or is locked by another reader')
   }
   const isStream = body instanceof ReadableStream
   try {
@@ -97,12 +97,12 @@ export function releaseReader(stream: ReadableStream<Uint8Array>): void {
   held.delete(stream)
 }
 
-/** The reader of ours that holds a stream, if one does. */
+/** The reader of unhang that holds a stream, if one does. */
 export function heldReader(stream: ReadableStream<Uint8Array>): Reader | undefined {
   return held.get(stream)
 }
 
-/** @returns `undefined` when somebody else holds it */
+/** @returns `undefined` when other code holds it */
 export function cancelHeld(stream: ReadableStream<Uint8Array>, reason: unknown): Promise<void> | undefined {
   if (!stream.locked) return stream.cancel(reason)
   return held.get(stream)?.cancel(reason)

@@ -11,7 +11,7 @@ export class WebPart implements CleanupPart {
   }
 
   async finish(): Promise<void> {
-    // A handler's own loop may still hold it: what it does not read any more is read beside it.
+    // A handler's own loop may still hold it: the rest that it does not read is read beside it.
     const holding = heldReader(this.#stream)
     const reader = holding ?? holdReader(this.#stream)
     try {
@@ -29,7 +29,7 @@ export class WebPart implements CleanupPart {
     }
   }
 
-  /** Where somebody else holds the lock, only they, or the signal of the request, can end the stream. */
+  /** Where other code holds the lock, only that code, or the signal of the request, can end the stream. */
   async stop(reason: Error | undefined): Promise<'cancel' | 'unreachable'> {
     if (this.closed) return 'cancel'
     const cancelled = cancelHeld(this.#stream, reason)

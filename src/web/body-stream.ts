@@ -81,6 +81,11 @@ export class BodyStream {
     if (!this.#isDone) this.#close(() => this.#controller?.error(reason))
   }
 
+  /** The client has left: what waits is for nobody. */
+  release(): void {
+    if (!this.#isDone) this.#close(() => this.#controller?.close())
+  }
+
   #pull(): Promise<void> {
     const pulled = new Promise<void>((resolve) => {
       this.#pulled = resolve

@@ -2,7 +2,7 @@ import { isPlainId } from '../client/request-id.js'
 import { checkObject, checkSignal, shown } from '../errors/bad-input.js'
 import type { StreamOptions } from '../stream/settings.js'
 
-/** What a fetch handler says of the request that it responds to. */
+/** The options of a fetch handler about the request that it responds to. */
 export interface WebCall {
   /**
    * The request that is being responded to. It names the API, and it says when the client leaves. Not set: the client has
@@ -28,6 +28,8 @@ export function splitCall<Options extends StreamOptions>(
   checkObject('options', options)
   const { request, signal, model, requestId, ...rest } = options
   if (request !== undefined) checkRequest('request', request)
+  else if (options.resume)
+    throw new TypeError('resume needs the option request, which says whose stream it is')
   checkSignal('signal', signal)
   if (model !== undefined && typeof model !== 'string')
     throw new TypeError(`model must be a text, got ${shown(model)}`)
@@ -45,7 +47,7 @@ export function checkRequest(what: string, value: unknown): void {
   throw new TypeError(`${what} must be a Request, got ${shown(value)}${hint}`)
 }
 
-function isRequest(value: unknown): boolean {
+export function isRequest(value: unknown): value is Request {
   const { method, url, headers } = Object(value) as Partial<Request>
   return typeof method === 'string' && typeof url === 'string' && typeof headers?.get === 'function'
 }

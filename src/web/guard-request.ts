@@ -17,11 +17,11 @@ export interface GuardedCall {
   readonly detect: WebGuardSettings<never>['detect']
   /** The server that accepted the request, where it is known. */
   readonly server?: object | undefined
-  /** The parsed body, as far as somebody has parsed it. */
+  /** The parsed body, as far as it has been parsed. */
   parsedBody?(): unknown
   /** There will be a stream: other watchers of the response have nothing left to do. */
   begins?(): void
-  /** Makes the response. What it throws is reported where a stream was asked for. */
+  /** Makes the response. An error thrown here is reported where a stream was asked for. */
   handle(): Response | PromiseLike<Response>
 }
 
@@ -83,7 +83,9 @@ class RequestGuard implements Guarded, GuardedStream {
     if (isGuardable(response, subject.method)) {
       if (!this.#isWanted) this.#call.begins?.()
       this.#stream.expect()
-      return startGuard(response, this.#stream)
+      const guarded = startGuard(response, this.#stream)
+      await this.#stream.begun
+      return guarded
     }
     if (!exchange.isOpen) return await output.response
     this.#pass()

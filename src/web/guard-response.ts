@@ -5,6 +5,7 @@ import { processWide } from '../registry.js'
 import { warnOfCompressedStream } from '../stream/opaque-stream.js'
 import { readStreamOptions, type StreamOptions, type StreamSettings } from '../stream/settings.js'
 import { splitCall, type WebCall } from './call.js'
+import { recordGuarded } from './record-stream.js'
 import { kindOf, leftResponse } from './response-head.js'
 import { WebStream } from './stream.js'
 import { WebSubject } from './subject.js'
@@ -35,7 +36,7 @@ const guardedBodies = processWide('webBodies', () => new WeakSet<object>())
  *
  * @returns a response to return instead
  * @throws TypeError | RangeError that names the option and the value
- * @throws TypeError for a body that has been read, or that somebody else is reading
+ * @throws TypeError for a body that has been read, or that other code is reading
  * @example
  * export const POST = async (request: Request) => guardResponse(await fetch(url, { signal: request.signal }), { request })
  */
@@ -60,7 +61,12 @@ export function readGuarding(options: StreamOptions, more: readonly string[] = [
 export function isGuardable(response: Response, method: string | undefined): boolean {
   if (kindOf(response, method) === 'other' || guardedBodies().has(response.body as object)) return false
   if (!response.bodyUsed && !response.body?.locked) return true
-  throw new TypeError('the response has a body that has been read, or that somebody else is reading')
+  throw new TypeError('the response body has already been read, or is locked by another reader')
+}
+
+/** A guard around the handler leaves this response alone. */
+export function markGuarded(response: Response | undefined): void {
+  if (response?.body) guardedBodies().add(response.body)
 }
 
 /** Passes the events of a response on to its client. */
@@ -74,8 +80,9 @@ export function startGuard(response: Response, stream: WebStream): Response {
   if (isOpaque) warnOfCompressedStream()
   if (exchange.isOpen) {
     stream.retime()
+    if (!isOpaque) recordGuarded(stream)
     output.commit()
-    guardedBodies().add(output.sent?.body as object)
+    markGuarded(output.sent)
     void (isOpaque ? stream.pass(response) : stream.relay(response))
   } else stream.upstreams.adopt(response)
   return output.sent ?? leftResponse()

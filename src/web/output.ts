@@ -7,6 +7,7 @@ import { isStreamError, type StreamError } from '../errors/stream-error.js'
 import { asBytes, byteLength } from '../framing/bytes.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EventOutput } from '../stream/event-output.js'
+import type { StreamRecording } from '../stream/resume-target.js'
 import { systemClock } from '../timeouts/clock.js'
 import type { StreamClock } from '../timeouts/stream-clock.js'
 import { BodyStream } from './body-stream.js'
@@ -19,6 +20,8 @@ export interface OutputParts {
   readonly subject: WebSubject
   readonly writer: WriterSettings
   readonly transcript: Transcript
+  /** Set for a stream that is recorded. */
+  readonly recording: StreamRecording | undefined
   /** Makes the response of an event stream. */
   responseOf(body: ReadableStream<Uint8Array>): Response
   /** Makes the response of a failure before the first event. */
@@ -70,7 +73,7 @@ export class WebOutput implements EventOutput {
   }
 
   get committed(): boolean {
-    return this.status !== undefined
+    return this.status !== undefined || this.events > 0
   }
 
   get gone(): boolean {
@@ -98,11 +101,12 @@ export class WebOutput implements EventOutput {
   }
 
   write(bytes: Uint8Array | string, events: number): Promise<void> | undefined {
-    if (this.gone || this.#stopped) return undefined
+    if (this.#stopped || (this.gone && !this.#parts.recording?.isDetached)) return undefined
     this.commit()
     this.events += events
+    this.#parts.recording?.append(bytes, events)
     this.#heartbeat.postpone()
-    return this.#send(bytes)
+    return this.left ? undefined : this.#send(bytes)
   }
 
   #send(text: Uint8Array | string): Promise<void> | undefined {
@@ -114,6 +118,8 @@ export class WebOutput implements EventOutput {
     const text = this.isForeign ? '' : events.map((event) => this.#parts.transcript.encode(event)).join('')
     this.commit()
     if (!this.isForeign) this.events += events.length
+    this.#parts.recording?.append(text, events.length)
+    if (this.left) return
     this.bytes += byteLength(text)
     this.#body.end(asBytes(text))
   }
@@ -138,7 +144,13 @@ export class WebOutput implements EventOutput {
     if (this.left) return
     this.left = true
     // A client that has the whole ending may go.
-    if (!this.#stopped) this.#parts.clientLeft(reason)
+    if (this.#stopped) return
+    const over = () => this.#parts.clientLeft(reason)
+    if (!this.#parts.recording?.detach(over)) return over()
+    this.#heartbeat.stop()
+    this.#parts.clock.drainEnded()
+    this.#body.release()
+    if (!this.sent) this.#responded(leftResponse())
   }
 
   stop(): void {

@@ -3,6 +3,8 @@ import type { EventMap } from '../stream/relay.js'
 import { readStreamOptions, type StreamOptions } from '../stream/settings.js'
 import type { UpstreamSource } from '../upstream/source.js'
 import { splitCall, type WebCall } from './call.js'
+import { markGuarded } from './guard-response.js'
+import { recordRoute } from './record-stream.js'
 import { WebStream } from './stream.js'
 import { WebSubject } from './subject.js'
 
@@ -48,12 +50,25 @@ export async function relayResponse(
   const { call, options: rest } = splitCall(options)
   const settings = readStreamOptions(rest)
   const stream = new WebStream(new WebSubject(call), settings, call)
-  const { exchange, output } = stream
+  const { exchange, output, clock, upstreams } = stream
   exchange.begin()
   stream.holdHead()
-  if (exchange.isOpen) void stream.relay(opened(upstream, stream.clock.signal), map)
-  return await output.response
+  // One that is there already is let go with its stream, and ends no process if it fails before it is read.
+  if (typeof upstream !== 'function')
+    opened(upstream, clock.signal).then((given) => upstreams.adopt(given), ignore)
+  try {
+    if (exchange.isOpen && settings.resume) await recordRoute(stream)
+  } catch (error) {
+    exchange.fail(error)
+  }
+  if (exchange.isOpen) void stream.relay(opened(upstream, clock.signal), map)
+  const response = await output.response
+  await stream.begun
+  if (stream.recording) markGuarded(response)
+  return response
 }
+
+function ignore(): void {}
 
 /** A function that throws is a failure like any other. */
 async function opened(upstream: RelayedUpstream, signal: AbortSignal): Promise<UpstreamSource> {

@@ -25,18 +25,23 @@ export function kindOf(response: Response, method: string | undefined): 'stream'
 
 /** The headers of an event stream, beside those that the app has set. */
 export function streamHeaders(
-  given: Headers | undefined,
+  headers: Headers,
   { framing, requestId, headers: { origin } }: WebSubject,
   writer: WriterSettings,
 ): Headers {
-  const headers = new Headers(given)
   // What holds for one connection is the server's own affair, and HTTP/2 has none of it.
   for (const name of connectionNames) headers.delete(name)
   const existing = Object.fromEntries(headers)
   const { set, remove } = eventStreamHead({ existing, httpVersion: '2.0', origin, framing }, writer)
   for (const name of remove) headers.delete(name)
-  for (const [name, value] of Object.entries(set)) headers.set(name, value)
+  withHeaders(headers, set)
   if (writer.headers !== false && !headers.has('x-request-id')) headers.set('x-request-id', requestId)
+  return headers
+}
+
+/** Adds these to the headers of a response. */
+export function withHeaders(headers: Headers, more: Readonly<Record<string, string>>): Headers {
+  for (const [name, value] of Object.entries(more)) headers.set(name, value)
   return headers
 }
 

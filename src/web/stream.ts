@@ -2,6 +2,7 @@ import { clientWaitsMs } from '../client/request-hints.js'
 import type { WriterSettings } from '../client/sse-writer-options.js'
 import type { EventRole, StreamDialect } from '../dialects/dialect.js'
 import type { Transcript } from '../dialects/transcript.js'
+import { propertyOf } from '../errors/cause-chain.js'
 import { isStreamError, StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { Framing } from '../framing/framing.js'
@@ -12,6 +13,7 @@ import { Exchange } from '../stream/exchange.js'
 import { type EventMap, relayInto } from '../stream/relay.js'
 import type { EventSink, RelayTarget } from '../stream/relay-target.js'
 import { timeoutsOfRequest, timeoutsOfStream } from '../stream/request-timeouts.js'
+import type { StreamRecording } from '../stream/resume-target.js'
 import type { StreamSettings } from '../stream/settings.js'
 import { writerSettingsFor } from '../stream/writer-settings.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
@@ -20,7 +22,7 @@ import { eachChunk } from '../upstream/chunks.js'
 import { Upstreams } from '../upstream/opened.js'
 import type { UpstreamSource } from '../upstream/source.js'
 import { type OutputParts, WebOutput } from './output.js'
-import { errorResponse, streamHeaders } from './response-head.js'
+import { errorResponse, streamHeaders, withHeaders } from './response-head.js'
 import type { WebSubject } from './subject.js'
 
 interface WebStreamOptions {
@@ -41,6 +43,9 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
   readonly upstreams: Upstreams
   /** The response that is guarded; `undefined` for one that unhang makes. */
   given: Response | undefined
+  recording: StreamRecording | undefined
+  /** Headers of the response beside those of an event stream, or of an error. */
+  headers: Readonly<Record<string, string>> = {}
   #status = 200
   #isProven = false
   #isExpected: boolean
@@ -65,6 +70,11 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
     this.#watchClient()
   }
 
+  /** Settles when the client can rejoin its stream, or never will: until then it is not to have the id. */
+  get begun(): Promise<void> | undefined {
+    return this.recording?.begun.catch(() => {})
+  }
+
   /** Waits for the client's head no longer than the client does. */
   holdHead(): void {
     this.clock.expectHeadWithin(clientWaitsMs(this.subject.headers))
@@ -84,9 +94,13 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
 
   /** A body that does not come of `fetch` is the app's own: an error that says nothing else is a bug of its handler. */
   #asThrown(error: unknown): unknown {
+    const { left } = this.subject
+    const cause = propertyOf(error, 'cause')
+    // A call that was given the request's own signal has ended with the request, whether or not its stream goes on.
+    if (left?.aborted && cause === left.reason) return new StreamError('client_gone', { cause })
     const isOwn = this.given !== undefined && this.given.url === ''
     const isGuess = isOwn && isStreamError(error) && error.outcome === 'upstream_hangup'
-    return isGuess ? (error.cause ?? error) : error
+    return isGuess ? (cause ?? error) : error
   }
 
   /** Passes on a body that cannot be looked into: if it breaks it can only be cut. */
@@ -133,15 +147,18 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
 
   responseOf(body: ReadableStream<Uint8Array>): Response {
     const { given, writer, subject, output } = this
-    // A body that cannot be looked into keeps its headers: they say how it is to be read.
-    const headers = output.isForeign ? given?.headers : streamHeaders(given?.headers, subject, writer)
+    const headers = withHeaders(new Headers(given?.headers), this.headers)
     const { status = this.#status, statusText = '' } = given ?? {}
-    return new Response(body, { status, statusText, headers: new Headers(headers) })
+    // A body that cannot be looked into keeps its headers: they say how it is to be read.
+    const head = output.isForeign ? headers : streamHeaders(headers, subject, writer)
+    return new Response(body, { status, statusText, headers: head })
   }
 
   errorOf(reason: StreamError, message: string): Response {
     const { dialect } = this.transcript
-    return errorResponse(reason, message, this.subject, { dialect, writer: this.writer })
+    const response = errorResponse(reason, message, this.subject, { dialect, writer: this.writer })
+    withHeaders(response.headers, this.headers)
+    return response
   }
 
   headSent(): void {

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { appRequestOf } from '../client/app-request.js'
 import { detectStreamingRequest, type StreamingHints } from '../client/detect-streaming-request.js'
 import { modelOf } from '../client/request-hints.js'
 import { givenRequestId } from '../client/request-id.js'
@@ -41,6 +42,11 @@ export class WebSubject implements StreamSubject, TimedRequest, DialectRequest {
     return this.#request?.url ?? ''
   }
 
+  /** The request, or its context, as the app's functions get it. */
+  get appRequest(): object {
+    return appRequestOf(this.#request as Request)
+  }
+
   /** The client leaves when it aborts. */
   get left(): AbortSignal | undefined {
     return this.#request?.signal
@@ -60,7 +66,7 @@ export class WebSubject implements StreamSubject, TimedRequest, DialectRequest {
     return this.wants(undefined)
   }
 
-  /** Somebody has parsed the body by now. */
+  /** The body has been parsed by now. */
   parsed(body: unknown): void {
     this.body = body
     this.model ??= modelOf(body)

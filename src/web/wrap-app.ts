@@ -3,7 +3,7 @@ import { checkRequest } from './call.js'
 import { readWebGuard, type WebGuardOptions } from './guard-options.js'
 import { guardRequest } from './guard-request.js'
 
-/** A fetch handler; its server decides what comes behind the request. */
+/** A fetch handler; its server decides the arguments behind the request. */
 export type FetchHandler<Rest extends unknown[] = never[]> = (
   request: Request,
   ...rest: Rest

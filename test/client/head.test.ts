@@ -17,7 +17,7 @@ test('the defaults', () => {
   })
 })
 
-test('what the app set stays; no-transform is added to its Cache-Control', () => {
+test('headers of the app stay; no-transform is added to its Cache-Control', () => {
   const { set } = eventStreamHead(
     exchange({
       'Content-Type': 'text/event-stream',
@@ -34,7 +34,7 @@ test('a content type that is none of an event stream is replaced', () => {
   expect(set['content-type']).toBe('text/event-stream; charset=utf-8')
 })
 
-test('what is untrue of a stream is removed', () => {
+test('headers that are untrue of a stream are removed', () => {
   const given = exchange({ 'Content-Length': '5', ETag: 'x', 'Transfer-Encoding': 'gzip, chunked' })
   const { remove, set } = eventStreamHead(given)
   // Taken away by us, Node would not write its own either.

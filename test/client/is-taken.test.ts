@@ -23,7 +23,7 @@ test('a client that takes nothing has its time', async () => {
   expect(wait.result).toBe(false)
 })
 
-test('FM-29: what it took at first makes that a tenth longer, and not twice as long', async () => {
+test('FM-29: bytes that it took at first make that a tenth longer, and not twice as long', async () => {
   let taken = 0
   const wait = waitFor(never, () => taken)
   await vi.advanceTimersByTimeAsync(100)

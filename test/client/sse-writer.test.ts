@@ -407,7 +407,7 @@ describe('HTTP/2', () => {
     expect(text).toBe('data: a\n\ndata: b\n\n')
   })
 
-  test('what an app writes there of connection headers is left out', async () => {
+  test('connection headers of an app are left out', async () => {
     const server = createHttp2Server((_request, response) => {
       createSSEWriter(response as StreamResponse, { headers: { 'Keep-Alive': 'timeout=5' } }).close({
         data: 'x',
@@ -455,7 +455,7 @@ describe('HTTP/2', () => {
   })
 })
 
-describe('what goes wrong around it', () => {
+describe('failures around it', () => {
   test('a head that cannot be sent stops the stream, not the process', async () => {
     const stopped = withResolvers<unknown>()
     await using server = await listen((_request, response) => {
@@ -484,7 +484,7 @@ describe('what goes wrong around it', () => {
     })
     using client = await rawRequest({ port: server.port }).finished()
     expect(client.bodyText).toBe('{"a":1}')
-    expect(await refused.promise).toMatchObject({ message: 'The response is being answered otherwise.' })
+    expect(await refused.promise).toMatchObject({ message: 'Other code is already sending this response.' })
   })
 
   test('a signal that lives on is left without a listener', async () => {

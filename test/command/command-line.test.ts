@@ -13,7 +13,7 @@ const flags = {
 const command: Command<typeof flags> = {
   name: 'try',
   summary: 'Tries something.',
-  argument: { name: 'URL', help: 'the base URL', missing: 'Which URL?' },
+  argument: { name: 'URL', help: 'the base URL' },
   flags,
   run: async () => 0,
 }
@@ -68,7 +68,7 @@ describe('the command line', () => {
   })
 
   test.each<[string[], string]>([
-    [[], 'Which URL? Write: unhang try URL'],
+    [[], 'Missing URL. Write: unhang try URL'],
     [['u', 'v'], 'One URL at a time; a key goes after --key.'],
     [['u', '--upstream-prot', '1'], 'There is no --upstream-prot. Did you mean --upstream-port?'],
     [['u', '--nonsense=1'], 'There is no --nonsense.'],

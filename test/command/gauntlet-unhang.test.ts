@@ -25,7 +25,7 @@ const timeouts = {
 const options = { isQuick, deadlines: toldDeadlines }
 const json = { 'content-type': 'application/json' }
 
-/** What a handler without unhang does: it calls, and passes on what comes. */
+/** The usual handler without unhang: it calls, and forwards each chunk. */
 const call = (url: string, body: string, signal: AbortSignal) =>
   fetch(url, { method: 'POST', headers: json, body, signal })
 
@@ -65,7 +65,7 @@ describe('a proxy of unhang passes', { concurrent: isQuick, timeout: 60_000 }, (
     const report = await gauntletOf(async (url) => {
       const app = new Hono()
       app.use(guardStreams({ timeouts }))
-      // Hono prints what it is not given.
+      // Hono prints errors that it is not given.
       app.onError((_error, context) => context.text('Internal Server Error', 500))
       app.post('*', async ({ req }) => {
         const answer = await call(url + req.path, await req.text(), getSignal(req.raw))

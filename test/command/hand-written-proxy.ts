@@ -16,7 +16,7 @@ export const proxyDeadlines = {
 }
 export type Deadline = keyof typeof proxyDeadlines
 
-/** What the gauntlet is told of them: more, for a machine that is busy with other tests. */
+/** The deadlines for the gauntlet: longer, for a machine that is busy with other tests. */
 export const toldDeadlines = {
   firstByteMs: 2_000,
   firstEventMs: 2_500,
@@ -127,7 +127,7 @@ export class Call {
   onTerminal(): void {
     this.over()
     this.response.end()
-    // What ends well by itself keeps its connection.
+    // A response that ends well by itself keeps its connection.
     setTimeout(() => this.upstream?.destroy(), lingerMs)
   }
 
@@ -189,7 +189,7 @@ export class Call {
 
 export type CallClass = new (...about: ConstructorParameters<typeof Call>) => Call
 
-/** The proxy whose calls are of a class, and what it does with half a request. */
+/** The proxy whose calls are of a class, and its way with half a request. */
 export function proxyOf(Kind: CallClass, { callsForHalf = false } = {}): (url: string) => RequestListener {
   return (url) => (request, response) => {
     let body = ''

@@ -8,7 +8,7 @@ import { startProxied } from '../support/proxied.js'
 const startModels = () => startUpstream((exchange) => exchange.answer('200 OK', '{}'))
 const headers = [['Authorization', 'Bearer operator']] as const
 
-/** What such a proxy makes of a request with these headers, and the headers that its upstream gets. */
+/** The result of such a proxy for a request with these headers, and the headers that its upstream gets. */
 async function asked(more: Partial<ProxySettings>, sent: Record<string, string>, path = '/v1/models') {
   await using upstream = await startModels()
   await using proxy = await startProxied(upstream.url, more)
@@ -61,7 +61,7 @@ describe('--key', () => {
   })
 })
 
-describe('a page of somebody else', () => {
+describe('a page of another site', () => {
   const evil = { Origin: 'https://evil.example' }
 
   test('does not get to spend the key of the operator', async () => {
@@ -234,7 +234,7 @@ describe('the command line', () => {
     ],
     [
       ['http://a', '--host', '0.0.0.0', '--header', 'x-api-key: k'],
-      '--header x-api-key would serve everybody who reaches 0.0.0.0: add --key, which clients must send, or leave --host out.',
+      '--header x-api-key would serve every client that reaches 0.0.0.0: add --key, which clients must send, or leave --host out.',
     ],
     [['http://localhost:3000'], '--port 3000 is the port of the URL itself: the proxy would call itself.'],
     [

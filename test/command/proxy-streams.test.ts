@@ -161,7 +161,7 @@ test('a refusal that is a page becomes one that a client of an API can read', as
   using client = await rawRequest({ port: proxy.port, body: chat }).finished()
   expect(client.status).toBe(503)
   expect(client.header('retry-after')).toBe('7')
-  expect(client.json.error.message).toMatch(/^The upstream answered with status 503\./)
+  expect(client.json.error.message).toMatch(/^The upstream responded with status 503\./)
   using page = await rawRequest({ port: proxy.port, method: 'GET', path: '/' }).finished()
   expect(page.bodyText).toBe('<h1>Oops</h1>')
 })
@@ -265,7 +265,7 @@ describe('a client that waits', () => {
   })
 })
 
-describe('what asks for a stream', () => {
+describe('requests for a stream', () => {
   /** Whether heartbeats begin before the upstream has said anything. */
   async function isSure(path: string, body: unknown, headers: Record<string, string> = {}) {
     await using upstream = await startUpstream((exchange) => {
@@ -326,7 +326,7 @@ describe('what asks for a stream', () => {
   })
 })
 
-describe('what the upstream’s headers say', () => {
+describe('the upstream’s headers', () => {
   test('an event stream of no known API is passed on, headers first, and heartbeats come between', async () => {
     await using upstream = await startUpstream((exchange) => exchange.open('Content-Type: text/event-stream'))
     await using proxy = await startProxied(upstream.url, { heartbeatMs: 30 })

@@ -10,7 +10,7 @@ import { listen, listenOn } from '../support/proxy.js'
 import { synBlackhole } from '../support/syn-blackhole.js'
 import { withResolvers } from '../support/with-resolvers.js'
 
-/** An upstream that answers with what it was sent. */
+/** An upstream that responds with the request that it was sent. */
 const startEcho = () =>
   listen(async (request, response) => {
     const chunks: Buffer[] = []
@@ -255,7 +255,7 @@ describe('a response', () => {
     using client = rawRequest({ port: proxy.port, method: 'GET' })
     await client.received('\r\n\r\n')
     client.socket.pause()
-    // What fits between the two is some megabytes: it has come to a stand when nothing more is written.
+    // Some megabytes fit between the two: it has come to a stand when nothing more is written.
     for (let before = -1; before !== written; ) {
       before = written
       await new Promise((resolve) => setTimeout(resolve, 200))
@@ -349,7 +349,7 @@ describe('an upgrade', () => {
     expect(client.status).toBe(503)
   })
 
-  test('to HTTP/2 is left out: the request is answered, body and all, and so is the next one', async () => {
+  test('to HTTP/2 is left out: the request has a response, body and all, and so has the next one', async () => {
     await using upstream = await startEcho()
     await using proxy = await startProxied(upstream.url)
     const headers = {
@@ -429,7 +429,7 @@ describe('is not an open proxy', () => {
     client.socket.end()
     await client.closed()
     const heads = upstream.exchanges.map(({ head }) => head)
-    // Either it is refused, or what was taken for the next request is one for everybody.
+    // Either it is refused, or the bytes taken for the next request are one for every proxy.
     expect(client.text).toMatch(/^HTTP\/1\.1 400 /)
     expect(heads.join('\n')).not.toContain('/smuggled')
   })

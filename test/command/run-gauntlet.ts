@@ -28,7 +28,7 @@ export async function gauntletOf(
   })
 }
 
-/** The trials that a proxy did not pass, and what was said of them. */
+/** The trials that a proxy did not pass, and their findings. */
 export function failedOf({ results }: GauntletReport): Record<string, string> {
   return Object.fromEntries(
     results.filter(({ passed }) => !passed).map(({ mode, name, verdict }) => [`${mode} ${name}`, verdict]),

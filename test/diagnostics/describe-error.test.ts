@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { describeError, describeTrace } from '../../src/diagnostics/describe-error.js'
 
-/** What Node itself says of a call that went wrong, with the caller's secrets in it. */
+/** Node's own message of a call that went wrong, with the caller's secrets in it. */
 const calls: Record<string, () => Promise<unknown>> = {
   'a key with a line break': () =>
     fetch('http://127.0.0.1:9', { headers: { 'x-api-key': 'sk-ant-SECRET1\nsk-ant-SECRET2' } }),

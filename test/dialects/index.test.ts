@@ -155,7 +155,7 @@ const eventsOf = ({ begun, rest }: DialectAnswer) =>
   }))
 
 const own = Object.entries(dialectAnswers).filter(([name]) => name !== 'plain' && name in dialects)
-/** Their last event carries what nobody else can make up. */
+/** Their last event carries content that no other code can make up. */
 const irreplaceable = ['openaiResponses', 'ollama', 'cohere']
 
 describe.each(own)('%s', (name, answer) => {
@@ -175,7 +175,7 @@ describe.each(own)('%s', (name, answer) => {
     expect(stream.closing()).toEqual([])
   })
 
-  test('what comes before the last event is all it takes to close a finished answer', () => {
+  test('the events before the last one are enough to close a finished answer', () => {
     const stream = dialect.follow()
     for (const event of events.slice(0, -1)) stream.observe(event)
     if (name === 'gemini') return expect(stream.complete).toBe(false)
@@ -303,7 +303,7 @@ describe('json-rpc', () => {
     expect(stream.complete).toBe(true)
   })
 
-  test('a client that can ask for what it has missed is left to do so', () => {
+  test('a client that can ask for missed events is left to do so', () => {
     const stream = dialects.jsonRpc.follow({ method: 'POST', body: call(1) })
     stream.observe({ ...progress, id: 'e1' })
     expect(stream.failing(hangUp, 'Sorry.')).toEqual([])

@@ -17,7 +17,7 @@ const entries = {
   'unhang/testing': 'src/testing/index.ts',
 }
 
-/** What an example may use without saying where it comes from; the value is a statement. */
+/** Names that an example may use without an import; the value is a statement. */
 const surroundings: Readonly<Record<string, string>> = {
   app: "declare const app: import('express').Application",
   createClient: "import { createClient } from 'redis'",
@@ -172,7 +172,7 @@ describe('docstrings', () => {
   }, 120_000)
 })
 
-/** Imports and declares what an example uses and does not declare itself: first of its own entry. */
+/** Imports and declares the names that an example uses and does not declare itself: first of its own entry. */
 function preamble(code: string, entry: string): string {
   const ofFramework: Record<string, typeof surroundings> = {
     'unhang/fastify': fastifySurroundings,

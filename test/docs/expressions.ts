@@ -1,4 +1,4 @@
-/** An expression that a native reader stumbles over, and what to write instead. */
+/** An expression that a native reader stumbles over, and a better one. */
 export interface Expression {
   readonly pattern: RegExp
   readonly instead: string
@@ -9,6 +9,23 @@ export interface Expression {
 /** The house rules of language in CONTRIBUTING.md, as far as a machine can hold them. */
 export const expressions: readonly Expression[] = [
   { pattern: /\b(whoever|whomever)\b/i, instead: 'a name: the client, the handler, the code that …' },
+  { pattern: /\b(somebody|everybody|anybody)\b/i, instead: 'other code, another client, every client' },
+  {
+    pattern: /(\/\/|\/\*\*|^\s*\*|[.;] ) ?(Who|What|Of what|From what|For what)\b(?![^.]*\?)/,
+    instead: 'a name: the bytes, the handler, the result of …',
+    // Other work goes on in these rooms.
+    mayStandIn: ['src/resume/', 'src/web/', 'bench/README.md'],
+  },
+  {
+    pattern: /\b(?:test|it|describe)\b.*?\(['"`](what|whatever|who)\b(?!.*\?)/,
+    instead: 'a name: the bytes, the handler, an error that …',
+  },
+  {
+    pattern: /\banswered\b/i,
+    instead: 'responded, has a response',
+    // A store answers a command; a helper of a test gets the answer of a model.
+    mayStandIn: ['src/resume/redis/'],
+  },
   { pattern: /\bnobody\b/i, instead: 'a name: no client, no listener; or the passive' },
   { pattern: /\bnone of (ours|its own)\b/i, instead: 'left alone' },
   { pattern: /\b(is|are|was|were|be|been|being) told\b|\btold of\b/, instead: 'report, send, get' },

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 
-/** What docs/GUARD.md promises, and what it says that the guard cannot do. */
+/** The promises of docs/GUARD.md, and its limits of the guard. */
 const sections = ['What it does', 'What changes', 'Headers of a stream', 'Limits']
 const text = readFileSync('docs/GUARD.md', 'utf8')
 

@@ -168,7 +168,7 @@ describe('every command of the guides runs', async () => {
       return (await snippets(page, 'sh')).map((command): [string, string] => [page, command])
     }),
   )
-  // What npm does is for the gate: `.ci/run`. The others run until they are stopped: in test/command and test/package.
+  // Commands of npm are for the gate: `.ci/run`. The others run until they are stopped: in test/command and test/package.
   const elsewhere = /^(npm|[A-Z_]+=\S+ npm|npx unhang proxy|node --import unhang\/register) /
   const ours = commands.flat().filter(([, command]) => !elsewhere.test(command))
   const [setting] = ours.filter(([, command]) => command.startsWith('export'))
@@ -182,7 +182,7 @@ describe('every command of the guides runs', async () => {
         .replace(/^npx unhang gauntlet .*$/m, '')
         .replaceAll('npx unhang', `${process.execPath} dist/cli.js`)
       const { stdout } = await run('bash', ['-c', script]).catch((error) => {
-        // What --max-time and head cut is meant to be cut.
+        // Text that --max-time and head cut is meant to be cut.
         if (command.includes('--max-time') || command.includes('| head')) return error
         throw new Error(`${page}: ${command}\n${error.stdout}${error.stderr}`)
       })

@@ -15,7 +15,7 @@ const all = new Map(await Promise.all(pages.map(async (page) => [page, await sni
 const snippetOf = (page: string, known: string) =>
   all.get(page)?.find((snippet) => snippet.includes(known)) ?? ''
 
-/** What a snippet imports, and the rest of it. */
+/** The imports of a snippet, and the rest of it. */
 function parts(snippet: string): { imports: string; code: string } {
   const isImport = (line: string) => line.startsWith('import ')
   const lines = snippet.split('\n')
@@ -71,7 +71,7 @@ const inFastify: Program = ({ imports, code }) => `import Fastify from 'fastify'
   app.server.listen(3000)`
 const whole: Program = ({ imports, code }) => `${imports}\n${code}`
 
-/** Where each of them belongs, by its page and what it is known by: the program that a reader would have. */
+/** The program that a reader would have for each of them, by its page and a known part of it. */
 const programs: [page: string, known: string, program: Program][] = [
   ['README.md', "from 'unhang/express' // Koa", beforeRoutes],
   ['README.md', 'https://api.openai.com', whole],

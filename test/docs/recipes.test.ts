@@ -17,7 +17,7 @@ async function programOf(file: string, title: string): Promise<string> {
 
 const messages = [{ role: 'user' as const, content: 'Hi' }]
 
-/** What a client has read, and how it failed. */
+/** The text that a client has read, and its error. */
 async function read(pieces: AsyncIterable<string>) {
   let text = ''
   try {

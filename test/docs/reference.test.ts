@@ -21,7 +21,7 @@ const config = ts.getParsedCommandLineOfConfigFile('tsconfig.json', { noEmit: tr
 const program = ts.createProgram(Object.values(entries), config?.options ?? {})
 const checker = program.getTypeChecker()
 
-/** What a module exports, types too. */
+/** The exports of a module, types too. */
 function exportsOf(file: string): ts.Symbol[] {
   const source = program.getSourceFile(resolve(file))
   const module = source && checker.getSymbolAtLocation(source)

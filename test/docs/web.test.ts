@@ -15,7 +15,7 @@ type Fetch = (request: Request) => Response | Promise<Response>
 
 const codes = [...(await snippets('docs/WEB.md', 'ts')), ...(await snippets('docs/WEB.md', 'js'))]
 
-/** What serves a handler where there is neither Bun nor Deno: their options come before or behind it. */
+/** A server for a handler where there is neither Bun nor Deno: their options come before or behind it. */
 const servers = `let fetched
 const Bun = { serve: ({ fetch }) => { fetched = fetch } }
 const Deno = { serve: (_options, handler) => { fetched = handler } }

@@ -1,7 +1,6 @@
 import { access, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { referencePages } from '../support/guide-programs.js'
 import { pages } from '../support/pages.js'
 
 const readme = await readFile('README.md', 'utf8')
@@ -21,6 +20,9 @@ function sentences(text: string): string[] {
 }
 
 const words = (sentence: string) => sentence.split(' ').filter((word) => /[\p{L}\p{N}]/u.test(word)).length
+
+/** ARCHITECTURE.md ends with a list of words, the changes are lines, and the benches are notes of measurements. */
+const prosePages = pages.filter((page) => !/CHANGELOG|ARCHITECTURE|bench/.test(page))
 
 describe('README', () => {
   const lines = readme.trimEnd().split('\n')
@@ -64,9 +66,9 @@ test('sentences() finds them, so that a long one is seen', () => {
   expect(found.filter((sentence) => words(sentence) > 30)).toEqual([`${long}.`])
 })
 
-test.each(referencePages)('%s: no sentence has more than 30 words', async (page) => {
+test.each(prosePages)('%s: no sentence has more than 30 words', async (page) => {
   const found = sentences(await readFile(page, 'utf8'))
-  expect(found.length).toBeGreaterThan(10)
+  expect(found.length).toBeGreaterThan(5)
   expect(found.filter((sentence) => words(sentence) > 30)).toEqual([])
 })
 
@@ -103,7 +105,7 @@ test.each(pages)('%s: every link leads somewhere', async (page) => {
   expect(dead).toEqual([])
 })
 
-/** What the code refuses by now, or calls otherwise. */
+/** Names that the code refuses by now, or has changed. */
 const oldNames = [
   /\bstream\.timeouts\b/,
   /\(attempt, signal\)/,

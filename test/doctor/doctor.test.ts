@@ -5,7 +5,7 @@ import { startUpstream, type UpstreamExchange } from '../../src/testing/index.js
 import { chatChunk } from '../support/chat.js'
 import { goodHead, later, parsed, type Quirks, startChatServer, tokens } from '../support/chat-server.js'
 
-/** The names of what was found, and of what was not shown. */
+/** The names of the findings, and of the checks without a result. */
 async function diagnose(quirks: Quirks, options: Parameters<typeof examine>[1] = {}) {
   await using server = await startChatServer(quirks)
   const diagnosis = await examine(`${server.url}/v1`, { limitMs: 3_000, ...options })
@@ -208,8 +208,8 @@ describe('a server that breaks one thing: exactly that is found', () => {
   })
 
   test.each([
-    ['silent', () => {}, 'no answer within'],
-    ['no HTTP', (exchange: UpstreamExchange) => exchange.raw('\x00\xff\r\n\r\n'), 'no HTTP'],
+    ['silent', () => {}, 'no response within'],
+    ['not HTTP', (exchange: UpstreamExchange) => exchange.raw('\x00\xff\r\n\r\n'), 'not HTTP'],
   ])('a server that is %s', async (_name, script, evidence) => {
     await using server = await startUpstream(script)
     const { checks } = await examine(server.url, { limitMs: 300, model: 'a' })
@@ -242,7 +242,7 @@ describe('a server that answers no chat', () => {
     const { checks: withKey } = await examine(server.url, { key: 'good', model: 'mine' })
     expect(withKey).toMatchObject([{ evidence: expect.stringContaining('no such model') }])
     await expect(examine(server.url, { key: 'a\r\nb' })).rejects.toThrow(
-      'the key holds what no HTTP header can carry',
+      'the key has a character that an HTTP header must not have',
     )
   })
 })

@@ -9,7 +9,7 @@ import { toStreamError } from '../../src/errors/classify.js'
 import { isSocketHangUp, isStreamError, StreamError } from '../../src/index.js'
 import { type Script, startUpstream } from '../support/scripted-upstream.js'
 
-/** What each client throws when its answer cannot be had, or not to the end. */
+/** The errors of each client whose response cannot be had, or not to the end. */
 const callers: Record<string, (url: string, signal?: AbortSignal) => Promise<unknown>> = {
   'node:http': async (url, signal) => {
     const { request } = await import('node:http')
@@ -83,7 +83,7 @@ describe.each(Object.entries(callers))('%s', (_name, call) => {
     expect(['client_gone', 'aborted']).toContain(toStreamError(error).outcome)
   })
 
-  test('an abort of somebody else’s is an abort', async () => {
+  test('an abort of other code is an abort', async () => {
     const controller = new AbortController()
     await using upstream = await startUpstream(() => controller.abort())
     const error = await call(upstream.url, controller.signal).catch((thrown: unknown) => thrown)
@@ -113,7 +113,7 @@ describe.each(Object.entries(following))('%s: an upstream that sends it', (_name
   })
 })
 
-/** Each message is one that Deno 2.9 gave for what stands before it. */
+/** Each message is one that Deno 2.9 gave for the fault before it. */
 test.each<[string, Error, string]>([
   ['a reset before the head', failedFetch('Connection reset by peer (os error 104)'), 'upstream_hangup'],
   [

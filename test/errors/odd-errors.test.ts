@@ -4,7 +4,7 @@ import { toStreamError } from '../../src/errors/classify.js'
 import { isStreamError } from '../../src/index.js'
 import { oddValues } from '../support/odd-values.js'
 
-// Not by test.each: it prints what it is given.
+// Not by test.each: it prints its values.
 for (const [what, error] of oddValues) {
   test(`${what} is described and classified, and nothing throws`, () => {
     expect(typeof describeError(error)).toBe('string')
@@ -18,7 +18,7 @@ for (const [what, error] of oddValues) {
   })
 }
 
-test('what is printed of an error holds no key: not what its client hung on to it, nor what stands in a URL', () => {
+test('a printed error holds no key: neither one that its client hung on to it, nor one in a URL', () => {
   const error = Object.assign(
     new Error('GET https://user:sk-secret@example.com/v1?key=sk-secret failed\n\u001b[2J'),
     { code: 'ERR', config: { headers: { Authorization: 'Bearer sk-secret' } } },
@@ -37,9 +37,9 @@ test('what is printed of an error holds no key: not what its client hung on to i
   })
 })
 
-test('what a peer controls is quoted and cut', () => {
+test('text of a peer is quoted and cut', () => {
   expect(describeText('gpt\u001b[2J\n')).toBe('"gpt\\u001b[2J\\n"')
-  // Text that runs backwards hides what it says.
+  // Text that runs backwards hides its meaning.
   expect(describeText('gpt\u202e\u2066\u009b')).toBe('"gpt\\u202e\\u2066\\u009b"')
   expect(describeText('x'.repeat(1_000))).toHaveLength(102)
   expect(describeText(undefined)).toBe('undefined')

@@ -74,7 +74,7 @@ describe.each(exampleFiles)('%s', (file) => {
       { 'X-Forwarded-For': '127.0.0.1' },
       { Forwarded: 'for=127.0.0.1' },
       { 'X-Real-IP': '127.0.0.1' },
-    ])('what calls for somebody else is refused, and spends nothing: %j', async (headers) => {
+    ])('a call for another client is refused, and spends nothing: %j', async (headers) => {
       const before = upstream.exchanges.length
       for (const path of ['/v1/chat/completions', '/v1/models']) {
         const request = path === '/v1/models' ? { method: 'GET' } : chat
@@ -90,7 +90,7 @@ describe.each(exampleFiles)('%s', (file) => {
       'a page of another origin cannot even send its request: %j',
       async (Origin) => {
         const before = upstream.exchanges.length
-        // What a form or a no-cors fetch can send, without asking first.
+        // Requests that a form or a no-cors fetch can send, without asking first.
         const simple = { ...local(), Origin, 'Content-Type': 'text/plain' }
         using client = await ask({ ...chat, headers: simple })
         expectRefused(client, 403, 'ALLOW_ORIGIN')
@@ -107,7 +107,7 @@ describe.each(exampleFiles)('%s', (file) => {
       async (Host) => {
         using client = await ask({ ...chat, headers: { Host, Origin: `http://${Host}` } })
         using metrics = await ask({ method: 'GET', path: '/metrics', headers: { Host } })
-        // Hono's server refuses by itself what is no host at all.
+        // Hono's server refuses by itself a name that is no host at all.
         if (file === 'hono-server.ts' && Host.includes('@'))
           return expect([client.status, metrics.status]).toEqual([400, 400])
         expectRefused(client, 403, 'ALLOW_ORIGIN')
@@ -157,7 +157,7 @@ describe.each(exampleFiles)('%s', (file) => {
     expect(textOf(client.data)).toBe('Hello')
     expect(proxy.upstream.exchanges[0]?.head).toMatch(/^authorization: Bearer sk-operator$/im)
     expect(proxy.upstream.exchanges[0]?.head).not.toContain('pk-')
-    // No key opens these: whoever has it may chat.
+    // No key opens these: any client that has it may chat.
     using metrics = await rawRequest({ port, method: 'GET', path: '/metrics', headers }).finished()
     expectRefused(metrics, 403, 'Only clients on this machine')
     using foreign = await rawRequest({ port, ...chat, headers: { ...headers, ...page } }).finished()
@@ -240,7 +240,7 @@ describe.each(exampleFiles)('%s', (file) => {
       expect(server.output()).not.toMatch(/RangeError|failed/)
     })
 
-    test('what is nested as tools are is none', async () => {
+    test('a value that is nested as tools are is none', async () => {
       const schema = `${'{"items":'.repeat(200)}{}${'}'.repeat(200)}`
       const tools = `[{"type":"function","function":{"name":"f","parameters":${schema}}}]`
       using client = await send(
@@ -305,7 +305,7 @@ test.each<[Record<string, string>, string]>([
   [{ ALLOW_ORIGIN: 'https://Chat.example' }, 'got "https://Chat.example"'],
   [{ ALLOW_ORIGIN: 'chat.example' }, 'got "chat.example"'],
   [{ ALLOW_ORIGIN: 'https://a.example,' }, 'got ""'],
-  [{ PROXY_KEY: 'a b' }, 'PROXY_KEY holds what no HTTP header can carry'],
+  [{ PROXY_KEY: 'a b' }, 'PROXY_KEY has a character that an HTTP header must not have'],
   [{ PROXY_KEY: 'a', QOLABA_BASE_URL: 'http://127.0.0.1:9' }, 'PROXY_KEY needs a QOLABA_API_KEY'],
   [{ RESUME: 'disk' }, 'RESUME must be memory or a redis URL, got "disk"'],
   [{ RESUME: 'http://me:secret@x' }, 'RESUME must be memory or a redis URL, got "http://x"'],

@@ -91,7 +91,7 @@ describe.each(exampleFiles)('%s', (file) => {
       })
     })
 
-    test('what Qolaba has no place for is named', async () => {
+    test('parameters that Qolaba does not have are named', async () => {
       const headers = { 'content-type': 'application/json' }
       const body = JSON.stringify({ ...hello, top_p: 0.5 })
       const response = await fetch(`${server.url}/v1/chat/completions`, { method: 'POST', headers, body })
@@ -134,7 +134,7 @@ describe.each(exampleFiles)('%s', (file) => {
       expect(completion.choices[0]?.message.content).toBe(text)
     })
 
-    test('whatever the client asks for is asked of the upstream, and its answer passed on', async () => {
+    test('the client’s request goes to the upstream, and its response to the client', async () => {
       const tools = [{ type: 'function', function: { name: 'f' } }]
       await using upstream = await startUpstream((exchange) =>
         exchange
@@ -175,7 +175,7 @@ describe.each(exampleFiles)('%s', (file) => {
   })
 
   describe('on a Qolaba of its own', () => {
-    /** One request to an example whose Qolaba does what the script says. */
+    /** One request to an example whose Qolaba follows the script. */
     async function ask(script: Script, body: object = { ...hello, stream: true }, environment = {}) {
       await using upstream = await startUpstream(script)
       await using server = await startExample(file, {
@@ -284,7 +284,7 @@ describe.each(exampleFiles)('%s', (file) => {
       expect(client.text).not.toContain('org-7')
     })
 
-    test('what breaks mid-stream is reported, after every token that came', async () => {
+    test('a break mid-stream is reported, after every token that came', async () => {
       const { client } = await ask((exchange) =>
         exchange.open().data({ output: 'Hel' }, { output: 'lo' }).fin(),
       )
@@ -404,7 +404,7 @@ describe.each(exampleFiles)('%s', (file) => {
       ],
       [{ HEARTBEAT_MS: '-5' }, 'HEARTBEAT_MS must be'],
       [{ HEADERS_AFTER_MS: '1.5' }, 'HEADERS_AFTER_MS must be'],
-      [{ QOLABA_API_KEY: 'a\nb' }, 'QOLABA_API_KEY holds what no HTTP header can carry'],
+      [{ QOLABA_API_KEY: 'a\nb' }, 'QOLABA_API_KEY has a character that an HTTP header must not have'],
       [{ TIMEOUT_INACTIVTY_MS: '5' }, 'TIMEOUT_INACTIVTY_MS is not a setting'],
       [
         { TIMEOUT_CONNECT_MS: '900', TIMEOUT_FIRST_BYTE_MS: '800' },

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { eventsIn, readSome } from '../resume/resumable.js'
 import { textOf } from '../support/chat.js'
-import { startExample } from '../support/example-server.js'
+import { exampleFiles, startExample } from '../support/example-server.js'
 
 const headers = { 'content-type': 'application/json', authorization: 'Bearer mine' }
 const body = JSON.stringify({
@@ -10,7 +10,7 @@ const body = JSON.stringify({
   stream: true,
 })
 
-test.each(['express-server.ts', 'koa-server.ts'])('%s: RESUME=memory', async (file) => {
+test.each(exampleFiles)('%s: RESUME=memory', async (file) => {
   await using server = await startExample(file, { RESUME: 'memory' })
   const whole = await fetch(`${server.url}/v1/chat/completions`, { method: 'POST', headers, body })
   const expected = textOf(eventsIn(await whole.text()))

@@ -7,7 +7,7 @@ const project = resolve('.frameworks')
 
 /** How an app is started, as its framework's users do. */
 export interface AppCommand {
-  /** What Node gets. */
+  /** The arguments of Node. */
   readonly args: readonly string[]
   readonly environment?: Record<string, string>
   /** Another program than Node. */
@@ -27,7 +27,7 @@ export interface RunningApp extends AsyncDisposable {
   readonly output: string
 }
 
-/** @param flags what Node gets in front of the app */
+/** @param flags the arguments of Node before the app */
 export async function startApp(
   { args, environment, program = process.execPath }: AppCommand,
   more: { flags?: readonly string[]; environment?: Record<string, string | undefined> } = {},

@@ -3,7 +3,7 @@ import { chatAnswer, chatChunk } from '../support/chat.js'
 import type { ScriptedUpstream } from '../support/scripted-upstream.js'
 import type { RunningApp } from './app.js'
 
-/** What an upstream does with a chat once it has said `Hel`, and the client has it. */
+/** The faults of an upstream once it has said `Hel`, and the client has it. */
 export type Course = (exchange: UpstreamExchange) => unknown
 
 export const courses = {
@@ -17,7 +17,7 @@ export const courses = {
 
 export type CourseName = keyof typeof courses
 
-/** What becomes of a stream. */
+/** The fate of a stream. */
 export type Outcome =
   | 'complete'
   | 'seems complete'
@@ -38,7 +38,7 @@ const isOver = (happened: Promise<unknown>): Promise<boolean> =>
     new Promise<boolean>((resolve) => setTimeout(resolve, waitMs, false).unref()),
   ])
 
-/** What a client got, and the code of the error if it was told of one. */
+/** The text that a client got, and the code of its error, if it got one. */
 export interface Seen {
   outcome: Outcome
   code?: string | undefined

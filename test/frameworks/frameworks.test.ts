@@ -11,7 +11,7 @@ const options = JSON.stringify({
   adopt: { onDisconnect: 'cancel' },
 })
 
-/** What a client of a guarded app gets. */
+/** The text and the error that a client of a guarded app gets. */
 const guarded: Record<CourseName, Seen> = {
   'sends a whole answer': { outcome: 'complete' },
   resets: { outcome: 'reported', code: 'connection_reset' },
@@ -47,7 +47,7 @@ describe.each(apps)('$name', (app) => {
 
   describe('without unhang', () => {
     let app: RunningApp | undefined
-    /** What has gone wrong in one test must not end the app in the next. */
+    /** A fault in one test must not end the app in the next. */
     const stop = async () => {
       await app?.[Symbol.asyncDispose]()
       app = undefined

@@ -8,7 +8,7 @@ import { take } from './courses.js'
 const flags = ['--import', 'unhang/register']
 const json = { 'Content-Type': 'application/json' }
 
-/** What worked before. An app that has no such page says so, and must say the same behind the guard. */
+/** Pages that worked before. An app that has no such page says so, and must say the same behind the guard. */
 const requests: [string, Omit<RawRequest, 'port'>][] = [
   ['JSON', { method: 'GET', path: '/json' }],
   ['a page', { method: 'GET', path: '/page' }],
@@ -39,7 +39,7 @@ describe.each(apps.filter(({ takesFlag }) => takesFlag))('$name: the same head a
   test.each([...requests, ...failing])('%s', async (_name, { headers, ...request }) => {
     const seen: { head: string; body: string }[] = []
     for (const { port } of servers) {
-      // The end of the connection is the end of each of them, whatever its head says.
+      // The end of the connection is the end of each of them, under any head.
       using client = rawRequest({ port, ...request, headers: { ...headers, Connection: 'close' } })
       await client.closed()
       const head = client.head.replace(/^(date|x-nextjs-[\w-]+): .*$/gim, '$1')

@@ -11,7 +11,7 @@ import { freePort } from '../support/free-port.js'
 const run = promisify(execFile)
 let folder: string
 
-// What would be published, installed as a stranger does.
+// The package as it would be published, installed as a stranger does.
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'unhang-command-'))
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder])
@@ -32,7 +32,7 @@ test('npx unhang gauntlet and doctor, from the tarball', async () => {
   })
   const args = [`${example.url}/v1`, '--upstream-port', upstreamPort, '--model', 'gpt-4o']
   expect((await npx('gauntlet', ...args, '--quick')).stdout).toMatch(/openai: (\d+) of \1 passed\.\n$/)
-  expect((await npx('doctor', ...args, '--faults')).stdout).toMatch(/Nothing was found that hangs up\.\n$/)
+  expect((await npx('doctor', ...args, '--faults')).stdout).toMatch(/No cause of hang-ups was found\.\n$/)
 })
 
 /** A command that serves until it is stopped; its first line of output names the URL. */

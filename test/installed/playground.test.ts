@@ -33,7 +33,7 @@ async function open(options: Parameters<Browser['newPage']>[0] = {}) {
   return { page, problems, [Symbol.asyncDispose]: () => page.close() }
 }
 
-/** What one side shows when its stream is over. */
+/** The text that one side shows when its stream is over. */
 async function watched(page: Page, side: 'with' | 'without'): Promise<Watched> {
   const section = page.locator(`[data-side=${side}]`)
   const ending = section.locator('.ending')
@@ -54,7 +54,7 @@ async function pick(page: Page, fault: string, api = 'openai') {
   return { without, guarded }
 }
 
-describe.concurrent('what one sees', () => {
+describe.concurrent('the page shows', () => {
   const said = 'Every word you read here has come as an event of its own.'
   const whatIsSaid =
     'Cut the connection while you read: the page asks for what it has missed, and for nothing else. No word is lost, and no word comes twice.'
@@ -83,7 +83,7 @@ describe.concurrent('what one sees', () => {
   })
 
   test.each<[string, RegExp, RegExp]>([
-    ['silent', /^It hangs/, /^Error event: The upstream did not begin to answer in time/],
+    ['silent', /^It hangs/, /^Error event: The upstream did not begin to respond in time/],
     ['resetBeforeHead', /^Cut/, /^Status 503/],
     ['rateLimited', /^An empty reply/, /^Status 429/],
     ['jsonError', /^An empty reply/, /^Status 50\d/],

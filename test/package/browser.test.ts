@@ -40,7 +40,7 @@ const program = (from: string) => `
   }
 `
 
-/** What a browser, a worker or an edge function has of its own. Node's \`Buffer\`, \`process\` and \`setImmediate\` are not there. */
+/** The globals of a browser, a worker or an edge function. Node's \`Buffer\`, \`process\` and \`setImmediate\` are not there. */
 const globals = {
   AbortController,
   AbortSignal,

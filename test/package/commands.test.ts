@@ -242,7 +242,7 @@ describe('unhang doctor --faults', () => {
     const { status, out } = await unhang('doctor', url, ...args)
     expect(out).not.toContain('FINDING')
     expect(out).toMatch(/^ok {7}FM-17 truncated .*reported/m)
-    expect(out).toMatch(/Nothing was found that hangs up\.\n$/)
+    expect(out).toMatch(/No cause of hang-ups was found\.\n$/)
     expect(status).toBe(0)
   })
 })

@@ -23,7 +23,7 @@ describe('unhang doctor', () => {
   test('finds nothing in the example', async () => {
     await using example = await startExample('express-server.ts')
     const { status, out } = await doctor('doctor', `${example.url}/v1`)
-    expect(out).toContain('Nothing was found that hangs up.')
+    expect(out).toContain('No cause of hang-ups was found.')
     expect(out).not.toContain('FINDING')
     expect(status).toBe(0)
   })
@@ -51,7 +51,7 @@ describe('unhang doctor', () => {
   describe('keeps secrets, and hands a terminal nothing to obey', () => {
     const key = 'sk-proj-0123456789abcdef-wxyz'
     const controls = '\u001b]0;owned\u0007\u001b[2J\r\u009b31m\u2028\u202e'
-    /** What a server says that wants to be seen: all that it was sent, and what controls a terminal. */
+    /** A hostile text of a server: all that it was sent, and control characters of a terminal. */
     const hostile = (head: string) => `${key}${controls}p@ssword${head}`.repeat(20)
     const header = (head: string) => hostile(head).replace(/[\r\n]+/g, '\u001b ')
     const answer = (exchange: UpstreamExchange, status = '200 OK') =>
@@ -163,7 +163,7 @@ describe('unhang doctor', () => {
       [[`http://me:${key}@127.0.0.1/`], 'There is no http://127.0.0.1/.'],
       [
         ['doctor', 'http://127.0.0.1', '--key', `${key}\u001b[2J`],
-        'the key holds what no HTTP header can carry',
+        'the key has a character that an HTTP header must not have',
       ],
       [['doctor', '\u001b[2J'], 'got \\u001b[2J'],
     ])('of arguments that it does not take: %#', async (args, message) => {
@@ -181,8 +181,8 @@ describe('unhang doctor', () => {
       ['doctor', 'ftp://127.0.0.1'],
       'URL must be one of http or https, say http://127.0.0.1:3000/v1, got ftp://127.0.0.1',
     ],
-    [['doctor'], 'Which URL? Write: unhang doctor URL'],
-    [[], 'Which command? unhang --help lists the commands.'],
+    [['doctor'], 'Missing URL. Write: unhang doctor URL'],
+    [[], 'Missing command. unhang --help lists the commands.'],
     [['doctor', 'http://127.0.0.1', '--models', 'a'], 'There is no --models. Did you mean --model?'],
   ])('refuses %j in one line', async (args, message) => {
     expect(await doctor(...args)).toEqual({ status: 1, error: `${message}\n`, out: '' })

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { workshop } from '../support/workshop.js'
 
 const run = promisify(execFile)
-/** What the design promised by name. */
+/** The names that the design promised. */
 const designed = [
   'createSSEWriter',
   'TimeoutCoordinator',
@@ -61,7 +61,7 @@ test('the package works as ESM and as CommonJS, and both are one', async () => {
   for (const file of bundles) {
     const code = await readFile(join('dist', file), 'utf8')
     expect(code).not.toMatch(/require\(["']p-timeout["']\)/)
-    // What tsup makes of it without Rollup: a closure for each ?. and ??.
+    // The output of tsup without Rollup: a closure for each ?. and ??.
     expect(code).not.toContain('_optionalChain')
   }
 })

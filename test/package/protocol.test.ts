@@ -20,7 +20,7 @@ import {
 } from '../../src/index.js'
 import { withResolvers } from '../support/with-resolvers.js'
 
-// What programs outside of this version rely on by name: dashboards, alerts, other copies of unhang in the process.
+// Names that programs outside of this version rely on: dashboards, alerts, other copies of unhang in the process.
 // A name may join. One that changes or goes is a breaking change.
 
 test('the channels', () => {
@@ -143,7 +143,7 @@ type StreamErrorCodeOfTables =
   | 'upstream_stalled'
   | 'request_timeout_total'
 
-test("what copies of unhang share under Symbol.for('unhang.…')", async () => {
+test("the objects that copies of unhang share under Symbol.for('unhang.…')", async () => {
   const shared = globalThis as unknown as Record<symbol, object>
   const responses: ServerResponse[] = []
   const over = withResolvers()

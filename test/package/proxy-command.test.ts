@@ -73,7 +73,7 @@ describe('a signal', () => {
       await using proxy = await startProxyCommand([upstream.url, '--metrics', '0'])
       using client = await rawRequest({ port: proxy.port, body: chat }).received('Hel')
       proxy.process.kill(signal)
-      // Once nobody can connect, it is draining.
+      // Once no client can connect, it is draining.
       for (let isOpen = true; isOpen; ) {
         const socket = connect(proxy.port, '127.0.0.1')
         isOpen = await once(socket, 'connect').then(

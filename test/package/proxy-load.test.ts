@@ -10,7 +10,7 @@ import { startProxyCommand } from '../support/proxy-command.js'
 /** `npm run soak:proxy` sets it to 2 000. */
 const streams = Number(process.env.PROXY_STREAMS ?? 100)
 const megabytes = 100
-/** What a process of Node grows by, whatever it does. */
+/** The growth of any process of Node. */
 const growthBytes = 60e6
 
 const run = promisify(execFile)

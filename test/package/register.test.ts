@@ -59,7 +59,7 @@ async function start(kind: string, { flags = flag, environment = {}, upstream = 
 
 const page = (port: number) => rawRequest({ port, method: 'GET', path: '/page' }).finished()
 
-/** What a client got of an upstream that resets. */
+/** The text that a client got of an upstream that resets. */
 async function failureAt(client: RawClient): Promise<string> {
   await client.finished()
   expect(client.body.complete).toBe(true)
@@ -266,7 +266,7 @@ describe('options', () => {
   })
 })
 
-describe('what it prints', () => {
+describe('the lines that it prints', () => {
   test('one line, when the first server listens', async () => {
     await using server = await start('http')
     await server.prints(

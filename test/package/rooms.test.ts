@@ -21,7 +21,7 @@ interface Diagnostic {
   location: { path: string; start: { line: number } }
 }
 
-/** What one override of biome.json says. */
+/** One override of biome.json. */
 interface Rule {
   includes: string[]
   message: string
@@ -74,7 +74,7 @@ for (const { includes, message } of rules) {
 }
 const rowOf = (room: string) => rows.findIndex((row) => row?.includes(room))
 
-/** What a room must not import: rooms of its own row, rooms of a higher row, and the doors. */
+/** The rooms that a room must not import: those of its own row, those of a higher row, and the doors. */
 function forbidden(room: string): string[] {
   const above = rows.slice(0, rowOf(room) + 1).flatMap((row) => row ?? [])
   return [...new Set([...doors, ...above])].filter((other) => other !== room)
@@ -118,7 +118,7 @@ async function lint(plant: (place: string) => Promise<unknown> = async () => {})
     const biome = resolve('node_modules/@biomejs/biome/bin/biome')
     const args = ['lint', '--vcs-enabled=false', '--reporter=json', '--max-diagnostics=none', '.']
     const options = { cwd: place, maxBuffer: 64 * 1024 * 1024 }
-    // It exits with 1 for what it finds.
+    // It exits with 1 for its findings.
     const { stdout } = await promisify(execFile)(process.execPath, [biome, ...args], options).catch(
       (error) => error,
     )
@@ -180,7 +180,7 @@ describe('the rooms of src/', () => {
     expect(refusals(found)).toEqual(plants.map(({ file, message }) => `${file}: ${message}`).sort())
   })
 
-  test('what a fetch handler runs on imports nothing of Node, but for its types', async () => {
+  test('the code under a fetch handler imports nothing of Node, but for its types', async () => {
     const rule = overrides.find(({ linter }) => linter?.rules.correctness?.noNodejsModules)
     const covered = [...new Set(rule?.includes.map((include) => include.replace(/\/\*.*$/, '')))]
     expect(covered).toContain('src/web')

@@ -10,7 +10,7 @@ import type * as unhang from '../../src/index.js'
 
 const run = promisify(execFile)
 
-/** Never called: only `tsc` looks at what is in here. */
+/** Never called: only `tsc` looks at this code. */
 function _types(
   library: typeof unhang,
   express: typeof forExpress,
@@ -77,7 +77,7 @@ describe('types', () => {
   }, 120_000)
 
   // .ci/types.mjs does so with every TypeScript, module resolution and framework that is supported.
-  test('of the package fit what everybody writes, also under the strictest of options', async () => {
+  test('of the package fit the lines that every app has, also under the strictest of options', async () => {
     const options = '--strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess'
     const flags = `--noEmit --module nodenext --target es2022 --types node ${options}`
     const args = ['tsc', ...flags.split(' '), 'test/programs/types.ts']

@@ -44,7 +44,7 @@ import { assertCleanEnding, faults, rawRequest, startUpstream } from 'unhang/tes
 
 const url = 'http://127.0.0.1:3000/v1/chat/completions'
 
-/** The lines that everybody must write, for each client, of a guarded request and in a route. */
+/** The lines that every app must write, for each client, of a guarded request and in a route. */
 export async function signals(
   request: IncomingMessage,
   context: Context,
@@ -176,7 +176,7 @@ export async function settings(response: ServerResponse, request: IncomingMessag
   encodeEvent({ data: 'x', event: off, id: off, retry: number })
 }
 
-/** What handlers get, and what they are mounted as. */
+/** The arguments of handlers, and the types they are mounted as. */
 export function mounts(app: ReturnType<typeof express>): void {
   const one = onExpress.createStreamMiddleware(({ writer }, request: Request<{ id: string }>) =>
     writer.write(request.params.id.toUpperCase()),
@@ -210,7 +210,7 @@ export function moreMounts(fastify: FastifyInstance, hono: Hono): void {
   console.log(onFastify.wrapApp(fastify), onHono.wrapApp(hono))
 }
 
-/** What is refused: were `unhang` anything at all, as what is not found is, these would be no errors. */
+/** Refused lines: if `unhang` were `any`, as a package that is not found is, these would be no errors. */
 export function mistakes(request: IncomingMessage, response: ServerResponse): void {
   // @ts-expect-error a signal, and nothing else
   const text: string = getSignal(request)

@@ -49,7 +49,7 @@ async function portOf(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** What a handler that has been there for years catches around its `fetch`. */
+/** The error that a handler, years old, catches around its `fetch`. */
 async function caught(mount: Mount, script: Script, act: (situation: Situation) => unknown, timeouts = {}) {
   await using upstream = await startUpstream(script)
   const failed = withResolvers<Error>()

@@ -10,7 +10,7 @@ import { eventStream, wire } from '../support/wire.js'
 const piece = wire(chatChunk('x'.repeat(30_000)))
 const ending = [chatChunk('', 'stop'), '[DONE]']
 
-/** Sends more than anybody holds, as fast as it is read. */
+/** Sends more than any buffer holds, as fast as it is read. */
 const flood: Script = async (exchange) => {
   exchange.open()
   while (!exchange.socket.destroyed && !exchange.socket.writableEnded) {
@@ -42,7 +42,7 @@ function listening(url: string) {
 const stopped = (seen: { answer?: IncomingMessage }) =>
   expect.poll(() => seen.answer?.isPaused(), { timeout: 10_000 }).toBe(true)
 
-test('a client that reads slowly: what is read by listeners for ‘data’ is paused, and nothing is cut', async () => {
+test('a client that reads slowly: a source that is read by listeners for ‘data’ is paused, and nothing is cut', async () => {
   let sent = 0
   let isLast = false
   await using upstream = await startUpstream(async (exchange) => {
@@ -79,7 +79,7 @@ test('an upstream that was paused for a client goes on when the client has left'
   await expect.poll(() => seen.chunks).toBeGreaterThan(before)
 })
 
-test('a handler that paces its upstream by itself is not meddled with: what it writes keeps its order', async () => {
+test('a handler that paces its upstream by itself is left alone: its writes keep their order', async () => {
   await using upstream = await startUpstream(async (exchange) => {
     exchange.open()
     for (let sent = 0; sent < 40; sent++) {

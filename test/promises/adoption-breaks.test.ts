@@ -18,7 +18,7 @@ import { eventStream, wire } from '../support/wire.js'
 
 useFakeClock()
 
-/** What a handler may do after its upstream broke: each of these gives its client the whole answer. */
+/** The ways of a handler after its upstream broke: each of these gives its client the whole answer. */
 const recoveries: Record<string, BrokenCourse> = {
   'calls again at once': {
     handler: (url) => async (_request, response) => {

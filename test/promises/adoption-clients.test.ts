@@ -64,7 +64,7 @@ describe.each(Object.entries(naiveProxies))('%s', (_client, { to, isPiped, throw
       await expect.poll(() => server.ends).toHaveLength(1)
       expect(server.ends[0]).toMatchObject({ outcome: 'client_gone', upstreamsLeftRunning: 1 })
       const left = await upstream.exchange(0)
-      // Somebody else's whole stream in between: a connection that was let go would be gone by then.
+      // A whole stream of another client in between: a connection that was let go would be gone by then.
       using other = await rawRequest({ port: server.port, body: { stream: true } }).finished()
       expect(textOf(other.data)).toBe('Hello')
       expect(left.socket.destroyed).toBe(false)
@@ -72,7 +72,7 @@ describe.each(Object.entries(naiveProxies))('%s', (_client, { to, isPiped, throw
     })
   }
 
-  // What becomes of it is in adoption-express4.test.ts, in a process that may end.
+  // Its fate is in adoption-express4.test.ts, in a process that may end.
   if (throws) return
 
   test.each(Object.entries(breaks))(

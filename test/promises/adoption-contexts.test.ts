@@ -176,7 +176,7 @@ test('RetryAgent resumes by itself, and its client gets no error', async () => {
 })
 
 describe('a proxy that copies what its client accepts', () => {
-  // Before Node 22 nobody is told of a request before its headers are sent.
+  // Before Node 22 no channel reports a request before its headers are sent.
   const asked = Number.parseInt(process.versions.node, 10) >= 22 ? 'identity' : 'gzip'
 
   test.each<[string, object, string | undefined, string]>([

@@ -18,9 +18,9 @@ const cancel = { adopt: { onDisconnect: 'cancel' } } as const
 const chunks = (body: unknown) => body as AsyncIterable<Uint8Array>
 
 /**
- * The handler of /first loops over an upstream, that of /guest does what it is told to. The upstream says nothing by itself.
+ * The handler of /first loops over an upstream, that of /guest follows the test. The upstream says nothing by itself.
  *
- * @param isGuest what the second handler does: it may be reading what the first one has opened
+ * @param isGuest how the second handler behaves: it may be reading the upstream that the first one has opened
  */
 async function withGuest(isGuest: (response: ServerResponse, url: string) => unknown) {
   let firstEnded = false
@@ -52,7 +52,7 @@ async function withGuest(isGuest: (response: ServerResponse, url: string) => unk
       return firstEnded
     },
     guest: () => rawRequest({ port: server.port, path: '/guest', body: { stream: true } }),
-    /** What the upstream sends now still comes to the handler whose client has left. */
+    /** New bytes of the upstream still come to the handler whose client has left. */
     async isKept() {
       const before = chunksRead
       ofFirst.data(chatChunk('more'))
@@ -72,7 +72,7 @@ async function withGuest(isGuest: (response: ServerResponse, url: string) => unk
 
 const here = (response: ServerResponse) => response.writeHead(200, eventStream).write(': here\n\n')
 
-/** What a guest does that has begun its response, and ends it then. */
+/** The act of a guest that has begun its response, and ends it then. */
 const until = (ending: Promise<void>) => async (response: ServerResponse) => {
   here(response)
   await ending
@@ -167,7 +167,7 @@ describe('a call that is begun after the client has left has no owner', () => {
   })
 })
 
-test('the app is asked once what becomes of an upstream whose client has left', async () => {
+test('the app is asked once about an upstream whose client has left', async () => {
   let asked = 0
   const onDisconnect = () => {
     asked++
@@ -206,7 +206,7 @@ test.each(['has ended', 'has broken'])(
     await guest.finished()
     await expect.poll(() => run.server.ends).toHaveLength(2)
     expect(cancelling).toHaveBeenCalledTimes(1)
-    // What is over has nobody to whom a break could be reported.
+    // A response that is over has no client to which a break could be reported.
     expect(breaking).not.toHaveBeenCalled()
     vi.restoreAllMocks()
   },

@@ -19,7 +19,7 @@ const begun: Script = (exchange) => exchange.open().data(chatChunk('Hel'))
 const post = { method: 'POST', body: '{}' }
 const chunks = (response: Response) => response.body as unknown as AsyncIterable<Uint8Array>
 
-/** A proxy that writes on what comes, and keeps it. */
+/** A proxy that forwards each chunk, and keeps it. */
 const saving =
   (url: string, saved: (text: string) => void = () => {}): Handler =>
   async (_request, response) => {
@@ -236,7 +236,7 @@ test('a deadline lets the upstream go only with release: true, and says so other
   }
 })
 
-test('whatever else the app knows of async contexts works as before, and events of the request keep ours', async () => {
+test('the app’s own async contexts work as before, and events of the request keep ours', async () => {
   const own = new AsyncLocalStorage<string>()
   await using upstream = await startUpstream(begun)
   const inside = saving(upstream.url)

@@ -9,7 +9,7 @@ import { eventStream } from '../support/wire.js'
 const chunks = (body: unknown) => body as AsyncIterable<Uint8Array>
 const post = { method: 'POST', body: '{}' }
 
-/** What becomes of the call that has lost, by its exchange or by its own hand. */
+/** The fate of the call that has lost, by its exchange or by its own hand. */
 type Loss = { begins?: true; by: 'reset' | 'fin' | 'abort' }
 
 const losses: Record<string, Loss> = {

@@ -209,7 +209,7 @@ test('a response that had ended before its guard came keeps no client waiting', 
   expect(await seen.promise).toBe(false)
 })
 
-test('a GET that follows what another client has opened, and accepts anything, is a guest as well', async () => {
+test('a GET that follows the upstream of another client, and accepts anything, is a guest as well', async () => {
   await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
   const emitter = new EventEmitter()
   const history: Chunk[] = []
@@ -239,7 +239,7 @@ test('a GET that follows what another client has opened, and accepts anything, i
   expect(second.text).not.toContain('"error"')
 })
 
-test('a GET whose JSON is made of what another client has opened is a guest as well', async () => {
+test('a GET whose JSON is made of the upstream of another client is a guest as well', async () => {
   await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
   let reads = 0
   const whole = withResolvers<string>()

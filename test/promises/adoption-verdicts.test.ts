@@ -20,7 +20,7 @@ import { eventStream, wire } from '../support/wire.js'
 describe('by the clock', () => {
   useFakeClock()
 
-  /** Copies what comes, and does something else when the upstream has gone. */
+  /** Copies each chunk, and does something else when the upstream has gone. */
   const copying = (then: (response: ServerResponse, url: string) => unknown): BrokenCourse['handler'] => {
     return (url) => async (_request, response) => {
       await copy(url, response.writeHead(200, eventStream))
@@ -205,7 +205,7 @@ describe('by the clock', () => {
       await using run = await broken(course)
       await run.upstream.exchange(1)
       await turns()
-      // In steps: what a timer does comes a few turns after it.
+      // In steps: the work of a timer comes a few turns after it.
       await pass(5_000)
       await pass(3_000)
       await turns(50)
@@ -277,12 +277,12 @@ test('a break after the whole answer does not count, however long the pipe stays
   await expect.poll(() => server.ends).toMatchObject([{ outcome: 'completed' }])
 })
 
-test('what has come while the process stood still counts', async () => {
+test('data that has come while the process stood still counts', async () => {
   await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')))
   await using server = await guarded(
     async (_request, response) => {
       response.writeHead(200, eventStream)
-      // A call that the guard does not see: only what the handler writes says that it goes on.
+      // A call that the guard does not see: only the handler's writes show that it goes on.
       void unadopted(() => copy(`${upstream.url}/other`, response))
       await copy(`${upstream.url}/main`, response)
     },

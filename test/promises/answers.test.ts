@@ -138,7 +138,7 @@ describe.each(forms)('%s', (name, answer) => {
     expect(stream.closing()).toEqual([])
   })
 
-  test('what holds nothing is none', () => {
+  test('an empty answer is none', () => {
     const broken = [
       { choices: [null] },
       { type: 'message', content: [null] },
@@ -169,7 +169,7 @@ describe.each(forms)('%s', (name, answer) => {
   })
 })
 
-/** What a client of a streaming route gets of an upstream that answers with JSON. */
+/** The response that a client of a streaming route gets of an upstream that sends JSON. */
 async function asked(script: Script, options: HandleStreamOptions = {}) {
   await using upstream = await startUpstream(script)
   await using proxy = await startProxy(
@@ -378,7 +378,7 @@ describe('readAnswer: JSON was asked for and a stream comes', () => {
     })
   })
 
-  test('what each event says of the whole does not count as growth', async () => {
+  test('totals that each event repeats do not count as growth', async () => {
     const usage = { totalTokenCount: 3, details: 'x'.repeat(500) }
     const event = { candidates: [{ content: { parts: [{ text: 'a' }] } }], usageMetadata: usage }
     const last = { candidates: [{ finishReason: 'STOP' }] }
@@ -444,7 +444,7 @@ describe('readAnswer: JSON was asked for and a stream comes', () => {
     })
   })
 
-  test('what is aborted afterwards, as a clock does that is disposed of, ends no process', async () => {
+  test('an abort afterwards, as a clock does that is disposed of, ends no process', async () => {
     await using upstream = await startUpstream((exchange) =>
       exchange
         .open()

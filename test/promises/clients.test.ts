@@ -18,9 +18,9 @@ import { type Script, startUpstream } from '../support/scripted-upstream.js'
 type Exchange = Parameters<Script>[0]
 type ClientScript = (exchange: Exchange, heartbeatsSent: (least: number) => Promise<void>) => unknown
 
-/** This is known by nothing but what the app says. */
+/** Only the app's own option names this dialect. */
 const chosen = ['aiSdkUi']
-/** Between two events of these nothing is sent, or only what the app asks for. */
+/** Between two events of these no heartbeat is sent, or only one that the app asks for. */
 const takesNoComments = ['gemini', 'ollama']
 
 /** A proxy in front of this upstream, and how many heartbeats its client was sent. */
@@ -102,7 +102,7 @@ function guard(): Proxy {
   }
 }
 
-/** What a client's user sees of an upstream that does what the script says. */
+/** The error that a client's user sees of an upstream that follows the script. */
 async function ask(name: string, script: ClientScript, proxy: Proxy = route()) {
   const client = realClients[name]
   if (!client) throw new Error(`no client ${name}`)

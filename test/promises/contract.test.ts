@@ -75,7 +75,7 @@ for (const [name, express] of expressVersions) {
       ),
   })
 
-  /** An app nobody edits: its handler rejects when its upstream breaks, which Express 4 does not notice. */
+  /** An app that is not edited: its handler rejects when its upstream breaks, which Express 4 does not notice. */
   const app = (url: string, { hookInside }: MountSettings) =>
     express().post(path, express.json(), async (request, response) => {
       hookInside?.(response)
@@ -134,7 +134,7 @@ for (const [name, Koa] of [
     },
   })
 
-  /** An app nobody edits: it takes the response from Koa, and throws. */
+  /** An app that is not edited: it takes the response from Koa, and throws. */
   const naive = (url: string, { hookInside }: MountSettings, ...first: Parameters<Koa3['use']>[0][]) => {
     const app = new Koa()
     app.silent = true
@@ -195,7 +195,7 @@ for (const [how, add] of [
   })
 }
 
-/** An app nobody edits: it takes its replies from Fastify, and rejects. */
+/** An app that is not edited: it takes its replies from Fastify, and rejects. */
 const naiveFastify = (app: FastifyInstance, url: string, { hookInside }: MountSettings) => {
   app.post(path, async (request, reply) => {
     const body = request.body as object

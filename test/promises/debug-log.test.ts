@@ -14,7 +14,7 @@ const server = http.createServer((_request, response) => {
 const esm = `import http from 'node:http'; import { handleStream } from './dist/index.js';`
 const cjs = `const http = require('node:http'); const { handleStream } = require('./dist/index.cjs');`
 
-/** What a program says on stderr. */
+/** The lines of a program on stderr. */
 async function stderrOf(code: string, type: 'module' | 'commonjs', DEBUG?: string): Promise<string> {
   const { DEBUG: _own, ...env } = process.env
   const args = [`--input-type=${type}`, '-e', code]
@@ -66,7 +66,7 @@ test('each retry, in a stream and outside of one', async () => {
     })
   `
   const lines = (await stderrOf(esm + retried, 'module', 'unhang:stream')).trim().split('\n')
-  const why = 'UpstreamError upstream_error: The upstream answered with status 503.'
+  const why = 'UpstreamError upstream_error: The upstream responded with status 503.'
   expect(lines[0]).toMatch(new RegExp(`unhang:stream retry 1 in 0 ms, after ${why}`))
   expect(lines[2]).toMatch(new RegExp(`unhang:stream [\\w-]+: retry 1 in 0 ms, after ${why}`))
 })

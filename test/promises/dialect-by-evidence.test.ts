@@ -10,7 +10,7 @@ import { wire } from '../support/wire.js'
 const paths = ['/api/conversations/7/messages', '/api/completions', '/api/surveys/9/responses', '/news']
 const own = [{ text: 'one' }, { text: 'two' }, { text: 'three' }, { text: 'four' }, { text: 'five' }]
 
-/** What the client of a whole stream gets, by a route and through the guard. */
+/** The body that the client of a whole stream gets, by a route and through the guard. */
 async function whole(path: string, events: readonly unknown[]) {
   const ends: StreamEnd[] = []
   await using upstream = await startUpstream((exchange) =>

@@ -11,7 +11,7 @@ import { wire } from '../support/wire.js'
 
 const typeOf = (name: string) => (name === 'ollama' ? 'application/x-ndjson' : 'text/event-stream')
 
-/** What an API sends where all goes well: as a stream, and as one document. */
+/** The good responses of an API: as a stream, and as one document. */
 const bodies = Object.entries(dialectAnswers).flatMap(
   ([name, { path, begun, rest }]: [string, DialectAnswer]) => {
     const stream = [...begun, ...rest].join('')
@@ -35,7 +35,7 @@ const binary = {
   body: Buffer.from([0, 0, 255, 10, 10, 58]),
 }
 
-test('whatever goes well passes the guard byte for byte, in whatever pieces it is written', {
+test('good responses pass the guard byte for byte, in pieces of any size', {
   timeout: 60_000,
 }, async () => {
   let given = { ...binary, cuts: [] as number[] }
@@ -67,7 +67,7 @@ test('whatever goes well passes the guard byte for byte, in whatever pieces it i
   expect(server.ends.map(({ outcome }) => outcome).filter((outcome) => outcome !== 'completed')).toEqual([])
 })
 
-/** Whatever the specification allows, and what it only tolerates. */
+/** Every form that the specification allows, and the ones that it only tolerates. */
 const lines = fc.array(
   fc.tuple(
     fc.oneof(
@@ -106,7 +106,7 @@ function withLeniency(body: Buffer): PageEvent[] {
   return last && more.length === 0 && isWholeJson(last.data) ? [...strict, last] : strict
 }
 
-/** Of a number nobody knows whether more digits were to come. */
+/** A number may go on: no reader knows whether more digits were to come. */
 function isWholeJson(text: string): boolean {
   try {
     return typeof JSON.parse(text) !== 'number'

@@ -15,7 +15,7 @@ import { upstreamClients } from '../support/proxy.js'
 
 const { http } = upstreamClients
 
-/** One upstream that does what the script says, and a proxy that answers in HTTP/2. */
+/** One upstream that follows the script, and a proxy that responds over HTTP/2. */
 async function scene(script: UpstreamScript, options: HandleStreamOptions = {}) {
   const upstream = await startUpstream(script)
   const proxy = await startHttp2Proxy((stream) => stream.relay(http(upstream.url, stream)), options)

@@ -22,7 +22,7 @@ interface Scene extends AsyncDisposable {
   client: RawClient
 }
 
-/** One client, one proxy, one upstream that does what the script says. */
+/** One client, one proxy, one upstream that follows the script. */
 async function scene(script: Script, options: HandleStreamOptions = {}, open = http): Promise<Scene> {
   const upstream = await startUpstream(script)
   const proxy = await relayTo(upstream.url, options, open)
@@ -537,7 +537,7 @@ describe('the client reads slowly, or not at all', () => {
     await using s = await scene(script, { timeouts: { inactivityMs: 100, clientStallMs: 10_000 } })
     s.client.socket.pause()
     const upstream = await s.upstream.exchange(0)
-    // The wait is many times inactivityMs, and the client is what the stream waits for.
+    // The wait is many times inactivityMs, and the stream waits for the client.
     await new Promise((resolve) => setTimeout(resolve, 500))
     expect(upstream.socket.destroyed).toBe(false)
     s.client.socket.resume()

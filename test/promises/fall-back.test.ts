@@ -98,7 +98,7 @@ describe.each(Object.entries(maps))('a handler falls back to another upstream, %
     expect(await proxy.end()).toMatchObject({ outcome: 'upstream_error', events: 0 })
   })
 
-  test('and it breaks in the middle: what came of it, and its failure', async () => {
+  test('and it breaks in the middle: its events, and its failure', async () => {
     await using broken = await startUpstream((exchange) => exchange.reset())
     await using cut = await startUpstream(async (exchange) => {
       await exchange.open().data(answer[0]).reset()

@@ -13,7 +13,7 @@ import * as unhang from '../../src/index.js'
 import * as testing from '../../src/testing/index.js'
 import { expressVersions } from '../support/express-versions.js'
 
-// What a newcomer types first: it works, or the message holds the right form. The types would refuse most of it.
+// The first tries of a newcomer: each works, or the message holds the right form. The types would refuse most of them.
 // biome-ignore lint/suspicious/noExplicitAny: as it is in JavaScript
 type Any = any
 const library: Any = { ...unhang, ...testing }
@@ -33,7 +33,7 @@ afterAll(() => {
   server.close()
 })
 
-/** A response whose client waits for it, and what the client has received in the end. */
+/** A response whose client waits for it, and the bytes that the client has received in the end. */
 async function answer(): Promise<{ response: ServerResponse; received: Promise<string> }> {
   const { port } = server.address() as AddressInfo
   const coming = once(server, 'request')
@@ -242,7 +242,7 @@ describe('upstreams', () => {
     [
       'relayEventStream(body, response)',
       (response) => library.relayEventStream(upstream(), response),
-      'takes what createSSEWriter(response) returns, got an object of ServerResponse',
+      'takes the result of createSSEWriter(response), got an object of ServerResponse',
     ],
     [
       'relayEventStream(body, writer, map)',
@@ -275,12 +275,12 @@ describe('upstreams', () => {
     [
       'coordinatedSocketCleanup(fetch(url))',
       () => library.coordinatedSocketCleanup(Promise.resolve()),
-      'target is a promise, and holds nothing to release: await it first',
+      'target is a promise, and has nothing to release: await it first',
     ],
     [
       'coordinatedSocketCleanup(signal)',
       () => library.coordinatedSocketCleanup(new AbortController().signal),
-      'target is a signal, and holds nothing to release: write its AbortController',
+      'target is a signal, and has nothing to release: write its AbortController',
     ],
     [
       'coordinatedSocketCleanup(target, reason)',

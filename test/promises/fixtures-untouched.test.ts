@@ -16,13 +16,13 @@ const multipart = [
   '--edge--\r\n',
 ].join('')
 
-/** What worked before, with the status that it has. */
+/** Pages that worked before, with their status. */
 const requests: Record<string, Omit<RawRequest, 'port'> & { status: number }> = {
   'a JSON answer to a request that wants a stream': { path: `${chatPath}?want=json`, ...wanted, status: 200 },
   'a refusal of the upstream': { path: `${chatPath}?want=refusal`, ...wanted, status: 429 },
   'bytes of another type': { path: `${chatPath}?want=bytes`, ...wanted, status: 200 },
   'a file': { method: 'GET', path: '/GUARD.md', status: 200 },
-  'a file for whoever takes a stream, too': {
+  'a file for a client that takes a stream, too': {
     method: 'GET',
     path: '/GUARD.md',
     headers: { Accept: 'text/event-stream, */*' },
@@ -65,7 +65,7 @@ async function ask(port: number, { headers, ...request }: Omit<RawRequest, 'port
   return { status: client.status, head, body: client.body.bytes.toString('latin1') }
 }
 
-/** What a client gets of a proxy in front of a working upstream, without the guard and behind it. */
+/** The response that a client gets of a proxy in front of a working upstream, without the guard and behind it. */
 async function both<Seen>({ app, guarded }: Fixture, look: (port: number) => Promise<Seen>) {
   await using origin = await startOrigin()
   const seen = async (listener: (url: string) => RequestListener) => {

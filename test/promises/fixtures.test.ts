@@ -11,11 +11,11 @@ import { expectWarning } from '../support/warnings.js'
 
 interface Course {
   script: Script
-  /** What happens once the client has the first event. */
+  /** The fault that follows once the client has the first event. */
   next?(upstream: ScriptedUpstream, client: RawClient): unknown
   /** The deadline that it must not wait a minute for. All others are long: a busy machine must not look like a silent upstream. */
   timeouts?: { firstByteMs: number } | { inactivityMs: number }
-  /** What the client has of it in the end. */
+  /** The client's part of it in the end. */
   kept(client: RawClient): void
 }
 

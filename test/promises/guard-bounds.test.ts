@@ -60,7 +60,7 @@ describe('an event of more than 8 MiB passes through the guard', () => {
   })
 })
 
-describe('what a client has not read yet', () => {
+describe('bytes that a client has not read yet', () => {
   const writer = { maxBufferedBytes: MiB }
   const big = wire(chatChunk('x'.repeat(20 * MiB)), '[DONE]')
 

@@ -36,7 +36,7 @@ const [, express] = expressVersions[0] as (typeof expressVersions)[0]
 
 afterEach(() => vi.restoreAllMocks())
 
-/** What unhang prints of a failed handler whose stream has no `onEnd`. */
+/** The lines that unhang prints of a failed handler whose stream has no `onEnd`. */
 function printedFailure() {
   const print = vi.spyOn(console, 'error').mockImplementation(() => {})
   return async (message: string) => {
@@ -64,7 +64,7 @@ async function guard(handler: Handler, options: GuardOptions = {}) {
   }
 }
 
-test('what stands behind the guard is given as many arguments as the handler gave', async () => {
+test('code behind the guard gets as many arguments as the handler gave', async () => {
   const given: number[] = []
   const guarded = wrapApp((_request: IncomingMessage, response: ServerResponse) => {
     response.setHeader('Content-Type', 'text/plain')
@@ -179,7 +179,7 @@ describe('sources', () => {
     await last.received('hello')
   })
 
-  test('what feeds a transform is let go with it', async () => {
+  test('the source of a transform is let go with it', async () => {
     const upstream = new Readable({ read() {} })
     await using server = await guard((_request, response) => {
       upstream.pipe(new PassThrough()).pipe(response.writeHead(200, eventStream))
@@ -337,7 +337,7 @@ describe('anything but an event stream', () => {
 })
 
 describe('streams', () => {
-  test('a page that subscribes is not timed, until somebody asks for it', async () => {
+  test('a page that subscribes has no deadlines unless they are set', async () => {
     const subscribe: Handler = (_request, response) =>
       response.writeHead(200, eventStream).write(wire('hello'))
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
@@ -516,7 +516,7 @@ describe('Express 4', () => {
     expect(client.ending).toBeUndefined()
   })
 
-  test('an error handler that rejects, too, is answered', async () => {
+  test('an error handler that rejects, too, gets a response to its client', async () => {
     const expectPrinted = printedFailure()
     const app = express4().use(guardStreams())
     app.post('/v1/chat/completions', () => {
@@ -666,7 +666,7 @@ test('a guard of the other copy of the library is known', async () => {
   expect(seen[0]).toHaveProperty('signal')
 })
 
-describe('what is left of a guard when its response is over', () => {
+describe('the rest of a guard when its response is over', () => {
   async function over(answer: (response: ServerResponse) => void, leave = false) {
     const seen: {
       request: IncomingMessage

@@ -19,7 +19,7 @@ async function ask(handler: Handler) {
 
 const [, express] = expressVersions[0] as (typeof expressVersions)[0]
 
-/** A handler that fails after it has written half of what its upstream said. */
+/** A handler that fails after it has written half of its upstream's document. */
 function onExpress(half: string) {
   const app = express()
   app.post('/v1/chat/completions', (_request, response, next) => {

@@ -169,7 +169,7 @@ describe("a proxy that copies its upstream's headers keeps its chunks, and its c
   })
 })
 
-describe('what handlers do with streams', () => {
+describe('ways in which handlers write streams', () => {
   async function guarded(
     handler: Parameters<typeof wrapApp>[0],
     options: GuardOptions = {},
@@ -214,7 +214,7 @@ describe('what handlers do with streams', () => {
     expect(client.status).toBe(503)
   })
 
-  test('a source that is not an event stream is cut: what is not whole must not look so', async () => {
+  test('a source that is not an event stream is cut: half a body must not look whole', async () => {
     const client = await guarded((_request, response) => {
       const source = new Readable({ read() {} })
       source.push('{"half":')
@@ -448,7 +448,7 @@ test('an upstream that is piped is cancelled when the client leaves', async () =
   await (await upstream.exchange(0)).closed
 })
 
-describe('what a reviewer found', () => {
+describe('findings of a reviewer', () => {
   const later = (durationMs: number) => new Promise((resolve) => setTimeout(resolve, durationMs))
 
   test('an app whose session wraps end() gets its 504 whole', async () => {
@@ -607,7 +607,7 @@ describe('what a reviewer found', () => {
     }
   })
 
-  test('a bare handler that rejects is answered, and its error printed', async () => {
+  test('the client of a bare handler that rejects gets a response, and its error is printed', async () => {
     const print = vi.spyOn(console, 'error').mockImplementation(() => {})
     const bug = new Error('bug')
     await using server = await listen(wrapApp(() => Promise.reject(bug)))

@@ -11,7 +11,7 @@ import { startUpstream } from '../support/scripted-upstream.js'
 
 type Write = (answer: IncomingMessage, response: ServerResponse) => void
 
-/** What a client gets of a guarded proxy that writes on by hand what comes. */
+/** The stream that a client gets of a guarded proxy that forwards each chunk by hand. */
 async function got(script: UpstreamScript, write: Write) {
   const ends: StreamEnd[] = []
   await using upstream = await startUpstream(script)
@@ -54,7 +54,7 @@ describe.each<[string, Write]>([
   })
 })
 
-// What the guard must not take for a broken upstream.
+// Handlers that the guard must not take for ones with a broken upstream.
 describe('a handler that is done with its upstream', () => {
   test('and replays what it has kept, loses nothing', async () => {
     const { data, end } = await got(faults.good, (answer, response) => {

@@ -266,7 +266,7 @@ describe('handlers of every kind', () => {
     [
       'text for an upstream',
       ({ relay }) => relay('data: secret' as never),
-      'holds no stream of bytes, got a string',
+      'expected a response or a byte stream, got a string',
     ],
     [
       'text from map',
@@ -323,7 +323,7 @@ describe('handlers of every kind', () => {
     expect(await proxy.end()).toMatchObject({ outcome: 'completed', status: 200, events: 0 })
   })
 
-  test('one that says nothing has not answered: never an empty 200', async () => {
+  test('one that says nothing has not responded: never an empty 200', async () => {
     await using proxy = await startProxy(() => {})
     using client = await ask(proxy.port).finished()
     expect(client.status).toBe(500)
@@ -458,7 +458,7 @@ describe('handlers that do it their own way', () => {
     expect(client.status).toBe(502)
   })
 
-  test('the response was answered before: the handler is not run', async () => {
+  test('the response has been sent before: the handler is not run', async () => {
     let handled = false
     await using server = await listen(async (_request, response) => {
       response.end('too late')
@@ -611,7 +611,7 @@ test('an axios with a timer of its own is warned of, once', async () => {
   for (let times = 0; times < 2; times++) await (await ask(proxy.port).finished())[Symbol.dispose]()
   expect(
     warn.mock.calls.map(([message]) => String(message)).filter((message) => message.includes('54321')),
-  ).toEqual([expect.stringContaining('hand it timeout: 0')])
+  ).toEqual([expect.stringContaining('pass timeout: 0')])
 })
 
 test('an upstream that answers when the client has long left is let go all the same', async () => {
@@ -723,7 +723,7 @@ test.each([0, 1, 2, 3, 4, 5, 6])(
   },
 )
 
-test('what a handler writes as it hears of the stop is refused', async () => {
+test('a write of a handler that hears of the stop is refused', async () => {
   let written: unknown
   await using proxy = await startProxy(
     async (stream) => {

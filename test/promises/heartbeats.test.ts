@@ -13,11 +13,11 @@ interface Asked {
   path?: string
   headers?: Record<string, string>
   heartbeat?: Choice
-  /** What comes after the silence. */
+  /** The rest after the silence. */
   later?: Promise<string>
 }
 
-/** What a client has read when heartbeats have come after these events. */
+/** The bytes that a client has read when heartbeats have come after these events. */
 type Ask = (events: string, until: (client: RawClient) => boolean, asked: Asked) => Promise<string>
 
 const heartbeatMs = 20
@@ -70,7 +70,7 @@ describe.each(Object.entries(mounts))('%s', (_name, ask) => {
 
   test.each<[string, string, string, Asked]>([
     [
-      'who reads with a parser of the format gets a comment line',
+      'a client with a parser of the format gets a comment line',
       wire('Hi'),
       ':\n',
       { headers: parserAccept },
@@ -81,7 +81,7 @@ describe.each(Object.entries(mounts))('%s', (_name, ask) => {
     ['… and not openai-go', wire('Hi'), ':\n', { headers: { 'user-agent': 'OpenAI/Go 3.1.0' } }],
     ['a chat gets an empty chunk of its own', wire(chatChunk('Hi')), wire(emptyChunk), {}],
     [
-      '… whatever its client accepts',
+      '… with any Accept of its client',
       wire(chatChunk('Hi')),
       wire(emptyChunk),
       { headers: parserAccept, path: '/v1/chat/completions' },

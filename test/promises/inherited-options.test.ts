@@ -16,7 +16,7 @@ import { eventStream, wire } from '../support/wire.js'
 
 const path = '/v1/chat/completions'
 
-/** What a client that asks for a stream gets, and the stream's record. */
+/** The response that a client of a stream gets, and the stream's record. */
 async function ask(app: RequestListener) {
   await using server = await listen(app)
   using client = await rawRequest({ port: server.port, path, body: { stream: true } }).finished()
@@ -47,7 +47,7 @@ describe.each(expressVersions)(
       expect(ends).toMatchObject([{ outcome: 'timeout', phase: 'firstByte' }])
     })
 
-    test('what a route sets itself goes first, timeout by timeout', async () => {
+    test('a route’s own options go first, timeout by timeout', async () => {
       const { ends, onEnd } = recorded()
       const app = express().use(guardStreams({ onEnd, timeouts: { firstByteMs: 5_000, totalMs: 9_000 } }))
       // Shorter than the guard's `firstByteMs`: two values of different owners do not contradict each other.

@@ -131,7 +131,7 @@ test('a header that is set late, and says nothing of a failure, changes nothing'
   expect(server.ends).toMatchObject([{ outcome: 'completed' }])
 })
 
-describe('what end() is given is passed on, whatever its form', () => {
+describe('arguments of end() are passed on, in every form', () => {
   const all = wire(...chatAnswer('Hi'))
   test.each<[string, [string | Buffer, BufferEncoding?]]>([
     ['a byte order mark', [Buffer.from(`\ufeff${all}`)]],

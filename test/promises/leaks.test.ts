@@ -25,7 +25,7 @@ test('FM-50: after 1,000 mixed streams no timer, listener or socket is left, and
   expect(vi.getTimerCount()).toBe(0)
   expect(added.mock.calls.length).toBe(total)
   expect(removed.mock.calls.length).toBe(total)
-  // What is open now are the connections of complete answers, kept for the next ones.
+  // Only the connections of complete answers are open now, kept for the next ones.
   vi.useRealTimers()
   for (const { socket } of streams.upstream.exchanges) {
     for (const event of ['error', 'close', 'drain']) expect(socket.listenerCount(event)).toBeLessThan(8)

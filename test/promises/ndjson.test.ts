@@ -62,7 +62,7 @@ describe.each(['guard', 'route'] as const)('%s', (kind) => {
     expect(lines.slice(2)).toEqual([''])
   })
 
-  test('half a line is not a line: what follows begins a new one', async () => {
+  test('half a line is not a line: the next bytes begin a new one', async () => {
     const { client, lines } = await seen(kind, async (exchange) => {
       await begin(exchange)
       exchange.chunk('{"model":"lla')
@@ -167,7 +167,7 @@ test.each([
   ['a JSON array', '[{"candidates":[]}\n,', 'application/json'],
   ['application/vnd.amazon.eventstream', '\0\0\0', 'application/vnd.amazon.eventstream'],
 ])('relay refuses %s at once, and by name', async (name, begun, contentType) => {
-  // It never ends: who waited for the end would wait for ever.
+  // It never ends: a client that waited for the end would wait for ever.
   await using upstream = await startUpstream((exchange) =>
     exchange.open(`Content-Type: ${contentType}`).chunk(begun),
   )

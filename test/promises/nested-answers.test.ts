@@ -5,10 +5,10 @@ import { startProxy } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { type Script, startUpstream } from '../support/scripted-upstream.js'
 
-/** JSON that `JSON.parse` takes, and that overflows the stack of whatever writes it again. */
+/** JSON that `JSON.parse` takes, and that overflows the stack of any code that writes it again. */
 const deep = '['.repeat(100_000) + ']'.repeat(100_000)
 
-/** What a client gets of an upstream, and how that was recorded. */
+/** The response that a client gets of an upstream, and its record. */
 async function relayed(script: Script) {
   await using upstream = await startUpstream(script)
   await using proxy = await startProxy(
@@ -49,7 +49,7 @@ test('a chunk whose model is does not keep the error from the client', async () 
 
 test.each<['openaiChat' | 'anthropic', string, string]>([
   ['openaiChat', 'upstream_protocol', `{"choices":[{"index":0,"delta":{"details":${deep}}}]}`],
-  // What is no text is not collected: the answer has no end, and that is all.
+  // A value that is not text is not collected: the answer has no end, and that is all.
   [
     'anthropic',
     'upstream_truncated',

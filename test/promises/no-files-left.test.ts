@@ -21,7 +21,7 @@ const callers = {
   'node-fetch': () => nodeFetch(url),
 }
 const failure = (call) => openUpstream(call, { retries: 0 }).catch(({ outcome, retryable }) => [outcome, retryable])
-// Whatever is loaded late is loaded now.
+// Modules that are loaded late are loaded now.
 for (const call of Object.values(callers)) await failure(call)
 const files = []
 try { for (;;) files.push(openSync('/dev/null')) } catch {}

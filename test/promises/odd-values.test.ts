@@ -25,7 +25,7 @@ const handlers: Record<string, (stream: StreamContext, value: unknown) => unknow
   },
 }
 
-// Not by test.each: it prints what it is given.
+// Not by test.each: it prints its values.
 for (const [what, value] of oddValues) {
   for (const [how, handler] of Object.entries(handlers)) {
     test(`${what} ${how}: the client has a status, and the process lives`, async () => {

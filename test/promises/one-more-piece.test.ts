@@ -6,7 +6,7 @@ import { chatChunk, failureOf } from '../support/chat.js'
 import { listen, startProxy } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 
-// Bytes that are one more piece of the answer and nothing else take a short way: whatever holds for others holds there.
+// Bytes that are one more piece of the answer and nothing else take a short way: the rules for other bytes hold there.
 
 const onTheWire = (data: unknown) =>
   Buffer.from(`data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`)
@@ -14,7 +14,7 @@ const piece = (text: string) => onTheWire(chatChunk(text))
 const first = ['a', 'b', 'c'].map(piece)
 const last = [onTheWire(chatChunk('', 'stop')), onTheWire('[DONE]')]
 
-/** Lets whatever is under way arrive. */
+/** Lets bytes that are under way arrive. */
 async function turns(): Promise<void> {
   for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
 }

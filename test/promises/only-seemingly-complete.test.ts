@@ -11,11 +11,11 @@ import { startUpstream } from '../support/scripted-upstream.js'
 interface Seen {
   client: RawClient
   end: StreamEnd
-  /** What the relay threw. */
+  /** The error of the relay. */
   thrown?: unknown
 }
 
-/** What comes of an upstream that sends these bytes under the head of an event stream, and ends well. */
+/** The result of an upstream that sends these bytes under the head of an event stream, and ends well. */
 type Mount = (text: string, path: string, options?: HandleStreamOptions) => Promise<Seen>
 
 const route =

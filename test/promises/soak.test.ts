@@ -11,6 +11,6 @@ test(`${streams} streams of seed ${seed}, with faults and clients of every kind:
   expect(report.wrong).toEqual([])
   expect(report.late).toBeLessThanOrEqual(Math.ceil(streams / 1_000))
   expect(report.left).toEqual({ streams: 0, timers: 0, overflow: 0 })
-  // What V8 and the connection pools keep; a stream that left something behind would show a thousand times over.
+  // Memory that V8 and the connection pools keep; a stream that left something behind would show a thousand times over.
   expect(report.heapGrowthBytes).toBeLessThan(8 * 1024 * 1024)
 }, 3_600_000)

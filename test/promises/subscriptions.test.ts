@@ -18,7 +18,7 @@ async function subscribe(path: string, event: unknown) {
   return { text: client.text, isOpen: client.ending === undefined && !client.body.complete }
 }
 
-describe('a stream on GET has the deadlines of what it turns out to be', () => {
+describe('a stream on GET has the deadlines of its API, once that shows', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }))
   afterEach(() => void vi.useRealTimers())
 

@@ -15,7 +15,7 @@ import { eventStream } from '../support/wire.js'
 
 const [, express] = expressVersions[0] as (typeof expressVersions)[0]
 
-/** What the seven fixes of the plan do to one proxy, each seen in a way that the others have no part in. */
+/** The effects of the seven fixes of the plan on one proxy, each seen in a way that the others have no part in. */
 async function observe(
   how: 'middleware' | 'guard',
   options: StreamMiddlewareOptions & { detects?: boolean },
@@ -63,7 +63,7 @@ async function observe(
   await new Promise((resolve) => setTimeout(resolve, 50))
   left.reset()
   using silent = await ask('/silent').received('Hi')
-  // Long enough for whatever there is of deadlines, heartbeats and lingering.
+  // Long enough for all deadlines, heartbeats and lingering.
   await new Promise((resolve) => setTimeout(resolve, 800))
   return {
     'Fix 1 and 6, timeouts':

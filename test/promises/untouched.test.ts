@@ -13,7 +13,7 @@ import { startUpstream } from '../support/scripted-upstream.js'
 import { expectWarning } from '../support/warnings.js'
 import { eventStream, wire } from '../support/wire.js'
 
-/** What a client of a request that wants a stream gets, without the guard and behind it. */
+/** The response to a request that wants a stream, without the guard and behind it. */
 async function both(handler: Handler) {
   const seen = []
   for (const serve of [listen, guarded]) {

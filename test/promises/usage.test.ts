@@ -22,7 +22,7 @@ const candidate = (said: string, more: object = {}) => ({
 })
 const { id, object, created, model } = chatChunk('')
 
-/** A whole body, and what it says of its usage. */
+/** A whole body, and its usage. */
 const answers: [string, string, string, StreamUsage][] = [
   [
     'a chat',
@@ -159,7 +159,7 @@ test('an answer that is broken off: what was read is reported, what was written 
   })
 })
 
-test('what a map leaves out of an upstream’s events counts all the same', async () => {
+test('usage that a map leaves out of an upstream’s events counts nevertheless', async () => {
   const spoken = JSON.stringify({ done: true, eval_count: 7 })
   await using upstream = await startUpstream((exchange) =>
     exchange.open(`Content-Type: ${lines}`).chunk(`${spoken}\n`).end(),
@@ -172,7 +172,7 @@ test('what a map leaves out of an upstream’s events counts all the same', asyn
   expect((await route.end()).usage).toEqual({ outputTokens: 7, source: 'reported' })
 })
 
-test('what a route writes itself is looked at as well, and nothing but what is known of an API', async () => {
+test('events of a route’s own are looked at as well, but only for the usage of a known API', async () => {
   await using route = await startProxy(async ({ writer }) => {
     await writer.write({ data: { total_tokens: 9, tokens: { output_tokens: 9 } } })
     await writer.write({ data: { promptTokens: 5, completionTokens: 7 } })

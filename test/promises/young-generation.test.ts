@@ -34,7 +34,7 @@ async function left(listener: (upstreamPort: number) => RequestListener): Promis
     expect(text).toBe(answer)
   }
   const lanes = 10
-  // Side by side, so that what is shared among streams is made and thrown away over and over.
+  // Side by side, so that objects that streams share are made and thrown away over and over.
   const run = async (streams: number) => {
     let begun = 0
     const lane = async () => {
@@ -49,7 +49,7 @@ async function left(listener: (upstreamPort: number) => RequestListener): Promis
   gc()
   const measured = 600
   const found: number[] = []
-  // The middle of three: by the state of the collector one alone is off, on Node 24 by more than what is looked for.
+  // The middle of three: by the state of the collector one alone is off, on Node 24 by more than the effect.
   for (let batch = 0; batch < 3; batch++) {
     await run(measured)
     for (let times = 0; times < 2; times++) gc({ type: 'minor' })

@@ -2,11 +2,20 @@ import { DefaultChatTransport, type UIMessageChunk } from 'ai'
 import { EventSource } from 'eventsource'
 import OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { StreamContext } from '../../src/index.js'
 import { createResume } from '../../src/resume/index.js'
 import { listen } from '../support/proxy.js'
 import { withResolvers } from '../support/with-resolvers.js'
-import { chatEvents, eventsIn, type ResumableServer, readSome, startResumable, user } from './resumable.js'
+import {
+  chatEvents,
+  eventsIn,
+  type Producing,
+  type ResumableServer,
+  type ResumeMount,
+  readSome,
+  routeMount,
+  startResumable,
+  user,
+} from './resumable.js'
 import type { StoresUnderTest } from './store-contract.js'
 
 const count = 62
@@ -29,8 +38,12 @@ function responseEvents(): { type: string; sequence_number: number; [more: strin
 }
 
 /** The clients of others that know how to go on, each with the call it has for that. */
-export function resumingClients(name: string, makeStores: () => Promise<StoresUnderTest>): void {
-  describe(`clients that rejoin a stream by their own means, recorded in ${name}`, () => {
+export function resumingClients(
+  name: string,
+  makeStores: () => Promise<StoresUnderTest>,
+  mount: ResumeMount = routeMount,
+): void {
+  describe(`clients that rejoin a stream of ${mount.name} by their own means, recorded in ${name}`, () => {
     const closing: (() => unknown)[] = []
 
     afterEach(async () => {
@@ -42,14 +55,14 @@ export function resumingClients(name: string, makeStores: () => Promise<StoresUn
       const gate = withResolvers()
       const stores = await makeStores()
       closing.push(() => stores.close())
-      const produce = async ({ writer }: StreamContext) => {
+      const produce = async ({ writer }: Producing) => {
         for (const [at, event] of events.entries()) {
           if (at === count / 2) await gate.promise
           await writer.write(event)
         }
       }
       const open = async (store: StoresUnderTest['producer']): Promise<ResumableServer> => {
-        const server = await startResumable(store, produce)
+        const server = await startResumable(mount, store, produce)
         closing.push(() => server[Symbol.asyncDispose]())
         return server
       }
@@ -109,12 +122,12 @@ export function resumingClients(name: string, makeStores: () => Promise<StoresUn
       )
       active.set('chat-1', response.headers.get('unhang-stream') as string)
       leave()
-      const resume = createResume({ store: stores.reader, owner: ({ headers }) => String(headers['x-user']) })
+      const resume = createResume<never>({ store: stores.reader, owner: mount.owner })
       const rejoin = resume.rejoin({
-        streamId: ({ url = '' }: { url?: string }) => active.get(url.split('/')[3] ?? ''),
+        streamId: ({ url = '' }: { url?: string }) => active.get(url.split('/').at(-2) ?? ''),
         dialect: 'aiSdkUi',
       })
-      const page = await listen((request, answer) => void rejoin(request, answer))
+      const page = await listen(mount.listener(rejoin))
       closing.push(() => page[Symbol.asyncDispose]())
       const transport = new DefaultChatTransport({ api: `${page.url}/api/chat`, headers: user })
       expect(await transport.reconnectToStream({ chatId: 'chat-2' })).toBeNull()
@@ -136,8 +149,8 @@ export function resumingClients(name: string, makeStores: () => Promise<StoresUn
       )
       const id = response.headers.get('unhang-stream') as string
       leave()
-      const resume = createResume({ store: stores.reader, owner: ({ headers }) => String(headers['x-user']) })
-      const rejoin = resume.rejoin()
+      const resume = createResume<never>({ store: stores.reader, owner: mount.owner })
+      const rejoin = mount.listener(resume.rejoin())
       let connections = 0
       const cutting = await listen((request, answer) => {
         connections++
@@ -155,7 +168,7 @@ export function resumingClients(name: string, makeStores: () => Promise<StoresUn
           if (sent >= 15) setImmediate(() => answer.destroy())
           return more
         }) as typeof answer.write
-        void rejoin(request, answer)
+        rejoin(request, answer)
       })
       closing.push(() => cutting[Symbol.asyncDispose]())
       letOn()

@@ -20,7 +20,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
-/** One request, and what has come of its answer. */
+/** One request, and its response so far. */
 class Asked {
   text = ''
   readonly head: Promise<Record<string, unknown>>

@@ -3,56 +3,18 @@ import { pipeline, Readable } from 'node:stream'
 import KoaRouter from '@koa/router'
 import Fastify, { type FastifyRequest } from 'fastify'
 import Koa from 'koa'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { createStreamMiddleware, guardStreams } from '../../src/adapters/express.js'
 import * as fastify from '../../src/adapters/fastify.js'
 import * as koa from '../../src/adapters/koa.js'
-import { channels, type GuardOptions, type StreamEnd, wrapApp } from '../../src/index.js'
-import { createResume, memoryStore, type Resume } from '../../src/resume/index.js'
+import { channels, type StreamEnd, wrapApp } from '../../src/index.js'
+import { createResume, type Resume } from '../../src/resume/index.js'
 import { expressVersions } from '../support/express-versions.js'
 import { listen, listenOn } from '../support/proxy.js'
-import { type ScriptedUpstream, startUpstream } from '../support/scripted-upstream.js'
+import { startUpstream } from '../support/scripted-upstream.js'
 import { withResolvers } from '../support/with-resolvers.js'
-import { chatEvents, eventsIn, readSome, user } from './resumable.js'
-
-const count = 62
-const events = chatEvents(count)
-const chat = '/v1/chat/completions'
-
-const closing: (() => unknown)[] = []
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close()
-})
-
-/** An upstream that waits after half of its answer until it is let on. */
-async function startHalf(): Promise<ScriptedUpstream & { letOn(): void; left: Promise<void> }> {
-  const gate = withResolvers()
-  const left = withResolvers()
-  const upstream = await startUpstream(async (exchange) => {
-    exchange.socket.on('close', () => left.resolve())
-    exchange.open().data(...events.slice(0, count / 2))
-    await gate.promise
-    exchange.data(...events.slice(count / 2)).end()
-  })
-  closing.push(() => upstream[Symbol.asyncDispose]())
-  return Object.assign(upstream, { letOn: () => gate.resolve(), left: left.promise })
-}
-
-type Served = { url: string; resume: Resume; ends: StreamEnd[] }
-type Mount = (
-  upstream: string,
-  settings?: { detachMs?: number; adopt?: GuardOptions['adopt'] },
-) => Promise<Served>
-
-function settingsOf(request: { detachMs?: number } = {}) {
-  const ends: StreamEnd[] = []
-  const store = memoryStore()
-  const onEnd = (end: StreamEnd) => {
-    ends.push(end)
-    return true
-  }
-  return { ends, store, onEnd, detachMs: request.detachMs }
-}
+import { chat, closing, events, type Mount, settingsOf, startHalf, testMounts } from './mounted.js'
+import { eventsIn, readSome, user } from './resumable.js'
 
 type Handler = (upstream: string, request: IncomingMessage, response: ServerResponse) => unknown
 
@@ -237,41 +199,7 @@ const mounts: Record<string, Mount> = {
   ),
 }
 
-describe.each(Object.entries(mounts))('%s', (_, mount) => {
-  test('a client that has left rejoins its stream: 62 of 62', async () => {
-    const upstream = await startHalf()
-    const { url, resume, ends } = await mount(upstream.url)
-    const first = await readSome(url + chat, { method: 'POST', headers: user }, 10)
-    const id = first.response.headers.get('unhang-stream') as string
-    first.leave()
-    await expect.poll(async () => (await resume.find(id))?.last).toBe(count / 2)
-    const rest = await fetch(`${url}/v1/streams/${id}?after=${first.events.length}`, { headers: user })
-    upstream.letOn()
-    expect([...first.events, ...eventsIn(await rest.text())]).toEqual(events)
-    await expect
-      .poll(() => ends)
-      .toContainEqual(
-        expect.objectContaining({
-          outcome: 'completed',
-          streamId: id,
-          recorded: true,
-          detached: true,
-          events: count,
-        }),
-      )
-    const unknown = await fetch(`${url}/v1/streams/${id}`, { headers: { 'x-user': 'bob' } })
-    expect(unknown.status).toBe(404)
-  })
-
-  test('no client comes back: the upstream is let go after detachMs', async () => {
-    const upstream = await startHalf()
-    const { url, ends } = await mount(upstream.url, { detachMs: 50 })
-    const first = await readSome(url + chat, { method: 'POST', headers: user }, 10)
-    first.leave()
-    await upstream.left
-    await expect.poll(() => ends).toMatchObject([{ outcome: 'client_gone', detached: true }])
-  })
-})
+testMounts(mounts)
 
 describe('in the guard', () => {
   test('a handler hears of its client only when the stream does not go on', async () => {

@@ -10,8 +10,8 @@ test.each<[Record<string, unknown>, string]>([
   [{}, `owner must be a function or false, got undefined; ${hint}`],
   [{ owner: true }, `owner must be a function or false, got true; ${hint}`],
   [{ owner: 'ada' }, `owner must be a function or false, got "ada"; ${hint}`],
-  [{ owner, store: {} }, 'store must be what memoryStore() or redisStore(client) returns, got {}'],
-  [{ owner, store: null }, 'store must be what memoryStore() or redisStore(client) returns, got null'],
+  [{ owner, store: {} }, 'store must be the result of memoryStore() or redisStore(client), got {}'],
+  [{ owner, store: null }, 'store must be the result of memoryStore() or redisStore(client), got null'],
   [{ owner, streamId: 'x' }, 'streamId must be a function, got "x"'],
   [{ owner, detachMs: -1 }, 'detachMs must be a number of milliseconds, 0 or Infinity; got -1'],
   [{ owner, detachMs: false }, 'detachMs must be a number of milliseconds, 0 or Infinity; got false'],
@@ -43,7 +43,7 @@ test.each<[Record<string, unknown>, string]>([
   expect(() => createResume({ owner }).rejoin(options as object)).toThrow(message)
 })
 
-test('stop() refuses what it does not know', () => {
+test('stop() refuses an option that it does not know', () => {
   const { stop } = { stop: (options: object) => createResume({ owner }).stop(options) }
   expect(() => stop({ id: 'x' })).toThrow('options.id is not an option; there are streamId')
   expect(() => stop({ streamId: 1 })).toThrow('streamId must be a function, got 1')
@@ -59,7 +59,7 @@ test.each(Object.entries(mounts))(
   '%s refuses anything but a resume, and heartbeats that are events',
   (_, mount) => {
     expect(() => mount({ resume: { store: 'memory' } as never })).toThrow(
-      new TypeError('resume must be what createResume(options) returns, got {"store":"memory"}'),
+      new TypeError('resume must be the result of createResume(options), got {"store":"memory"}'),
     )
     expect(() => mount({ resume: createResume({ owner }), writer: { heartbeat: 'empty-delta' } })).toThrow(
       "writer.heartbeat 'empty-delta' does not go with resume",
@@ -71,6 +71,6 @@ test.each(Object.entries(mounts))(
 test('handleStream rejects anything but a resume', async () => {
   const response = { writeHead() {}, setHeader() {}, on() {} } as never
   await expect(handleStream(response, () => {}, { resume: true as never })).rejects.toThrow(
-    new TypeError('resume must be what createResume(options) returns, got true'),
+    new TypeError('resume must be the result of createResume(options), got true'),
   )
 })

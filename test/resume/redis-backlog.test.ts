@@ -38,7 +38,7 @@ describe('RedisBacklog', () => {
     expect(backlog.take()).toMatchObject({ first: 65, last: 100 })
   })
 
-  test('what is dropped is counted, and what was taken before is not', () => {
+  test('dropped events are counted, and events taken before are not', () => {
     const all = { length: 0 }
     const backlog = new RedisBacklog(plenty, all)
     backlog.add('taken', 1)

@@ -6,7 +6,7 @@ const chunk = (word: string) =>
   `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"${word}"}}]}\n\n`
 
 describe('Packing', () => {
-  test('what is packed with the dictionary of a stream needs that dictionary', () => {
+  test('events packed with the dictionary of a stream need that dictionary', () => {
     const writer = new Packing(undefined, 'run')
     const first = writer.pack(chunk('Once'), '1')
     const dictionary = writer.chooseDictionary(chunk('Once'))
@@ -21,7 +21,7 @@ describe('Packing', () => {
     expect(reader.unpack(second, '2')).toBe(chunk('upon'))
   })
 
-  test('what does not get smaller stays as it is', () => {
+  test('events that do not get smaller stay as they are', () => {
     const packing = new Packing(undefined, 'run')
     for (const text of ['data: hi\n\n', '', `data: ${randomBytes(200).toString('base64')}é😀\n\n`]) {
       expect(packing.unpack(packing.pack(text, '1'), '1')).toBe(text)
@@ -34,7 +34,7 @@ describe('Packing', () => {
     expect(packing.chooseDictionary(`${'x'.repeat(5_000)}end`).toString()).toBe(`${'x'.repeat(1_021)}end`)
   })
 
-  test('what is sealed opens with its key, in its recording and in its place alone', () => {
+  test('sealed events open with their key, in their recording and in their place alone', () => {
     const seal = randomBytes(32)
     const writer = new Packing(seal, 'run')
     const dictionary = writer.chooseDictionary(chunk('a secret'))

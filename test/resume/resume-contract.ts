@@ -1,28 +1,35 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { drainStreams, type StreamContext, StreamError } from '../../src/index.js'
+import { drainStreams, StreamError } from '../../src/index.js'
 import { failureOf } from '../support/chat.js'
 import { withResolvers } from '../support/with-resolvers.js'
 import {
   chatEvents,
   eventsIn,
   type Produce,
+  type Producing,
   type ResumableServer,
+  type ResumeMount,
   readSome,
+  routeMount,
   startResumable,
   user,
 } from './resumable.js'
 import type { StoresUnderTest } from './store-contract.js'
 
-type Options = Parameters<typeof startResumable>[2]
-type StreamOptions = Parameters<typeof startResumable>[3]
+type Options = Parameters<typeof startResumable>[3]
+type StreamOptions = Parameters<typeof startResumable>[4]
 
 const chat = '/v1/chat/completions'
 
-/** What clients of recorded streams are promised, whichever store: one process produces, another one has the readers. */
-export function resumeContract(name: string, makeStores: () => Promise<StoresUnderTest>): void {
-  describe(`a client that rejoins its stream, recorded in ${name}`, () => {
+/** The promises to clients of recorded streams, with any store: one process produces, another one has the readers. */
+export function resumeContract(
+  name: string,
+  makeStores: () => Promise<StoresUnderTest>,
+  mount: ResumeMount = routeMount,
+): void {
+  describe(`a client that rejoins its stream of ${mount.name}, recorded in ${name}`, () => {
     const closing: (() => unknown)[] = []
 
     afterEach(async () => {
@@ -32,9 +39,9 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
     async function start(produce: Produce, options: Options = {}, streamOptions: StreamOptions = {}) {
       const stores = await makeStores()
       closing.push(() => stores.close())
-      const producer = await startResumable(stores.producer, produce, options, streamOptions)
+      const producer = await startResumable(mount, stores.producer, produce, options, streamOptions)
       closing.push(() => producer[Symbol.asyncDispose]())
-      const reader = await startResumable(stores.reader, produce, options, streamOptions)
+      const reader = await startResumable(mount, stores.reader, produce, options, streamOptions)
       closing.push(() => reader[Symbol.asyncDispose]())
       return { stores, producer, reader }
     }
@@ -42,7 +49,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
     /** A handler that writes these, and after so many of them waits until it is let on. */
     function paced(events: readonly string[], ...stops: number[]) {
       const gates = stops.map(() => withResolvers())
-      const produce = async ({ writer }: StreamContext) => {
+      const produce = async ({ writer }: Producing) => {
         for (const [at, data] of events.entries()) {
           const gate = stops.indexOf(at)
           if (gate >= 0) await gates[gate]?.promise
@@ -66,7 +73,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
     const recorded = (server: ResumableServer, id: string, last: number, timeout = 5_000) =>
       expect.poll(async () => (await server.resume.find(id))?.last, { timeout }).toBe(last)
 
-    test('gets what it has missed, and then the live rest', async () => {
+    test('gets the events that it has missed, and then the live rest', async () => {
       const events = chatEvents(62)
       const { produce, letOn } = paced(events, 20)
       const { producer, reader } = await start(produce)
@@ -86,7 +93,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       expect(reader.ends).toMatchObject([
         { outcome: 'completed', streamId: id, recorded: false, detached: false },
       ])
-      // What a model has written is counted once.
+      // Text of a model is counted once.
       expect(producer.ends[0]?.usage).toEqual({ outputTokens: 60, source: 'counted' })
       expect(reader.ends[0]?.usage).toBeUndefined()
     })
@@ -95,14 +102,15 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       const events = chatEvents(400)
       let written = 0
       const begun = withResolvers()
-      const { producer, reader } = await start(async ({ writer }) => {
-        writer.open()
+      const produce: Produce = async ({ writer }) => {
         await begun.promise
         for (const data of events) {
           await writer.write(data)
           if (++written % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 2))
         }
-      })
+      }
+      // Its headers come before its first event.
+      const { producer, reader } = await start(produce, {}, { writer: { headersAfterMs: 1 } })
       const first = await post(producer, 0)
       const id = idOf(first.response)
       const beside = rejoin(producer, id).then((response) => response.text())
@@ -244,9 +252,9 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
         let signal: AbortSignal | undefined
         const closed = withResolvers()
         const { producer } = await start(
-          (stream, _request, response) => {
+          (stream, onLeft) => {
             signal = stream.signal
-            response.on('close', () => closed.resolve())
+            onLeft(() => closed.resolve())
             return produce(stream)
           },
           { detachMs: 10_000 },
@@ -297,7 +305,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       })
     })
 
-    test('a stop from another process ends it for everybody', async () => {
+    test('a stop from another process ends it for every reader', async () => {
       const { produce } = paced(chatEvents(20), 6)
       const signals: AbortSignal[] = []
       const { producer, reader } = await start((stream) => {
@@ -400,14 +408,14 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       expect(reader.ends).toMatchObject([{ outcome: 'aborted' }])
     })
 
-    describe('who may', () => {
+    describe('the owner', () => {
       const everything = async (response: Response) => ({
         status: response.status,
         headers: [...response.headers].filter(([name]) => name !== 'date'),
         body: await response.text(),
       })
 
-      test('somebody else hears what is said of a stream that is not there, to the letter', async () => {
+      test('another owner gets the response for a stream that is not there, to the letter', async () => {
         const { produce } = paced(chatEvents(10), 5)
         const { producer, reader } = await start(produce)
         const { response, leave } = await post(producer, 5)
@@ -486,6 +494,7 @@ export function resumeContract(name: string, makeStores: () => Promise<StoresUnd
       expect(drained).toMatchObject({ reported: 1, forced: 0 })
       expect(failureOf(eventsIn(await reading.text())).code).toBe('server_shutting_down')
       // The stream goes on meanwhile.
+      if (!mount.drains) return
       const again = await rejoin(producer, id)
       await drainStreams(producer.server, { graceMs: 1 })
       for (const response of [first, again]) {

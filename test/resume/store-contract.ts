@@ -34,7 +34,7 @@ const text = (number: number) => `data: ${number} – né 😀\n\n`
 const texts = (first: number, last: number) =>
   Array.from({ length: last - first + 1 }, (_, at) => text(first + at)).join('')
 
-/** What a follower has been handed, in the words of the events. */
+/** The items that a follower has been handed, in the words of the events. */
 class Reading {
   /** Numbers of events, in the order in which they came. */
   readonly events: number[] = []
@@ -68,7 +68,7 @@ class Reading {
   }
 }
 
-/** What every store promises to those who record and those who follow. */
+/** The promises of every store to recorders and followers. */
 export function storeContract(name: string, makeStores: () => Promise<StoresUnderTest>): void {
   describe(`a stream in ${name}`, () => {
     let stores: StoresUnderTest | undefined
@@ -112,7 +112,7 @@ export function storeContract(name: string, makeStores: () => Promise<StoresUnde
     const numbers = (first: number, last: number) =>
       Array.from({ length: last - first + 1 }, (_, at) => first + at)
 
-    test('what was recorded is replayed, with its end', async () => {
+    test('recorded events are replayed, with their end', async () => {
       await open()
       const id = newId()
       const recorder = await begin(id)
@@ -127,7 +127,7 @@ export function storeContract(name: string, makeStores: () => Promise<StoresUnde
       expect(end).toEqual(completed)
     })
 
-    test('a follower reads what is there, then what comes, in order and once', async () => {
+    test('a follower reads the events that are there, then the new ones, in order and once', async () => {
       await open()
       const id = newId()
       const recorder = await begin(id)
@@ -171,7 +171,7 @@ export function storeContract(name: string, makeStores: () => Promise<StoresUnde
       expect((await beside).events).toEqual(numbers(1, 400))
     })
 
-    test('a cursor in the middle of what was appended together', async () => {
+    test('a cursor in the middle of events that were appended together', async () => {
       await open()
       const id = newId()
       const recorder = await begin(id)
@@ -246,7 +246,7 @@ export function storeContract(name: string, makeStores: () => Promise<StoresUnde
       expect(await read(id)).toMatchObject({ events: [1], end: completed })
     })
 
-    test('what is known of it', async () => {
+    test('the facts about a stream', async () => {
       const { reader } = await open()
       const id = newId()
       expect(await reader.find(id)).toBeUndefined()
@@ -327,7 +327,7 @@ export function storeContract(name: string, makeStores: () => Promise<StoresUnde
       expect(events.length).toBeLessThan(1_000)
       expect(end).toEqual(completed)
       expect((await stores?.reader.find(id))?.first).toBe(first)
-      // Who has had those that are gone misses nothing.
+      // A follower that has had the missing ones misses nothing.
       expect((await read(id, { after: first - 1 })).gaps).toEqual([])
     })
 

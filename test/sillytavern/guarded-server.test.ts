@@ -18,7 +18,7 @@ import { type SillyTavern, startSillyTavern } from './silly-tavern.js'
 
 /** As docs/SILLYTAVERN.md shows it; the server is as it was installed. */
 const flags = ['--import', resolve('dist/register.js')]
-// Nobody waits for a minute here.
+// The test does not wait for a minute.
 const options: GuardOptions = { timeouts: { firstByteMs: 1_500, inactivityMs: 1_500 } }
 let bare: SillyTavern
 let guarded: SillyTavern
@@ -58,9 +58,9 @@ describe.each<[string, UpstreamScript, Shown, Shown]>([
     'sends a head and nothing else',
     (exchange) => exchange.open(),
     { ...nothing, settled: false },
-    told('The upstream did not begin to answer in time.'),
+    told('The upstream did not begin to respond in time.'),
   ],
-  // What SillyTavern says by itself stays.
+  // SillyTavern's own message stays.
   ['resets before an answer', (exchange) => exchange.reset(), reset, reset],
   ['sends a whole answer', whole, { ...nothing, replies: ['Hello'] }, { ...nothing, replies: ['Hello'] }],
 ])("a model's server that %s", (_name, script, without, with_) => {
@@ -86,7 +86,7 @@ interface Request {
   headers?: Record<string, string>
 }
 
-/** What one server responds, as its page would ask it. */
+/** The response of one server, as its page would ask it. */
 async function response({ port }: SillyTavern, { headers, ...request }: Request) {
   const first = await fetch(`http://127.0.0.1:${port}/csrf-token`)
   const { token } = (await first.json()) as { token: string }

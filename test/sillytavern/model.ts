@@ -8,7 +8,7 @@ import {
 import { chatAnswer, chatChunk } from '../support/chat.js'
 import type { SillyTavern } from './silly-tavern.js'
 
-/** What an upstream does with a chat; the list of models it always gives. */
+/** The faults of an upstream in a chat; the list of models it always gives. */
 export function startModel(script: UpstreamScript) {
   return startUpstream((exchange) =>
     exchange.head.startsWith('GET')
@@ -27,7 +27,7 @@ export const whole: UpstreamScript = (exchange) =>
         .end()
     : exchange.answer('200 OK', '{"choices":[{"message":{"content":"Hello"}}]}')
 
-/** What a user sees when a chat is over, or when it is not. */
+/** The page of a user when a chat is over, or when it is not. */
 export interface Shown {
   settled: boolean
   replies: string[]
@@ -59,7 +59,7 @@ export async function stopReply(
   expect(await chat.toasts()).toEqual([])
 }
 
-/** What its user sees of one chat with the server at this port. */
+/** The user's view of one chat with the server at this port. */
 export async function shownBy(sillyTavern: SillyTavern, port: number, streaming: boolean): Promise<Shown> {
   await using chat = await sillyTavern.open(`http://127.0.0.1:${port}/v1`, streaming)
   await chat.send('Hello?')

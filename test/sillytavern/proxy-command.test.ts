@@ -15,7 +15,7 @@ afterAll(() => sillyTavern?.[Symbol.asyncDispose]())
 const hangsUp = 'The upstream closed the connection before the answer was complete.'
 const settled = true
 
-/** What its user sees of one chat through `npx unhang proxy`, with nothing set. */
+/** The user's view of one chat through `npx unhang proxy`, with nothing set. */
 async function shown(script: UpstreamScript, streaming: boolean): Promise<Shown> {
   await using model = await startModel(script)
   await using proxy = await startProxyCommand([model.url])
@@ -56,7 +56,7 @@ describe('through unhang proxy', () => {
       'an error as HTML',
       true,
       (exchange) => exchange.answer('500 Internal Server Error', '<h1>Oops</h1>', 'Content-Type: text/html'),
-      told(expect.stringMatching(/^The upstream answered with status 500\./)),
+      told(expect.stringMatching(/^The upstream responded with status 500\./)),
     ],
   ])('%s (streaming: %s)', async (_what, streaming, script, seen) => {
     expect(await shown(script, streaming)).toEqual(seen)

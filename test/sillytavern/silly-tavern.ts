@@ -8,9 +8,9 @@ import { freePort } from '../support/free-port.js'
 /** Where `npm run test:sillytavern` has put it. */
 const folder = resolve('.sillytavern')
 
-/** What the server is started with. */
+/** The start of the server. */
 interface Start {
-  /** What Node gets in front of the server. */
+  /** The arguments of Node before the server. */
   flags?: readonly string[]
   environment?: Readonly<Record<string, string>>
 }
@@ -55,13 +55,13 @@ export interface SillyTavern extends AsyncDisposable {
   open(baseUrl: string, streaming: boolean, model?: string): Promise<SillyTavernChat>
 }
 
-/** What `seen.js` notes. */
+/** The notes of `seen.js`. */
 interface Seen {
   toasts: string[]
   generations: number
 }
 
-/** What its settings must say to connect at once; the rest is as it comes. */
+/** The settings that let it connect at once; the rest is as it comes. */
 function connected(settings: Record<string, object>, baseUrl: string, streaming: boolean, model: string) {
   const { power_user, oai_settings } = settings
   return {

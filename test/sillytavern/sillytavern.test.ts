@@ -23,7 +23,7 @@ const settled = true
 const hangsUp = 'The upstream closed the connection before the answer was complete.'
 const rawReason = expect.stringMatching(/request to .* failed, reason: read ECONNRESET/)
 
-/** What its user sees of one chat with such an upstream. */
+/** The user's view of one chat with such an upstream. */
 async function shown(script: UpstreamScript, streaming: boolean, isGuarded: boolean): Promise<Shown> {
   await using model = await startModel(script)
   await using proxy = isGuarded ? await startGuideProgram(guarded, model.url) : undefined
@@ -91,7 +91,7 @@ describe.each<[string, boolean, UpstreamScript, Shown, Shown]>([
     true,
     (exchange) => exchange.answer('500 Internal Server Error', '<h1>Oops</h1>', 'Content-Type: text/html'),
     nothing,
-    told('The upstream answered with status 500.'),
+    told('The upstream responded with status 500.'),
   ],
   [
     'an error as JSON',

@@ -12,7 +12,7 @@ import { startProxy } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { wire } from '../support/wire.js'
 
-/** What a client gets of these chunks, passed on. */
+/** The bytes that a client gets of these chunks, passed on. */
 async function passed(chunks: readonly (string | Uint8Array)[], options: HandleStreamOptions = {}) {
   const source = Readable.from(chunks.map((chunk) => Buffer.from(chunk)))
   await using proxy = await startProxy((stream) => stream.relay(source), options)
@@ -20,7 +20,7 @@ async function passed(chunks: readonly (string | Uint8Array)[], options: HandleS
   return { client, body: client.bodyText, end: await proxy.end() }
 }
 
-describe('what passes is what came', () => {
+describe('the bytes that pass are the bytes that came', () => {
   test('byte for byte: names, ids, comments, unknown fields, line ends', async () => {
     const text =
       ': hi\r\n\r\nevent: a\r\nid: 1\r\nretry: 5\r\nfoo: bar\r\ndata:x\r\ndata: y\r\n\r\n:c\n\ndata\n\n'
@@ -150,7 +150,7 @@ test('a flood of comments before the first event is not remembered', async () =>
   expect(client.bodyText.length).toBeLessThan(64 * 1024)
 })
 
-test('what is forwarded and not waited for has a limit', async () => {
+test('bytes that are forwarded and not waited for have a limit', async () => {
   await using proxy = await startProxy(
     async ({ writer }) => {
       const bytes = Buffer.from(wire('x'.repeat(1_000_000)))
@@ -197,7 +197,7 @@ test('a client that reads slowly is waited for', async () => {
 describe('PassThroughRelay', () => {
   const onTheWire = (data: unknown) => Buffer.from(wire(data))
 
-  test('ends where somebody else has written the terminal event', () => {
+  test('ends where other code has written the terminal event', () => {
     const forwarded: string[] = []
     const transcript = new Transcript(dialects.aiSdkUi)
     const sink: EventSink = {

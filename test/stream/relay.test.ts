@@ -16,7 +16,7 @@ import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { wire } from '../support/wire.js'
 
-/** Relays a source to a client, closes, and gives what came of it. */
+/** Relays a source to a client, closes, and returns the result. */
 async function relay(source: UpstreamSource, options?: RelayOptions) {
   let result: RelayResult | undefined
   let error: unknown
@@ -80,7 +80,7 @@ test('map makes one event, several, or none of each', async () => {
   expect(data).toEqual(['1', 'a', 'b'])
 })
 
-test('what map throws ends the relay, after the events before it', async () => {
+test('an error that map throws ends the relay, after the events before it', async () => {
   const bug = new Error('bug')
   const { data, error } = await relay(Readable.from([wire('a', 'bad', 'c')]), {
     map: (event) => {

@@ -13,7 +13,7 @@ import { chatEvent } from '../support/dialect-events.js'
 import { listen, startProxy } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 
-describe('what is written of a mapped event is what the encoder makes of it', () => {
+describe('the bytes of a mapped event are those of the encoder', () => {
   /** A place to translate into that keeps the texts. */
   class KeptText implements RelayTarget, EventSink {
     text = ''
@@ -152,7 +152,7 @@ describe('events with long members that stay the same', () => {
   })
 })
 
-test('what has millions of escapes', () => {
+test('an event with millions of escapes', () => {
   const followed = new Transcript(dialects.openaiChat)
   const chat = (content: string) => JSON.stringify(chatChunk(content))
   for (const said of ['a', 'b', 'c']) followed.observe({ data: chat(said) })

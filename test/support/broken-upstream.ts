@@ -44,7 +44,7 @@ export function copy(url: string, response: http.ServerResponse): Promise<void> 
   })
 }
 
-/** What a handler does, and what its upstream answers after the first call, which breaks. */
+/** A handler, and the responses of its upstream after the first call, which breaks. */
 export interface BrokenCourse {
   handler(url: string): Handler
   next?: Script

@@ -3,7 +3,7 @@ import { chatChunk } from './chat.js'
 
 export const later = (durationMs: number) => new Promise((resolve) => setTimeout(resolve, durationMs))
 
-/** What is wrong with a server: each of these takes the place of what a good one does. */
+/** The mistake of a server: each of these takes the place of a good server's part. */
 export interface Quirks {
   head?: (head: string, asked: string) => string
   events?: (exchange: UpstreamExchange) => unknown

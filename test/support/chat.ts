@@ -25,7 +25,7 @@ export function textOf(data: readonly string[]): string {
     .join('')
 }
 
-/** What is wrong with a stream that should have failed with this code: exactly one error event, and last. */
+/** The mistake in a stream that should have failed with this code: exactly one error event, and last. */
 export function failureOf(data: readonly string[]): { code: string; type: string; message: string } {
   const errors = data
     .map((json) => (json === '[DONE]' ? json : JSON.parse(json)))

@@ -31,7 +31,7 @@ export async function startExpress4(handler: string, url: string, { isGuarded = 
   return {
     process: child,
     port: port as number,
-    /** What it has written to stderr. */
+    /** The text that it has written to stderr. */
     get errors() {
       return errors
     },

@@ -15,7 +15,7 @@ import { nodePipe } from '../fixtures/node-pipe.js'
 
 export const chatPath = '/v1/chat/completions'
 
-/** What an upstream may do to an exchange. */
+/** The faults of an upstream in an exchange. */
 export type Trouble =
   | 'an upstream that resets mid-stream'
   | 'an upstream that hangs up mid-stream'
@@ -30,28 +30,28 @@ export type Trouble =
 export type Harm = 'cut' | 'hang' | 'truncation' | 'false [DONE]' | 'the process ends'
 
 export interface Fixture {
-  /** As somebody found it on the web. */
+  /** As it was found on the web. */
   app(upstreamUrl: string): RequestListener
   guarded(upstreamUrl: string, options?: GuardOptions): RequestListener
   harm: Record<Trouble, Harm>
-  /** What becomes of the call to its upstream when the client leaves, without the guard. */
+  /** The fate of the call to its upstream when the client leaves, without the guard. */
   leaves: 'leak' | 'released'
   /** Whether it leaks behind the guard, too: nothing is piped, and it does not pass the signal. */
   lacksSignal?: true
-  /** Whether it passes on whatever it is asked for, and not only chats. */
+  /** Whether it forwards every path, and not only chats. */
   passesAll?: true
   /** Whether it passes on upgrades, from its first request on. */
   upgrades?: true
 }
 
-/** Nobody watches the time, and few watch for the end. */
+/** Few handlers watch the time, or the end. */
 const usual = {
   'an upstream that ends too early': 'truncation',
   'an upstream that never begins': 'hang',
   'an upstream that falls silent': 'hang',
 } as const
 
-/** `fetch` rejects, and what the framework makes of that cuts the connection. */
+/** `fetch` rejects, and the framework then cuts the connection. */
 const ofFetch = {
   ...usual,
   'an upstream that resets mid-stream': 'cut',

@@ -9,7 +9,7 @@ export async function guarded(handler: Handler, options: GuardOptions = {}) {
   const ends: StreamEnd[] = []
   const onEnd = (end: StreamEnd) => {
     ends.push(end)
-    // What fails in a test is looked at there.
+    // The test looks at failures itself.
     return true
   }
   return { ...(await listen(wrapApp(handler, { ...options, onEnd }))), ends }

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 
-/** What a newcomer reads: their snippets compile, and their sentences are short. */
+/** The pages of a newcomer: their snippets compile. */
 export const referencePages = [
   'README.md',
   'docs/QUICKSTART.md',

@@ -17,7 +17,7 @@ import {
 } from '../../src/index.js'
 import type { ReceivedAnswer } from '../../src/testing/index.js'
 
-/** One request over HTTP/2, and what came of it. */
+/** One request over HTTP/2, and its response. */
 class Http2Client implements ReceivedAnswer {
   readonly stream: ClientHttp2Stream
   readonly #closed: Promise<void>

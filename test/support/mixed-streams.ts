@@ -4,7 +4,7 @@ import { startProxy } from './proxy.js'
 import { RawClient } from './raw-client.js'
 import { type Script, type ScriptedUpstream, startUpstream } from './scripted-upstream.js'
 
-/** What an upstream may do to a stream, and how that stream may end. */
+/** The faults of an upstream in a stream, and the possible endings of that stream. */
 const faults: Record<string, { script: Script; outcomes: string[] }> = {
   good: {
     script: (exchange) =>

@@ -27,7 +27,7 @@ export async function readBody(request: IncomingMessage): Promise<ChatRequest> {
   return JSON.parse(text)
 }
 
-/** What the upstream is asked for. */
+/** The path that the upstream is asked for. */
 export function chatUrl(upstreamUrl: string, { upstreamPath = '' }: ChatRequest): string {
   return `${upstreamUrl}/${upstreamPath}`
 }
@@ -61,7 +61,7 @@ function openNaively(upstreamUrl: string, signal?: AbortSignal): Promise<Incomin
   })
 }
 
-/** What a naive handler does: no headers but the type, no error handling, no backpressure. */
+/** The naive handler: no headers but the type, no error handling, no backpressure. */
 export function answerNaively(
   body: ChatRequest,
   upstreamUrl: string,

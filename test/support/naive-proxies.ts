@@ -23,11 +23,11 @@ import { eventStream, wire } from './wire.js'
 
 /** A proxy as people write it: no signal, and no listener that its client's documentation does not show. */
 export interface NaiveProxy {
-  /** A handler that asks the upstream at a URL, and writes on what comes. */
+  /** A handler that asks the upstream at a URL, and forwards each chunk. */
   to(url: string): Handler
   /** Whether the upstream is let go with its client in any case, since it is piped straight into the response. */
   readonly isPiped?: true
-  /** Whether it throws by itself when its upstream ends too early, where nobody can catch it: that ends the process. */
+  /** Whether it throws by itself when its upstream ends too early, where no code can catch it: that ends the process. */
   readonly throws?: true
 }
 

@@ -1,7 +1,7 @@
 const revoked = Proxy.revocable({}, {})
 revoked.revoke()
 
-/** What may be thrown, and what may come in place of a response: anything. */
+/** Values that may be thrown, and values in place of a response: anything. */
 export const oddValues: readonly [string, unknown][] = [
   ['an object without a prototype', Object.create(null)],
   ['an error whose getters throw', throwing(new Error('bug'))],

@@ -16,7 +16,7 @@ async function digest(request: IncomingMessage) {
   return { type: request.headers['content-type'], bytes, sha256: hash.digest('hex') }
 }
 
-/** What a proxy stands in front of, beside its chats: it works. */
+/** The working server behind a proxy, beside its chats. */
 export function startOrigin() {
   const app = express()
     // Some proxies know of one URL.

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 
-/** Every page that a person reads. What `npm run docs:api` writes is not among them. */
+/** Every page that a person reads. The output of `npm run docs:api` is not among them. */
 export const pages = [
   'README.md',
   'CHANGELOG.md',

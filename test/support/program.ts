@@ -2,14 +2,14 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { withResolvers } from './with-resolvers.js'
 
-/** What a program can be asked for by the process that started it, each by its name. */
+/** The questions that a process can ask the program that it started, each by its name. */
 export type Questions = Record<string, (argument: never) => unknown>
 
 /** A part of a test in a process of its own. */
 export interface Program<Asked extends Questions> extends AsyncDisposable {
-  /** What it has written to its stderr. */
+  /** The text that it has written to its stderr. */
   readonly errors: string
-  /** With what it ended, once it has. */
+  /** Its exit status or signal, once it has ended. */
   readonly ended: Promise<number | NodeJS.Signals>
   /** Stops it (`SIGSTOP`), lets it go on (`SIGCONT`), or kills it. */
   kill(signal: NodeJS.Signals): void
@@ -32,7 +32,7 @@ interface Reply {
   failure?: string
 }
 
-/** Called by the program itself: answers what it is asked. */
+/** Called by the program itself: replies to the questions. */
 export function answerQuestions(questions: Questions): void {
   process.on('message', async ({ id, name, argument }: Question) => {
     const reply: Reply = { id }

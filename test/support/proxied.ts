@@ -7,7 +7,7 @@ export interface Proxied extends AsyncDisposable {
   readonly url: string
   readonly port: number
   readonly server: Server
-  /** What `--verbose` would print. */
+  /** The lines of `--verbose`. */
   readonly lines: string[]
   /** Waits for the line with this number, from 0. */
   line(index: number): Promise<string>

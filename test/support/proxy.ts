@@ -19,7 +19,7 @@ import {
   watchConnect,
 } from '../../src/index.js'
 
-/** A listening server, its port, and what it saw. */
+/** A listening server, its port, and the requests that it saw. */
 export interface TestServer extends AsyncDisposable {
   readonly port: number
   readonly url: string
@@ -73,7 +73,7 @@ export async function startProxy(
         ends.push(end)
         for (const wake of waiting.splice(0)) wake()
         options.onEnd?.(end)
-        // What fails in a test is looked at there.
+        // The test looks at failures itself.
         return true
       },
     })

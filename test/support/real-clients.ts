@@ -42,7 +42,7 @@ function chatClient(create: (url: string) => unknown): RealClient {
   }
 }
 
-/** streamText keeps its errors for those who ask. */
+/** streamText keeps its errors for apps that ask. */
 async function readAiSdk(
   model: Parameters<typeof streamText>[0]['model'],
   onText: (text: string) => void,
@@ -286,7 +286,7 @@ export const realClients: Record<string, RealClient> = {
           url: `${url}/events`,
           async fetch(input, init) {
             const response = await fetch(input, init as RequestInit)
-            // It tells nobody of a status: this is where its users can see one.
+            // It reports no status: this is where its users can see one.
             if (!response.ok) {
               settle(Object.assign(new Error(await response.text()), { status: response.status }))
             }
@@ -311,7 +311,7 @@ const textIn = ({ choices, error }: { choices?: ChatChunkLike['choices']; error?
 const failed = async (response: Response) =>
   Object.assign(new Error(await response.text()), { status: response.status })
 
-/** The usual loop around `fetch`: what does not begin with `data:` is no event of the stream's. */
+/** The usual loop around `fetch`: a line that does not begin with `data:` is not an event of the stream. */
 function blockReader(prepare: (block: string) => string): RealClient {
   return {
     dialect: 'openaiChat',

@@ -31,7 +31,7 @@ export interface SoakReport {
   streams: number
   seconds: number
   outcomes: Record<string, number>
-  /** What went wrong, one line each. */
+  /** The mistakes, one line each. */
   wrong: string[]
   /** Prompt upstreams that were too slow all the same, because the machine was busy. */
   late: number
@@ -55,7 +55,7 @@ const isPrompt: FaultName[] = [
   'webPage',
   'errorEvent',
 ]
-// A guarded handler passes half an event on before anybody knows that it is half, and says 200 without looking.
+// A guarded handler forwards half an event before its end is known, and says 200 without looking.
 const unlikeOthersInGuard: FaultName[] = [
   'flood',
   'halfEvent',
@@ -74,7 +74,7 @@ const isEither: FaultName[] = ['resetAfterEnd', 'staleConnection']
 /** Four clients keep a connection each for as many streams as run at a time. */
 const mostPooled = 4 * 40
 
-/** Runs mixed streams against random faults and clients, and counts what is lost and what is left. */
+/** Runs mixed streams against random faults and clients, and counts lost events and leaks. */
 export async function soak(streams: number, seed: number, concurrency = 40): Promise<SoakReport> {
   const random = randomFrom(seed)
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T
@@ -88,7 +88,7 @@ export async function soak(streams: number, seed: number, concurrency = 40): Pro
   const timersBefore = activeTimers()
 
   await using upstream = await startUpstream((exchange: UpstreamExchange) => {
-    // What the upstream remembers would look like a leak.
+    // The upstream's memory would look like a leak.
     upstream.exchanges.length = 0
     const [, fault = 'good'] = /^\S+ \/(\w+)/.exec(exchange.head) ?? []
     return faults[fault as FaultName](exchange)
@@ -154,7 +154,7 @@ export async function soak(streams: number, seed: number, concurrency = 40): Pro
     if (path === 'guard' && unlikeOthersInGuard.includes(fault)) return
     try {
       const error = assertCleanEnding(client)
-      // A machine that is too busy for deadlines this short is not what is tested here; it is counted.
+      // This test is not about a machine that is too busy for deadlines this short; it is counted.
       if (error?.code === 'upstream_first_byte_timeout' || error?.code === 'request_timeout_total') {
         if (isPrompt.includes(fault)) late++
         return
@@ -171,7 +171,7 @@ export async function soak(streams: number, seed: number, concurrency = 40): Pro
         'stalled',
         'badChunkSize',
       ]
-      // An abortive close may take with it what the system has not handed over yet; FM-15 waits for that.
+      // An abortive close may destroy bytes that the system has not handed over yet; FM-15 waits for that.
       const maybeLost = fault === 'resetMidStream'
       if (begun.includes(fault) && text !== 'Hello' && !maybeLost)
         throw new Error(`said ${JSON.stringify(text)}, status ${client.status}, ${error?.code}`)
@@ -239,7 +239,7 @@ function activeTimers(): number {
 setFlagsFromString('--expose_gc')
 const collect = runInNewContext('gc') as () => void
 
-/** The heap when nothing is under way: what streams have left behind shows as growth. */
+/** The heap when nothing is under way: objects that streams have left behind show as growth. */
 async function settledHeap(): Promise<number> {
   while (liveStreams().size > 0) await new Promise((resolve) => setTimeout(resolve, 20))
   for (let pass = 0; pass < 4; pass++) {

@@ -12,7 +12,7 @@ const listenAndSleep = `
   })
 `
 
-/** A port that takes no connection and refuses none: its queue is full, and nobody empties it. */
+/** A port that takes no connection and refuses none: its queue is full, and stays so. */
 export async function synBlackhole(): Promise<{ port: number } & AsyncDisposable> {
   const worker = new Worker(listenAndSleep, { eval: true })
   const [port] = (await once(worker, 'message')) as [number]

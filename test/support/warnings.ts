@@ -22,7 +22,7 @@ export function expectWarning(pattern: RegExp): Promise<Error> {
   })
 }
 
-// Node's own listener prints. It still gets what nobody announced, as its trace helps to find the cause.
+// Node's own listener prints. It still gets warnings that no test announced, as its trace helps to find the cause.
 const printers = process.listeners('warning')
 process.removeAllListeners('warning')
 process.on('warning', (warning) => {

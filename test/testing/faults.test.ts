@@ -115,6 +115,19 @@ describe.each(Object.keys(answers).filter((shape) => shape !== 'openai') as Answ
   })
 })
 
+test.each([
+  ['openai', '{"error":{"message":"slow down"}}'],
+  ['openaiResponses', '{"error":{"message":"slow down"}}'],
+  ['anthropic', '{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}'],
+  ['gemini', '{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED"}}'],
+  ['ollama', '{"error":"slow down"}'],
+] as const)('an error status of %s has the body of that API', async (shape, body) => {
+  await using upstream = await startUpstream(faultsOf(shape).rateLimited)
+  const response = await fetch(upstream.url, { method: 'POST', body: '{}' })
+  expect(response.status).toBe(429)
+  expect(await response.text()).toBe(body)
+})
+
 test('faultsOf refuses a shape that there is not', () => {
   expect(() => faultsOf('openAI' as never)).toThrow(
     'faultsOf(shape) takes one of openai, openaiResponses, anthropic, gemini, ollama; got "openAI"',
@@ -161,7 +174,7 @@ describe('assertCleanEnding says what is wrong', () => {
   }
 
   test.each([
-    ['', 'no answer came'],
+    ['', 'no response came'],
     [`${stream}Content-Length: 99\r\n\r\n${chunk}`, 'the body was cut'],
     [`${stream}Transfer-Encoding: chunked\r\n\r\n5\r\ndata`, 'the body was cut'],
     [whole('<html>', failed), 'an error status without'],

@@ -19,7 +19,7 @@ test('the plan’s numbers', () => {
   })
 })
 
-test('by what was asked for', () => {
+test('by the request', () => {
   expect(selectTimeoutProfile({ streaming: false })).toBe(timeoutProfiles.standard)
   expect(selectTimeoutProfile({ streaming: true })).toBe(timeoutProfiles.streaming)
   expect(selectTimeoutProfile({ streaming: true, model: 'gpt-4o' })).toBe(timeoutProfiles.streaming)

@@ -102,7 +102,7 @@ describe('phases', () => {
     expect(timeouts.reason).toMatchObject({ outcome: 'client_stalled', phase: 'clientStall' })
   })
 
-  test('FM-27: what the client read at first makes its time a tenth longer, and not twice as long', async () => {
+  test('FM-27: bytes that the client read at first make its time a tenth longer, and not twice as long', async () => {
     const timeouts = new TimeoutCoordinator({ clientStallMs: 5_000 })
     timeouts.touch()
     let taken = 0
@@ -126,7 +126,7 @@ describe('phases', () => {
 })
 
 describe('expiry is provisional', () => {
-  test('FM-09: what had come while the process was busy is seen first', async () => {
+  test('FM-09: data that had come while the process was busy is seen first', async () => {
     const timeouts = new TimeoutCoordinator({ inactivityMs: 1_000 })
     timeouts.touch()
     // The input is handled in the poll phase, between the two hops.
@@ -155,7 +155,7 @@ describe('expiry is provisional', () => {
     })
     afterEach(() => void vi.unstubAllGlobals())
 
-    test('what comes some turns later still counts', async () => {
+    test('data that comes some turns later still counts', async () => {
       const timeouts = new TimeoutCoordinator({ inactivityMs: 1_000 })
       timeouts.touch()
       await pass(1_500)
@@ -166,14 +166,14 @@ describe('expiry is provisional', () => {
       timeouts.settle()
     })
 
-    test('what does not come is late', async () => {
+    test('data that does not come is late', async () => {
       const timeouts = new TimeoutCoordinator({ inactivityMs: 1_000 })
       timeouts.touch()
       await pass(1_500 + 802)
       expect(timeouts.reason).toMatchObject({ phase: 'inactivity' })
     })
 
-    test('what beforeTimeout puts in force is late all the same, if it is no longer', async () => {
+    test('a deadline that beforeTimeout puts in force is late nevertheless, if it is no longer', async () => {
       let asked = 0
       const timeouts: TimeoutCoordinator = new TimeoutCoordinator(
         { inactivityMs: 1_000 },
@@ -246,7 +246,7 @@ describe('the latch', () => {
     expect(timeouts.signal.aborted).toBe(true)
   })
 
-  test('dispose aborts what has no outcome, and nothing else', () => {
+  test('dispose aborts streams without an outcome, and nothing else', () => {
     const timeouts = new TimeoutCoordinator()
     timeouts[Symbol.dispose]()
     expect(timeouts.reason).toMatchObject({ outcome: 'aborted' })
@@ -360,7 +360,7 @@ describe('the defaults', () => {
   })
 })
 
-describe('FM-45: what makes no sense is refused, by name and value', () => {
+describe('FM-45: a value that makes no sense is refused, by name and value', () => {
   test.each<[unknown, string]>([
     [
       { totalMs: 0 },

@@ -104,7 +104,7 @@ describe('an answer is bounded, whatever comes', () => {
     await expect(read).rejects.toMatchObject({ code: 'upstream_answer_too_large' })
   })
 
-  test('what comes while the dialect is unknown counts, too', async () => {
+  test('events that come while the dialect is unknown count, too', async () => {
     const events = Array.from({ length: 4 }, () => 'x'.repeat(30_000))
     const read = readAnswer(streamOf(events), { maxEventBytes: 100_000 })
     await expect(read).rejects.toMatchObject({ code: 'upstream_answer_too_large' })

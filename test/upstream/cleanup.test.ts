@@ -54,7 +54,7 @@ describe.each(Object.entries(targets))('%s', (_name, open) => {
   })
 })
 
-describe('what stands for one exchange', () => {
+describe('objects that stand for one exchange', () => {
   test('a response, its request and its stream are one', async () => {
     await using upstream = await begun()
     const response = await axios.get(upstream.url, { responseType: 'stream' })
@@ -169,8 +169,8 @@ describe('linger', () => {
   })
 })
 
-describe('what cannot be helped', () => {
-  test('a web stream that somebody else reads is said to be out of reach', async () => {
+describe('cases beyond help', () => {
+  test('a web stream that other code reads is reported as out of reach', async () => {
     await using upstream = await begun()
     const controller = new AbortController()
     const response = await fetch(upstream.url, { signal: controller.signal })

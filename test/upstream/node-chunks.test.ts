@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { NodeChunks } from '../../src/upstream/node-chunks.js'
 
 describe('a Node stream that hands out one piece at a time, as those of Node 26 do', () => {
-  /** What is taken of these, all of which have come before the first is read. */
+  /** The chunks that are taken of these, all of which have come before the first is read. */
   async function taken(pieces: readonly (Buffer | string)[], isObjects: boolean | undefined) {
     const left = [...pieces]
     const stream = new Readable({ objectMode: isObjects !== false, read() {} })

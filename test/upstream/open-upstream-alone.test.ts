@@ -38,7 +38,7 @@ async function called(scripts: Script[], options?: OpenUpstreamOptions) {
 }
 
 describe('outside of a stream', () => {
-  test('it retries once what is safe, and says so', async () => {
+  test('it retries once if that is safe, and says so', async () => {
     const retries: UpstreamRetry[] = []
     const { answer, attempts } = await called([busy, good], { onRetry: (retry) => retries.push(retry) })
     expect(answer).toBe(3)

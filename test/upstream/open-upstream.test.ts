@@ -330,7 +330,7 @@ test.each([
   expect(result.calls).toBe(calls)
 })
 
-test('what the upstream advises is passed on', async () => {
+test('the upstream’s advice is passed on', async () => {
   const { client } = await attempts([answer(429, 'retry-after-ms: 90000\r\nx-should-retry: true'), good])
   expect(client.header('retry-after-ms')).toBe('90000')
   expect(client.header('x-should-retry')).toBe('true')
@@ -387,7 +387,7 @@ test('an axios that throws for a status leaves no connection behind', async () =
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
   }
-  expect(new Set(details)).toEqual(new Set(['The upstream answered with status 429. slow down']))
+  expect(new Set(details)).toEqual(new Set(['The upstream responded with status 429. slow down']))
   expect(Object.values(agent.sockets).flat()).toHaveLength(0)
   expect(upstream.connections).toBeLessThan(4)
   agent.destroy()
@@ -405,7 +405,7 @@ test('bad options are named', async () => {
   expect(end.reason?.cause).toMatchObject({ message: 'retry.retries must be a whole number from 0, got -1' })
 })
 
-describe('what the handler does not read is let go', () => {
+describe('an upstream that the handler does not read is let go', () => {
   const ask = (url: string) =>
     new Promise<IncomingMessage>((resolve, reject) => {
       httpRequest(url, { method: 'POST', agent: false }, resolve).on('error', reject).end()

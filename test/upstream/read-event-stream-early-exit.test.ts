@@ -21,7 +21,7 @@ async function dataOf(events: AsyncIterable<{ data: string }>): Promise<string[]
   return all
 }
 
-describe('a loop that is left early leaves the rest to somebody else', () => {
+describe('a loop that is left early leaves the rest to other code', () => {
   test('of a web stream, which is no longer locked', async () => {
     const body = webStream('data: a\n\n', 'data: b\n\n')
     for await (const _event of readEventStream(body)) break
@@ -77,7 +77,7 @@ describe('a reader', () => {
     expect(read).toBeLessThan(2)
   })
 
-  test('hands out what came before a failure, then fails once', async () => {
+  test('hands out the events before a failure, then fails once', async () => {
     const body = new PassThrough()
     const reader = readEventStream(body)
     const first = reader.next()

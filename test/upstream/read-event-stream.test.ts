@@ -69,10 +69,12 @@ describe('every kind of source', () => {
     await expect(readAll(source as UpstreamSource)).rejects.toThrow(message)
   })
 
-  test('a body that somebody else reads is the caller’s mistake, not the upstream’s', async () => {
+  test('a body that other code reads is the caller’s mistake, not the upstream’s', async () => {
     const response = new Response('data: a\n\n')
     await response.text()
-    await expect(readAll(response)).rejects.toThrow("the upstream's body is being read by somebody else")
+    await expect(readAll(response)).rejects.toThrow(
+      'the upstream body has already been read, or is locked by another reader',
+    )
   })
 
   test('one that was cut off before it was read', async () => {
@@ -81,7 +83,7 @@ describe('every kind of source', () => {
     await expect(readAll(stream)).rejects.toMatchObject({ outcome: 'upstream_hangup' })
   })
 
-  test('what had come before the cut is handed out first', async () => {
+  test('events before the cut are handed out first', async () => {
     const stream = new Readable({ read() {} })
     stream.push('data: a\n\ndata: b\n\n')
     const seen: string[] = []
@@ -116,7 +118,7 @@ describe('every kind of source', () => {
     expect(seen).toEqual(['a', 'b', 'c', 'd'])
   })
 
-  test('somebody else may look at a stream, and pause it', async () => {
+  test('other code may look at a stream, and pause it', async () => {
     const stream = new PassThrough()
     stream.on('readable', () => {})
     stream.write('data: a\n\n')
@@ -180,7 +182,7 @@ describe('framing', () => {
       expect(await data(iterate(cut(text, size)))).toEqual(expected)
   })
 
-  test('an event that ends in CR does not wait for what follows', async () => {
+  test('an event that ends in CR does not wait for the next bytes', async () => {
     const stream = new Readable({ read() {} })
     const events = readEventStream(stream)
     stream.push('data: a\r\r')
@@ -260,7 +262,7 @@ describe('framing', () => {
     expect(await data(iterate(pieces.map((piece) => Buffer.from(piece))))).toEqual(expected)
   })
 
-  test('what looks like a byte order mark that was encoded twice is a name like any other', async () => {
+  test('a name that looks like a byte order mark that was encoded twice is a name like any other', async () => {
     expect(await data(iterate([Buffer.from('\u00ef\u00bb\u00bfdata: a\n\ndata: b\n\n')]))).toEqual(['b'])
   })
 
@@ -362,7 +364,7 @@ describe('the answer’s head, when it is known', () => {
     const page = new Response('<html>', { headers: { 'content-type': 'text/html; charset=utf-8' } })
     await expect(readAll(page)).rejects.toMatchObject({
       outcome: 'upstream_protocol',
-      message: 'The upstream answered with text/html instead of an event stream.',
+      message: 'The upstream responded with text/html instead of an event stream.',
     })
     const plain = new Response('data: a\n\n', { headers: { 'content-type': 'text/plain' } })
     expect(await data(plain)).toEqual(['a'])

@@ -93,10 +93,10 @@ describe('a mistake shows at once', () => {
     expect(call).toThrow(message)
   })
 
-  test('a body that somebody else reads, or has read', async () => {
+  test('a body that other code reads, or has read', async () => {
     const response = new Response(wire('hi'), { headers: eventStream })
     const reader = response.body?.getReader()
-    expect(() => guardResponse(response)).toThrow('somebody else is reading')
+    expect(() => guardResponse(response)).toThrow('locked by another reader')
     reader?.releaseLock()
     await response.text()
     expect(() => guardResponse(response)).toThrow('a body that has been read')

@@ -39,7 +39,7 @@ const handlers: Record<string, (app: Hono, url: string) => Hono> = {
     }),
 }
 
-/** What a handler reads by hand. A break goes unnoticed, as it does in most. */
+/** A handler that reads by hand. A break goes unnoticed, as it does in most. */
 async function* eventsOf(url: string): AsyncGenerator<string> {
   const upstream = await fetch(url, { method: 'POST' })
   let text = ''

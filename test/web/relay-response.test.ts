@@ -127,7 +127,7 @@ test('options that are wrong reject', async () => {
   )
 })
 
-test('a body that somebody else reads is an internal error', async () => {
+test('a body that other code reads is an internal error', async () => {
   const upstream = new Response(
     chatAnswer('Hello')
       .map((each) => `data: ${JSON.stringify(each)}\n\n`)

@@ -19,7 +19,7 @@ const maxBufferedBytes = 64 * 1024 * 1024
 /** A proxy that takes nothing for so long has paused its upstream. */
 const pausedMs = 1_000
 
-/** What the upstream of a client sees, once it has been called. */
+/** The upstream's view of a client, once the upstream has been called. */
 async function calledBy(play: Play, client: RawClient): Promise<UpstreamExchange | undefined> {
   const isCalled = async () => {
     while (play.exchanges.length === 0 && client.ending === undefined) await later(10)
@@ -94,7 +94,7 @@ async function askWithoutReading(stage: Stage): Promise<{ client: RawClient; exc
   return exchange ? { client, exchange } : { client }
 }
 
-/** What clients do, and what becomes of their upstream then. */
+/** The ways of a client, and the fate of its upstream then. */
 export const clientTrials: readonly Trial[] = [
   {
     mode: 'FM-22',
@@ -225,7 +225,7 @@ export const halfRequest = {
   waitMs: () => 0,
   async begin(stage: Stage): Promise<() => Promise<Finding>> {
     const play = stage.play(faultsOf(stage.shape).good)
-    // All but the last character: what has come of it names the play.
+    // All but the last character: the part that has come names the play.
     const client = await stage.ask(play, { cutAt: -1 })
     await later(100)
     client.reset()

@@ -30,7 +30,7 @@ export function describeWire(client: RawClient, mask: (text: string) => string):
   return shown.map((line) => `      | ${publicText(line).slice(0, 200)}`).join('\n')
 }
 
-/** What was found, the trials that were not made, and a line for a README. */
+/** The failed trials, the trials that were not made, and a line for a README. */
 export function describeReport(report: GauntletReport, version: string, now: Date): string {
   const { results, leftOut } = report
   const failed = results.filter(({ passed }) => !passed)

@@ -8,7 +8,7 @@ import type { Trial } from './trial.js'
 import { goodAnswer, trials } from './trials.js'
 import type { Finding, Verdict } from './verdict.js'
 
-/** What came of one trial. */
+/** The result of one trial. */
 export interface TrialResult extends Finding {
   /** The number in docs/FAILURE-MODES.md. */
   readonly mode: string

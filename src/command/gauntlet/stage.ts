@@ -14,10 +14,10 @@ import {
 /** How long a proxy that has ended may take to come back. */
 const restartMs = 3_000
 
-/** One play: what the upstream does with each request of it, and what it was asked. */
+/** One play: how the upstream treats each request of it, and the requests that came. */
 export interface Play {
   readonly script: UpstreamScript
-  /** What a request says, so that it is known again behind the proxy. */
+  /** The mark in a request by which it is known again behind the proxy. */
   readonly mark: string
   readonly exchanges: UpstreamExchange[]
   /** Whether its trial is over, so that its connections are idle. */
@@ -76,7 +76,7 @@ export class Stage implements AsyncDisposable {
     })
   }
 
-  /** What to say where a proxy has another upstream. */
+  /** The hint for a proxy that has another upstream. */
   get notCalled(): string {
     const { upstreamPort } = this.#options
     return `The proxy did not call http://127.0.0.1:${upstreamPort}: make that its upstream first. Its client got:`
@@ -153,7 +153,7 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-/** What to say if that is why an upstream could not be started. */
+/** The hint if that is why an upstream could not be started. */
 export function portIsTaken(error: NodeJS.ErrnoException, port: number): Error {
   if (error.code !== 'EADDRINUSE') return error
   return new Error(

@@ -17,9 +17,9 @@ export interface Trial {
   readonly mode: string
   /** The fault, as `unhang upstream --fault` has it, or what else is done. */
   readonly name: string
-  /** What happens. */
+  /** The fault, in words. */
   readonly given: string
-  /** What the client must get. */
+  /** The verdicts that are right. */
   readonly must: readonly Verdict[]
   readonly requests: number
   /** The longest that the client waits; `Infinity`: the proxy has no such deadline, and the trial is left out. */
@@ -31,10 +31,10 @@ export interface Trial {
   run(stage: Stage, waitMs: number, deadlines: ProxyDeadlines): Promise<Finding>
 }
 
-/** How long after its last bytes the upstream resets: sooner, the system may drop what has not been read. */
+/** How long after its last bytes the upstream resets: sooner, the system may drop bytes that have not been read. */
 const beforeResetMs = 150
 
-/** A fault of the kit that lets the proxy read what was sent before a reset. */
+/** A fault of the kit that lets the proxy read all bytes before a reset. */
 export function scriptOf(stage: Stage, name: FaultName): UpstreamScript {
   const script = faultsOf(stage.shape)[name]
   return (exchange) => script(Object.create(exchange, { reset: { value: () => slowReset(exchange) } }))
@@ -45,7 +45,7 @@ async function slowReset(exchange: UpstreamExchange): Promise<void> {
   await exchange.reset()
 }
 
-/** Asks, waits for the end, and reads what came. */
+/** Asks, waits for the end, and reads the response. */
 export async function askOnce(
   stage: Stage,
   play: Play,
@@ -58,14 +58,14 @@ export async function askOnce(
   return reading
 }
 
-/** Waits for the end of a response, and reads what came. */
+/** Waits for the end of a response, and reads it. */
 export async function readEnd(
   stage: Stage,
   client: RawClient,
   waitMs: number,
   isWhole: boolean,
 ): Promise<Reading> {
-  // What is no HTTP has ended for its client.
+  // A response that is not HTTP has ended for its client.
   const isOver = await within(
     client.finished().catch(() => {}),
     waitMs,
@@ -78,7 +78,7 @@ export interface FaultTrial extends Omit<Trial, 'requests' | 'run' | 'name'> {
   readonly fault: FaultName
   /** Whether the upstream sends a whole answer. */
   readonly isWhole?: true
-  /** What is wrong although the verdict is right. */
+  /** A mistake although the verdict is right. */
   readonly problem?: ((reading: Reading) => string | undefined) | undefined
 }
 

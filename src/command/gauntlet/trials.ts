@@ -71,7 +71,7 @@ const asJson: Trial = {
     if (!body.complete || status >= 400) return finding
     return {
       verdict: 'silent truncation',
-      evidence: `not a JSON answer: ${stage.endpoint.quote(bodyText)}`,
+      evidence: `not JSON: ${stage.endpoint.quote(bodyText)}`,
       client,
     }
   },
@@ -154,7 +154,7 @@ function slowly(trial: Trial): Trial {
   return { ...trial, isSlow: true }
 }
 
-/** What shows at once. */
+/** Faults that show at once. */
 const quickFaults: readonly Trial[] = [
   mustReport('FM-12', 'finBeforeHead', 'The upstream closes a new connection before its headers.', begins),
   mustReport('FM-14', 'resetBeforeHead', 'The upstream resets the connection before its headers.', begins),
@@ -212,7 +212,7 @@ const quickFaults: readonly Trial[] = [
   }),
 ]
 
-/** What a deadline of the proxy ends. */
+/** Faults that a deadline of the proxy ends. */
 const slowFaults: readonly Trial[] = [
   mustReport('FM-03', 'silent', 'The upstream accepts the request and stays silent.', begins),
   mustReport('FM-04', 'headOnly', 'The upstream sends its headers and no body.', begins),

@@ -4,21 +4,21 @@ import { dialects } from '../../dialects/index.js'
 import type { Quote } from '../../doctor/quote.js'
 import type { AnswerShape, RawClient } from '../../testing/index.js'
 
-/** What the client of a proxy got, or what the proxy did for a client that was gone (`leak`). */
+/** The result for the client of a proxy, or the proxy's behaviour for a client that was gone (`leak`). */
 export type Verdict = 'fine' | 'reported' | 'silent truncation' | 'cut' | 'hang' | 'leak'
 
-/** What was seen of one trial. */
+/** The observations of one trial. */
 export interface Finding {
   readonly verdict: Verdict
-  /** What shows it. */
+  /** The evidence of the verdict. */
   readonly evidence: string
-  /** What is wrong although the verdict is right. */
+  /** A mistake although the verdict is right. */
   readonly problem?: string | undefined
   /** Whose bytes `--verbose` shows. */
   readonly client?: RawClient | undefined
 }
 
-/** What a client received, read by the rules of its API. */
+/** The response that a client received, read by the rules of its API. */
 export interface Reading {
   readonly finding: Finding
   readonly status: number

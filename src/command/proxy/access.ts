@@ -70,8 +70,8 @@ function isEqual(given: string, key: string): boolean {
 }
 
 /**
- * Whether a request does not come from a page of somebody else: such a page would spend the operator's money. What is no
- * browser sends no origin. A name that is not of this machine, and leads here all the same, is a trick of such a page.
+ * Whether a request does not come from a page of another site: such a page would spend the operator's money. A client that
+ * is not a browser sends no origin. A host name of another machine that leads here nevertheless is a trick of such a page.
  */
 function isFromHere({ headers }: IncomingMessage, { cors, host }: ProxySettings): boolean {
   const { origin } = headers
@@ -103,7 +103,7 @@ export function allowOrigin(
   response.setHeader('Access-Control-Expose-Headers', '*')
 }
 
-/** Answers what a browser asks before a request of another origin. It cannot send a key with it. */
+/** Responds to the preflight request of a browser on another origin. A preflight cannot carry a key. */
 export function answerPreflight(
   { method, headers }: IncomingMessage,
   response: ServerResponse,
@@ -121,7 +121,7 @@ export function answerPreflight(
   return true
 }
 
-/** What a refused client reads, as the OpenAI API writes it. */
+/** The error that a refused client reads, as the OpenAI API writes it. */
 export function refusalBody({ status, code, message }: Refusal): string {
   const type = status === 401 ? 'authentication_error' : 'invalid_request_error'
   return JSON.stringify({ error: { message, type, param: null, code } })

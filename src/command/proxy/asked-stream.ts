@@ -5,7 +5,7 @@ import { BodyMembers } from './body-members.js'
 
 const ollamaPath = /\/api\/(chat|generate)\/?(\?|$)/
 
-/** What a request says of the stream that it asks for. */
+/** A request's wishes for its stream. */
 export interface AskedStream {
   /** `plain`, if nothing says which API it is of. */
   readonly dialect: StreamDialect
@@ -31,14 +31,14 @@ export async function whatIsAsked(request: IncomingMessage): Promise<AskedStream
   return { dialect, model, isSure: stream === true || /[?&]alt=sse(&|$)/.test(request.url ?? '') }
 }
 
-/** What a request's path and headers say of its API. */
+/** The API of a request, by its path and headers. */
 export function dialectOf({ method, url, headers }: IncomingMessage): StreamDialect {
   return selectDialect(undefined, url, { method, headers, body: undefined })
 }
 
 function membersOf(request: IncomingMessage): Promise<BodyMembers> {
   const members = new BodyMembers()
-  // What is compressed says nothing.
+  // A compressed body says nothing.
   if (request.headers['content-encoding'] !== undefined) return Promise.resolve(members)
   return new Promise((resolve) => {
     const finish = () => {

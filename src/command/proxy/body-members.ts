@@ -1,7 +1,7 @@
 const quote = 0x22
 const backslash = 0x5c
 
-/** What a chat's body says of itself at its top. */
+/** The members at the top of a chat's body. */
 type Member = 'stream' | 'model' | 'messages' | 'prompt'
 
 const members: readonly string[] = ['stream', 'model', 'messages', 'prompt'] satisfies Member[]
@@ -12,7 +12,7 @@ const maxText = 256
  * Finds what a JSON body says of itself while its bytes pass by. It keeps none of them: a body may hold a hundred pictures.
  */
 export class BodyMembers {
-  /** What `stream` says. */
+  /** The value of `stream`. */
   stream: boolean | undefined
   model: string | undefined
   /** The members that were seen, of those that are looked for. */

@@ -12,8 +12,9 @@ import { requestHeaders } from './headers.js'
 import type { ProxySettings } from './settings.js'
 
 /**
- * A connection for each request: one that is kept may be closed by the upstream just when it is used. The upstream is not
- * told so. If it were, it would reset the connection when it refuses an upload, and its answer would be lost.
+ * A connection for each request: the upstream may close a keep-alive connection just when it is used. The upstream does
+ * not get `Connection: close`. With it, the upstream would reset the connection when it refuses an upload, and its
+ * response would be lost.
  */
 function closing<Agent extends http.Agent>(agent: Agent): Agent {
   agent.keepSocketAlive = () => false
@@ -94,7 +95,7 @@ export function sendBody(
     if (rawTrailers.length > 0) call.addTrailers(pairs(rawTrailers))
   })
   client.pipe(call)
-  // An upstream may answer without reading all of it: the rest must not hold the client's connection.
+  // An upstream may respond without reading all of it: the rest must not hold the client's connection.
   const letGo = () => {
     client.unpipe(call).resume()
     call.destroy()
@@ -104,10 +105,10 @@ export function sendBody(
   return { request: call, answer }
 }
 
-/** What sends the headers, and nothing else. */
+/** Sends the headers, and nothing else. */
 export const nothing = Buffer.alloc(0)
 
-/** What `rawTrailers` holds, as `addTrailers` takes it. */
+/** The pairs of `rawTrailers`, as `addTrailers` takes them. */
 export function pairs(raw: readonly string[]): Record<string, string> {
   return Object.fromEntries(Array.from({ length: raw.length / 2 }, (_, at) => [raw[2 * at], raw[2 * at + 1]]))
 }

@@ -20,7 +20,7 @@ export function isReadable(answer: IncomingMessage): boolean {
 export function decoded(answer: IncomingMessage): UpstreamSource {
   const decoder = decoders[encodingOf(answer) ?? '']?.()
   if (!decoder) return answer
-  // Who reads it finds out that it broke.
+  // The code that reads it finds out that it broke.
   pipeline(answer, decoder, () => {})
   const { statusCode = 502, headers } = answer
   return { statusCode, headers, body: decoder }

@@ -8,7 +8,7 @@ import { copyHead } from './headers.js'
 /**
  * Passes a response on, byte for byte. One that breaks half-way is cut, so that it does not look whole.
  *
- * @throws what broke it, or who left
+ * @throws the error that broke it, or that says which side left
  */
 export async function forward(answer: IncomingMessage, response: ServerResponse): Promise<void> {
   copyHead(answer, response)
@@ -48,11 +48,11 @@ export async function forwardError(
       if (bytes > maxHeldBytes) break
     }
   } catch {
-    // What has come may still say why.
+    // The bytes that have come may still say why.
   }
   if (!answer.complete || bytes > maxHeldBytes) {
     const { statusCode = 502, headers } = answer
-    // What is compressed says nothing without its end.
+    // A compressed body says nothing without its end.
     const body = Readable.from(headers['content-encoding'] === undefined ? held : [])
     throw await readUpstreamError({ statusCode, headers, body })
   }

@@ -25,12 +25,12 @@ export function endToEnd({ rawHeaders, headers }: IncomingMessage): Header[] {
   })
 }
 
-/** What `rawHeaders` and `rawTrailers` hold, in pairs. */
+/** The contents of `rawHeaders` and `rawTrailers`, in pairs. */
 export function headersIn(raw: readonly string[]): Header[] {
   return Array.from({ length: raw.length / 2 }, (_, at) => [raw[2 * at] as string, raw[2 * at + 1] as string])
 }
 
-/** What a proxy changes in a request's headers. */
+/** The changes that a proxy makes to a request's headers. */
 export interface HeaderChanges {
   /** Of the upstream. */
   readonly host: string

@@ -58,7 +58,7 @@ export async function startProxy(
   }
 }
 
-/** What to type into a client. */
+/** The base URL to type into a client. */
 export function urlOf(server: Server, host: string): string {
   const { port } = server.address() as AddressInfo
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
@@ -91,7 +91,7 @@ class ProxiedRequest {
     }
   }
 
-  /** Answers what does not reach the upstream. */
+  /** Responds to requests that do not reach the upstream. */
   #refuses(): boolean {
     const response = this.#response
     const { settings } = this.#around

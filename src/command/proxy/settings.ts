@@ -15,7 +15,7 @@ export interface ProxySettings {
   readonly port: number
   /** The operator's headers, which replace those of clients. */
   readonly headers: readonly Header[]
-  /** What clients must send. */
+  /** The key that clients must send. */
   readonly key: string | undefined
   /** The origins whose pages may use the proxy; `*` is any. */
   readonly cors: readonly string[]
@@ -27,7 +27,7 @@ export interface ProxySettings {
   readonly timeouts: StreamOptions['timeouts']
 }
 
-/** The deadlines of a chat: a local model may think long, whatever it is called. */
+/** The deadlines of a chat: a local model may think long, under any name. */
 export function timeoutsOf({
   timeouts = 'advanced',
 }: Pick<ProxySettings, 'timeouts'>): StreamTimeouts | false {
@@ -130,7 +130,7 @@ function parsed(json: string): unknown {
   }
 }
 
-/** What a header of the operator's is called that others must not use. */
+/** Names of the operator's headers that others must not use. */
 const secret = /auth|key|token|secret|cookie/i
 
 /** @throws TypeError for what works, but not as it was meant */
@@ -149,7 +149,7 @@ export function checkSettings(settings: ProxySettings): void {
   const [name] = headers.find(([each]) => secret.test(each)) ?? []
   if (name !== undefined && key === undefined && !isLoopback(host)) {
     throw new TypeError(
-      `--header ${name} would serve everybody who reaches ${host}: add --key, which clients must send, or leave --host out.`,
+      `--header ${name} would serve every client that reaches ${host}: add --key, which clients must send, or leave --host out.`,
     )
   }
   const upstreamPort = Number(upstream.port) || (upstream.protocol === 'https:' ? 443 : 80)

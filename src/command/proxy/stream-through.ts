@@ -12,7 +12,7 @@ import { forward, forwardError } from './forward.js'
 import { copyHead } from './headers.js'
 import { type ProxySettings, timeoutsOf } from './settings.js'
 
-/** What a stream is made of. */
+/** The parts of a stream. */
 export interface ProxiedStream {
   readonly response: ServerResponse
   readonly call: ClientRequest
@@ -25,13 +25,13 @@ export interface ProxiedStream {
 /** Headers of an upstream that are not true of its events any more. */
 const untrue = ['content-length', 'content-encoding', 'etag', 'accept-ranges']
 
-/** Forwards an upstream's stream through `relay`; what turns out to be none goes on as it is. */
+/** Forwards an upstream's stream through `relay`. A response that turns out not to be a stream goes on as it is. */
 export async function streamThrough(stream: ProxiedStream, settings: ProxySettings): Promise<void> {
   const { response, call, asked, onEnd } = stream
   const ended = handleStream(
     response,
     async ({ relay, signal, deadlines }) => {
-      // The answer may still be on its way; what has come of it, the stream releases itself.
+      // The response may still be on its way. The stream itself releases the part that has come.
       signal.addEventListener('abort', () => call.destroy(), { once: true })
       const answer = await stream.answer
       if (!response.headersSent && passesAsItIs(answer, asked)) {
@@ -49,7 +49,7 @@ export async function streamThrough(stream: ProxiedStream, settings: ProxySettin
       copyHead(answer, response, untrue)
       await relay(decoded(answer))
     },
-    // What the upstream says of itself its client would read without a proxy, too.
+    // Without a proxy, the client would read the upstream's own error, too.
     { ...optionsFor(stream, settings), model: asked.model, onEnd, exposeUpstreamErrors: true },
   )
   await ended
@@ -82,7 +82,7 @@ export function isEventStream(answer: IncomingMessage): boolean {
   return framingOf(headers['content-type']) !== undefined
 }
 
-/** What may come under a wrong name, or says in JSON or a page why there is no stream: `relay` finds out. */
+/** A stream under a wrong type, or JSON or a page that says why there is no stream: `relay` finds out. */
 const perhapsEvents = /^\s*(text\/(plain|html)|application\/json)\b/i
 
 /** Whether a response to a request for a stream goes to the client as it is. */

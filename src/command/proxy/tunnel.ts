@@ -9,7 +9,7 @@ import type { ProxySettings } from './settings.js'
 
 /**
  * Pipes WebSockets through, both ways. Another upgrade, say to HTTP/2 as Java's client asks for with each request, is no
- * reason not to answer: the request goes on without it.
+ * reason not to respond: the request goes on without it.
  *
  * @returns the open tunnels
  */
@@ -57,9 +57,9 @@ function tunnel(
     refuseRaw(socket, { status, code, message })
   }
   /** From here on the client has something, and nothing may be put into that. */
-  const answered = () => call.off('error', refuse).on('error', () => socket.destroy())
+  const responded = () => call.off('error', refuse).on('error', () => socket.destroy())
   call.on('upgrade', (answer, upstream, upstreamHead) => {
-    answered()
+    responded()
     const headers = [...endToEnd(answer), ['Connection', 'Upgrade'], ['Upgrade', 'websocket']] as Header[]
     socket.write(headText(`HTTP/1.1 101 ${answer.statusMessage}`, headers))
     socket.write(upstreamHead)
@@ -68,7 +68,7 @@ function tunnel(
     join(upstream, socket)
   })
   call.on('response', (answer) => {
-    answered()
+    responded()
     const headers = [...endToEnd(answer), ['Connection', 'close']] as Header[]
     socket.write(headText(`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`, headers))
     pipeline(answer, socket, () => {})
@@ -77,7 +77,7 @@ function tunnel(
   call.end()
 }
 
-/** What one side sends goes to the other, and so does its end. */
+/** Bytes of one side go to the other, and so does its end. */
 function join(from: Duplex, to: Duplex): void {
   if ('setTimeout' in from) (from as Socket).setTimeout(0).setNoDelay(true)
   pipeline(from, to, () => {})

@@ -63,7 +63,7 @@ export class LineFollower implements Follower {
       this.#isTooLarge = true
       this.#open = []
     }
-    // A copy: a view would hold all of what has come with it.
+    // A copy: a view would hold all bytes that came with it.
     if (!this.#isTooLarge) this.#open.push(copyBytes(bytes))
   }
 

@@ -20,7 +20,7 @@ export interface FollowOptions {
   passesLarge?: boolean | undefined
 }
 
-/** A blank line has begun in these bytes, if what comes next ends it. */
+/** A blank line has begun in these bytes, if the next bytes end it. */
 const overlap = 3
 /** Longer than any comment that is worth a look. */
 const maxCommentBytes = 1_024
@@ -33,7 +33,7 @@ const commentsAtStart = /^(?:\n|:[^\r\n]*(?:\r\n|\r(?!$)|\n))+/
 const commentLines = /^(?:\r\n|\r(?!$)|\n|(?::|retry *:)[^\r\n]*(?:\r\n|\r(?!$)|\n))*$/
 
 /**
- * What llama.cpp long sent in place of an error event, and then its `[DONE]`: a field that no client reads.
+ * llama.cpp long sent this in place of an error event, and then its `[DONE]`: a field that no client reads.
  *
  * @see https://github.com/ggml-org/llama.cpp/pull/16109
  */
@@ -45,7 +45,7 @@ const errorField = /^error: *(\{.*\})[\r\n]/
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
 export class EventFollower implements Follower {
-  /** What is wrong with the event after the last one that was handed out; nothing is handed out from then on. */
+  /** The mistake in the event after the last one that was handed out; nothing is handed out from then on. */
   failure: StreamError | undefined
   /** How many bytes at the start are a byte order mark, which is part of no event. */
   markBytes = 0
@@ -209,7 +209,7 @@ export class EventFollower implements Follower {
     return end
   }
 
-  /** What stands between the last whole event and now. */
+  /** The bytes after the last whole event. */
   get gap(): 'none' | 'comment' | 'event' {
     if (this.#lastEnd === '\n\r' || this.#isTooLarge) return 'event'
     if (this.#open === '') return this.#dropped > 0 ? 'comment' : 'none'

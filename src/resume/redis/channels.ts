@@ -83,7 +83,7 @@ export class RedisChannels {
       if (channel.isSubscribed) await (await this.#subscriber()).unsubscribe(name)
     } finally {
       channel.isSubscribed = false
-      // Who came meanwhile subscribes after this.
+      // A listener that came meanwhile subscribes after this.
       if (channel.listeners.size === 0) this.#channels.delete(name)
     }
   }

@@ -1,3 +1,4 @@
+import { systemClock } from '../../timeouts/clock.js'
 import type { RecordedStream } from '../resume-store.js'
 import { producerLost } from '../stored-ends.js'
 import { readAbout, writeAbout } from './about.js'
@@ -5,11 +6,14 @@ import { processOf } from './keys.js'
 import type { RedisLog } from './log.js'
 import type { RedisShared } from './shared.js'
 
-/** Replaces what is known of a stream that has ended, unless somebody else has just done so. */
+/** Replaces what is known of a stream that has ended, unless another process has just done so. */
 const replace = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1`
+
+/** A client may have the end of its stream a moment before Redis has it: its next one then looks for that end again. */
+const endLooks = { count: 5, everyMs: 40 }
 
 /** `new`: it was free. `replaced`: a stream of this id had ended. `taken`: one is being produced. */
 export type Claim = 'new' | 'replaced' | 'taken'
@@ -34,11 +38,19 @@ export async function claimId(shared: RedisShared, { id, run, about }: Claimed):
     if (!(found instanceof Buffer)) continue
     const other = readAbout(found).run
     if (other === run) return 'new'
-    if (!(await hasEnded(shared, shared.log(id, other), other))) return 'taken'
+    if (!(await endsSoon(shared, shared.log(id, other), other))) return 'taken'
     if ((await commands.send(key, 'EVAL', replace, '1', key, found, mine, String(lifeMs))) === 1)
       return 'replaced'
   }
   return 'taken'
+}
+
+async function endsSoon(shared: RedisShared, log: RedisLog, run: string): Promise<boolean> {
+  for (let look = 1; look < endLooks.count; look++) {
+    if (await hasEnded(shared, log, run)) return true
+    await new Promise<void>((resolve) => systemClock.setTimeout(resolve, endLooks.everyMs))
+  }
+  return hasEnded(shared, log, run)
 }
 
 async function hasEnded({ commands, keys }: RedisShared, log: RedisLog, run: string): Promise<boolean> {

@@ -3,7 +3,7 @@ import type { RedisArgument, RedisLink, RedisReply } from './link.js'
 
 /** How long Redis may leave everything unanswered until it counts as gone. */
 const patienceMs = 1_000
-/** How long somebody waits for one answer, among others that come. */
+/** How long a caller waits for one answer, among others that come. */
 const maxAnswerMs = 5_000
 /** How many commands may be unanswered, whatever the client would still take. */
 const maxUnanswered = 10_000
@@ -51,14 +51,14 @@ export class RedisCommands {
     }
   }
 
-  /** Sends what somebody waits for. @throws Error if there is no answer in time */
+  /** Sends a command that a caller waits for. @throws Error if there is no answer in time */
   async ask(key: string, ...command: RedisArgument[]): Promise<RedisReply> {
     // A client that has no connection keeps the command: it may be about to have one.
     const limitMs = this.isOpen ? maxAnswerMs : patienceMs
     const reply = this.send(key, ...command)
     if (await within(reply, limitMs)) return reply
     reply.catch(() => {})
-    throw new Error(`Redis has not answered within ${limitMs} ms`)
+    throw new Error(`Redis has not responded within ${limitMs} ms`)
   }
 
   #reopened(): void {

@@ -113,7 +113,7 @@ export class RedisFollower {
         waitMs = came ? lookMs.first : Math.min(waitMs * 2, lookMs.last)
         if (came && !this.#mustLook) continue
         this.#mustLook = false
-        // The producer may have forgotten who has heard nothing for a while.
+        // The producer may have forgotten a follower that has heard nothing for a while.
         this.#call('join')
         next = 'log'
       }
@@ -121,7 +121,7 @@ export class RedisFollower {
     }
   }
 
-  /** Reads the log, and looks whether there is still somebody who writes it. */
+  /** Reads the log, and looks whether there is still a process that writes it. */
   async *#look(): AsyncGenerator<Followed, Next> {
     const before = this.#had
     const next = yield* this.#readLog()

@@ -5,7 +5,7 @@ export interface RecordingKeys {
   readonly events: string
   /** What the events were deflated with. */
   readonly dictionary: string
-  /** The channel on which they are published while somebody reads. */
+  /** The channel on which they are published while a follower reads. */
   readonly tail: string
 }
 

@@ -11,7 +11,7 @@ interface Called {
   readonly run: string
   /** Settles when its end is recorded; not set before it has one. */
   readonly ending: Promise<void> | undefined
-  /** Somebody asked for its end. */
+  /** A client asked for its end. */
   stop(why: string): void
   joined(follower: string): void
   left(follower: string): void
@@ -73,7 +73,8 @@ export class RedisProcess {
 
   delete({ id, run }: Pick<Called, 'id' | 'run'>): void {
     this.#recordings.delete(run)
-    this.#byId.delete(id)
+    // The next stream of this id may have begun.
+    if (this.#byId.get(id)?.run === run) this.#byId.delete(id)
   }
 
   /** What this process is recording under an id. */

@@ -96,7 +96,7 @@ export class RedisRecorder implements Recorder {
     this.#finish()
   }
 
-  /** Somebody asks for the end of this stream. */
+  /** A client asks for the end of this stream. */
   stop(why: string): void {
     if (this.#isStopped || this.#isOver) return
     this.#isStopped = true
@@ -141,7 +141,7 @@ export class RedisRecorder implements Recorder {
   #publish(channel: string, message: () => Buffer): void {
     if (this.#followers.size === 0) return
     void this.#shared.channels.publish(channel, message()).then((heard) => {
-      // Those who did not say that they leave have not come far.
+      // Followers that did not say that they leave have not come far.
       if (heard === 0) this.#followers.clear()
     })
   }

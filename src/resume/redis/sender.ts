@@ -113,7 +113,7 @@ export class RedisSender {
   async #claimId(): Promise<Claim> {
     try {
       const claim = await claimId(this.#shared, this.#claimed)
-      // Who ended the stream before may just be saying how long that one is kept.
+      // The process that ended the stream before may just be saying how long that one is kept.
       this.#keptAt = claim === 'replaced' ? Number.NEGATIVE_INFINITY : systemClock.now()
       return claim
     } catch (error) {

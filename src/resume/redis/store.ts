@@ -111,10 +111,12 @@ class RedisStore implements ResumeStore {
   async record(id: string, about: RecordedStream, events: RecorderEvents): Promise<Recorder> {
     const { process, commands } = this.#shared
     const before = process.find(id)
-    if (before?.ending) await within(before.ending, claimMs)
-    if (process.find(id)) throw new StreamIdTaken()
+    // Without Redis its end cannot be recorded, and the next stream does not wait for it.
+    if (before?.ending && commands.isOpen) await within(before.ending, claimMs)
+    const other = process.find(id)
+    if (other && !other.ending) throw new StreamIdTaken()
     const recorder = new RedisRecorder(this.#shared, id, about, events)
-    // Who sees the stream has to see that its process lives.
+    // A process that sees the stream has to see that its process lives.
     const begun = process.add(recorder)
     // Without Redis there is nothing to wait for: the stream goes on as if nothing were to be recorded.
     if (!commands.isOpen) return recorder

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { Call, proxyDeadlines, proxyOf } from '../hand-written-proxy.js'
 import type { Mutant } from './index.js'
 
-/** Defects in what becomes of an upstream whose client leaves, or does not read. */
+/** Defects in the fate of an upstream whose client leaves, or does not read. */
 export const clientMutants: Record<string, Mutant> = {
   'does not see a client that leaves before the headers': {
     mode: 'FM-22',

@@ -15,7 +15,7 @@ function onBreak(act: (call: Call) => void): Mutant['proxy'] {
   )
 }
 
-/** What a length promises is missed in the same way. */
+/** A broken promise of a length is missed in the same way. */
 const everyBreak = (verdict: string) => ({
   'FM-15 resetMidStream': verdict,
   'FM-15 finMidStream': verdict,

@@ -9,7 +9,7 @@ import { statusMutants } from './statuses.js'
 export interface Mutant {
   /** The failure mode that it does not handle. */
   readonly mode: string
-  /** What the gauntlet must say of it: trial and verdict. */
+  /** The finding that the gauntlet must make: trial and verdict. */
   readonly says: Readonly<Record<string, string>>
   /** Where its deadlines are others. */
   readonly deadlines?: Partial<ProxyDeadlines>

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { Call, proxyOf } from '../hand-written-proxy.js'
 import type { Mutant } from './index.js'
 
-/** Whether this is what `http.request` says of a connection that was closed, or reset, before any response. */
+/** Whether `http.request` says this of a connection that was closed, or reset, before any response. */
 const isClosed = ({ message }: Error) => message === 'socket hang up'
 const isReset = ({ message }: Error) => message === 'read ECONNRESET'
 
@@ -22,7 +22,7 @@ function onErrorBefore(
 
 const cut = ({ response }: Call) => response.destroy()
 
-/** Defects in what a proxy responds where it could still choose the status. */
+/** Defects in the responses of a proxy that could still choose the status. */
 export const statusMutants: Record<string, Mutant> = {
   'never answers where its upstream cannot be reached': {
     mode: 'FM-01',

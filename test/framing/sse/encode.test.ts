@@ -9,7 +9,7 @@ function parse(text: string): EventSourceMessage[] {
   return events
 }
 
-/** What a reader makes of data: it knows one kind of line end. */
+/** Data as a reader gets it: a reader knows one kind of line end. */
 const asRead = (data: string) => data.replace(/\r\n?/g, '\n')
 
 describe('data', () => {

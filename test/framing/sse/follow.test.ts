@@ -7,10 +7,10 @@ import { dialects, type StreamDialect } from '../../../src/index.js'
 import { chatChunk } from '../../support/chat.js'
 import { kinds } from '../../support/dialect-events.js'
 
-/** What a client would have read of an upstream it is connected to directly. */
+/** The events that a client would have read of an upstream it is connected to directly. */
 function direct(bytes: Uint8Array): EventSourceMessage[] {
   const events: EventSourceMessage[] = []
-  // Its line ends are all the same to a client; a CR at the very end of what has come is one to it, too.
+  // All line ends are the same to a client; a CR at the very end of the bytes is one to it, too.
   const text = new TextDecoder().decode(bytes).replace(/\r\n?/g, '\n')
   createParser({ onEvent: (event) => events.push(event) }).feed(text)
   return events
@@ -47,7 +47,7 @@ function sliced(all: Buffer, at: readonly number[]): Buffer[] {
   return [0, ...places].map((start, index) => all.subarray(start, places[index] ?? all.length))
 }
 
-/** Follows these, and keeps what comes of them. */
+/** Follows these, and keeps the events. */
 function followed(chunks: readonly (Uint8Array | string)[], options?: FollowOptions) {
   const events: { data: string; id: string | undefined; event: string | undefined; end: number }[] = []
   const follower = new EventFollower(({ data, id, event }, end) => {
@@ -97,7 +97,7 @@ test('a long event in many pieces is joined once', () => {
   expect(events[0]?.data).toHaveLength(8_000 * 1_024)
 })
 
-describe('what stands between the last event and now', () => {
+describe('the bytes after the last event', () => {
   test.each([
     ['', 'none'],
     ['data: a\n\n', 'none'],
@@ -153,7 +153,7 @@ describe('the end', () => {
   })
 })
 
-describe('what is longer than an event may be', () => {
+describe('bytes beyond the maximum of an event', () => {
   test.each([
     ['in one piece', [`data: ${'x'.repeat(101)}\n\n`]],
     ['while it comes', ['data: ', 'x'.repeat(101)]],
@@ -199,7 +199,7 @@ describe.each(kinds)('%s: an event that is not parsed means what it says', (_nam
   })
 })
 
-describe('what is skipped', () => {
+describe('skipped bytes', () => {
   const chat = (delta: object, reason: string | null = null) => {
     const { choices, ...head } = chatChunk('')
     return JSON.stringify({ ...head, choices: [{ ...choices[0], delta, finish_reason: reason }] })

@@ -6,7 +6,7 @@ const { isStreamError, StreamError } = require('unhang')
 const { guardStreams } = require('unhang/koa')
 const { assertCleanEnding, rawRequest } = require('unhang/testing')
 
-/** What a client is told when its handler writes these events. */
+/** The error that a client gets when its handler writes these events. */
 async function told(...events) {
   const app = new Koa()
   app.use(guardStreams())

@@ -6,7 +6,7 @@ import { isStreamError, StreamError } from 'unhang'
 import { createStreamMiddleware } from 'unhang/express'
 import { assertCleanEnding, faults, rawRequest, startUpstream } from 'unhang/testing'
 
-/** What a client is told when its upstream has this fault. */
+/** The error that a client gets when its upstream has this fault. */
 async function told(fault) {
   const upstream = await startUpstream(faults[fault])
   const stream = createStreamMiddleware(({ relay, signal }) =>

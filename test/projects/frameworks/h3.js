@@ -20,7 +20,7 @@ app.post('/sse/v1/chat/completions', async (event) => {
   const run = async () => {
     for await (const data of eventsOf(body)) await stream.push(data)
   }
-  // One that nobody catches ends the process, whatever stands around the app.
+  // A rejection that no code catches ends the process, whatever stands around the app.
   run()
     .catch(() => {})
     .finally(() => stream.close())

@@ -9,7 +9,7 @@ import { chunksOf, eventsOf, guard, listens, page } from './shared.js'
 
 const isFastify = process.env.PLATFORM === 'fastify'
 
-/** What a platform hands on: Node's own response, or Fastify's reply. */
+/** The response of a platform: Node's own response, or Fastify's reply. */
 type Reply = ServerResponse & { raw: ServerResponse; hijack(): void }
 
 @Controller()

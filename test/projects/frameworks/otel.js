@@ -22,5 +22,5 @@ const tracerProvider = new NodeTracerProvider({ spanProcessors: [processor] })
 tracerProvider.register()
 const instrumentation = new HttpInstrumentation()
 instrumentation.setTracerProvider(tracerProvider)
-// It waits for somebody to require it.
+// It waits until other code requires it.
 createRequire(import.meta.url)('node:http')

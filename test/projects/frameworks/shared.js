@@ -1,4 +1,4 @@
-// What the apps have in common: an upstream, and how each says on which port it listens.
+// The common part of the apps: an upstream, and how each says on which port it listens.
 /** Where the apps find their upstream. */
 export const upstreamUrl = `${process.env.UPSTREAM_URL}/v1/chat/completions`
 

@@ -13,10 +13,10 @@ import { startProxy } from './proxy.js'
 type Proxy = Awaited<ReturnType<typeof startProxy>>
 type Harm = 'hang' | 'truncation' | 'the process ends'
 
-/** What becomes of an exchange: without the guard, and the code of the error that its client gets behind the guard. */
+/** The fate of an exchange: without the guard, and the code of the error that its client gets behind the guard. */
 interface Course {
   script: UpstreamScript
-  /** What happens once the client has the first event. */
+  /** The fault that follows once the client has the first event. */
   next?(upstream: ScriptedUpstream): unknown
   /** The deadline that it must not wait a minute for. All others are long: a busy machine must not look like a silent upstream. */
   timeouts?: { firstByteMs: number } | { inactivityMs: number }
@@ -30,7 +30,7 @@ const begins: UpstreamScript = (exchange) =>
     .open()
     .data({ object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content: 'Hello' } }] })
 
-// Nest catches what a handler throws, and ends the response as if all were well. The guard has seen the upstream break.
+// Nest catches the errors of a handler, and ends the response as if all were well. The guard has seen the upstream break.
 const broken = {
   harm: { written: 'truncation', piped: 'the process ends' },
   code: same('connection_reset'),

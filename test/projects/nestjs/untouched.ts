@@ -49,7 +49,7 @@ const upload = {
   body: multipart,
 }
 
-/** What worked before, with the status that it has. */
+/** Pages that worked before, with their status. */
 const requests: [string, number, Request][] = [
   ['JSON', 200, { method: 'GET', path: '/v1/models' }],
   ['JSON that answers a POST', 201, { path: '/v1/embeddings', body: { input: 'Hello' } }],

@@ -5,7 +5,7 @@ import { createClient as createClient4, createCluster as createCluster4 } from '
 import { createClient as createClient5, createCluster as createCluster5 } from 'redis5'
 import type { IORedisLike, NodeRedisLike } from '../../../src/resume/redis/clients.js'
 
-/** A connected client, and what disconnects it. */
+/** A connected client, and a function that disconnects it. */
 export interface ConnectedClient {
   readonly client: NodeRedisLike | IORedisLike
   close(): void

@@ -63,7 +63,7 @@ describe.each(names)('processes with %s', (name) => {
     }
     // What the promise says, and what a machine with other things to do may add.
     expect(tookMs).toBeLessThan(leaseMs + 1_000 + 1_000)
-    // Whoever comes later is told the same.
+    // A later client gets the same.
     const late = await new Reading(other.store, id).done
     expect({ last: late.had, code: late.end?.code }).toEqual({ last: recorded, code: 'producer_lost' })
   })
@@ -146,7 +146,7 @@ describe.each(names)('processes with %s', (name) => {
     const reading = new Reading(reader.store, id)
     producer.kill('SIGKILL')
     expect(await producer.ended).toBe('SIGKILL')
-    // Redis has seen the connection close, or is about to; until then it would deliver the call to nobody.
+    // Redis has seen the connection close, or is about to; until then it would deliver the call to no process.
     const subscribed = () =>
       Promise.all(
         servers().map((each) => each.cli('pubsub', isCluster ? 'shardchannels' : 'channels', 'unhang:p:*')),

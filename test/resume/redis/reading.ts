@@ -23,7 +23,7 @@ export function about(limits: Partial<RecordedStream['limits']> = {}): RecordedS
   }
 }
 
-/** Writes down what a recorder hears. */
+/** Writes down the messages of a recorder. */
 export function listening(): RecorderEvents & { readonly heard: string[] } {
   const heard: string[] = []
   return { heard, stop: (why) => heard.push(`stop ${why}`), fenced: () => heard.push('fenced') }

@@ -4,7 +4,7 @@ import { clientNamed } from './clients.js'
 import { about, completed, event, listening, Reading, upTo } from './reading.js'
 import { RedisServer } from './server.js'
 
-/** What a stream does when its Redis is killed, or stands still. */
+/** A stream whose Redis is killed, or stands still. */
 export function restartContract(name: string): void {
   const connect = clientNamed(name)
 
@@ -62,7 +62,7 @@ export function restartContract(name: string): void {
       expect(numbers).toEqual(upTo(stream.last))
       expect(stream.recorder.complete).toBe(true)
       expect(stream.heard).toEqual([])
-      // Whoever comes later reads the same.
+      // A later client reads the same.
       const late = await new Reading(await openStore(server), 'kept').done
       expect(late.numbers).toEqual(upTo(stream.last))
     })
@@ -86,7 +86,7 @@ export function restartContract(name: string): void {
       expect(stream.heard).toEqual([])
     })
 
-    test('comes back empty: what is gone is reported, and recording goes on', async () => {
+    test('comes back empty: lost events are reported, and recording goes on', async () => {
       const server = await startServer()
       const stream = await produce(server, 'lost')
       const store = await openStore(server)
@@ -103,7 +103,7 @@ export function restartContract(name: string): void {
       const { numbers, gaps, end } = await reading.done
       expect(end).toEqual(completed)
       expect(numbers.length + gaps.reduce((sum, [from, to]) => sum + to - from + 1, 0)).toBe(stream.last)
-      // Whoever comes later is told of the beginning, and reads the rest.
+      // A later client hears of the missing beginning, and reads the rest.
       const late = await new Reading(store, 'lost').done
       expect(late.gaps).toHaveLength(1)
       expect(late.gaps[0]?.[0]).toBe(1)
@@ -136,7 +136,7 @@ export function restartContract(name: string): void {
       expect(events.heard).toEqual([])
     })
 
-    test('stands still: what it does not take is given up, and it is recorded again afterwards', async () => {
+    test('stands still: events that it does not take are given up, and later streams are recorded again', async () => {
       const server = await startServer()
       const store = await openStore(server)
       const events = listening()

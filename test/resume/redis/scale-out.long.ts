@@ -131,7 +131,7 @@ describe('two processes behind nginx', () => {
     // Recorded is what the client has had, but for the last flush.
     expect(had.length - (recorded.length - 1)).toBeLessThanOrEqual(2)
     await isBack()
-    // Whoever asks the process that is new is told the same.
+    // A client of the new process gets the same.
     const late = await read(`/process/2/playground/streams/${first.id}?after=${recorded.length - 1}`)
     await late.more()
     expect(late.body()).toContain('producer_lost')

@@ -19,7 +19,7 @@ interface Account {
 
 interface Case {
   upstream: Script
-  /** What the client does, if it does not simply read. */
+  /** The client's ways, if it does not simply read. */
   client?: (client: NamedClient, scene: Scene) => Promise<Seen | undefined>
   settings?: Omit<MountSettings, 'onEnd'>
   request?: ChatRequest
@@ -103,9 +103,9 @@ const cases: Record<string, Case> = {
   },
 }
 
-/** What the process says of a stream: on the diagnostics channels, in the record, and under `DEBUG`. */
+/** The process's reports of a stream: on the diagnostics channels, in the record, and under `DEBUG`. */
 export function testAccounts(mount: Mount): void {
-  describe.each(Object.entries(cases))('what is said of %s', (_name, each) => {
+  describe.each(Object.entries(cases))('the reports of %s', (_name, each) => {
     let account: Account
     beforeAll(async () => {
       account = await observe(mount, each)
@@ -148,7 +148,7 @@ export function testAccounts(mount: Mount): void {
   })
 }
 
-/** An upstream that has not answered is nobody's yet. */
+/** An upstream that has not responded has no owner yet. */
 const isReleased = ({ releases }: Mount, seen: Seen | undefined) =>
   releases === 'the upstream' && seen?.status !== 504
 
@@ -166,7 +166,7 @@ async function observe(mount: Mount, { upstream, client: act, request, settings 
       (!isReleased(mount, seen) || observation.messages(requestId).some(([name]) => name === 'cleanup')) &&
       observation.lines.some((line) => line.startsWith(requestId) && / \d+ bytes, /.test(line)),
   )
-  // What would come in these turns would come too often.
+  // Events that would come in these turns would come too often.
   await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
   return { requestId, end, seen, messages: observation.messages(requestId), lines: [...observation.lines] }
 }

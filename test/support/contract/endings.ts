@@ -5,7 +5,7 @@ import { bugTrigger, jsonAnswer, type Mount, type MountSettings } from './mount.
 import { startScene } from './scene.js'
 import { errorsIn, expectAnswer, expectFailure, type Seen } from './seen.js'
 
-/** What a client gets, however its stream ends. */
+/** The response that a client gets, however its stream ends. */
 export function testEndings(mount: Mount): void {
   const scene = (script: Script, options: MountSettings['options'] = {}) =>
     startScene(mount, script, { options })
@@ -120,7 +120,7 @@ export function testEndings(mount: Mount): void {
     expect(await s.end()).toMatchObject({ outcome: 'client_gone' })
   })
 
-  test('a request that wants no stream is answered as ever', async () => {
+  test('a request that wants no stream has its response as ever', async () => {
     await using s = await scene((exchange) => exchange.answer('200 OK', jsonAnswer))
     const result = await (await s.ask({ stream: false })).finished()
     expect(result).toMatchObject({ status: 200, text: jsonAnswer, ending: 'complete' })

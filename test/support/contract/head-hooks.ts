@@ -4,7 +4,7 @@ import { chatAnswer } from '../chat.js'
 import type { Mount } from './mount.js'
 import { startScene } from './scene.js'
 
-/** What an app hooks into the head of a response, as `on-headers` does it, throws once, or each time. */
+/** The error that an app's hook in the head of a response, as `on-headers` makes it, throws once, or each time. */
 const hooks: Record<string, (response: ServerResponse, times: number) => void> = {
   writeHead(response, times) {
     const { writeHead } = response
@@ -18,7 +18,7 @@ const hooks: Record<string, (response: ServerResponse, times: number) => void> =
     const { setHeader } = response
     let left = times
     response.setHeader = function (this: ServerResponse, ...args: unknown[]) {
-      // What Express sets before any middleware is its own affair.
+      // Headers that Express sets before any middleware are its own affair.
       if (!/^x-powered-by$/i.test(String(args[0])) && left-- > 0) throw new Error('password=hunter2')
       return setHeader.apply(this, args as never)
     } as ServerResponse['setHeader']

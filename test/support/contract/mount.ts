@@ -15,7 +15,7 @@ export interface ContractClient {
 /** How a test serves a handler: as a route of some framework, guarded or written the unhang way. */
 export interface Mount {
   name: string
-  /** Who writes to the response: a stream of unhang's, or a handler that knows nothing of it. */
+  /** The writer of the response: a stream of unhang's, or a handler that knows nothing of it. */
   kind: 'route' | 'guard'
   /**
    * What unhang lets go: the upstream, nothing where a handler's own loop does so, or each step of a pipeline that is
@@ -37,9 +37,9 @@ export interface MountSettings {
   /** For mounts that have the option. */
   /** Not to look: a route takes every request, a guard waits for the response. */
   detect?: false
-  /** What an app hooks into each response before unhang sees it. */
+  /** The app's hooks in each response before unhang sees it. */
   hookOutside?(response: ServerResponse): void
-  /** What a handler hooks into its response. */
+  /** The handler's hooks in its response. */
   hookInside?(response: ServerResponse): void
 }
 

@@ -2,9 +2,9 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { format } from 'node:util'
 import debug from 'debug'
 
-/** What the process says of its streams, by their request ids. */
+/** The process's reports of its streams, by their request ids. */
 export interface Observation extends Disposable {
-  /** The names of the channels that have said something of a stream, in order, and what they said. */
+  /** The names of the channels that have reported a stream, in order, and their messages. */
   messages(requestId: string): [name: string, message: Record<string, unknown>][]
   /** The same of all streams. */
   readonly all: readonly [name: string, message: Record<string, unknown>][]

@@ -34,7 +34,7 @@ export function testRequestId(mount: Mount): void {
     expect(await scene.end(id)).toMatchObject({ outcome: 'completed' })
   })
 
-  // What a handler sets stands on the response that it returns: see test/web.
+  // Headers of a handler stand on the response that it returns: see test/web.
   if (!mount.isFetch)
     test("the app's own stays", async () => {
       await using scene = await startScene(mount, upstream, {

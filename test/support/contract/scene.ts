@@ -35,7 +35,7 @@ export async function startScene(
     onEnd: (end) => {
       ends.push(end)
       for (const wake of waiting.splice(0)) wake()
-      // What fails in a test is looked at there.
+      // The test looks at failures itself.
       return true
     },
   })

@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 import type { StreamEnd } from '../../../src/index.js'
 import { heartbeatPattern } from '../chat.js'
 
-/** What a client saw of one exchange, whatever the protocol. */
+/** A client's view of one exchange, over any protocol. */
 export interface Seen {
   status: number
   headers: Record<string, string>
@@ -41,7 +41,7 @@ export function expectAnswer(result: Seen, text: string): void {
   expect(dataOf(result).at(-1)).toBe('[DONE]')
 }
 
-/** A stream that has failed: what had come, one error event, and a clean end. */
+/** A stream that has failed: the events before, one error event, and a clean end. */
 export function expectFailure(result: Seen, text: string, code: string): void {
   expect(result.status).toBe(200)
   expect(result.ending).toBe('complete')
@@ -54,7 +54,7 @@ export function expectFailure(result: Seen, text: string, code: string): void {
 
 const isHeartbeat = (data: string) => heartbeatPattern.test(`data: ${data}`)
 
-/** The record counts what the client has: each event, the error event among them, and each byte. */
+/** The record counts the client's bytes: each event, the error event among them, and each byte. */
 export function expectCounts({ events, bytes, heartbeats }: StreamEnd, { status, text }: Seen): void {
   const received = { events: 0, heartbeats: 0 }
   const parser = createParser({

@@ -7,7 +7,7 @@ import { observeStreams } from './observe.js'
 import { type Scene, startScene } from './scene.js'
 import { dataOf, expectAnswer, expectCounts, expectFailure, type Seen } from './seen.js'
 
-/** What is switched off, alone. */
+/** The part that is switched off, alone. */
 interface Switch {
   options?: NonNullable<MountSettings['options']>
   detect?: false
@@ -24,7 +24,7 @@ const switches: Record<string, Switch> = {
   'when: always, or responds': { detect: false },
 }
 
-/** What the upstream does, by the path it is asked for. */
+/** The fault of the upstream, by the path of the request. */
 const upstream: Record<string, (exchange: UpstreamExchange) => unknown> = {
   good: (exchange) =>
     exchange
@@ -42,7 +42,7 @@ const upstream: Record<string, (exchange: UpstreamExchange) => unknown> = {
 
 const script = (exchange: UpstreamExchange) => upstream[exchange.head.split(/[ /]+/)[1] ?? '']?.(exchange)
 
-/** The sentences of a mount hold whatever is switched off, but for the one that the switch is for. */
+/** The sentences of a mount hold with any part switched off, but for the one that the switch is for. */
 export function testSwitches(mount: Mount): void {
   describe.each(Object.entries(switches).filter(([, { detect }]) => mount.detects || detect !== false))(
     'with %s',
@@ -96,7 +96,7 @@ export function testSwitches(mount: Mount): void {
         expect(await scene.end()).toMatchObject({ outcome: 'client_gone' })
       })
 
-      test('what fails before the head has a status, what wants no stream has none', async () => {
+      test('a failure before the head has a status, a request for no stream has none', async () => {
         await using scene = await startScene(mount, script, settings)
         const broken = await (await scene.ask({ upstreamPath: 'is-broken' })).finished()
         if (reports && isGuessing) {

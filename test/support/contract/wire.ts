@@ -4,9 +4,9 @@ import type { Mount } from './mount.js'
 import { startScene } from './scene.js'
 import { expectAnswer, expectCounts } from './seen.js'
 
-/** What is written, to the byte. */
+/** The written bytes. */
 export function testWire(mount: Mount): void {
-  // How a server writes what it reads from a body is its own affair.
+  // How a server writes the bytes of a body is its own affair.
   if (!mount.isFetch)
     test('the error event and the end leave in one write', async () => {
       await using scene = await startScene(mount, (exchange) => exchange.open().data(chatChunk('Hello')))

@@ -27,7 +27,7 @@ async function run(plan: Plan): Promise<void> {
   if (problem !== undefined) wrong.push(`${shown(plan)}: ${problem}`)
 }
 
-/** Does what the client of this stream does. Returns what is wrong with what it got. */
+/** Plays the client of this stream. Returns the mistake in its response. */
 async function see(plan: Plan, client: RawClient): Promise<string | undefined> {
   const has = (count: number) =>
     client.until(() => client.body.complete || client.data.length >= count).catch(() => {})
@@ -63,7 +63,7 @@ function check({ fault, events }: Plan, client: RawClient): void {
   demand(client.body.complete, `the body was cut (${client.ending})`)
   if (fault === 'resetsAtOnce' || fault === 'resetsBeforeHead') {
     demand(assertCleanEnding(client)?.code === 'connection_reset', 'no word of the reset')
-    // A reset may take with it what the proxy's system has not handed over yet.
+    // A reset may destroy bytes that the proxy's system has not handed over yet.
     const whole = client.data.slice(0, -1)
     return demand(isSame(whole, sent.slice(0, whole.length)), 'not what was sent')
   }

@@ -2,7 +2,7 @@ import { chatChunk } from '../chat.js'
 import { randomFrom } from '../random.js'
 import { handlers } from './handlers.js'
 
-/** What an upstream may do, and how the record of the stream says so. `resets` waits until the client has all. */
+/** The faults of an upstream, and how the record of the stream reports them. `resets` waits until the client has all. */
 const outcomes = {
   good: 'completed',
   slow: 'completed',
@@ -64,5 +64,5 @@ export function outcomesOf({ fault, leavesAfter }: Plan): string[] {
   return leavesAfter === undefined ? [outcomes[fault]] : [outcomes[fault], 'client_gone']
 }
 
-/** A stream, for the report of what went wrong. */
+/** A stream, for the report of a mistake. */
 export const shown = ({ events, ...plan }: Plan) => JSON.stringify({ ...plan, events: events.length })

@@ -28,7 +28,7 @@ const seed = Number(process.env.SOAK_SEED)
 const cancels = process.env.SOAK_ADOPT === 'cancel'
 const planFor = ({ headers }: IncomingMessage) => planOf(seed, numberOf(headers['x-request-id']))
 let upstreamUrl = ''
-/** What belongs to one stream: it may be collected when the stream is over. */
+/** The state of one stream: it may be collected when the stream is over. */
 const seen: WeakRef<object>[] = []
 /** How each stream ended, by its number: more than once would be wrong. */
 const outcomes: string[][] = []
@@ -88,7 +88,7 @@ const questions = {
       mostListeners: Math.max(...kept.flatMap((socket) => Object.values(listenersOf(socket)))),
     }
   },
-  /** What is left when the last connection is gone. */
+  /** The objects that are left when the last connection is gone. */
   async left() {
     for (let patience = 500; patience > 0 && timers.size > timersBefore; patience--) await pause(20)
     for (let pass = 0; pass < 4; pass++) {

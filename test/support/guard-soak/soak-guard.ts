@@ -22,7 +22,7 @@ interface Report {
 
 /**
  * Runs streams through the guard, so many at once, in two rounds: the upstream, the proxy and the clients are processes
- * of their own. Each number and the seed say what becomes of a stream.
+ * of their own. Each number and the seed decide the fate of a stream.
  */
 export async function soakGuard(atOnce: number, seed: number, adopt = '') {
   checkLimit(2 * atOnce + 100)
@@ -37,7 +37,7 @@ export async function soakGuard(atOnce: number, seed: number, adopt = '') {
   const proxyPort = await proxy.ask('port', upstreamUrl)
   await clients.ask('meet', { proxyPort, upstreamUrl })
 
-  /** Runs the streams from this number on, and returns what it saw when they are over. */
+  /** Runs the streams from this number on, and returns the mistakes when they are over. */
   async function round(from: number) {
     const end = from + atOnce
     for (let next = from; next < end; next += atTheDoor) {
@@ -66,7 +66,7 @@ export async function soakGuard(atOnce: number, seed: number, adopt = '') {
   return {
     /** How many streams were under way at once, in each round. */
     live: [first.live, second.live],
-    /** What went wrong, one line each. */
+    /** The mistakes, one line each. */
     wrong: [...second.wrong, ...wrongRecords],
     /** The streams that the upstream still sends, or would, in each round. */
     unread: [first.unread, second.unread],

@@ -47,7 +47,7 @@ async function sendEvents({ fault, events, pauseMs }: Plan, exchange: UpstreamEx
 
 type Script = (exchange: UpstreamExchange, isRead: Promise<void>) => unknown
 
-/** What comes after the events. */
+/** The ending after the events. */
 const scripts: Record<Plan['fault'], Script> = {
   good: (exchange) => exchange.data(...ending).end(),
   slow: (exchange) => exchange.data(...ending).end(),
@@ -76,7 +76,7 @@ const questions = {
     start.resolve()
     start = withResolvers()
   },
-  /** The streams that nobody reads any more, and that nobody has let go. */
+  /** The streams that no client reads any more, and that the proxy has not let go. */
   async left() {
     for (let patience = 500; patience > 0 && streamsLeft().length > 0; patience--) await pause(20)
     return streamsLeft()

@@ -14,11 +14,6 @@ import type { RequestedStream } from './request.js'
 /** The kind of response that a head announces; `held` until the first bytes of the body decide. */
 export type HeadKind = 'stream' | 'opaque' | 'held' | 'other'
 
-interface WrittenHead {
-  readonly given: GivenHead
-  readonly args: readonly unknown[]
-}
-
 /** The status and the headers of a guarded response, from the first that is set until after they have been sent. */
 export class ResponseHead {
   readonly #response: ServerResponse
@@ -29,7 +24,8 @@ export class ResponseHead {
   isHeld = false
   /** The changes that the handler has made to the headers since they were sent. */
   late: LateHead | undefined
-  #head: WrittenHead | undefined
+  /** The arguments of the handler's `writeHead`. */
+  #written: readonly unknown[] | undefined
   /** The first bytes decide about the head that is written with them. */
   expected: 'stream' | 'opaque' | undefined
 
@@ -60,7 +56,7 @@ export class ResponseHead {
   written(args: readonly unknown[]): HeadKind {
     const head = readHead(args)
     const kind = this.expected ?? this.#kindOf(head)
-    this.#head = { given: head, args }
+    this.#written = args
     if (kind === 'stream' || kind === 'opaque' || kind === 'other') return kind
     // Over HTTP/2 the head is sent now, or never.
     if (this.#response.req.httpVersionMajor === 2) return 'other'
@@ -76,8 +72,8 @@ export class ResponseHead {
    * @returns `opaque` for an event stream that cannot be looked into, `json` for JSON under the name of one
    */
   begins(chunk: unknown): 'stream' | 'opaque' | 'json' | 'other' {
-    const implicit = { status: this.#response.statusCode, message: undefined, headers: [] }
-    const kind = this.#kindOf(this.isHeld && this.#head ? this.#head.given : implicit)
+    const held = this.isHeld ? this.#written : undefined
+    const kind = this.#kindOf(readHead(held ?? [this.#response.statusCode]))
     if (kind === 'other') return kind
     const isLines = this.#framing.name === 'ndjson'
     if (kind === 'stream') return !isLines && looksLikeJson(chunk) ? 'json' : kind
@@ -94,12 +90,12 @@ export class ResponseHead {
    * @throws what the app has hooked into it
    */
   send(isOpaque: boolean, complete: () => void): void {
-    const { given, args } = this.#head as WrittenHead
+    const args = this.#written ?? []
     this.isHeld = false
     if (isOpaque) this.#own.writeHead(...args)
     else {
-      given.headers = given.headers.filter(([name]) => name.toLowerCase() !== 'content-encoding')
-      this.#setGiven(given.headers)
+      const given = readHead(args)
+      this.#setGiven(given.headers.filter(([name]) => name.toLowerCase() !== 'content-encoding'))
       complete()
       this.#sendStreamHead(given)
     }
@@ -130,12 +126,13 @@ export class ResponseHead {
     this.#uncompressed?.undo()
     const wasHeld = this.isHeld
     this.isHeld = false
-    if (wasHeld && this.#head) this.#own.writeHead(...this.#head.args)
+    if (wasHeld && this.#written) this.#own.writeHead(...this.#written)
   }
 
   /** Of the head as it was written, which has not been sent. */
   get #framing(): Framing {
-    return framingOf(headerOf('content-type', this.#response, this.#head?.given.headers)) ?? framings.sse
+    const { headers } = readHead(this.#written ?? [])
+    return framingOf(headerOf('content-type', this.#response, headers)) ?? framings.sse
   }
 
   #kindOf(head: GivenHead): ReturnType<typeof kindOfHead> {

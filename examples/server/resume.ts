@@ -11,7 +11,7 @@ import {
 import { bearerKey } from './access.js'
 import type { Settings } from './environment.js'
 
-/** What the functions of an app get: in Koa and Hono a context, in Fastify a request of its own. */
+/** The argument of an app's functions: in Koa and Hono a context, in Fastify a request of its own. */
 type AppRequest =
   | IncomingMessage
   | { req: IncomingMessage }

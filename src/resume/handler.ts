@@ -29,8 +29,8 @@ interface HonoContext {
 }
 
 /**
- * A handler for a route of Express, of Fastify, of Koa or of Hono, a listener of `node:http` and `node:http2`, or a fetch handler,
- * which returns a response.
+ * A handler for a route of Express, Fastify, Koa or Hono, or a listener of `node:http` and `node:http2`.
+ * As a fetch handler it returns a response.
  */
 export interface ResumeHandler {
   (

@@ -81,7 +81,7 @@ export class BodyStream {
     if (!this.#isDone) this.#close(() => this.#controller?.error(reason))
   }
 
-  /** The client has left: what waits is for nobody. */
+  /** The client has left: no client takes the bytes that wait. */
   release(): void {
     if (!this.#isDone) this.#close(() => this.#controller?.close())
   }

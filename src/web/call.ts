@@ -1,5 +1,7 @@
 import { isPlainId } from '../client/request-id.js'
 import { checkObject, checkSignal, shown } from '../errors/bad-input.js'
+import { guards } from '../registry.js'
+import type { ResumeTarget } from '../stream/resume-target.js'
 import type { StreamOptions } from '../stream/settings.js'
 
 /** The options of a fetch handler about the request that it responds to. */
@@ -26,17 +28,25 @@ export function splitCall<Options extends StreamOptions>(
   options: Options & WebCall,
 ): { call: WebCall; options: Omit<Options, keyof WebCall> } {
   checkObject('options', options)
-  const { request, signal, model, requestId, ...rest } = options
+  const { request, signal, model, requestId, ...own } = options
   if (request !== undefined) checkRequest('request', request)
-  else if (options.resume)
-    throw new TypeError('resume needs the option request, which says whose stream it is')
+  else if (own.resume) throw new TypeError('resume needs the option request, which says whose stream it is')
   checkSignal('signal', signal)
   if (model !== undefined && typeof model !== 'string')
     throw new TypeError(`model must be a text, got ${shown(model)}`)
   if (requestId !== undefined && !isPlainId(requestId)) {
     throw new TypeError(`requestId must be letters, digits, dots, dashes; got ${shown(requestId)}`)
   }
-  return { call: { request, signal, model, requestId }, options: rest }
+  return {
+    call: { request, signal, model, requestId },
+    options: { ...own, resume: own.resume ?? resumeAround(request) },
+  }
+}
+
+/** What stands inside a guard records what the guard would. */
+function resumeAround(request: Request | undefined): ResumeTarget | undefined {
+  const guard = request && guards().get(request)
+  return (guard?.options as StreamOptions | undefined)?.resume
 }
 
 /** @throws TypeError for anything but a request of a fetch handler */

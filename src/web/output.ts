@@ -73,7 +73,7 @@ export class WebOutput implements EventOutput {
   }
 
   get committed(): boolean {
-    return this.status !== undefined || this.events > 0
+    return this.status !== undefined
   }
 
   get gone(): boolean {

@@ -5,7 +5,7 @@ import { type ScriptedUpstream, startUpstream } from '../support/scripted-upstre
 import { withResolvers } from '../support/with-resolvers.js'
 import { chatEvents, eventsIn, readSome, user } from './resumable.js'
 
-export const count = 62
+const count = 62
 export const events = chatEvents(count)
 export const chat = '/v1/chat/completions'
 
@@ -29,7 +29,7 @@ export async function startHalf(): Promise<ScriptedUpstream & { letOn(): void; l
   return Object.assign(upstream, { letOn: () => gate.resolve(), left: left.promise })
 }
 
-export type Served = { url: string; resume: Resume; ends: StreamEnd[] }
+type Served = { url: string; resume: Resume; ends: StreamEnd[] }
 export type Mount = (
   upstream: string,
   settings?: { detachMs?: number; adopt?: GuardOptions['adopt'] },

@@ -55,7 +55,7 @@ const hono =
     if (kind !== 'wrapApp') app.use(guardStreams({ resume, onEnd }))
     if (kind === 'relayResponse') {
       app.post(chat, ({ req }) =>
-        relayResponse(({ signal }) => call(upstream, signal), undefined, { request: req.raw, resume, onEnd }),
+        relayResponse(({ signal }) => call(upstream, signal), undefined, { request: req.raw, onEnd }),
       )
     } else app.post(chat, (context) => call(upstream, getSignal(context)))
     if (kind === 'wrapApp') {
@@ -85,6 +85,9 @@ const mounts: Record<string, Mount> = {
   ),
   wrapApp: fetchHandler((upstream, options) =>
     wrapApp((request: Request) => call(upstream, getSignal(request)), options),
+  ),
+  'wrapApp around guardResponse': fetchHandler((upstream, { resume, onEnd }) =>
+    wrapApp(async (request: Request) => guardResponse(await call(upstream), { request, onEnd }), { resume }),
   ),
   'Hono, guardStreams': hono('guardStreams'),
   'Hono, wrapApp': hono('wrapApp'),
@@ -268,7 +271,7 @@ test('a call with the signal of the request ends with it, and its upstream is no
   expect(failureOf(eventsIn(await rest.text())).code).toBe('client_disconnected')
 })
 
-test('what is read on for nobody does not wait for the client that has left', async () => {
+test('an upstream that is read on without a client does not wait for the one that has left', async () => {
   const piece = 'x'.repeat(100_000)
   const gate = withResolvers()
   const upstream = await startUpstream(async (exchange) => {
@@ -289,6 +292,34 @@ test('what is read on for nobody does not wait for the client that has left', as
   gate.resolve()
   const rest = await fetch(`${url}/v1/streams/${id}?after=99`)
   expect(eventsIn(await rest.text()).map((data) => data.slice(0, 3))).toEqual(['99 ', '[DO'])
+})
+
+test('a client that has left by the signal of its request alone holds nothing back', async () => {
+  const client = new AbortController()
+  const request = new Request('http://localhost/', { method: 'POST', signal: client.signal })
+  const { ends, onEnd } = settingsOf()
+  const resume = createResume({ owner: false })
+  const encoder = new TextEncoder()
+  const upstream = ReadableStream.from(events.map((data) => encoder.encode(`data: ${data}\n\n`)))
+  guardResponse(new Response(upstream, { headers: eventStream }), { request, resume, onEnd })
+  // The first event waits for it by now.
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+  client.abort()
+  await expect.poll(() => ends).toMatchObject([{ outcome: 'completed', detached: true, events: 62 }])
+})
+
+test('a server that still waits for a response is not kept waiting when its client has left', async () => {
+  const client = new AbortController()
+  const request = new Request('http://localhost/', { method: 'POST', signal: client.signal })
+  const { ends, onEnd } = settingsOf()
+  const resume = createResume({ owner: false })
+  const gate = withResolvers()
+  const upstream = gate.promise.then(() => whole())
+  const response = relayResponse(upstream, undefined, { request, resume, onEnd })
+  client.abort()
+  expect((await response).status).toBe(499)
+  gate.resolve()
+  await expect.poll(() => ends).toMatchObject([{ outcome: 'completed', detached: true, events: 2 }])
 })
 
 test('JSON lines are recorded as they are', async () => {
@@ -326,7 +357,7 @@ test('a page of another origin may read the id where it may read the events', as
   expect(headers.get('access-control-allow-origin')).toBe('https://page.test')
 })
 
-test('without a request nobody knows whose stream it is', async () => {
+test('without a request the owner of the stream is unknown', async () => {
   const resume = createResume({ owner: false })
   const message = 'resume needs the option request, which says whose stream it is'
   expect(() => guardResponse(whole(), { resume })).toThrow(new TypeError(message))

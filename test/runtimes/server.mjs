@@ -1,13 +1,18 @@
 // A fetch handler on whichever runtime this is, for runtimes.test.ts: `server.mjs WAY UPSTREAM SETTINGS`.
 // It prints its port, then each record and each message of a diagnostics channel, a line of JSON each.
 import { guardStreams } from '../../dist/hono.js'
+import { createResume } from '../../dist/resume.js'
 import { getSignal, guardResponse, relayResponse, wrapApp } from '../../dist/web.js'
 
 const [way, upstreamUrl, settings] = (globalThis.Deno?.args ?? process.argv.slice(2)).map(String)
-const { options, detect, jsonAnswer, bugTrigger } = JSON.parse(settings)
+const { options, detect, jsonAnswer, bugTrigger, isResumable } = JSON.parse(settings)
 const print = (line) => console.log(JSON.stringify(line))
+const resume = isResumable
+  ? createResume({ owner: (request) => (request.req?.raw ?? request).headers.get('x-user') ?? undefined })
+  : undefined
 const relaying = {
   ...options,
+  resume,
   onEnd: (end) => {
     print({ end })
     return true
@@ -75,7 +80,9 @@ const ways = {
   guardResponse: () => async (request) => guardResponse(await answer(request), { ...relaying, request }),
 }
 
-const handler = ways[way]()
+const produce = ways[way]()
+const resuming = resume && { GET: resume.rejoin(), DELETE: resume.stop() }
+const handler = (request, ...more) => (resuming?.[request.method] ?? produce)(request, ...more)
 const hostname = '127.0.0.1'
 if (globalThis.Bun) {
   // As the guide says: Bun cuts what is silent for 10 seconds, unless it is told otherwise.

@@ -99,7 +99,7 @@ describe('a mistake shows at once', () => {
     expect(() => guardResponse(response)).toThrow('locked by another reader')
     reader?.releaseLock()
     await response.text()
-    expect(() => guardResponse(response)).toThrow('a body that has been read')
+    expect(() => guardResponse(response)).toThrow('has already been read')
   })
 })
 

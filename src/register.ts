@@ -11,25 +11,18 @@ import { processWide } from './registry.js'
 /** Work that `--import` and `--require` together, or two copies of unhang, would do twice. */
 const registered = processWide('registered', () => ({ isDone: false }))
 
-interface Setting {
-  name: 'UNHANG_OPTIONS' | 'UNHANG_CONFIG'
-  read(value: string): unknown
-}
-
-const settings: readonly Setting[] = [
-  { name: 'UNHANG_OPTIONS', read: parse },
-  { name: 'UNHANG_CONFIG', read: load },
-]
+const readers = { UNHANG_OPTIONS: parse, UNHANG_CONFIG: load }
 
 /** @throws Error that names the variable, and then the option and the value */
 function readEnvironment(): GuardSettings {
-  const [first, second] = settings.filter(({ name }) => process.env[name])
+  const [first, second] = Object.entries(readers).filter(([name]) => process.env[name])
   if (!first) return readGuardOptions()
-  if (second) throw new TypeError(`write either ${first.name} or ${second.name}, not both`)
+  const [name, read] = first
+  if (second) throw new TypeError(`write either ${name} or ${second[0]}, not both`)
   try {
-    return readGuardOptions(first.read(process.env[first.name] ?? '') as GuardOptions)
+    return readGuardOptions(read(process.env[name] ?? '') as GuardOptions)
   } catch (error) {
-    throw new TypeError(`${first.name}: ${describeError(error).replace(/^TypeError: /, '')}`)
+    throw new TypeError(`${name}: ${describeError(error).replace(/^TypeError: /, '')}`)
   }
 }
 

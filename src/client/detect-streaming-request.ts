@@ -1,5 +1,6 @@
 import { checkNames, checkObject, shown } from '../errors/bad-input.js'
 import { readHeader } from '../errors/classify.js'
+import { isNamed } from '../timeouts/profiles.js'
 
 /** The parts of a request that {@link detectStreamingRequest} reads: of Express, Koa, `node:http` or Fetch. */
 export interface StreamingRequestLike {
@@ -76,9 +77,12 @@ function wantsStream(request: StreamingRequestLike, hints: StreamingHints = {}):
   const accepted = acceptsStream(header(request, 'accept'))
   if (accepted !== undefined) return accepted
   const { paths = defaultPaths, userAgents = defaultUserAgents } = hints
-  if (request.method === 'POST' && paths.some((known) => matches(known, path))) return true
+  if (request.method === 'POST' && paths.some((known) => isNamed(known, path))) return true
   const agent = header(request, 'user-agent')
-  return agent !== undefined && userAgents.some((known) => includes(known, agent))
+  return (
+    agent !== undefined &&
+    userAgents.some((known) => (typeof known === 'string' ? agent.includes(known) : isNamed(known, agent)))
+  )
 }
 
 /** Ollama streams unless the request says otherwise. */
@@ -149,12 +153,4 @@ function location({ originalUrl, url, path }: StreamingRequestLike): { path: str
   const mark = local.indexOf('?')
   if (mark === -1) return { path: local, query: '' }
   return { path: local.slice(0, mark), query: local.slice(mark + 1) }
-}
-
-function matches(known: string | RegExp, path: string): boolean {
-  return typeof known === 'string' ? known === path : path.search(known) !== -1
-}
-
-function includes(known: string | RegExp, agent: string): boolean {
-  return typeof known === 'string' ? agent.includes(known) : agent.search(known) !== -1
 }

@@ -28,11 +28,6 @@ export interface EventStreamHeadOptions {
   cors?: boolean | readonly string[] | undefined
 }
 
-export interface EventStreamHead {
-  set: Record<string, string>
-  remove: string[]
-}
-
 // An event stream is as long as it gets, and is written as it is: a length, a tag or an encoding that was copied from an
 // upstream would be a lie.
 /** Of one connection only. HTTP/2 has none of them: https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2 */
@@ -59,7 +54,7 @@ const untrue = ['content-length', 'content-encoding', transferEncoding, 'etag']
 export function eventStreamHead(
   exchange: EventStreamExchange,
   { headers = {}, cors = false }: EventStreamHeadOptions = {},
-): EventStreamHead {
+): { set: Record<string, string>; remove: string[] } {
   const existing = new Map(
     Object.entries(exchange.existing).map(([name, value]) => [name.toLowerCase(), String(value)]),
   )

@@ -2,7 +2,7 @@ import { systemClock, within } from '../timeouts/clock.js'
 import { looksPerStall } from '../timeouts/deadlines.js'
 
 /** How long a client may stand still, and how much it has taken so far. */
-interface Taking {
+export interface Taking {
   clientStallMs: number
   taken: () => number
 }

@@ -64,7 +64,7 @@ export class OutgoingText {
       more = this.#write(this.#take(code >= 0xd800 && code < 0xdc00 ? maxPiece - 1 : maxPiece))
     }
     if (!more) return false
-    const rest = this.#takeAll()
+    const rest = this.#take()
     if (isLast) {
       this.bytes += Buffer.byteLength(rest)
       this.#response.end(writable(this.#response, rest))
@@ -75,7 +75,7 @@ export class OutgoingText {
 
   /** Bytes go out at once, after all text that was written before, whether or not the client has caught up. */
   sendBytes(bytes: Uint8Array): boolean {
-    if (this.#pending !== '') this.#write(this.#takeAll())
+    if (this.#pending !== '') this.#write(this.#take())
     this.bytes += bytes.length
     let more = true
     if (bytes.length <= maxPiece) more = this.#response.write(bytes)
@@ -100,13 +100,7 @@ export class OutgoingText {
     if (typeof flush === 'function') flush.call(this.#response)
   }
 
-  #takeAll(): string {
-    const text = this.#pending
-    this.#pending = ''
-    return text
-  }
-
-  #take(length: number): string {
+  #take(length = this.#pending.length): string {
     const text = this.#pending.slice(0, length)
     this.#pending = this.#pending.slice(length)
     return text

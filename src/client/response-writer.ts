@@ -10,7 +10,7 @@ import { CatchingUp, ready } from './catching-up.js'
 import { Heartbeat } from './heartbeat.js'
 import { heartbeatText } from './heartbeat-form.js'
 import { OutgoingText } from './outgoing-text.js'
-import { closedAlready, disposed, endedElsewhere, refusedWrite } from './refused-write.js'
+import { closedAlready, disposed, endedElsewhere } from './refused-write.js'
 import { backlogOf, discardUnreadBody, exactBacklogOf, isGone, wasLeft, watchPipelined } from './response.js'
 import type { SSEWriter } from './sse-writer.js'
 import type { WriterParts, WriterSettings } from './sse-writer-options.js'
@@ -36,10 +36,9 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
     this.#response = response
     this.#settings = settings
     this.#parts = parts
-    const { clock = systemClock } = parts
     const { headersAfterMs: firstMs, heartbeatMs: everyMs } = settings
     this.#text = new OutgoingText(response, () => void this.#flush())
-    this.#heartbeat = new Heartbeat(this.#beat, { firstMs, everyMs, clock })
+    this.#heartbeat = new Heartbeat(this.#beat, { firstMs, everyMs, clock: systemClock })
     response.on('close', this.#responseClosed).on('drain', this.#drained)
     writers().set(response, this)
     watchPipelined(response, this.#responseClosed)
@@ -287,6 +286,9 @@ export class ResponseWriter extends HeadedWriter implements SSEWriter {
   }
 
   #refuse(reason = this.#refusal): Promise<never> {
-    return refusedWrite(reason)
+    const refusal = Promise.reject(reason)
+    // Handled already, so that one without an `await` cannot end the process.
+    refusal.catch(() => {})
+    return refusal
   }
 }

@@ -1,4 +1,4 @@
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders, Server, ServerResponse } from 'node:http'
 import type { Http2ServerResponse, ServerHttp2Session } from 'node:http2'
 import { shown } from '../errors/bad-input.js'
 import type { Framing } from '../framing/framing.js'
@@ -93,7 +93,7 @@ export function completeHead(
       existing: response.getHeaders() as OutgoingHttpHeaders,
       httpVersion: request?.httpVersion ?? '1.1',
       keepsAlive: response.shouldKeepAlive,
-      keepAliveTimeoutMs: keepAliveTimeoutOf(response),
+      keepAliveTimeoutMs: (serverOf(response) as Partial<Server> | undefined)?.keepAliveTimeout,
       origin: request?.headers.origin,
       framing,
     },
@@ -122,10 +122,6 @@ export function liftSocketTimeout(response: ServerResponse): void {
   if (http2Stream(response) || isClosed(response)) return
   response.setTimeout(0)
   response.socket?.setNoDelay(true)
-}
-
-function keepAliveTimeoutOf(response: ServerResponse): number | undefined {
-  return (serverOf(response) as { keepAliveTimeout?: number } | undefined)?.keepAliveTimeout
 }
 
 /** The server that accepted the connection of a response. */

@@ -1,9 +1,8 @@
-import { checkNames, checkSignal, shown } from '../errors/bad-input.js'
+import { checkChoice, checkNames, checkPositive, checkSignal, shown } from '../errors/bad-input.js'
 import type { StreamError } from '../errors/stream-error.js'
 import type { FramingName } from '../framing/framing.js'
 import { framings } from '../framing/framings.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import type { Clock } from '../timeouts/clock.js'
 import { readDuration } from '../timeouts/options.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import type { EventStreamHeadOptions } from './head.js'
@@ -98,7 +97,6 @@ export const writerNames = {
 export interface WriterParts {
   signal?: AbortSignalLike | undefined
   observer?: SSEWriterObserver | undefined
-  clock?: Clock | undefined
 }
 
 /** The options, read once. */
@@ -139,24 +137,15 @@ export function checkWriterOptions(options: SSEWriterOptions, more: readonly str
   if (cors !== undefined && typeof cors !== 'boolean' && !isOriginList) {
     throw new TypeError(`writer.cors must be true, false or a list of origins, got ${shown(cors)}`)
   }
-  if (options.heartbeat !== undefined && !['comment', 'empty-delta'].includes(options.heartbeat)) {
-    const hint = typeof options.heartbeat === 'number' ? '; did you mean writer.heartbeatMs?' : ''
-    throw new TypeError(
-      `writer.heartbeat must be 'comment' or 'empty-delta', got ${shown(options.heartbeat)}${hint}`,
-    )
-  }
-  if (options.framing !== undefined && !Object.hasOwn(framings, options.framing)) {
-    throw new TypeError(`writer.framing must be 'sse' or 'ndjson', got ${shown(options.framing)}`)
-  }
-  if (typeof maxBufferedBytes !== 'number' || !(maxBufferedBytes > 0)) {
-    throw new TypeError(`writer.maxBufferedBytes must be a number above 0, got ${shown(maxBufferedBytes)}`)
-  }
+  const hint = typeof options.heartbeat === 'number' ? '; did you mean writer.heartbeatMs?' : ''
+  checkChoice('writer.heartbeat', options.heartbeat, ['comment', 'empty-delta'], hint)
+  checkChoice('writer.framing', options.framing, Object.keys(framings))
+  checkPositive('writer.maxBufferedBytes', maxBufferedBytes)
+  const duration = (name: 'heartbeatMs' | 'headersAfterMs') =>
+    readDuration(`writer.${name}`, options[name] ?? writerDefaults[name])
   return {
-    heartbeatMs: readDuration('writer.heartbeatMs', options.heartbeatMs ?? writerDefaults.heartbeatMs),
-    headersAfterMs: readDuration(
-      'writer.headersAfterMs',
-      options.headersAfterMs ?? writerDefaults.headersAfterMs,
-    ),
+    heartbeatMs: duration('heartbeatMs'),
+    headersAfterMs: duration('headersAfterMs'),
     maxBufferedBytes,
     heartbeat: options.heartbeat,
     framing: options.framing,

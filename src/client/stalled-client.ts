@@ -1,12 +1,9 @@
 import type { ServerResponse } from 'node:http'
 import { StreamTimeoutError } from '../errors/stream-error.js'
-import { isTaken } from './is-taken.js'
+import { isTaken, type Taking } from './is-taken.js'
 import { isClosed, whenFlushed, whenItsTurn } from './response.js'
 
-export interface FinishOptions {
-  clientStallMs: number
-  /** How much the client has taken so far. */
-  taken: () => number
+export interface FinishOptions extends Taking {
   destroy(error: Error): void
 }
 

@@ -84,14 +84,8 @@ export interface StreamUsage {
 const diagnosticsChannel = globalThis.process?.getBuiltinModule?.('node:diagnostics_channel')
 
 function channel(name: string): Channel {
-  return diagnosticsChannel?.channel(name) ?? silentChannel(name)
-}
-
-function silentChannel(name: string): Channel {
-  return { name, hasSubscribers: false, publish() {}, subscribe() {}, unsubscribe: () => false } as Pick<
-    Channel,
-    'name' | 'hasSubscribers' | 'publish' | 'subscribe' | 'unsubscribe'
-  > as Channel
+  const silent: Partial<Channel> = { name, hasSubscribers: false, publish() {}, subscribe() {} }
+  return diagnosticsChannel?.channel(name) ?? ({ ...silent, unsubscribe: () => false } as Channel)
 }
 
 /**

@@ -46,7 +46,7 @@ class UiMessageStream implements DialectState {
       this.#done = true
       return 'terminal'
     }
-    const type = String(jsonOf<{ type: unknown }>(data)?.type)
+    const type = String(jsonOf(data)?.type)
     if (type === 'error') return 'error'
     if (type === 'finish' || type === 'abort') this.#finished = true
     return content.test(type) ? 'content' : 'other'

@@ -6,33 +6,13 @@ import {
   type DialectState,
   type EventRole,
   entrySize,
+  isObject,
+  type JsonObject,
   jsonOf,
   type StreamDialect,
   setOwn,
   sizeOf,
 } from './dialect.js'
-
-interface Block {
-  type?: unknown
-  [more: string]: unknown
-}
-
-interface Message {
-  type: unknown
-  content: Block[]
-  usage: object
-  stop_reason: unknown
-  stop_sequence: unknown
-}
-
-interface MessageEvent {
-  type: unknown
-  index: number
-  message: Message
-  content_block: Block
-  delta: Block
-  usage: object
-}
 
 /** The pieces of each kind of block: the name of its delta, and where the delta goes. */
 const pieces: Record<string, { delta: string; field: string }> = {
@@ -47,16 +27,16 @@ const pieces: Record<string, { delta: string; field: string }> = {
  */
 const messageAnswerForm: AnswerForm = {
   toEvents(answer) {
-    const message = jsonOf<Message>(answer)
-    if (message?.type !== 'message' || !Array.isArray(message.content)) return undefined
-    if (!message.content.every((block) => typeof block === 'object' && block !== null)) return undefined
-    return messageEvents(message as Message)
+    const message = jsonOf(answer)
+    if (message?.type !== 'message') return undefined
+    const { content, ...rest } = message
+    return Array.isArray(content) && content.every(isObject) ? messageEvents(content, rest) : undefined
   },
   collect: () => new CollectedMessage(),
 }
 
-function* messageEvents(message: Message): Generator<SSEEvent> {
-  const { content, stop_reason, stop_sequence = null, usage } = message
+function* messageEvents(content: JsonObject[], message: JsonObject): Generator<SSEEvent> {
+  const { stop_reason, stop_sequence = null, usage } = message
   const named = <Event extends { type: string }>(data: Event): SSEEvent => ({ event: data.type, data })
   const begun = { ...message, content: [], stop_reason: null, stop_sequence: null }
   yield named({ type: 'message_start', message: begun })
@@ -70,8 +50,8 @@ function* messageEvents(message: Message): Generator<SSEEvent> {
   yield named({ type: 'message_stop' })
 }
 
-function blockEvents(block: Block, index: number): { type: string }[] {
-  const events = (empty: Block, ...deltas: Block[]) => [
+function blockEvents(block: JsonObject, index: number): { type: string }[] {
+  const events = (empty: JsonObject, ...deltas: JsonObject[]) => [
     { type: 'content_block_start', index, content_block: empty },
     ...deltas.map((delta) => ({ type: 'content_block_delta', index, delta })),
     { type: 'content_block_stop', index },
@@ -91,23 +71,21 @@ function blockEvents(block: Block, index: number): { type: string }[] {
 
 class CollectedMessage implements CollectedAnswer {
   size = 0
-  #message: Partial<Message> = {}
-  readonly #blocks = new Map<number, Block>()
-  readonly #inputs = new Map<number, string>()
+  #message: JsonObject = {}
+  readonly #blocks = new Map<unknown, JsonObject>()
+  readonly #inputs = new Map<unknown, string>()
 
   add({ data }: SSEEvent): void {
-    const event = jsonOf<MessageEvent>(data)
-    if (!event) return
-    const { type, index = 0, message, content_block: block, delta, usage } = event
-    if (type === 'message_start') this.#keep(message, { ...message })
+    const { type, index = 0, message, content_block: block, delta, usage } = jsonOf(data) ?? {}
+    if (type === 'message_start') this.#keep(message, { ...Object(message) })
     else if (type === 'message_delta') {
-      const all = { ...this.#message.usage, ...usage }
-      this.#keep([delta, usage], { ...this.#message, ...delta, usage: all })
-    } else if (!Number.isSafeInteger(index) || index < 0) return
+      const all = { ...Object(this.#message.usage), ...Object(usage) }
+      this.#keep([delta, usage], { ...this.#message, ...Object(delta), usage: all })
+    } else if (!Number.isSafeInteger(index) || Number(index) < 0) return
     else if (type === 'content_block_start' && block) {
       this.size += entrySize + sizeOf(block)
-      this.#blocks.set(index, { ...block })
-    } else if (type === 'content_block_delta' && delta) this.#addDelta(index, delta)
+      this.#blocks.set(index, { ...Object(block) })
+    } else if (type === 'content_block_delta' && delta) this.#addDelta(index, Object(delta))
   }
 
   get answer(): unknown {
@@ -119,12 +97,12 @@ class CollectedMessage implements CollectedAnswer {
   }
 
   /** @param added what of it is new */
-  #keep(added: unknown, message: Partial<Message>): void {
+  #keep(added: unknown, message: JsonObject): void {
     this.size += sizeOf(added)
     this.#message = message
   }
 
-  #addDelta(index: number, { type, ...delta }: Block): void {
+  #addDelta(index: unknown, { type, ...delta }: JsonObject): void {
     const block = this.#blocks.get(index)
     if (!block) return
     if (type === 'input_json_delta') {
@@ -175,11 +153,10 @@ class MessageStream implements DialectState {
   }
 
   observe({ data, event }: SSEEvent): EventRole {
-    const json = jsonOf<MessageEvent>(data)
-    const type = json?.type ?? event
+    const { type = event, delta } = jsonOf(data) ?? {}
     if (type === 'message_start') this.#begun = true
     if (type === 'error') return 'error'
-    if (type === 'message_delta' && json?.delta?.stop_reason) this.#hasReason = true
+    if (type === 'message_delta' && Object(delta).stop_reason) this.#hasReason = true
     if (type === 'message_stop') {
       this.#stopped = true
       return 'terminal'

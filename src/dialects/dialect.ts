@@ -126,8 +126,22 @@ export interface DialectState {
  */
 export type EventRole = 'terminal' | 'content' | 'error' | 'other'
 
+/** A stream that is complete with its last event, which cannot be made up. */
+export class EndedByEvent {
+  complete = false
+
+  closing(): SSEEvent[] {
+    return []
+  }
+}
+
+/** An object of JSON. It comes from outside: each member may hold anything. */
+export interface JsonObject {
+  [member: string]: unknown
+}
+
 /** The JSON object that an event carries; `undefined` for data that is none. */
-export function jsonOf<Shape extends object>(data: unknown): Partial<Shape> | undefined {
+export function jsonOf<Shape extends object = JsonObject>(data: unknown): Partial<Shape> | undefined {
   if (typeof data === 'object' && data !== null) return data as Partial<Shape>
   if (typeof data !== 'string' || !data.trimStart().startsWith('{')) return undefined
   try {
@@ -138,8 +152,13 @@ export function jsonOf<Shape extends object>(data: unknown): Partial<Shape> | un
 }
 
 /** Whether a value of JSON is an object, and no list. */
-export function isObject(value: unknown): value is { [member: string]: unknown } {
+export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The objects of a list; none of anything else. */
+export function objectsIn(list: unknown): JsonObject[] {
+  return Array.isArray(list) ? list.filter(isObject) : []
 }
 
 /** Sets a property under any name, as `JSON.parse` does: an assignment takes `__proto__` for the prototype. */

@@ -54,7 +54,7 @@ export function familyOf(event: SSEEvent): StreamDialect | undefined {
 
 /** The kind that an event claims to be. */
 function kindOf({ event, data }: SSEEvent): string {
-  const { type, object } = jsonOf<{ type: unknown; object: unknown }>(data) ?? {}
+  const { type, object } = jsonOf(data) ?? {}
   for (const kind of [event, type, object]) if (typeof kind === 'string' && kind !== '') return kind
   return ''
 }

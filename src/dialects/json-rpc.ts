@@ -4,7 +4,9 @@ import {
   type DialectRequest,
   type DialectState,
   type EventRole,
+  type JsonObject,
   jsonOf,
+  objectsIn,
   type StreamDialect,
 } from './dialect.js'
 
@@ -25,12 +27,6 @@ export const jsonRpc: StreamDialect = {
   follow: (request) => new JsonRpcStream(request),
 }
 
-interface Message {
-  jsonrpc: unknown
-  id: unknown
-  method: unknown
-}
-
 function failed(id: unknown, message: string) {
   return { jsonrpc: '2.0', id, error: { code: serverError, message } }
 }
@@ -42,8 +38,8 @@ export function isJsonRpcRequest({ headers = {}, body }: DialectRequest): boolea
 }
 
 /** One message, or a batch of them. */
-function messagesIn(body: unknown): Partial<Message>[] {
-  return (Array.isArray(body) ? body : [body]).filter((each) => typeof each === 'object' && each !== null)
+function messagesIn(body: unknown): JsonObject[] {
+  return objectsIn(Array.isArray(body) ? body : [body])
 }
 
 class JsonRpcStream implements DialectState {
@@ -56,10 +52,8 @@ class JsonRpcStream implements DialectState {
   constructor({ method, body }: DialectRequest = {}) {
     this.#isSubscription = method === 'GET'
     if (body === undefined) return
-    const requests = messagesIn(body).filter(
-      ({ id, method: called }) => id !== undefined && called !== undefined,
-    )
-    this.#pending = new Set(requests.map(({ id }) => id))
+    const requests = messagesIn(body).filter((message) => message.method !== undefined)
+    this.#pending = new Set(requests.map(({ id }) => id).filter((id) => id !== undefined))
   }
 
   get complete(): boolean {
@@ -68,7 +62,7 @@ class JsonRpcStream implements DialectState {
 
   observe({ data, id: eventId }: SSEEvent): EventRole {
     if (eventId) this.#sawId = true
-    const message = jsonOf<Message>(data)
+    const message = jsonOf(data)
     if (!message) return 'other'
     const { id, method } = message
     if (method === undefined && id !== undefined) {

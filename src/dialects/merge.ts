@@ -1,15 +1,11 @@
-import { entrySize, isObject, setOwn, sizeOf } from './dialect.js'
-
-interface Said {
-  [member: string]: unknown
-}
+import { entrySize, isObject, type JsonObject, setOwn, sizeOf } from './dialect.js'
 
 /**
  * Adds a piece to the answer so far: text to text, items to items.
  *
  * @returns by how much that has grown, in characters
  */
-export function merge(said: Said, piece: Said): number {
+export function merge(said: JsonObject, piece: JsonObject): number {
   let grown = 0
   for (const [name, value] of Object.entries(piece)) {
     const before = Object.hasOwn(said, name) ? said[name] : undefined
@@ -26,6 +22,18 @@ export function merge(said: Said, piece: Said): number {
   return grown
 }
 
+/**
+ * Adds a piece to the part of this number, or begins that part with it.
+ *
+ * @returns by how much the parts have grown, in characters
+ */
+export function mergeAt(parts: Map<unknown, JsonObject>, number: unknown, piece: JsonObject): number {
+  const known = parts.get(number)
+  const part = known ?? {}
+  parts.set(number, part)
+  return merge(part, piece) + (known ? 0 : entrySize)
+}
+
 /** Members that come once, and perhaps again, but never in pieces. */
 const fixed = new Set(['id', 'type', 'role', 'object'])
 
@@ -34,7 +42,7 @@ const fixed = new Set(['id', 'type', 'role', 'object'])
  *
  * @returns by how much that has grown, in characters
  */
-export function replace(said: Said, anew: Said): number {
+export function replace(said: JsonObject, anew: JsonObject): number {
   let grown = 0
   for (const [name, value] of Object.entries(anew)) {
     if (value === undefined || value === null) continue

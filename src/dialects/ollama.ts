@@ -1,13 +1,60 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import {
+  type AnswerForm,
+  type CollectedAnswer,
   type DialectRequest,
   type DialectState,
+  EndedByEvent,
   type EventRole,
+  isObject,
+  type JsonObject,
   jsonOf,
   type StreamDialect,
 } from './dialect.js'
-import { lineAnswerForm } from './ollama-answer.js'
+import { merge, replace } from './merge.js'
+
+/**
+ * The responses of `/api/chat` and `/api/generate` to `"stream": false`, and the lines with the same meaning.
+ *
+ * @see https://docs.ollama.com/api/chat
+ */
+const lineAnswerForm: AnswerForm = {
+  toEvents(answer) {
+    const line = jsonOf(answer)
+    if (line?.done !== true || line.error) return undefined
+    const { message, response, thinking, logprobs, ...end } = line
+    const head = { model: end.model, created_at: end.created_at }
+    if (isObject(message)) {
+      const nothing = { role: message.role ?? 'assistant', content: '' }
+      return [
+        { data: { ...head, message, ...(logprobs ? { logprobs } : {}), done: false } },
+        { data: { ...end, message: nothing } },
+      ]
+    }
+    if (typeof response !== 'string') return undefined
+    const said = { response, ...(thinking ? { thinking } : {}), ...(logprobs ? { logprobs } : {}) }
+    return [{ data: { ...head, ...said, done: false } }, { data: { ...end, response: '' } }]
+  },
+  collect: () => new CollectedLines(),
+}
+
+class CollectedLines implements CollectedAnswer {
+  size = 0
+  readonly #said: JsonObject = {}
+  readonly #end: JsonObject = {}
+
+  add({ data }: SSEEvent): void {
+    const { message, response, thinking, logprobs, ...end } = jsonOf(data) ?? {}
+    // It would be missing if nothing but tools were called.
+    if (isObject(message)) this.#said.message ??= { role: 'assistant', content: '' }
+    this.size += merge(this.#said, { message, response, thinking, logprobs }) + replace(this.#end, end)
+  }
+
+  get answer(): unknown {
+    return { ...this.#end, ...this.#said }
+  }
+}
 
 /**
  * Streams of Ollama's `/api/chat` and `/api/generate`: JSON lines, complete with `"done": true`.
@@ -28,33 +75,16 @@ export function isOllamaClient({ headers }: DialectRequest): boolean {
   return /^ollama(-[a-z]+)?\//.test(String(headers?.['user-agent']))
 }
 
-interface Line {
-  done: unknown
-  error: unknown
-  response: unknown
-  thinking: unknown
-  message: { [member: string]: unknown } | null
-}
-
-class GenerateStream implements DialectState {
-  complete = false
-
+class GenerateStream extends EndedByEvent implements DialectState {
   observe({ data }: SSEEvent): EventRole {
-    const line = jsonOf<Line>(data)
-    if (!line) return 'other'
-    if (line.error) return 'error'
-    if (line.done === true) {
+    const { error, done, response, thinking, message } = jsonOf(data) ?? {}
+    if (error) return 'error'
+    if (done === true) {
       this.complete = true
       return 'terminal'
     }
-    const { response, thinking, message } = line
-    return response || thinking || message?.content || message?.thinking || message?.tool_calls
-      ? 'content'
-      : 'other'
-  }
-
-  closing(): SSEEvent[] {
-    return []
+    const { content, thinking: thought, tool_calls: calls } = Object(message)
+    return response || thinking || content || thought || calls ? 'content' : 'other'
   }
 
   failing(_error: StreamError, message: string): SSEEvent[] {

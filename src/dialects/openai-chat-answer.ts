@@ -1,30 +1,14 @@
 import type { SSEEvent } from '../framing/sse/encode.js'
-import { type AnswerForm, type CollectedAnswer, entrySize, isObject, jsonOf } from './dialect.js'
-import { merge } from './merge.js'
-import { isChoiceIndex, maxChoices } from './openai-choices.js'
-
-interface Message {
-  role?: unknown
-  content?: unknown
-  tool_calls?: unknown
-  [more: string]: unknown
-}
-
-interface Choice {
-  index?: number
-  message?: Message
-  delta?: Message
-  text?: unknown
-  finish_reason?: unknown
-  [more: string]: unknown
-}
-
-interface Completion {
-  object: unknown
-  choices: Choice[]
-  usage: unknown
-  [more: string]: unknown
-}
+import { CollectedChoices, maxChoices } from './choices.js'
+import {
+  type AnswerForm,
+  type CollectedAnswer,
+  isObject,
+  type JsonObject,
+  jsonOf,
+  objectsIn,
+} from './dialect.js'
+import { merge, mergeAt } from './merge.js'
 
 /**
  * A `chat.completion` (or `text_completion`) and the chunks that say the same.
@@ -33,7 +17,7 @@ interface Completion {
  */
 export const chatAnswerForm: AnswerForm = {
   toEvents(answer) {
-    const { object, choices, usage, ...rest } = jsonOf<Completion>(answer) ?? {}
+    const { object, choices, usage, ...rest } = jsonOf(answer) ?? {}
     if (!Array.isArray(choices) || choices.length === 0 || choices.length > maxChoices) return undefined
     if (!choices.every(isObject)) return undefined
     return chunks(choices, usage, rest)
@@ -41,16 +25,16 @@ export const chatAnswerForm: AnswerForm = {
   collect: () => new CollectedCompletion(),
 }
 
-function* chunks(choices: Choice[], usage: unknown, rest: object): Generator<SSEEvent> {
+function* chunks(choices: JsonObject[], usage: unknown, rest: object): Generator<SSEEvent> {
   const isText = choices.every(({ message }) => message === undefined)
   const head = { ...rest, object: isText ? 'text_completion' : 'chat.completion.chunk' }
-  const chunk = (choice: Choice): SSEEvent => ({ data: { ...head, choices: [choice] } })
+  const chunk = (choice: object): SSEEvent => ({ data: { ...head, choices: [choice] } })
   for (const [at, choice] of choices.entries()) {
     const { message, text, finish_reason: finishReason, index = 0, ...more } = choice
     const open = { ...more, index, finish_reason: null }
     if (isText) yield chunk({ ...open, text })
     else {
-      const { role = 'assistant', ...said } = message ?? {}
+      const { role = 'assistant', ...said } = Object(message) as JsonObject
       yield chunk({ index, delta: { role, content: '' }, finish_reason: null })
       yield chunk({ ...open, delta: numbered(said) })
     }
@@ -63,7 +47,7 @@ function* chunks(choices: Choice[], usage: unknown, rest: object): Generator<SSE
 }
 
 /** In a stream each call of a tool says which one it is. */
-function numbered(message: Message): Message {
+function numbered(message: JsonObject): JsonObject {
   const { tool_calls: calls } = message
   if (!Array.isArray(calls)) return message
   return { ...message, tool_calls: calls.map((call, index) => ({ index, ...call })) }
@@ -71,54 +55,40 @@ function numbered(message: Message): Message {
 
 class CollectedCompletion implements CollectedAnswer {
   size = 0
-  #head: Partial<Completion> | undefined
+  #head: JsonObject | undefined
   #usage: unknown
-  readonly #choices = new Map<number, CollectedChoice>()
+  readonly #choices = new CollectedChoices(() => new CollectedChoice())
 
   add({ data }: SSEEvent): void {
-    const chunk = jsonOf<Completion>(data)
+    const chunk = jsonOf(data)
     if (!chunk) return
     const { choices, usage, ...head } = chunk
     // Some begin with a chunk that has everything but its id.
     if (!this.#head?.id) this.#head = head
     this.#usage = usage ?? this.#usage
-    for (const choice of Array.isArray(choices) ? choices : []) {
-      if (!isObject(choice)) continue
-      const { index = 0 } = choice
-      if (!isChoiceIndex(index)) continue
-      const collected = this.#choices.get(index) ?? new CollectedChoice(index)
-      this.#choices.set(index, collected)
-      this.size += collected.add(choice)
-    }
+    this.size += this.#choices.add(choices)
   }
 
   get answer(): unknown {
     const isText = this.#head?.object === 'text_completion'
-    const choices = [...this.#choices.values()].sort((a, b) => a.index - b.index)
     return {
       ...this.#head,
       object: isText ? 'text_completion' : 'chat.completion',
-      choices: choices.map((choice) => choice.answer),
+      choices: this.#choices.inOrder.map(([index, choice]) => ({ index, ...choice.answer })),
       ...(this.#usage ? { usage: this.#usage } : {}),
     }
   }
 }
 
 class CollectedChoice {
-  readonly index: number
-  #more: Message = {}
+  readonly #more: JsonObject = {}
   #text: string | undefined
   #finishReason: unknown = null
-  readonly #message: Message = { role: 'assistant', content: null }
+  readonly #message: JsonObject = { role: 'assistant', content: null }
   /** By the number that each says it has, wherever an upstream begins to count. */
-  readonly #calls = new Map<unknown, Message>()
+  readonly #calls = new Map<unknown, JsonObject>()
 
-  constructor(index: number) {
-    this.index = index
-  }
-
-  /** @returns by how much it has grown, in characters */
-  add({ index: _index, delta, text, finish_reason: finishReason, ...more }: Choice): number {
+  add({ index: _index, delta, text, finish_reason: finishReason, ...more }: JsonObject): number {
     let grown = merge(this.#more, more)
     this.#finishReason = finishReason || this.#finishReason
     if (typeof text === 'string') {
@@ -128,25 +98,15 @@ class CollectedChoice {
     if (!isObject(delta)) return grown
     const { tool_calls: calls, ...said } = delta
     grown += merge(this.#message, said)
-    for (const call of Array.isArray(calls) ? calls : []) {
-      if (!isObject(call)) continue
-      const { index = this.#calls.size, ...piece } = call
-      const known = this.#calls.get(index)
-      const collected = known ?? {}
-      if (!known) {
-        this.#calls.set(index, collected)
-        grown += entrySize
-      }
-      grown += merge(collected, piece)
-    }
+    for (const { index = this.#calls.size, ...piece } of objectsIn(calls))
+      grown += mergeAt(this.#calls, index, piece)
     return grown
   }
 
   get answer(): object {
-    const { index } = this
     const end = { ...this.#more, finish_reason: this.#finishReason }
-    if (this.#text !== undefined) return { index, text: this.#text, ...end }
+    if (this.#text !== undefined) return { text: this.#text, ...end }
     const calls = this.#calls.size > 0 ? { tool_calls: [...this.#calls.values()] } : {}
-    return { index, message: { ...this.#message, ...calls }, ...end }
+    return { message: { ...this.#message, ...calls }, ...end }
   }
 }

@@ -1,16 +1,19 @@
 import type { StreamError } from '../errors/stream-error.js'
-import type { SkippedEvents } from '../framing/sse/blocks.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
+import { isChoiceIndex } from './choices.js'
 import {
   type DialectRequest,
   type DialectState,
   type EventRole,
   type FailingOptions,
+  isObject,
+  type JsonObject,
   jsonOf,
+  objectsIn,
+  type SkippedEvents,
   type StreamDialect,
 } from './dialect.js'
 import { chatAnswerForm } from './openai-chat-answer.js'
-import { isChoiceIndex } from './openai-choices.js'
 import { openaiError, openaiErrorBody } from './plain.js'
 
 /**
@@ -27,22 +30,6 @@ export const openaiChat: StreamDialect = {
   follow: (request) => new ChatStream(request),
 }
 
-interface Chunk {
-  error?: unknown
-  id?: unknown
-  object?: unknown
-  created?: unknown
-  model?: unknown
-  choices?: unknown
-}
-
-interface ChunkChoice {
-  index?: unknown
-  text?: unknown
-  delta?: { content?: unknown; [more: string]: unknown }
-  finish_reason?: unknown
-}
-
 /** In a string of JSON a quote has a backslash: these find names, and not what a model wrote. */
 const pieces: SkippedEvents = {
   content: /"(?:content|text|reasoning_content|reasoning|arguments)"\s*:\s*"[^"]/,
@@ -52,7 +39,7 @@ const pieces: SkippedEvents = {
 class ChatStream implements DialectState {
   readonly #request: DialectRequest | undefined
   /** The members that all chunks have in common. */
-  #first: Pick<Chunk, 'id' | 'object' | 'created' | 'model'> | undefined
+  #first: JsonObject | undefined
   /** How many chunks more may bring an id: Azure's first one has none. */
   #awaited = 4
   #terminal = false
@@ -77,13 +64,12 @@ class ChatStream implements DialectState {
       return 'terminal'
     }
     if (this.#isPlainContent(data)) return 'content'
-    const chunk = jsonOf<Chunk>(data)
+    const chunk = jsonOf(data)
     if (!chunk) return 'other'
     if (chunk.error) return 'error'
     if (this.#awaited > 0) this.#begin(chunk)
     let role: EventRole = 'other'
-    for (const choice of Array.isArray(chunk.choices) ? (chunk.choices as ChunkChoice[]) : []) {
-      if (typeof choice !== 'object' || choice === null) continue
+    for (const choice of objectsIn(chunk.choices)) {
       if (choice.finish_reason === 'error') return 'error'
       const isContent = hasContent(choice)
       this.#follow(choice, isContent)
@@ -92,7 +78,7 @@ class ChatStream implements DialectState {
     return role
   }
 
-  #begin({ id, object, created, model }: Partial<Chunk>): void {
+  #begin({ id, object, created, model }: JsonObject): void {
     if (!this.#first || id) {
       this.#first = { id: scalarOf(id), object, created: scalarOf(created), model: scalarOf(model) }
     }
@@ -137,7 +123,7 @@ class ChatStream implements DialectState {
     return [{ data: { ...failed, choices } }, ...(doneAfterError ? [{ data: '[DONE]' }] : [])]
   }
 
-  #follow({ index: given, finish_reason: finishReason }: ChunkChoice, isContent: boolean): void {
+  #follow({ index: given, finish_reason: finishReason }: JsonObject, isContent: boolean): void {
     const index = given ?? 0
     if (!isChoiceIndex(index)) return
     // An upstream that says so and goes on says it with each chunk: then only [DONE] is an end.
@@ -156,10 +142,9 @@ function scalarOf(value: unknown): unknown {
   return typeof value === 'object' && value !== null ? undefined : value
 }
 
-function hasContent({ delta, text }: ChunkChoice): boolean {
+function hasContent({ delta, text }: JsonObject): boolean {
   if (typeof text === 'string' && text !== '') return true
-  if (typeof delta !== 'object' || delta === null) return false
-  return Object.entries(delta).some(
-    ([name, value]) => name !== 'role' && value !== '' && value !== null && value !== undefined,
-  )
+  const isSaid = ([name, value]: [string, unknown]) =>
+    name !== 'role' && value !== '' && value !== null && value !== undefined
+  return isObject(delta) && Object.entries(delta).some(isSaid)
 }

@@ -4,31 +4,18 @@ import {
   type AnswerForm,
   type CollectedAnswer,
   type DialectState,
+  EndedByEvent,
   type EventRole,
+  isObject,
+  type JsonObject,
   jsonOf,
+  objectsIn,
   type StreamDialect,
 } from './dialect.js'
 import { openaiError, openaiErrorBody } from './plain.js'
 
-interface Part {
-  type?: unknown
-  text?: unknown
-}
-
-interface Item {
-  id?: unknown
-  type?: unknown
-  content?: Part[]
-}
-
 /** In this API an event is called what its `type` says. */
-type NamedEvent = { type: string; [more: string]: unknown }
-
-interface ResponseAnswer {
-  object: unknown
-  status: unknown
-  output: Item[]
-}
+type NamedEvent = JsonObject & { type: string }
 
 /**
  * A response of `/responses` and the events that say the same.
@@ -37,10 +24,11 @@ interface ResponseAnswer {
  */
 const responseAnswerForm: AnswerForm = {
   toEvents(answer) {
-    const response = jsonOf<ResponseAnswer>(answer)
-    if (response?.object !== 'response' || !Array.isArray(response.output)) return undefined
-    if (!response.output.every((item) => typeof item === 'object' && item !== null)) return undefined
-    return numbered(responseEvents(response as ResponseAnswer))
+    const response = jsonOf(answer)
+    if (response?.object !== 'response') return undefined
+    const { output } = response
+    const isList = Array.isArray(output) && output.every(isObject)
+    return isList ? numbered(responseEvents(response, output)) : undefined
   },
   collect: () => new CollectedResponse(),
 }
@@ -50,17 +38,17 @@ function* numbered(events: Iterable<NamedEvent>): Generator<SSEEvent> {
   for (const event of events) yield { event: event.type, data: { ...event, sequence_number: number++ } }
 }
 
-function* responseEvents(response: ResponseAnswer): Generator<NamedEvent> {
+function* responseEvents(response: JsonObject, output: JsonObject[]): Generator<NamedEvent> {
   const begun = { ...response, status: 'in_progress', output: [] }
   const isOther = response.status === 'incomplete' || response.status === 'failed'
   yield { type: 'response.created', response: begun }
-  for (const [index, item] of response.output.entries()) yield* itemEvents(item, index)
+  for (const [index, item] of output.entries()) yield* itemEvents(item, index)
   yield { type: `response.${isOther ? response.status : 'completed'}`, response }
 }
 
-function* itemEvents(item: Item, outputIndex: number): Generator<NamedEvent> {
+function* itemEvents(item: JsonObject, outputIndex: number): Generator<NamedEvent> {
   const place = { output_index: outputIndex }
-  const parts = item.type === 'message' && Array.isArray(item.content) ? item.content : undefined
+  const parts = item.type === 'message' && Array.isArray(item.content) ? objectsIn(item.content) : undefined
   const begun = parts ? { ...item, status: 'in_progress', content: [] } : item
   yield { type: 'response.output_item.added', ...place, item: begun }
   for (const [index, part] of (parts ?? []).entries()) {
@@ -69,7 +57,7 @@ function* itemEvents(item: Item, outputIndex: number): Generator<NamedEvent> {
   yield { type: 'response.output_item.done', ...place, item }
 }
 
-function* partEvents(part: Part, place: object): Generator<NamedEvent> {
+function* partEvents(part: JsonObject, place: object): Generator<NamedEvent> {
   if (part.type !== 'output_text') return
   const { text } = part
   yield { type: 'response.content_part.added', ...place, part: { ...part, text: '' } }
@@ -83,7 +71,7 @@ class CollectedResponse implements CollectedAnswer {
   answer: unknown
 
   add({ data }: SSEEvent): void {
-    const { response } = jsonOf<{ response: unknown }>(data) ?? {}
+    const { response } = jsonOf(data) ?? {}
     this.answer = response ?? this.answer
   }
 }
@@ -101,21 +89,15 @@ export const openaiResponses: StreamDialect = {
   follow: () => new ResponseStream(),
 }
 
-interface ResponseEvent {
-  type: unknown
-  sequence_number: unknown
-}
-
 const failed = /^(error|response\.(failed|cancelled))$/
 const terminal = /^response\.(completed|incomplete)$/
 
-class ResponseStream implements DialectState {
-  complete = false
+class ResponseStream extends EndedByEvent implements DialectState {
   cutShort = false
   #nextNumber = 0
 
   observe({ data, event }: SSEEvent): EventRole {
-    const { type = event, sequence_number: number } = jsonOf<ResponseEvent>(data) ?? {}
+    const { type = event, sequence_number: number } = jsonOf(data) ?? {}
     if (Number.isSafeInteger(number)) this.#nextNumber = Number(number) + 1
     if (failed.test(String(type))) return 'error'
     if (terminal.test(String(type))) {
@@ -124,11 +106,6 @@ class ResponseStream implements DialectState {
       return 'terminal'
     }
     return String(type).endsWith('.delta') ? 'content' : 'other'
-  }
-
-  /** The last event carries the whole response: it cannot be made up. */
-  closing(): SSEEvent[] {
-    return []
   }
 
   /** Documented is the flat form; the SDKs raise for `error` alone. */

@@ -46,5 +46,5 @@ export const plain: StreamDialect = {
 function reportsError({ event, data }: SSEEvent): boolean {
   if (event === 'error') return true
   const mayBeError = typeof data !== 'string' || data.includes('"error"')
-  return mayBeError && Boolean(jsonOf<{ error: unknown }>(data)?.error)
+  return mayBeError && Boolean(jsonOf(data)?.error)
 }

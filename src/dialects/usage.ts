@@ -1,8 +1,7 @@
 import type { StreamUsage } from '../diagnostics/channels.js'
-import { isObject, jsonOf } from './dialect.js'
+import { isObject, type JsonObject, jsonOf, objectsIn } from './dialect.js'
 
 type Tokens = Omit<StreamUsage, 'source'>
-type Numbers = Readonly<Record<string, unknown>>
 
 /** Finds the usage in the events of a stream of any API, and counts pieces of the answer beside it. */
 export class UsageTally {
@@ -15,13 +14,10 @@ export class UsageTally {
   /** Looks at the data of an event. The last numbers count. */
   see(data: unknown): void {
     if (typeof data === 'string' && !mayReport.test(data)) return
-    const event = jsonOf<Numbers>(data)
+    const event = jsonOf(data)
     if (!event) return
-    const { choices } = event
-    for (const choice of Array.isArray(choices) ? choices : []) {
-      const { index, usage } = Object(choice) as Numbers
+    for (const { index, usage } of objectsIn(event.choices))
       if (isObject(usage)) this.#byChoice.set(index, tokensOf(usage))
-    }
     for (const said of reportsIn(event)) this.#tokens = { ...this.#tokens, ...tokensOf(said) }
   }
 
@@ -37,7 +33,7 @@ export class UsageTally {
 const mayReport = /"usage(?:Metadata)?"\s*:\s*\{|"(?:(?:prompt_)?eval_count|completionTokens)"/
 
 /** Where each API says it. */
-function* reportsIn(event: Numbers): Generator<Numbers> {
+function* reportsIn(event: JsonObject): Generator<JsonObject> {
   const { type, usage, usageMetadata, response, message, delta, x_groq: groq } = event
   // Anthropic begins with its input tokens. The end of the stream repeats its output tokens.
   if (type === 'message_start' && isObject(message) && isObject(message.usage)) {
@@ -52,27 +48,22 @@ function* reportsIn(event: Numbers): Generator<Numbers> {
   if (event.eval_count !== undefined || event.completionTokens !== undefined) yield event
 }
 
-function tokensOf(said: Numbers): Tokens {
+const inputs = ['prompt_tokens', 'input_tokens', 'promptTokenCount', 'prompt_eval_count', 'promptTokens']
+const outputs = [
+  'completion_tokens',
+  'output_tokens',
+  'candidatesTokenCount',
+  'eval_count',
+  'completionTokens',
+]
+
+function tokensOf(said: JsonObject): Tokens {
   const { tokens } = said
   const all = isObject(tokens) ? tokens : said
-  const input = first(
-    all,
-    'prompt_tokens',
-    'input_tokens',
-    'promptTokenCount',
-    'prompt_eval_count',
-    'promptTokens',
-  )
-  const thoughts = first(all, 'thoughtsTokenCount') ?? 0
-  const output = first(
-    all,
-    'completion_tokens',
-    'output_tokens',
-    'candidatesTokenCount',
-    'eval_count',
-    'completionTokens',
-  )
-  const total = first(all, 'total_tokens', 'totalTokenCount')
+  const input = first(all, inputs)
+  const thoughts = first(all, ['thoughtsTokenCount']) ?? 0
+  const output = first(all, outputs)
+  const total = first(all, ['total_tokens', 'totalTokenCount'])
   return {
     ...(input !== undefined && { inputTokens: input }),
     ...(output !== undefined && { outputTokens: output + thoughts }),
@@ -80,7 +71,7 @@ function tokensOf(said: Numbers): Tokens {
   }
 }
 
-function first(numbers: Numbers, ...names: string[]): number | undefined {
+function first(numbers: JsonObject, names: readonly string[]): number | undefined {
   const name = names.find((each) => typeof numbers[each] === 'number' && Number(numbers[each]) >= 0)
   return name === undefined ? undefined : Number(numbers[name])
 }
@@ -89,6 +80,5 @@ function first(numbers: Numbers, ...names: string[]): number | undefined {
 function sumOf(choices: readonly Tokens[]): Tokens {
   const [some] = choices
   if (!some) return {}
-  const outputs = choices.map(({ outputTokens = 0 }) => outputTokens)
-  return { ...some, outputTokens: outputs.reduce((sum, each) => sum + each, 0) }
+  return { ...some, outputTokens: choices.reduce((sum, { outputTokens = 0 }) => sum + outputTokens, 0) }
 }

@@ -69,6 +69,19 @@ export function checkFlag(what: string, value: unknown): void {
   throw new TypeError(`${what} must be true or false, got ${shown(value)}`)
 }
 
+/** @throws TypeError for anything but one of these texts; `undefined` means not set */
+export function checkChoice(what: string, value: unknown, known: readonly string[], hint = ''): void {
+  if (value === undefined || known.includes(value as string)) return
+  const expected = known.map((each) => `'${each}'`).join(' or ')
+  throw new TypeError(`${what} must be ${expected}, got ${shown(value)}${hint}`)
+}
+
+/** @throws TypeError for anything but a number above 0; `undefined` means not set */
+export function checkPositive(what: string, value: unknown): void {
+  if (value === undefined || (typeof value === 'number' && value > 0)) return
+  throw new TypeError(`${what} must be a number above 0, got ${shown(value)}`)
+}
+
 /** @throws TypeError for anything but a signal; `undefined` means not set */
 export function checkSignal(what: string, value: unknown): void {
   if (value === undefined) return

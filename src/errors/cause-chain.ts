@@ -1,18 +1,21 @@
+const names = [
+  'code',
+  'syscall',
+  'name',
+  'message',
+  'stack',
+  'isAxiosError',
+  'expose',
+  'status',
+  'statusCode',
+  'headers',
+  'response',
+] as const
+
 /** The members of the errors that Node's clients throw, as far as we read them. */
-export interface Cause {
+export type Cause = Readonly<Record<(typeof names)[number], unknown>> & {
   /** As it was thrown. */
   readonly thrown: object
-  readonly code: unknown
-  readonly syscall: unknown
-  readonly name: unknown
-  readonly message: unknown
-  readonly stack: unknown
-  readonly isAxiosError: unknown
-  readonly expose: unknown
-  readonly status: unknown
-  readonly statusCode: unknown
-  readonly headers: unknown
-  readonly response: unknown
 }
 
 const maxChain = 8
@@ -50,22 +53,9 @@ function isArray(value: unknown): value is unknown[] {
 }
 
 function readCause(thrown: object): Cause {
-  const read = (name: string) => propertyOf(thrown, name)
-  return {
-    thrown,
-    code: read('code'),
-    // node-fetch names it otherwise.
-    syscall: read('syscall') ?? read('erroredSysCall'),
-    name: read('name'),
-    message: read('message'),
-    stack: read('stack'),
-    isAxiosError: read('isAxiosError'),
-    expose: read('expose'),
-    status: read('status'),
-    statusCode: read('statusCode'),
-    headers: read('headers'),
-    response: read('response'),
-  }
+  const read = Object.fromEntries(names.map((name) => [name, propertyOf(thrown, name)])) as Cause
+  // node-fetch names it otherwise.
+  return { ...read, thrown, syscall: read.syscall ?? propertyOf(thrown, 'erroredSysCall') }
 }
 
 /** A value as a text. Any value may be thrown, also one that has no text. */

@@ -1,6 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { warnOnce } from '../diagnostics/channels.js'
-import { describeError } from '../diagnostics/describe-error.js'
+import { attempt } from '../diagnostics/attempt.js'
 import { checkFlag, checkNames, checkObject, shown } from '../errors/bad-input.js'
 import { readDuration } from '../timeouts/options.js'
 
@@ -58,12 +57,7 @@ export function adoptionOf(
   request: IncomingMessage,
 ): AdoptSettings | undefined {
   if (typeof adopt !== 'function') return readAdopt(adopt)
-  try {
-    return readAdopt(adopt(request))
-  } catch (error) {
-    warnOnce(`adopt(request) failed, the defaults are used: ${describeError(error)}`)
-    return readAdopt(undefined)
-  }
+  return attempt('adopt(request) failed, the defaults are used', defaults, () => readAdopt(adopt(request)))
 }
 
 /** A guard inside another one goes first, option by option. An option that the outer one has refused stays refused. */
@@ -93,15 +87,11 @@ function checkWord(onDisconnect: unknown): void {
   throw new TypeError(`adopt.onDisconnect must be 'keep', 'cancel' or a function, got ${shown(onDisconnect)}`)
 }
 
-/** A function of the app's that fails must not break a stream. */
 export function cancelsOnDisconnect({ onDisconnect }: AdoptSettings, request: IncomingMessage): boolean {
   if (typeof onDisconnect !== 'function') return onDisconnect === 'cancel'
-  try {
+  return attempt('adopt.onDisconnect(request) failed, the upstream is kept', false, () => {
     const word = onDisconnect(request)
     checkWord(word)
     return word === 'cancel'
-  } catch (error) {
-    warnOnce(`adopt.onDisconnect(request) failed, the upstream is kept: ${describeError(error)}`)
-    return false
-  }
+  })
 }

@@ -1,3 +1,4 @@
+import { asBuffer } from '../client/as-buffer.js'
 import { byteOrderMark, isMarked } from '../framing/bytes.js'
 import type { Framing } from '../framing/framing.js'
 import { isJsonLine, parseLine } from '../framing/ndjson/follow.js'
@@ -49,13 +50,8 @@ export function beginsWithEvent(chunk: unknown): boolean {
  * a field of an event. Of JSON lines each does.
  */
 export function holdsEvents(chunk: unknown, encoding: string | undefined, { name }: Framing): boolean {
-  const text = decoded(chunk, encoding)
+  const isText = typeof chunk === 'string' && !/^(hex|base64)/.test(encoding ?? '')
+  const text = isText ? chunk : asBuffer(chunk as Uint8Array | string, encoding).toString()
   if (name === 'ndjson') return text.split('\n').every(isJsonLine)
   return /^\s*$/.test(text) || /(?:^|[\r\n])\ufeff?(?:(?:data|event|id|retry)(?::|[\r\n]|$)|:)/.test(text)
-}
-
-function decoded(chunk: unknown, encoding: string | undefined): string {
-  if (typeof chunk !== 'string') return Buffer.from(chunk as Uint8Array).toString()
-  const isText = encoding !== 'hex' && !encoding?.startsWith('base64')
-  return isText ? chunk : Buffer.from(chunk, encoding as BufferEncoding).toString()
 }

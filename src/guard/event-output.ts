@@ -28,7 +28,8 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   readonly #parts: WatchedResponse
   readonly #pace: ClientPace
   #exchange: Exchange | undefined
-  #written: WrittenEvents | undefined
+  /** The events that the handler has written, once it has begun a stream. */
+  written: WrittenEvents | undefined
   /** Events that the handler has not written. */
   #ownEvents = 0
   #heartbeat: Heartbeat | undefined
@@ -48,7 +49,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   begin(exchange: Exchange, isOpaque: boolean): void {
     this.committed = true
     this.#exchange = exchange
-    this.#written = new WrittenEvents(this.#parts, exchange, isOpaque)
+    this.written = new WrittenEvents(this.#parts, exchange, isOpaque)
     const { heartbeatMs } = this.#parts.settings.writer
     const firstMs = Number.POSITIVE_INFINITY
     this.#heartbeat = new Heartbeat(this.#beat, { firstMs, everyMs: heartbeatMs, clock: systemClock })
@@ -56,17 +57,12 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     this.response.on('drain', this.#drained)
   }
 
-  /** The events that the handler has written, once it has begun a stream. */
-  get written(): WrittenEvents | undefined {
-    return this.#written
-  }
-
   get events(): number {
-    return this.#ownEvents + (this.#written?.count ?? 0)
+    return this.#ownEvents + (this.written?.count ?? 0)
   }
 
   get isForeign(): boolean {
-    return this.#written?.isForeign === true
+    return this.written?.isForeign === true
   }
 
   get status(): number | undefined {
@@ -82,24 +78,24 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   /** Passes on what the handler writes. A failure found in it ends the stream. */
   pass(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const { own } = this.#parts
-    if (this.sawTerminal || this.#failure || !this.#written) return ignoreWrite([encoding, callback])
+    if (this.sawTerminal || this.#failure || !this.written) return ignoreWrite([encoding, callback])
     // Node says best what it does not take.
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))
       return own.write(chunk, encoding, callback)
     const given = asBuffer(chunk, encoding)
-    const part = this.#written.look(given)
+    const part = this.written.look(given)
     this.#heartbeat?.postpone()
     this.bytes += part.length
     const { recorded } = this.#parts
     if (this.isForeign) recorded?.giveUp()
-    else recorded?.take(part, this.#written.whole, this.#written.count)
+    else recorded?.take(part, this.written.whole, this.written.count)
     const asGiven = typeof chunk === 'string' ? writable(this.response, chunk, encoding) : chunk
     const sent = part === given ? asGiven : part
     const more = recorded?.isDetached
       ? ignoreWrite([encoding, callback])
       : own.write(sent, encoding, callback)
     this.#exchange?.sent()
-    if (this.#written.failure) this.#fail(this.#written.failure)
+    if (this.written.failure) this.#fail(this.written.failure)
     else if (!more && !this.sawTerminal) this.#wait()
     return more
   }
@@ -118,21 +114,21 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
    */
   requireComplete(isFailure: boolean, isPiping: boolean): void {
     if (this.#failure) throw this.#failure
-    this.#written?.requireComplete(isFailure, isPiping)
-    const rest = this.#written?.rest()
+    this.written?.requireComplete(isFailure, isPiping)
+    const rest = this.written?.rest()
     if (!rest?.length) return
     const { recorded, own } = this.#parts
     this.bytes += rest.length
-    recorded?.take(rest, this.#written?.whole ?? 0, this.#written?.count ?? 0)
+    recorded?.take(rest, this.written?.whole ?? 0, this.written?.count ?? 0)
     if (!recorded?.isDetached) own.write(rest)
   }
 
   end(events: readonly SSEEvent[], failure?: EndedWith): void {
-    const more = this.#written?.isOpaque || this.sawTerminal ? [] : events
-    const closing = this.#written?.close(more.length > 0) ?? ''
+    const more = this.written?.isOpaque || this.sawTerminal ? [] : events
+    const closing = this.written?.close(more.length > 0) ?? ''
     const text = closing + more.map((each) => this.#exchange?.transcript.encode(each)).join('')
     const { recorded } = this.#parts
-    if (!failure) recorded?.finish(text, (this.#written?.count ?? 0) + more.length)
+    if (!failure) recorded?.finish(text, (this.written?.count ?? 0) + more.length)
     if (!recorded?.isDetached)
       this.#respondBy(() => void this.response.end(text === '' ? undefined : writable(this.response, text)))
     this.bytes += Buffer.byteLength(text)
@@ -197,7 +193,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
 
   readonly #beat = (): void => {
     const { recorded } = this.#parts
-    if (this.#stopped || this.#failure || this.#written?.mayNotBeCut || recorded?.isDetached) return
+    if (this.#stopped || this.#failure || this.written?.mayNotBeCut || recorded?.isDetached) return
     const { transcript } = this.#exchange as Exchange
     const { heartbeat } = this.#parts.settings.writer
     const text = heartbeatText(heartbeat, this.response.req.headers, transcript)

@@ -1,10 +1,6 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { connectionNames } from '../client/head.js'
-import { setRequestId } from '../client/request-id.js'
-import { completeHead } from '../client/response.js'
 import { framingOf } from '../framing/framings.js'
-import type { OriginalMethods } from './intercept.js'
-import type { GuardSettings } from './request.js'
 
 /** The arguments of `writeHead`. */
 export interface GivenHead {
@@ -80,31 +76,4 @@ function listHeaders(headers: unknown): [string, OutgoingHttpHeader][] {
   const pairs: [string, OutgoingHttpHeader][] = []
   for (let at = 0; at + 1 < headers.length; at += 2) pairs.push([String(headers[at]), headers[at + 1]])
   return pairs
-}
-
-/** Sets the headers that `writeHead` was given, beside those that the app has set. */
-export function setGivenHeaders(
-  response: ServerResponse,
-  own: OriginalMethods,
-  headers: GivenHead['headers'],
-): void {
-  for (const [name] of headers) response.removeHeader(name)
-  for (const [name, value] of headers) {
-    // The original method, because the guard's own would look at the header once more.
-    if (response.hasHeader(name)) response.appendHeader(name, value as string)
-    else own.setHeader(name, value)
-  }
-}
-
-/** Completes the headers of an event stream, and sends them. */
-export function sendStreamHead(
-  response: ServerResponse,
-  own: OriginalMethods,
-  { status, message }: GivenHead,
-  { writer }: GuardSettings,
-  requestId: string,
-): void {
-  completeHead(response, writer, framingOf(response.getHeader('content-type')))
-  if (writer.headers !== false) setRequestId(response, requestId)
-  own.writeHead(...((message === undefined ? [status] : [status, message]) as [number]))
 }

@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { warnOnce } from '../diagnostics/channels.js'
-import { describeError } from '../diagnostics/describe-error.js'
+import { attempt } from '../diagnostics/attempt.js'
 import { type Guarded, guards } from '../registry.js'
 import { resolveTimeouts } from '../timeouts/options.js'
 import { timeoutProfiles } from '../timeouts/profiles.js'
@@ -24,14 +23,8 @@ export function guardResponse(
   return known
 }
 
-/** A function of the app's that fails must not cost the client its response. */
 function isSkipped(request: IncomingMessage, { skip }: GuardSettings): boolean {
-  try {
-    return skip?.(request) === true
-  } catch (error) {
-    warnOnce(`skip(request) failed, the response is guarded: ${describeError(error)}`)
-    return false
-  }
+  return attempt('skip(request) failed, the response is guarded', false, () => skip?.(request) === true)
 }
 
 /** A response that nothing is done to. */
@@ -50,16 +43,13 @@ const unguarded: Guarded = {
   },
 }
 
-/** The timeouts that a function of the app's picks; its failure must not cost the client its response, either. */
+/** With the timeouts that a function of the app's picks. */
 function settingsFor(request: IncomingMessage, settings: GuardSettings): GuardSettings {
   const { pickTimeouts } = settings
   if (!pickTimeouts) return settings
-  try {
+  return attempt('timeouts(request) failed, the defaults are used', settings, () => {
     const timeouts = pickTimeouts(request)
     resolveTimeouts(timeouts, timeoutProfiles.streaming)
     return { ...settings, timeouts, given: { ...settings.given, timeouts } }
-  } catch (error) {
-    warnOnce(`timeouts(request) failed, the defaults are used: ${describeError(error)}`)
-    return settings
-  }
+  })
 }

@@ -3,8 +3,7 @@ import { Server as HttpServer, type IncomingMessage } from 'node:http'
 import { createSecureServer, createServer } from 'node:http2'
 import { Server as HttpsServer } from 'node:https'
 import { asServerResponse, type StreamResponse } from '../client/response.js'
-import { warnOnce } from '../diagnostics/channels.js'
-import { describeError } from '../diagnostics/describe-error.js'
+import { attempt } from '../diagnostics/attempt.js'
 import type { Guarded } from '../registry.js'
 import { catchExpressErrors } from './express-app.js'
 import { guardResponse } from './guard-response.js'
@@ -53,13 +52,10 @@ function guardEvents(
 
 /** Programs emit requests of their own making. One that cannot be guarded is served as it would be without us. */
 function guardOf([request, response]: unknown[], settings: GuardSettings): Guarded | undefined {
-  try {
+  return attempt<Guarded | undefined>('a response is not guarded', undefined, () => {
     const target = asServerResponse(response as StreamResponse, 'a server')
     return guardResponse(request as IncomingMessage, target, settings)
-  } catch (error) {
-    warnOnce(`a response is not guarded: ${describeError(error)}`)
-    return undefined
-  }
+  })
 }
 
 /** A listener that fails ends the process, and every stream in it: for a stream the failure is reported to its client instead. */
@@ -90,8 +86,6 @@ function emitRequest(
 
 /** Whether Node itself hears of them, as a server with `captureRejections` has asked. */
 function capturesRejections(server: EventEmitter): boolean {
-  const isOn = (symbol: symbol) => (server as never)[symbol] === true
-  return Object.getOwnPropertySymbols(server).some(
-    (symbol) => symbol.description === 'kCapture' && isOn(symbol),
-  )
+  const flag = Object.getOwnPropertySymbols(server).find(({ description }) => description === 'kCapture')
+  return flag !== undefined && (server as never)[flag] === true
 }

@@ -86,11 +86,7 @@ export class ResponseGuard implements WatchedResponse {
   }
 
   get isOpen(): boolean {
-    return !this.isGone
-  }
-
-  get isGone(): boolean {
-    return isGone(this.response) && !this.recorded?.isDetached
+    return !isGone(this.response) || this.recorded?.isDetached === true
   }
 
   /** Of a stream without calls of its own. */
@@ -215,7 +211,7 @@ export class ResponseGuard implements WatchedResponse {
     // A client that has left, or an ending that is on its way: the one needs nothing, the other must not be cut.
     if (this.state === 'closed') return isClosed(this.response) ? this.own.destroy(error) : this.response
     const wasAsked = this.state === 'streaming' || (error !== undefined && this.subject.isWanted)
-    if (this.state === 'passing' || this.isGone || !wasAsked) return this.own.destroy(error)
+    if (this.state === 'passing' || !this.isOpen || !wasAsked) return this.own.destroy(error)
     const reason = error ?? this.#piping?.error
     this.fail(reason ?? (this.calls?.haveMore ? endedByHandler() : new StreamError('upstream_hangup')))
     return this.response

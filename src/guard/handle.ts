@@ -26,8 +26,6 @@ export interface WatchedResponse {
   readonly head: ResponseHead
   /** Whether it has neither ended nor closed. */
   readonly isOpen: boolean
-  /** Whether no written byte would reach the client. */
-  readonly isGone: boolean
   /** Not set: the stream is not recorded. */
   readonly recorded: RecordedResponse | undefined
   /** Whether what writes can be made to wait: a source that is piped. */

@@ -19,28 +19,24 @@ const lateMethods = [
  */
 export class LateHead {
   readonly #response: ServerResponse
-  readonly #status: number
+  /** Which status the client has. */
+  readonly status: number
   readonly #framing: Framing | undefined
   #isOther = false
 
   constructor(response: ServerResponse) {
     this.#response = response
     this.#framing = framingOf(response.getHeader('content-type'))
-    this.#status = response.statusCode
+    this.status = response.statusCode
     for (const name of lateMethods) {
       if (typeof response[name as 'setHeader'] !== 'function') continue
       Object.assign(response, { [name]: (...args: unknown[]) => this.#called(name, args) })
     }
   }
 
-  /** Which status the client has. */
-  get status(): number {
-    return this.#status
-  }
-
   /** The handler sends headers once more. */
   written(status: unknown): void {
-    if (Number(status) !== this.#status) this.#isOther = true
+    if (Number(status) !== this.status) this.#isOther = true
   }
 
   /** Whether what the handler has said of the headers since means that it failed. */

@@ -73,7 +73,7 @@ export class Opening {
     if (error) return guard.fail(error)
     if (kind === 'json' || kind === 'other') return guard.pass()
     if (guard.head.isHeld) return void guard.begin(kind === 'opaque')
-    guard.head.expect(kind)
+    guard.head.expected = kind
     // As Node would, so that code in front of us hears of it.
     guard.response.writeHead(guard.response.statusCode)
   }

@@ -20,7 +20,7 @@ interface SourcedResponse extends WatchedResponse {
 /** The sources that a handler pipes into its response: watched while the response lives, and let go with it. */
 export class PipedSources {
   readonly #guard: SourcedResponse
-  #sources: Set<PipedSource> | undefined
+  #sources: PipedSource[] = []
   #upstreams: Upstreams | undefined
   /** Set once the response is over: a source that is piped later is let go at once. */
   #released: { reason: StreamError | undefined } | undefined
@@ -31,31 +31,31 @@ export class PipedSources {
 
   /** Whether one is being piped that has not ended. */
   get arePiping(): boolean {
-    return [...(this.#sources ?? [])].some(({ isOver }) => !isOver)
+    return this.#sources.some(({ isOver }) => !isOver)
   }
 
   /** Whether one of those has broken, even if that has not been heard yet. */
   get areBroken(): boolean {
-    return [...(this.#sources ?? [])].some(({ isBroken }) => isBroken)
+    return this.#sources.some(({ isBroken }) => isBroken)
   }
 
   /** Why, if the source says so. */
   get error(): Error | undefined {
-    return [...(this.#sources ?? [])].find(({ isBroken }) => isBroken)?.source.errored ?? undefined
+    return this.#sources.find(({ isBroken }) => isBroken)?.source.errored ?? undefined
   }
 
   /** Lets them go with the response, for `reason`, unless they are there for others as well. */
   release(reason?: StreamError): void {
     this.#released ??= { reason }
-    for (const source of this.#sources ?? []) this.#detach(source)
-    this.#sources = undefined
+    for (const source of this.#sources) this.#detach(source)
+    this.#sources = []
     this.#upstreams?.release(reason)
   }
 
   /** Leaves them to the code that piped them. */
   forget(): void {
-    for (const source of this.#sources ?? []) source.forget()
-    this.#sources = undefined
+    for (const source of this.#sources) source.forget()
+    this.#sources = []
   }
 
   add(source: Source): void {
@@ -63,15 +63,12 @@ export class PipedSources {
     if (this.#released && !this.#released.reason) return
     const piped = new PipedSource(source, this.#guard.response, this.#broke)
     if (this.#released) this.#detach(piped)
-    else {
-      this.#sources ??= new Set()
-      this.#sources.add(piped)
-    }
+    else this.#sources.push(piped)
   }
 
   readonly #broke = (error: unknown, isHeard: boolean): void => {
     const guard = this.#guard
-    if (guard.isGone) return
+    if (!guard.isOpen) return
     if (guard.state === 'passing') {
       // A body that is not an event stream can only be cut: it must not look complete.
       if (error !== undefined && !isHeard) guard.own.destroy(toStreamError(error, 'upstream_hangup'))

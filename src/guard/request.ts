@@ -116,12 +116,7 @@ export function refineSettings(outer: GuardSettings, inner: GuardOptions): Guard
   innerSettings.set(inner, own)
   const { when = outer.when, detect = outer.detect } = inner
   const adopt = refineAdopt(outer.adopt, inner.adopt)
-  return {
-    ...withDefaults(own, outer.given),
-    when,
-    detect,
-    adopt,
-  }
+  return { ...withDefaults(own, outer.given), when, detect, adopt }
 }
 
 /**

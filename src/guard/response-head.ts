@@ -1,16 +1,11 @@
 import type { ServerResponse } from 'node:http'
+import { setRequestId } from '../client/request-id.js'
+import { completeHead } from '../client/response.js'
 import type { Framing } from '../framing/framing.js'
 import { framingOf, framings } from '../framing/framings.js'
 import { warnOfCompressedStream } from '../stream/opaque-stream.js'
 import { beginsWithEvent, looksLikeJson } from './body-start.js'
-import {
-  type GivenHead,
-  headerOf,
-  kindOfHead,
-  readHead,
-  sendStreamHead,
-  setGivenHeaders,
-} from './given-head.js'
+import { type GivenHead, headerOf, kindOfHead, readHead } from './given-head.js'
 import type { OriginalMethods } from './intercept.js'
 import { LateHead } from './late-head.js'
 import { NoTransformHeader } from './no-transform-header.js'
@@ -18,11 +13,6 @@ import type { RequestedStream } from './request.js'
 
 /** The kind of response that a head announces; `held` until the first bytes of the body decide. */
 export type HeadKind = 'stream' | 'opaque' | 'held' | 'other'
-
-interface WrittenHead {
-  readonly given: GivenHead
-  readonly args: readonly unknown[]
-}
 
 /** The status and the headers of a guarded response, from the first that is set until after they have been sent. */
 export class ResponseHead {
@@ -34,8 +24,10 @@ export class ResponseHead {
   isHeld = false
   /** The changes that the handler has made to the headers since they were sent. */
   late: LateHead | undefined
-  #head: WrittenHead | undefined
-  #expected: 'stream' | 'opaque' | undefined
+  /** The arguments of the handler's `writeHead`. */
+  #written: readonly unknown[] | undefined
+  /** The first bytes decide about the head that is written with them. */
+  expected: 'stream' | 'opaque' | undefined
 
   constructor(response: ServerResponse, own: OriginalMethods, subject: RequestedStream) {
     this.#response = response
@@ -63,8 +55,8 @@ export class ResponseHead {
   /** The handler writes its head, in whichever form. */
   written(args: readonly unknown[]): HeadKind {
     const head = readHead(args)
-    const kind = this.#expected ?? this.#kindOf(head)
-    this.#head = { given: head, args }
+    const kind = this.expected ?? this.#kindOf(head)
+    this.#written = args
     if (kind === 'stream' || kind === 'opaque' || kind === 'other') return kind
     // Over HTTP/2 the head is sent now, or never.
     if (this.#response.req.httpVersionMajor === 2) return 'other'
@@ -80,8 +72,8 @@ export class ResponseHead {
    * @returns `opaque` for an event stream that cannot be looked into, `json` for JSON under the name of one
    */
   begins(chunk: unknown): 'stream' | 'opaque' | 'json' | 'other' {
-    const implicit = { status: this.#response.statusCode, message: undefined, headers: [] }
-    const kind = this.#kindOf(this.isHeld && this.#head ? this.#head.given : implicit)
+    const held = this.isHeld ? this.#written : undefined
+    const kind = this.#kindOf(readHead(held ?? [this.#response.statusCode]))
     if (kind === 'other') return kind
     const isLines = this.#framing.name === 'ndjson'
     if (kind === 'stream') return !isLines && looksLikeJson(chunk) ? 'json' : kind
@@ -91,11 +83,6 @@ export class ResponseHead {
     return 'opaque'
   }
 
-  /** The first bytes decide about the head that is written with them. */
-  expect(kind: 'stream' | 'opaque'): void {
-    this.#expected = kind
-  }
-
   /**
    * Sends the head of an event stream.
    *
@@ -103,16 +90,35 @@ export class ResponseHead {
    * @throws what the app has hooked into it
    */
   send(isOpaque: boolean, complete: () => void): void {
-    const { given, args } = this.#head as WrittenHead
+    const args = this.#written ?? []
     this.isHeld = false
     if (isOpaque) this.#own.writeHead(...args)
     else {
-      given.headers = given.headers.filter(([name]) => name.toLowerCase() !== 'content-encoding')
-      setGivenHeaders(this.#response, this.#own, given.headers)
+      const given = readHead(args)
+      this.#setGiven(given.headers.filter(([name]) => name.toLowerCase() !== 'content-encoding'))
       complete()
-      sendStreamHead(this.#response, this.#own, given, this.#subject.settings, this.#subject.requestId)
+      this.#sendStreamHead(given)
     }
     this.late = new LateHead(this.#response)
+  }
+
+  /** Sets the headers that `writeHead` was given, beside those that the app has set. */
+  #setGiven(headers: GivenHead['headers']): void {
+    const response = this.#response
+    for (const [name] of headers) response.removeHeader(name)
+    for (const [name, value] of headers) {
+      // The original method, because the guard's own would look at the header once more.
+      if (response.hasHeader(name)) response.appendHeader(name, value as string)
+      else this.#own.setHeader(name, value)
+    }
+  }
+
+  /** Completes the headers of an event stream, and sends them. */
+  #sendStreamHead({ status, message }: GivenHead): void {
+    const { writer } = this.#subject.settings
+    completeHead(this.#response, writer, framingOf(this.#response.getHeader('content-type')))
+    if (writer.headers !== false) setRequestId(this.#response, this.#subject.requestId)
+    this.#own.writeHead(...(message === undefined ? [status] : [status, message]))
   }
 
   /** It is not an event stream: held bytes go out as they came. */
@@ -120,12 +126,13 @@ export class ResponseHead {
     this.#uncompressed?.undo()
     const wasHeld = this.isHeld
     this.isHeld = false
-    if (wasHeld && this.#head) this.#own.writeHead(...this.#head.args)
+    if (wasHeld && this.#written) this.#own.writeHead(...this.#written)
   }
 
   /** Of the head as it was written, which has not been sent. */
   get #framing(): Framing {
-    return framingOf(headerOf('content-type', this.#response, this.#head?.given.headers)) ?? framings.sse
+    const { headers } = readHead(this.#written ?? [])
+    return framingOf(headerOf('content-type', this.#response, headers)) ?? framings.sse
   }
 
   #kindOf(head: GivenHead): ReturnType<typeof kindOfHead> {

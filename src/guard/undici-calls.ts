@@ -81,16 +81,11 @@ class UndiciCall implements UpstreamCall {
   resume(): void {}
 }
 
+/** Names and values take turns. */
 function typeIn(headers: readonly (Uint8Array | string)[]): string | undefined {
-  for (let at = 0; at + 1 < headers.length; at += 2) {
-    if (
-      Buffer.from(headers[at] as Uint8Array)
-        .toString('latin1')
-        .toLowerCase() === 'content-type'
-    )
-      return Buffer.from(headers[at + 1] as Uint8Array).toString('latin1')
-  }
-  return undefined
+  const texts = headers.map((each) => Buffer.from(each as Uint8Array).toString('latin1'))
+  const at = texts.findIndex((text, at) => at % 2 === 0 && text.toLowerCase() === 'content-type')
+  return at === -1 ? undefined : texts[at + 1]
 }
 
 const goneCodes = new Set([

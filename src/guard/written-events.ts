@@ -6,11 +6,11 @@ import type { Follower, Framing } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { defaultMaxEventBytes } from '../framing/sse/follow.js'
 import type { Exchange } from '../stream/exchange.js'
-import { holdsEvents, looksLikeJson, withoutMark } from './body-start.js'
+import { holdsEvents, looksLikeEvents, looksLikeJson, withoutMark } from './body-start.js'
 import type { WatchedResponse } from './handle.js'
 import { HeldBytes } from './held-bytes.js'
+import { JsonReport } from './json-report.js'
 import { MadeUpEnding } from './made-up-ending.js'
-import { OpaqueBody } from './opaque-body.js'
 
 /** A handler that throws is often heard of only so: its framework ends or destroys the response. */
 export const endedByHandler = () =>
@@ -26,9 +26,10 @@ export class WrittenEvents {
   readonly #framing: Framing
   readonly #follower: Follower
   readonly #madeUp: MadeUpEnding
-  readonly #opaque = new OpaqueBody()
   /** Whether the body is anything but a stream that events could be put into; `undefined` until it has begun. */
   #isOpaque: boolean | undefined
+  /** A document that came instead of events, which may be an upstream's report. */
+  #instead: JsonReport | undefined
   /** An upstream's report of its own failure; the client has read it. */
   #reported: UpstreamError | undefined
   /** How many bytes have been looked at. */
@@ -84,8 +85,11 @@ export class WrittenEvents {
     const bytes = this.#isOpaque === undefined ? withoutMark(given) : given
     this.#looked += bytes.length
     let until = this.#looked
-    if (bytes.length > 0) this.#isOpaque ??= this.#opaque.begins(bytes, this.#framing)
-    if (this.#isOpaque) this.#opaque.push(bytes)
+    if (bytes.length > 0 && this.#isOpaque === undefined) {
+      this.#isOpaque = !looksLikeEvents(bytes, this.#framing)
+      if (this.#isOpaque) this.#instead = new JsonReport()
+    }
+    this.#instead?.push(bytes)
     try {
       const whole = this.#follower.push(bytes)
       this.#madeUp.passed(whole)
@@ -141,7 +145,7 @@ export class WrittenEvents {
       const isOpen = this.#follower.gap === 'event'
       this.#follower.end()
       this.#isUnclosed = isOpen && transcript.sawTerminal
-      if (this.#isOpaque) this.#reported = this.#opaque.error
+      if (this.#isOpaque) this.#reported = this.#instead?.error
       if (this.#isOpaque && this.#reported) throw this.#reported
       if (this.#guard.settings.acceptsTruncated || this.#isOpaque) return
       if (transcript.dialect.needsTerminal) transcript.requireComplete(this.count)

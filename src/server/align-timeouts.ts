@@ -62,13 +62,9 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
   const { apply = true } = options
   const findings: TimeoutFinding[] = []
   const find = (setting: TimeoutFinding['setting'], valueMs: number, message: string, setToMs?: number) => {
-    const set = apply && setToMs !== undefined ? setToMs : undefined
-    findings.push({
-      setting,
-      valueMs,
-      setToMs: set,
-      message: set ? `${message} It is now ${set} ms.` : message,
-    })
+    const set = apply ? setToMs : undefined
+    const said = set === undefined ? message : `${message} It is now ${set} ms.`
+    findings.push({ setting, valueMs, setToMs: set, message: said })
   }
 
   const wantedMs = idleMs + marginMs
@@ -86,11 +82,9 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
     find('timeout', timeout, message)
   }
   if (requestTimeout === 0 && headersTimeout === 0) {
-    find(
-      'requestTimeout',
-      0,
-      'server.requestTimeout is 0: a client that never finishes its request keeps its connection for ever.',
-    )
+    const message =
+      'server.requestTimeout is 0: a client that never finishes its request keeps its connection for ever.'
+    find('requestTimeout', 0, message)
   }
   const { connectionsCheckingInterval } = server as { connectionsCheckingInterval?: number }
   if (requestTimeout > 0 && connectionsCheckingInterval && connectionsCheckingInterval > requestTimeout / 2) {
@@ -100,11 +94,8 @@ export function alignServerTimeouts(server: Server, options: AlignOptions = {}):
     find('connectionsCheckingInterval', connectionsCheckingInterval, message)
   }
   if (server.listenerCount('timeout') > 0 && timeout > 0) {
-    find(
-      'timeout',
-      timeout,
-      "with a 'timeout' listener, the server no longer closes silent connections by itself.",
-    )
+    const message = "with a 'timeout' listener, the server no longer closes silent connections by itself."
+    find('timeout', timeout, message)
   }
   return findings
 }

@@ -73,14 +73,6 @@ const registry = processWide<Registry>('liveStreams', () => ({
   sessions: new WeakMap(),
 }))
 
-export function addLiveStream(stream: LiveStream): void {
-  registry().streams.add(stream)
-}
-
-export function removeLiveStream(stream: LiveStream): void {
-  registry().streams.delete(stream)
-}
-
 /** An HTTP/2 session is asked to end when its server shuts down, whether or not it has a stream then. */
 export function rememberSession(session: ClosableSession | undefined, server: object | undefined): void {
   if (!session || !server || session.closed) return
@@ -107,6 +99,6 @@ export function startDraining(server: object): void {
 }
 
 /** The streams that are running in this process. */
-export function liveStreams(): Iterable<LiveStream> & { readonly size: number } {
+export function liveStreams(): Registry['streams'] {
   return registry().streams
 }

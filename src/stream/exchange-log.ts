@@ -2,15 +2,9 @@ import { channels, log } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
 import { toStreamError } from '../errors/classify.js'
 import { type StreamError, StreamTimeoutError } from '../errors/stream-error.js'
+import type { UpstreamRetry } from '../upstream/retry-options.js'
 
-/** One retry of an upstream; see `UpstreamRetry`. */
-export interface Retry {
-  readonly attempt: number
-  readonly error: StreamError
-  readonly delayMs: number
-}
-
-export function logRetry(requestId: string, { attempt, error, delayMs }: Retry): void {
+export function logRetry(requestId: string, { attempt, error, delayMs }: UpstreamRetry): void {
   const spentMs = Math.round(delayMs)
   log.stream('%s: retry %d in %d ms, after %s', requestId, attempt, spentMs, () => describeError(error))
 }

@@ -7,11 +7,12 @@ import { toStreamError } from '../errors/classify.js'
 import { StreamError, StreamTimeoutError } from '../errors/stream-error.js'
 import { clientMessage } from '../errors/upstream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import { addLiveStream, type LiveStream, removeLiveStream } from '../server/live-streams.js'
+import { type LiveStream, liveStreams } from '../server/live-streams.js'
 import { systemClock } from '../timeouts/clock.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
+import type { UpstreamRetry } from '../upstream/retry-options.js'
 import type { EventOutput } from './event-output.js'
-import { logFailure, logLate, logRetry, type Retry } from './exchange-log.js'
+import { logFailure, logLate, logRetry } from './exchange-log.js'
 import { recordEnd } from './record.js'
 import type { EventSink } from './relay-target.js'
 import type { StreamRecording } from './resume-target.js'
@@ -92,7 +93,7 @@ export class Exchange implements LiveStream, EventSink {
 
   /** Joins the live streams, so that a server that shuts down waits for it. */
   enlist(): void {
-    addLiveStream(this)
+    liveStreams().add(this)
   }
 
   /** Announces the stream. From here on it will be recorded. */
@@ -163,7 +164,7 @@ export class Exchange implements LiveStream, EventSink {
   }
 
   /** A call of an upstream is about to be retried. */
-  retrying(retry: Retry): void {
+  retrying(retry: UpstreamRetry): void {
     this.#retries++
     logRetry(this.requestId, retry)
   }
@@ -292,7 +293,7 @@ export class Exchange implements LiveStream, EventSink {
 
   #leave(): void {
     this.#state = 'ended'
-    removeLiveStream(this)
+    liveStreams().delete(this)
     this.#resolveEnded?.(this.#record)
   }
 }

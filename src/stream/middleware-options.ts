@@ -7,7 +7,7 @@ import {
 import { modelOf } from '../client/request-hints.js'
 import { warnOnce } from '../diagnostics/channels.js'
 import { isObject } from '../dialects/dialect.js'
-import { checkFunction, checkObject, shown } from '../errors/bad-input.js'
+import { checkChoice, checkFunction, checkObject, shown } from '../errors/bad-input.js'
 import { readHeader } from '../errors/classify.js'
 import { readStreamOptions, type StreamOptions, type StreamSettings } from './settings.js'
 
@@ -79,10 +79,8 @@ function isUnreadJson({ method, headers }: StreamingRequestLike, body: unknown):
 
 /** @throws TypeError for anything but one of these */
 export function checkWhen<When extends string>(when: When | undefined, known: readonly When[]): When {
-  if (when === undefined) return known[0] as When
-  if (known.includes(when)) return when
-  const list = known.map((each) => `'${each}'`).join(' or ')
-  throw new TypeError(`when must be ${list}, got ${shown(when)}`)
+  checkChoice('when', when, known)
+  return when ?? (known[0] as When)
 }
 
 /**

@@ -22,7 +22,7 @@ export class PassThroughRelay extends Relay {
   #kept: Uint8Array[] = []
   #keptBytes = 0
   /** Comments before the first event: they alone do not cause the head to be sent. */
-  #held: Uint8Array[] = []
+  readonly #held: Uint8Array[] = []
   #heldBytes = 0
   /** Events, and skipped ones among them, in the bytes that are being looked at. */
   #events = 0
@@ -114,7 +114,7 @@ export class PassThroughRelay extends Relay {
       if (failure) throw failure
       return undefined
     }
-    const text = this.#held.length === 0 ? ready : this.#unheld(ready)
+    const text = this.#held.length === 0 ? ready : joinBytes([...this.#held.splice(0), ready])
     const written = ready.length > 0 ? this.sink.accept(text, events) : undefined
     if (this.reported) {
       if (this.transcript) this.transcript.reportedToClient = true
@@ -145,12 +145,6 @@ export class PassThroughRelay extends Relay {
     if (bytes.length === 0) return
     this.#kept.push(bytes)
     this.#keptBytes += bytes.length
-  }
-
-  #unheld(bytes: Uint8Array): Uint8Array {
-    const all = joinBytes([...this.#held, bytes])
-    this.#held = []
-    return all
   }
 
   /** An upstream that sends nothing else is not remembered for ever. */

@@ -4,7 +4,7 @@ import type { SSEWriter } from '../client/sse-writer.js'
 import type { EventRole, StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
 import { Transcript } from '../dialects/transcript.js'
-import { checkFunction, checkNames, shown } from '../errors/bad-input.js'
+import { checkChoice, checkFunction, checkNames, checkPositive, shown } from '../errors/bad-input.js'
 import { StreamError } from '../errors/stream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
 import type { Framing } from '../framing/framing.js'
@@ -12,7 +12,7 @@ import type { SSEEvent } from '../framing/sse/encode.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 import { eachChunk } from '../upstream/chunks.js'
 import { framingOfSource, openEventStream } from '../upstream/open-event-stream.js'
-import { checkMaxEventBytes, type ReadEventStreamOptions } from '../upstream/reading-options.js'
+import type { ReadEventStreamOptions } from '../upstream/reading-options.js'
 import { openSource, type UpstreamSource } from '../upstream/source.js'
 import { type EventMap, MappedRelay } from './mapped.js'
 import { PassThroughRelay } from './pass-through.js'
@@ -87,9 +87,8 @@ export async function relayEventStream(
 
 /** @throws TypeError that names the option and the value */
 export function checkRelaying(owner: string, { maxEventBytes, onTruncated }: RelayOptions): void {
-  checkMaxEventBytes(`${owner}maxEventBytes`, maxEventBytes)
-  if (onTruncated === undefined || ['error', 'accept'].includes(onTruncated)) return
-  throw new TypeError(`${owner}onTruncated must be 'error' or 'accept', got ${shown(onTruncated)}`)
+  checkPositive(`${owner}maxEventBytes`, maxEventBytes)
+  checkChoice(`${owner}onTruncated`, onTruncated, ['error', 'accept'])
 }
 
 /** As `relayEventStream`, to wherever the target leads. One promise for all of it: a stream waits here for minutes. */

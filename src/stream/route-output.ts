@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http'
 import { sendErrorBody } from '../client/error-response.js'
-import { isStreamOf } from '../client/response.js'
 import type { ResponseWriter } from '../client/response-writer.js'
 import { waitUntilFlushed } from '../client/stalled-client.js'
 import type { StreamDialect } from '../dialects/dialect.js'
@@ -33,11 +32,7 @@ export class RouteOutput extends ResponseOutput implements EventOutput {
   }
 
   get isForeign(): boolean {
-    return (
-      this.response.headersSent &&
-      !this.#writer.headersSent &&
-      !isStreamOf(this.#writer.framing, this.response)
-    )
+    return this.#writer.head.isForeign
   }
 
   get status(): number | undefined {

@@ -49,7 +49,6 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
   readonly #output: RouteOutput
   readonly #handled: RouteUpstreams
   #recording: StreamRecording | undefined
-  #deadlines: StreamDeadlines | undefined
 
   constructor(response: ServerResponse, settings: StreamSettings, { requestId, model, signal }: StreamCall) {
     this.#response = response
@@ -62,20 +61,17 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     this.dialect = settings.dialect ?? selectDialect(undefined, requestPath(response), this.request)
     const { isUnhurried } = this.dialect
     const defaults = timeoutsFor(settings, { model, headers: requestHeaders, isUnhurried })
-    const timeouts = new StreamClock(undefined, { defaults, signal })
-    timeouts.expectHeadWithin(clientWaitsMs(requestHeaders))
-    this.clock = timeouts
-    const upstreams = new Upstreams(settings.cleanup, requestId)
-    const writer = new ResponseWriter(response, writerSettingsFor(this.dialect, settings), {
-      signal: timeouts.stopSignal,
+    this.clock = new StreamClock(undefined, { defaults, signal })
+    this.clock.expectHeadWithin(clientWaitsMs(requestHeaders))
+    this.upstreams = new Upstreams(settings.cleanup, requestId)
+    this.writer = new ResponseWriter(response, writerSettingsFor(this.dialect, settings), {
+      signal: this.clock.stopSignal,
       observer: this,
     })
+    const { dialect, clock: timeouts, upstreams, writer } = this
     const { clientStallMs } = timeouts.timeouts
-    const output = new RouteOutput(response, writer, { dialect: this.dialect, requestId, clientStallMs })
-    const exchange = new Exchange(this, settings, { output, timeouts, upstreams })
-    this.upstreams = upstreams
-    this.writer = writer
-    this.#output = output
+    this.#output = new RouteOutput(response, writer, { dialect, requestId, clientStallMs })
+    const exchange = new Exchange(this, settings, { output: this.#output, timeouts, upstreams })
     this.exchange = exchange
     this.#handled = new RouteUpstreams({ exchange, timeouts, writer, upstreams, requestHeaders }, settings)
   }
@@ -89,8 +85,7 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
   }
 
   get deadlines(): StreamDeadlines {
-    this.#deadlines ??= new HandlerDeadlines(this.clock)
-    return this.#deadlines
+    return new HandlerDeadlines(this.clock)
   }
 
   /** An older name. */

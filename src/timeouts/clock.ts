@@ -1,7 +1,7 @@
 import pTimeout from 'p-timeout'
 
 /** The longest delay `setTimeout` keeps; anything longer would fire after 1 ms. */
-const maxDelayMs = 2 ** 31 - 1
+export const maxDelayMs = 2 ** 31 - 1
 
 export type Timer = ReturnType<typeof setTimeout>
 

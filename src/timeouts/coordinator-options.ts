@@ -29,19 +29,12 @@ export function readCoordinatorOptions(options: TimeoutCoordinatorOptions): Reso
   checkNames(options, { owner: 'options.', names: optionNames })
   checkFunction('beforeTimeout', options.beforeTimeout)
   checkSignal('signal', options.signal)
-  return completeTimeouts(options.defaults)
-}
-
-/**
- * The timeouts that replace unset ones: all of them must be there.
- *
- * @throws TypeError that names the timeout and its value
- */
-function completeTimeouts(defaults: ResolvedTimeouts | TimeoutProfileName | undefined): ResolvedTimeouts {
+  const { defaults } = options
   if (defaults === undefined) return timeoutProfiles.streaming
   if (typeof defaults === 'string' && Object.hasOwn(timeoutProfiles, defaults))
     return timeoutProfiles[defaults]
   checkProfile('options.defaults', defaults, 'all timeouts or')
+  // All of them must be there.
   const durations = timeoutNames.map((name) => [
     name,
     readDuration(`options.defaults.${name}`, defaults[name]),

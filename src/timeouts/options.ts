@@ -78,15 +78,7 @@ export const otherTimeoutNames: Readonly<Record<string, TimeoutName>> = {
 
 const never = Number.POSITIVE_INFINITY
 
-const noTimeouts: ResolvedTimeouts = {
-  connectMs: never,
-  firstByteMs: never,
-  firstEventMs: never,
-  inactivityMs: never,
-  upstreamStallMs: never,
-  clientStallMs: never,
-  totalMs: never,
-}
+const noTimeouts = Object.fromEntries(timeoutNames.map((name) => [name, never])) as ResolvedTimeouts
 
 /**
  * The timeouts a stream runs with: those that the caller set, filled up from `defaults`. A default that does not fit

@@ -75,7 +75,7 @@ export function selectTimeoutProfile(
   const { streaming, model } = request
   const advanced = options.advancedModels ?? advancedModels
   // It may come from a client: only text is a model.
-  const isAdvanced = typeof model === 'string' && advanced.some((known) => matches(known, model))
+  const isAdvanced = typeof model === 'string' && advanced.some((known) => isNamed(known, model))
   if (isAdvanced) return timeoutProfiles.advanced
   return streaming ? timeoutProfiles.streaming : timeoutProfiles.standard
 }
@@ -87,7 +87,8 @@ export function checkModels(models: unknown): void {
   throw new TypeError(`advancedModels must be a list of names and patterns, got ${shown(models)}`)
 }
 
-function matches(known: string | RegExp, model: string): boolean {
+/** Whether a text is the known one, or fits the known pattern. */
+export function isNamed(known: string | RegExp, text: string): boolean {
   // search() keeps no lastIndex: a caller's /…/g pattern gives the same result every time.
-  return typeof known === 'string' ? known === model : model.search(known) !== -1
+  return typeof known === 'string' ? known === text : text.search(known) !== -1
 }

@@ -39,7 +39,7 @@ export class StreamClock implements Disposable {
   #reason: StreamError | undefined
   #onConnectTimeout: ((reason: StreamTimeoutError) => void) | undefined
   #onSettled: SettledListener | undefined
-  #suppressed: StreamError[] | undefined
+  readonly suppressed: StreamError[] = []
 
   constructor(
     timeouts?: StreamTimeouts | TimeoutProfileName | false,
@@ -76,10 +76,6 @@ export class StreamClock implements Disposable {
 
   get reason(): StreamError | undefined {
     return this.#reason
-  }
-
-  get suppressed(): readonly StreamError[] {
-    return this.#suppressed ?? []
   }
 
   get phase(): TimeoutPhase {
@@ -172,7 +168,8 @@ export class StreamClock implements Disposable {
 
   settle(reason?: StreamError): boolean {
     if (this.#settled) {
-      if (reason && reason !== this.#reason) this.#suppress(reason)
+      const isNew = reason !== undefined && reason !== this.#reason
+      if (isNew && this.suppressed.length < maxSuppressed) this.suppressed.push(reason)
       return false
     }
     this.#settled = true
@@ -187,11 +184,6 @@ export class StreamClock implements Disposable {
     // It may be kept for its outcome, and must not keep the rest of the stream for that.
     this.#onSettled = this.#beforeTimeout = undefined
     return true
-  }
-
-  #suppress(late: StreamError): void {
-    this.#suppressed ??= []
-    if (this.#suppressed.length < maxSuppressed) this.#suppressed.push(late)
   }
 
   [Symbol.dispose](): void {

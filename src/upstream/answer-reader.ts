@@ -1,10 +1,5 @@
-import type { Framing } from '../framing/framing.js'
-import { eachChunk } from './chunks.js'
 import { type InsteadOfEvents, JsonAnswer } from './json-answer.js'
 import type { Backpressure, ChunkSink } from './node-chunks.js'
-import { openEventStream } from './open-event-stream.js'
-import type { ReadEventStreamOptions } from './reading-options.js'
-import type { UpstreamSource } from './source.js'
 
 /** An observer that gets each chunk as it comes. */
 export interface ChunkObserver {
@@ -50,31 +45,4 @@ export abstract class AnswerReader implements ChunkSink {
     const json = this.#instead?.parse()
     return json && { json, text: (this.#instead as JsonAnswer).text }
   }
-}
-
-class FunctionReader extends AnswerReader {
-  readonly push: (chunk: Uint8Array | string) => Backpressure
-
-  constructor(framing: Framing, options: ReadEventStreamOptions, push: FunctionReader['push']) {
-    super(options.maxEventBytes, { touch: (chunk) => options.onChunk?.(chunk) }, true)
-    if (framing.name === 'ndjson') this.expectLines()
-    this.push = push
-  }
-}
-
-/**
- * Hands the chunks of an upstream's event stream to `take`.
- *
- * @returns the document, if it was JSON that came
- * @throws UpstreamError | StreamError as `readEventStream`
- */
-export async function readEvents(
-  source: UpstreamSource,
-  framing: Framing,
-  options: ReadEventStreamOptions,
-  take: FunctionReader['push'],
-): Promise<InsteadOfEvents | undefined> {
-  const sink = new FunctionReader(framing, options, take)
-  await eachChunk(await openEventStream(source, options), options.signal, sink).taken
-  return sink.jsonAnswer()
 }

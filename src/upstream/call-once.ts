@@ -4,7 +4,6 @@ import type { StreamError } from '../errors/stream-error.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
 import { releaseUpstream } from './cleanup.js'
 import { readFailure, readUpstreamError } from './error-response.js'
-import type { ReadEventStreamOptions } from './reading-options.js'
 import { openSource, type UpstreamSource } from './source.js'
 import { isStaleConnection } from './watch-connect.js'
 
@@ -55,14 +54,11 @@ export async function callOnce<T extends UpstreamSource>(
   expired.catch(() => {})
   timeouts.signal.addEventListener('abort', stop)
   if (timeouts.reason) stop()
+  const reading = { signal: timeouts.signal, onChunk: () => timeouts.touch() }
   /** Read to its end, its connection serves the next attempt. */
-  const readError = async <From>(
-    read: (from: From, options: ReadEventStreamOptions) => Promise<StreamError>,
-    from: From,
-    held: unknown = from,
-  ): Promise<StreamError> => {
+  const failureOf = async (read: Promise<StreamError>, held: unknown): Promise<StreamError> => {
     try {
-      return await read(from, { signal: timeouts.signal, onChunk: () => timeouts.touch() })
+      return await read
     } catch (error) {
       return toStreamError(error)
     } finally {
@@ -80,11 +76,11 @@ export async function callOnce<T extends UpstreamSource>(
     const upstream = await timeouts.run(Promise.race([opening, expired]))
     const { status } = openSource(upstream)
     if (status === undefined || (status >= 200 && status <= 299)) return { upstream }
-    return { failure: await readError(readUpstreamError, upstream), stale: false }
+    return { failure: await failureOf(readUpstreamError(upstream, reading), upstream), stale: false }
   } catch (error) {
     isOver = true
     const response = propertyOf(error, 'response')
-    const failure = await readError(readFailure, error, response ?? error)
+    const failure = await failureOf(readFailure(error, reading), response ?? error)
     return { failure, stale: isStaleConnection(error) }
   } finally {
     endAttempt()

@@ -6,13 +6,14 @@ export interface CleanupPart {
    *
    * @param stopping whether the part is going to be destroyed
    */
-  absorbErrors(stopping: boolean): void
+  absorbErrors?(stopping: boolean): void
   /** Reads on to the end; rejects when there is too much of it. */
   finish(): Promise<void>
   stop(reason: Error | undefined): Promise<'destroy' | 'cancel' | 'unreachable'>
-  whenClosed(): Promise<void>
+  /** Not set: as soon as it has been stopped. */
+  whenClosed?(): Promise<void>
   /** Cuts the socket underneath. */
-  force(): void
+  force?(): void
 }
 
 /** The maximum that is read of a response that should have ended. */

@@ -16,8 +16,8 @@ export interface IdentifiedPart {
   identities: object[]
 }
 
-/** @returns the parts of a target, and the objects that stand for all of them together */
-export function collectParts(target: unknown): { parts: IdentifiedPart[]; containers: object[] } {
+/** The parts of a target. */
+export function collectParts(target: unknown): IdentifiedPart[] {
   const parts: IdentifiedPart[] = []
   const seen = new Set<object>()
   const visit = (value: unknown, aliases: object[] = []): void => {
@@ -44,7 +44,7 @@ export function collectParts(target: unknown): { parts: IdentifiedPart[]; contai
     if (bodies.length === 0) for (const found of requests) visit(found, [response, ...aliases])
   }
   visit(target)
-  return { parts, containers: isObject(target) ? [target] : [] }
+  return parts
 }
 
 function isObject(value: unknown): value is object {
@@ -62,16 +62,10 @@ class ControllerPart implements CleanupPart {
     return this.#controller.signal.aborted
   }
 
-  absorbErrors(): void {}
-
   async finish(): Promise<void> {}
 
   async stop(reason: Error | undefined): Promise<'destroy'> {
     this.#controller.abort(reason)
     return 'destroy'
   }
-
-  async whenClosed(): Promise<void> {}
-
-  force(): void {}
 }

@@ -74,8 +74,7 @@ export function coordinatedSocketCleanup(
   const isObject = typeof target === 'object' && target !== null
   const running = isObject ? known.get(target) : undefined
   if (running) return running
-  const { parts, containers } = collectParts(target)
-  const cleanups = parts.map(({ part, identities }) => {
+  const cleanups = collectParts(target).map(({ part, identities }) => {
     const before = identities.map((identity) => known.get(identity)).find(Boolean)
     const cleanup = before ?? release(part, settings)
     for (const identity of identities) known.set(identity, cleanup)
@@ -83,7 +82,7 @@ export function coordinatedSocketCleanup(
   })
   const [only, ...others] = cleanups
   const cleanup = only && others.length === 0 ? only : Promise.all(cleanups).then(merge)
-  for (const container of containers) known.set(container, cleanup)
+  if (isObject) known.set(target, cleanup)
   return cleanup
 }
 
@@ -122,7 +121,7 @@ async function release(
   const report = (via: SocketCleanupReport['via'], closed: boolean, forced = false): SocketCleanupReport => {
     return { via, closed, forced, durationMs: systemClock.now() - startedAt, errors }
   }
-  part.absorbErrors(reason !== undefined || lingerMs === 0)
+  part.absorbErrors?.(reason !== undefined || lingerMs === 0)
   if (part.closed) return report('ended', true)
   if (lingerMs > 0 && (await within(part.finish(), lingerMs).catch(() => false)))
     return report('linger', true)
@@ -133,9 +132,9 @@ async function release(
     errors.push(error instanceof Error ? error : new Error(String(error)))
   }
   if (via === 'unreachable') return report(via, false)
-  const closed = part.whenClosed()
+  const closed = part.whenClosed?.() ?? Promise.resolve()
   if (await within(closed, closeMs)) return report(via, true)
-  part.force()
+  part.force?.()
   return report(via, await within(closed, closeMs), true)
 }
 

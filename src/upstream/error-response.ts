@@ -6,18 +6,7 @@ import { sentenceOf } from '../errors/upstream-report.js'
 import { decodeByteText, toByteText } from '../framing/bytes.js'
 import { eachChunk } from './chunks.js'
 import type { ReadEventStreamOptions } from './reading-options.js'
-import { isNodeReadable, type OpenedSource, openSource, type UpstreamSource } from './source.js'
-
-/**
- * Reads a response with an error status. Its status and `Retry-After` are passed on to the client; its message
- * is kept in `detail`, for logs.
- */
-export function readUpstreamError(
-  source: UpstreamSource,
-  options: ReadEventStreamOptions = {},
-): Promise<UpstreamError> {
-  return readErrorResponse(openSource(source), options)
-}
+import { isNodeReadable, openSource, type UpstreamSource } from './source.js'
 
 /**
  * The failure of a call. A client that throws for a status (axios, got) leaves the response's body unread: it is
@@ -34,11 +23,17 @@ export async function readFailure(
 
 const maxDetail = 64 * 1024
 
-/** @throws the reason of the signal, if that aborts */
-export async function readErrorResponse(
-  { body, status, retryAfter, retryAfterMs, shouldRetry }: OpenedSource,
-  { signal, onChunk }: ReadEventStreamOptions,
+/**
+ * Reads a response with an error status. Its status and `Retry-After` are passed on to the client; its message
+ * is kept in `detail`, for logs.
+ *
+ * @throws the reason of the signal, if that aborts
+ */
+export async function readUpstreamError(
+  source: UpstreamSource,
+  { signal, onChunk }: ReadEventStreamOptions = {},
 ): Promise<UpstreamError> {
+  const { body, status, retryAfter, retryAfterMs, shouldRetry } = openSource(source)
   // So far the stream waited for the head of an error: from here on silence counts.
   onChunk?.('')
   let text = ''

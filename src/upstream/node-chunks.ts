@@ -114,11 +114,7 @@ export class NodeChunks implements ChunkReading {
   #wait(wait: Promise<unknown>): void {
     this.#isWaiting = true
     wait.then(
-      (more) => {
-        this.#isWaiting = false
-        if (more === false) this.#finish()
-        else this.#read()
-      },
+      (more) => (more === false ? this.#finish() : this.resume()),
       (error) => this.#finish({ error }),
     )
   }

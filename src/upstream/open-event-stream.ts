@@ -1,7 +1,7 @@
 import { StreamError } from '../errors/stream-error.js'
 import type { Framing } from '../framing/framing.js'
 import { framingOf, framings } from '../framing/framings.js'
-import { readErrorResponse } from './error-response.js'
+import { readUpstreamError } from './error-response.js'
 import { notEvents } from './protocol-errors.js'
 import type { ReadEventStreamOptions } from './reading-options.js'
 import { openSource, type UpstreamBody, type UpstreamSource } from './source.js'
@@ -20,9 +20,8 @@ export async function openEventStream(
   source: UpstreamSource,
   options: ReadEventStreamOptions = {},
 ): Promise<UpstreamBody> {
-  const response = openSource(source)
-  const { body, status, contentType } = response
-  if (status !== undefined && (status < 200 || status > 299)) throw await readErrorResponse(response, options)
+  const { body, status, contentType } = openSource(source)
+  if (status !== undefined && (status < 200 || status > 299)) throw await readUpstreamError(source, options)
   // An event stream under a wrong name is common (text/plain); these are something else.
   const other = /^\s*(text\/html|application\/vnd\.amazon\.eventstream)\b/i.exec(contentType ?? '')?.[1]
   if (other !== undefined) throw notEvents(other.toLowerCase())

@@ -4,6 +4,7 @@ import { describeError } from '../diagnostics/describe-error.js'
 import { shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamFailure } from '../errors/stream-error.js'
+import { maxDelayMs } from '../timeouts/clock.js'
 import type { StreamTimeouts } from '../timeouts/options.js'
 import type { TimeoutProfileName } from '../timeouts/profiles.js'
 import { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
@@ -43,8 +44,6 @@ export interface OpenUpstreamContext {
 }
 
 const never = Number.POSITIVE_INFINITY
-/** The maximum of a timer; anything longer would fire at once. */
-const maxDelayMs = 2 ** 31 - 1
 
 /**
  * Calls an upstream outside of a stream, and retries only when that is safe.

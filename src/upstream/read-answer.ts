@@ -4,12 +4,14 @@ import { Transcript } from '../dialects/transcript.js'
 import { StreamError } from '../errors/stream-error.js'
 import type { UpstreamError } from '../errors/upstream-error.js'
 import { reportedError } from '../errors/upstream-report.js'
+import type { Follower, Framing } from '../framing/framing.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { defaultMaxEventBytes } from '../framing/sse/follow.js'
-import { readEvents } from './answer-reader.js'
+import { AnswerReader } from './answer-reader.js'
+import { eachChunk } from './chunks.js'
 import { coordinatedSocketCleanup } from './cleanup.js'
-import type { InsteadOfEvents } from './json-answer.js'
-import { framingOfSource } from './open-event-stream.js'
+import type { Backpressure } from './node-chunks.js'
+import { framingOfSource, openEventStream } from './open-event-stream.js'
 import { answerTooLarge, notEvents } from './protocol-errors.js'
 import { checkReading, type ReadEventStreamOptions } from './reading-options.js'
 import type { UpstreamSource } from './source.js'
@@ -40,49 +42,69 @@ const maxUnread = 8
  */
 export async function readAnswer(source: UpstreamSource, options: ReadAnswerOptions = {}): Promise<unknown> {
   checkReading(options, ['dialect'])
-  const { maxEventBytes = defaultMaxEventBytes, dialect: choice } = options
-  const framing = framingOfSource(source)
-  const followed = new Transcript(selectDialect(choice ?? 'plain'), choice ? undefined : recognizeDialect, {
-    framing,
-  })
-  let collected: CollectedAnswer | undefined
-  let received = 0
-  let reported: UpstreamError | undefined
-  /** The events that came while the dialect was unknown. */
-  const unread: SSEEvent[] = []
-  let unreadLength = 0
-  const add = (event: SSEEvent) => {
-    if (followed.sawTerminal) return
-    if (followed.endsNothing(event, received)) throw new StreamError('upstream_truncated')
-    received++
-    if (followed.observe(event) === 'error') reported ??= reportedError(event.data)
-    collected ??= followed.dialect.answers?.collect()
-    if (!collected && received <= maxUnread) {
-      unread.push(event)
-      unreadLength += String(event.data).length
-    } else for (const each of [...unread.splice(0), event]) collect(collected, each)
-    const length = collected ? (collected.size ?? 0) : unreadLength
-    if (length > maxEventBytes) throw answerTooLarge(maxEventBytes)
-  }
-  const follower = framing.follow(add, { maxEventBytes })
-  let instead: InsteadOfEvents | undefined
+  const answer = new StreamedAnswer(framingOfSource(source), options)
   try {
-    instead = await readEvents(source, framing, options, (chunk) => {
-      follower.push(chunk)
-      if (reported) throw reported
-      if (follower.failure) throw follower.failure
-      return followed.sawTerminal ? false : undefined
-    })
+    await eachChunk(await openEventStream(source, options), options.signal, answer).taken
+    const instead = answer.jsonAnswer()
+    if (instead) return instead.json
   } finally {
     // A complete one may end by itself, and its connection be kept; one that does not end in time is cut.
     void coordinatedSocketCleanup(source, { lingerMs })
   }
-  if (instead) return instead.json
-  follower.end()
-  if (reported) throw reported
-  followed.requireComplete(received)
-  if (!collected) throw unknownAnswer()
-  return collected.answer
+  return answer.finish()
+}
+
+/** Puts the events of a stream together into one answer. */
+class StreamedAnswer extends AnswerReader {
+  readonly #maxBytes: number
+  readonly #followed: Transcript
+  readonly #follower: Follower
+  #collected: CollectedAnswer | undefined
+  #received = 0
+  #reported: UpstreamError | undefined
+  /** The events that came while the dialect was unknown. */
+  readonly #unread: SSEEvent[] = []
+  #unreadLength = 0
+
+  constructor(framing: Framing, { maxEventBytes, dialect, onChunk }: ReadAnswerOptions) {
+    super(maxEventBytes, { touch: (chunk) => onChunk?.(chunk) }, true)
+    if (framing.name === 'ndjson') this.expectLines()
+    this.#maxBytes = maxEventBytes ?? defaultMaxEventBytes
+    const recognize = dialect ? undefined : recognizeDialect
+    this.#followed = new Transcript(selectDialect(dialect ?? 'plain'), recognize, { framing })
+    this.#follower = framing.follow((event) => this.#add(event), { maxEventBytes })
+  }
+
+  push(chunk: Uint8Array | string): Backpressure {
+    this.#follower.push(chunk)
+    if (this.#reported) throw this.#reported
+    if (this.#follower.failure) throw this.#follower.failure
+    return this.#followed.sawTerminal ? false : undefined
+  }
+
+  #add(event: SSEEvent): void {
+    const followed = this.#followed
+    if (followed.sawTerminal) return
+    if (followed.endsNothing(event, this.#received)) throw new StreamError('upstream_truncated')
+    this.#received++
+    if (followed.observe(event) === 'error') this.#reported ??= reportedError(event.data)
+    this.#collected ??= followed.dialect.answers?.collect()
+    if (!this.#collected && this.#received <= maxUnread) {
+      this.#unread.push(event)
+      this.#unreadLength += String(event.data).length
+    } else for (const each of [...this.#unread.splice(0), event]) collect(this.#collected, each)
+    const length = this.#collected ? (this.#collected.size ?? 0) : this.#unreadLength
+    if (length > this.#maxBytes) throw answerTooLarge(this.#maxBytes)
+  }
+
+  /** The answer, once all has come. */
+  finish(): unknown {
+    this.#follower.end()
+    if (this.#reported) throw this.#reported
+    this.#followed.requireComplete(this.#received)
+    if (!this.#collected) throw unknownAnswer()
+    return this.#collected.answer
+  }
 }
 
 function collect(collected: CollectedAnswer | undefined, event: SSEEvent): void {

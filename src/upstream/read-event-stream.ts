@@ -27,9 +27,7 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
   readonly #open: () => Promise<UpstreamSource>
   readonly #options: EventReaderOptions
   #follower: Follower | undefined
-  #waiting: Waiting | undefined
-  /** Most loops ask for one event at a time. */
-  readonly #waitingBehind: Waiting[] = []
+  readonly #waiting: Waiting[] = []
   #events: EventSourceMessage[] = []
   /** How many of them have been handed out. */
   #taken = 0
@@ -64,15 +62,7 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
   }
 
   readonly #ask = (resolve: Waiting['resolve'], reject: Waiting['reject']): void => {
-    const waiting = { resolve, reject }
-    if (this.#waiting) this.#waitingBehind.push(waiting)
-    else this.#waiting = waiting
-  }
-
-  #nextWaiting(): Waiting | undefined {
-    const waiting = this.#waiting
-    this.#waiting = this.#waitingBehind.length > 0 ? this.#waitingBehind.shift() : undefined
-    return waiting
+    this.#waiting.push({ resolve, reject })
   }
 
   async return(): Promise<IteratorResult<EventSourceMessage, void>> {
@@ -121,13 +111,13 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
   push(chunk: Uint8Array | string): Backpressure {
     this.#follower?.push(chunk)
     if (this.#follower?.failure) throw this.#follower.failure
-    return this.#waiting ? undefined : 'pause'
+    return this.#waiting.length > 0 ? undefined : 'pause'
   }
 
   #hand(event: EventSourceMessage): void {
     if (this.#isOver) return
     this.#options.onEvent?.(event)
-    const waiting = this.#nextWaiting()
+    const waiting = this.#waiting.shift()
     if (waiting) return waiting.resolve({ done: false, value: event })
     if (this.#taken === this.#events.length) {
       this.#events = []
@@ -140,13 +130,13 @@ export class EventReader extends AnswerReader implements AsyncGenerator<EventSou
   #over(failure?: { error: unknown }): void {
     if (this.#isOver) return
     this.#isOver = true
-    const first = this.#nextWaiting()
+    const [first, ...others] = this.#waiting.splice(0)
     if (first && failure) first.reject(failure.error)
     else {
       first?.resolve(done)
       this.#failure = failure
     }
-    for (let next = this.#nextWaiting(); next; next = this.#nextWaiting()) next.resolve(done)
+    for (const other of others) other.resolve(done)
   }
 
   /** No reader wants more; the upstream itself is left alone. */

@@ -1,4 +1,4 @@
-import { checkFunction, checkNames, checkSignal, shown } from '../errors/bad-input.js'
+import { checkFunction, checkNames, checkPositive, checkSignal } from '../errors/bad-input.js'
 import { allowManyListeners } from '../timeouts/many-listeners.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
 
@@ -23,14 +23,8 @@ export interface ReadEventStreamOptions {
  */
 export function checkReading(options: ReadEventStreamOptions, more: readonly string[] = []): void {
   checkNames(options, { owner: 'options.', names: ['maxEventBytes', 'signal', 'onChunk', ...more] })
-  checkMaxEventBytes('maxEventBytes', options.maxEventBytes)
+  checkPositive('maxEventBytes', options.maxEventBytes)
   checkSignal('signal', options.signal)
   checkFunction('onChunk', options.onChunk)
   allowManyListeners(options.signal)
-}
-
-/** @throws TypeError for anything but a number above 0; `undefined` means not set */
-export function checkMaxEventBytes(what: string, value: unknown): void {
-  if (value === undefined || (typeof value === 'number' && value > 0)) return
-  throw new TypeError(`${what} must be a number above 0, got ${shown(value)}`)
 }

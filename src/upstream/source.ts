@@ -35,20 +35,6 @@ interface UndiciLikeResponse {
 /** A response of an HTTP client, or the stream of bytes in it. */
 export type UpstreamSource = UpstreamBody | UpstreamResponse
 
-/** The body of a response, and its head as far as it is known. */
-export interface OpenedSource {
-  /** `undefined` for a response without one (a Fetch response to HEAD, or a 204). */
-  body: UpstreamBody | undefined
-  /** These are known only when the whole response was given, not its body alone. */
-  status: number | undefined
-  contentType: string | undefined
-  retryAfter: string | undefined
-  /** In milliseconds, as OpenAI and Azure say it. */
-  retryAfterMs: string | undefined
-  /** Whether the upstream itself advises another attempt. */
-  shouldRetry: string | undefined
-}
-
 interface AnyResponse {
   status?: unknown
   statusCode?: unknown
@@ -62,15 +48,19 @@ interface AnyResponse {
  *
  * @throws TypeError for anything but a response or a byte stream
  */
-export function openSource(source: UpstreamSource): OpenedSource {
+export function openSource(source: UpstreamSource) {
   const { status, statusCode, headers } = (source ?? {}) as AnyResponse
   const code = status ?? statusCode
   return {
+    /** `undefined` for a response without one (a Fetch response to HEAD, or a 204). */
     body: findBody(source),
+    // The rest is known only when the whole response was given, not its body alone.
     status: typeof code === 'number' ? code : undefined,
     contentType: readHeader(headers, 'content-type'),
     retryAfter: readHeader(headers, 'retry-after'),
+    /** In milliseconds, as OpenAI and Azure say it. */
     retryAfterMs: readHeader(headers, 'retry-after-ms'),
+    /** Whether the upstream itself advises another attempt. */
     shouldRetry: readHeader(headers, 'x-should-retry'),
   }
 }

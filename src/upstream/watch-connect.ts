@@ -1,7 +1,7 @@
 import type { ClientRequest } from 'node:http'
 import type { Socket } from 'node:net'
 import { shown } from '../errors/bad-input.js'
-import { propertyOf } from '../errors/cause-chain.js'
+import { type Cause, causeChain, propertyOf } from '../errors/cause-chain.js'
 import { systemClock } from '../timeouts/clock.js'
 import type { StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import type { TimeoutCoordinator } from '../timeouts/timeout-coordinator.js'
@@ -74,20 +74,14 @@ function watchStaleConnection(request: ClientRequest): void {
 
 /** Whether an error, or what caused it, was one of those. */
 export function isStaleConnection(error: unknown): boolean {
-  let link = error
-  for (let depth = 0; depth < 8 && typeof link === 'object' && link !== null; depth++) {
-    if (stale.has(link) || isStaleAxiosError(link)) return true
-    link = propertyOf(link, 'cause')
-  }
-  return false
+  return causeChain(error).some((cause) => stale.has(cause.thrown) || isStaleAxiosError(cause))
 }
 
 /** axios keeps its request, and the one behind the redirects it followed, in the error. */
-function isStaleAxiosError(link: object): boolean {
-  const code = propertyOf(link, 'code')
-  if (propertyOf(link, 'isAxiosError') !== true || propertyOf(link, 'response') !== undefined) return false
+function isStaleAxiosError({ thrown, code, isAxiosError, response }: Cause): boolean {
+  if (isAxiosError !== true || response !== undefined) return false
   if (code !== 'ECONNRESET' && code !== 'EPIPE') return false
-  const request = propertyOf(link, 'request')
+  const request = propertyOf(thrown, 'request')
   const requests = [request, propertyOf(request, '_currentRequest')]
   return requests.some((each) => propertyOf(each, 'reusedSocket') === true)
 }

@@ -4,17 +4,11 @@ import { cancelHeld, heldReader, holdReader, releaseReader } from './web-chunks.
 /** The body of a Fetch response. */
 export class WebPart implements CleanupPart {
   readonly #stream: ReadableStream<Uint8Array>
-  #done = false
+  closed = false
 
   constructor(stream: ReadableStream<Uint8Array>) {
     this.#stream = stream
   }
-
-  get closed(): boolean {
-    return this.#done
-  }
-
-  absorbErrors(): void {}
 
   async finish(): Promise<void> {
     // A handler's own loop may still hold it: the rest that it does not read is read beside it.
@@ -24,7 +18,7 @@ export class WebPart implements CleanupPart {
       for (let read = 0; read <= maxTail; ) {
         const { done, value } = await reader.read()
         if (done) {
-          this.#done = true
+          this.closed = true
           return
         }
         read += value.length
@@ -37,16 +31,12 @@ export class WebPart implements CleanupPart {
 
   /** Where other code holds the lock, only that code, or the signal of the request, can end the stream. */
   async stop(reason: Error | undefined): Promise<'cancel' | 'unreachable'> {
-    if (this.#done) return 'cancel'
+    if (this.closed) return 'cancel'
     const cancelled = cancelHeld(this.#stream, reason)
     if (!cancelled) return 'unreachable'
     // A stream that has failed rejects with its failure: it is gone all the same.
     await cancelled.catch(() => {})
-    this.#done = true
+    this.closed = true
     return 'cancel'
   }
-
-  async whenClosed(): Promise<void> {}
-
-  force(): void {}
 }

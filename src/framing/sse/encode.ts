@@ -35,7 +35,7 @@ const allLineEndsInJson = /[\u2028\u2029\u0085]/g
  */
 export function encodeEvent(source: SSEEvent | string): string {
   if (typeof source === 'string') return `${encodeData(source)}\n`
-  if (typeof source !== 'object' || source === null) {
+  if (typeof source !== 'object' || source === null || Array.isArray(source) || ArrayBuffer.isView(source)) {
     throw new TypeError(`an event must be an object with data, or a text, got ${shown(source)}`)
   }
   const { data, event, id, retry } = source
@@ -99,9 +99,6 @@ function checkField(name: string, value: unknown, forbidden: RegExp): string {
 }
 
 function missingData(event: object): TypeError {
-  if (Array.isArray(event) || ArrayBuffer.isView(event)) {
-    return new TypeError(`an event must be an object with data, or a text, got ${shown(event)}`)
-  }
   const others = Object.keys(event).filter((name) => !['data', 'event', 'id', 'retry'].includes(name))
   const hint = others.length > 0 ? `; event.${others[0]} is not a field, write { data: … }` : ''
   return new TypeError(`event.data is missing: undefined${hint}`)

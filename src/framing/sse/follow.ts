@@ -141,13 +141,14 @@ export class EventFollower implements Follower {
     this.#open = this.#tail = ''
     this.#dropped = 0
     if (this.#isTooLarge) return this.#passLarge(block, end)
-    if (this.#whole === 0 && block.startsWith(byteOrderMark)) return this.#marked(block)
+    const mark = this.#markOf(block)
     const skips = this.#options.skips?.()
     if (skips && block.length <= this.#maxEventBytes && isPiece(block, skips)) {
       this.#ended(block, end)
       return this.#options.onSkipped?.(end)
     }
-    this.#read(bytes ? decodeBytes(bytes, start, start + length) : decodeByteText(block), block, end)
+    const text = bytes ? decodeBytes(bytes, start + mark, start + length) : decodeByteText(block.slice(mark))
+    this.#read(text, block, end)
   }
 
   /** @param block its first lines and its last */
@@ -160,10 +161,11 @@ export class EventFollower implements Follower {
     else this.#onEvent({ event: name, data: '', id: undefined }, end)
   }
 
-  #marked(block: string): void {
+  /** @returns how many bytes of the first event are a byte order mark */
+  #markOf(first: string): number {
+    if (this.#whole > 0 || !first.startsWith(byteOrderMark)) return 0
     this.markBytes = byteOrderMark.length
-    const end = block.length
-    this.#read(decodeByteText(block.slice(byteOrderMark.length)), block, end)
+    return this.markBytes
   }
 
   #read(text: string, block: string, end: number): void {
@@ -198,10 +200,7 @@ export class EventFollower implements Follower {
     if (this.failure || this.#isTooLarge || this.#open === '') return this.#whole
     const open = this.#open
     const end = this.#whole + this.#dropped + open.length
-    const isMarked = this.#whole === 0 && open.startsWith(byteOrderMark)
-    if (isMarked) this.markBytes = byteOrderMark.length
-    const text = decodeByteText(isMarked ? open.slice(byteOrderMark.length) : open)
-    const event = this.#parser.parse(`${text}\n\n`)
+    const event = this.#parser.parse(`${decodeByteText(open.slice(this.#markOf(open)))}\n\n`)
     if (!event || !(event.data === '[DONE]' || isWholeJson(event.data))) return this.#whole
     this.#open = this.#tail = ''
     this.#dropped = 0

@@ -2,7 +2,7 @@ import { warnOnce } from './channels.js'
 import { describeError } from './describe-error.js'
 
 /**
- * Asks a function of the app's. If that fails it must not cost anybody a stream.
+ * Asks a function of the app's, whose failure must not break a stream.
  *
  * @param failed what the warning says then
  * @param otherwise what counts then

@@ -1,6 +1,10 @@
 import { request as httpRequest } from 'node:http'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { createStreamMiddleware, type StreamMiddlewareOptions } from '../../src/adapters/express.js'
+import {
+  createStreamMiddleware,
+  guardStreams,
+  type StreamMiddlewareOptions,
+} from '../../src/adapters/express.js'
 import type { StreamEnd } from '../../src/index.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { clockOf } from '../support/clock-of.js'
@@ -73,6 +77,34 @@ describe.each(expressVersions)('%s', (_version, express) => {
     client.send({ body: { stream: false } })
     await client.received('chat.completion"')
   })
+
+  test.each([true, false])(
+    'a failed upstream, guarded: %s, is reported to onEnd or printed',
+    async (isGuarded) => {
+      const print = vi.spyOn(console, 'error').mockImplementation(() => {})
+      const ends: StreamEnd[] = []
+      await using upstream = await startUpstream((exchange) =>
+        exchange.open().data(chatChunk('Hello')).reset(),
+      )
+      const app = express().set('env', 'production')
+      if (isGuarded) app.use(guardStreams({ onEnd: (end) => ends.push(end) }))
+      app.post('/v1/chat/completions', express.json(), async (_request, response, next) => {
+        try {
+          const { body } = await fetch(upstream.url, { method: 'POST', body: '{}' })
+          response.writeHead(200, { 'content-type': 'text/event-stream' })
+          for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) response.write(chunk)
+          response.end()
+        } catch (error) {
+          next(error)
+        }
+      })
+      await using server = await listen(app)
+      using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+      expect(client.body.complete).toBe(isGuarded)
+      await expect.poll(() => ends.length + print.mock.calls.length).toBe(1)
+      expect(ends).toMatchObject(isGuarded ? [{ outcome: 'upstream_hangup' }] : [])
+    },
+  )
 
   test('a failure before the head is JSON in the API’s shape, not the app’s error page', async () => {
     await using upstream = await startUpstream((exchange) => exchange.answer('401 Unauthorized', '{}'))

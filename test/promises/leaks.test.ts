@@ -43,4 +43,4 @@ test('FM-50: after 1,000 mixed streams no timer, listener or socket is left, and
       expect(socket.listenerCount(event), event).toBeLessThan(6)
     }
   }
-})
+}, 60_000)

@@ -83,4 +83,4 @@ test('ended streams are gone with the young generation, relayed and guarded ones
   const limit = (await left(bare)) + 2_560
   expect(await left(relayed)).toBeLessThan(limit)
   expect(await left(guarded)).toBeLessThan(limit)
-})
+}, 60_000)

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { soakGuard } from '../support/guard-soak/soak-guard.js'
 
 // `npm run soak:guard` runs 5,000 at once.
-const atOnce = Number(process.env.SOAK_AT_ONCE ?? 300)
+const atOnce = Number(process.env.SOAK_AT_ONCE ?? 200)
 const seed = Number(process.env.SOAK_SEED ?? 1)
 
 const runs = [

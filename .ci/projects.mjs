@@ -28,7 +28,7 @@ async function tryOut(project, tarball) {
 
 const failures = []
 try {
-  const { stdout } = await npm(['pack', '--json', '--pack-destination', place], '.')
+  const { stdout } = await npm(['pack', '--ignore-scripts', '--json', '--pack-destination', place], '.')
   const [{ filename, files }] = JSON.parse(stdout.slice(stdout.indexOf('[')))
   console.log(`${filename}: ${files.length} files`)
   const queue = [...projects]

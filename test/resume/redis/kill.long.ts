@@ -61,8 +61,8 @@ describe.each(names)('processes with %s', (name) => {
       expect(gaps).toEqual([])
       expect(end?.code).toBe('producer_lost')
     }
-    // What the promise says, and what a machine with other things to do may add.
-    expect(tookMs).toBeLessThan(leaseMs + 1_000 + 1_000)
+    // The promise, and a second for a busy machine. A connection that has just opened, as those to a cluster, gives producers 5 s to renew.
+    expect(tookMs).toBeLessThan(Math.max(leaseMs, 5_000) + 1_000 + 1_000)
     // A later client gets the same.
     const late = await new Reading(other.store, id).done
     expect({ last: late.had, code: late.end?.code }).toEqual({ last: recorded, code: 'producer_lost' })

@@ -167,9 +167,9 @@ export class AdoptedCalls implements CallOwner {
   }
 
   #cancel(reason: StreamError): void {
+    if (this.isShared) return
     this.#cancelReason = reason
     this.cancelUnlessRead()
-    this.#forgetReason()
   }
 
   /** The stack of an error holds the exchange. */
@@ -183,6 +183,7 @@ export class AdoptedCalls implements CallOwner {
     if (this.isShared || !this.#cancelReason) return
     if (callOwners().mayHaveReaders) callOwners().cancelLater(this)
     else this.#cancelAdopted(this.#cancelReason)
+    this.#forgetReason()
   }
 
   /** A turn later: the app's own listeners of the signal or of the response go first, with their own error. */
@@ -190,7 +191,6 @@ export class AdoptedCalls implements CallOwner {
     const requestId = this.#guard?.subject.requestId ?? ''
     const calls = [...this.#adopted.keys()]
     this.#adopted.clear()
-    this.#forgetReason()
     queueMicrotask(() => {
       for (const call of calls) {
         if (!call.isRunning) continue

@@ -8,6 +8,11 @@ export interface Cursor {
   readonly acceptsGap: boolean
 }
 
+/** The number of the first event that a client can still read, or of the first one to come. */
+export function firstReadable({ first, last }: { first: number; last: number }): number {
+  return first || last + 1
+}
+
 const digits = /^\d{1,15}$/
 
 /**

@@ -1,3 +1,4 @@
+import { firstReadable } from './cursor.js'
 import type { Followed } from './resume-store.js'
 
 /** Whole events that were appended together. */
@@ -56,7 +57,7 @@ export class KeptEvents {
   /** What to hand to a follower that has had `after` events; `undefined` if there is nothing yet. */
   next(after: number): Extract<Followed, { last: number } | { gap: unknown }> | undefined {
     if (after >= this.last) return undefined
-    const first = this.first || this.last + 1
+    const first = firstReadable(this)
     if (first > after + 1) return { gap: [after + 1, first - 1] }
     const start = this.#at(after + 1)
     const page: Kept[] = []

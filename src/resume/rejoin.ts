@@ -5,7 +5,7 @@ import type { StreamDialect } from '../dialects/dialect.js'
 import type { DialectName } from '../dialects/index.js'
 import { checkFunction, checkNames } from '../errors/bad-input.js'
 import { readStreamOptions } from '../stream/settings.js'
-import { readCursor } from './cursor.js'
+import { firstReadable, readCursor } from './cursor.js'
 import { idInPath, type ResumeCall, type ResumeHandler, toHandler } from './handler.js'
 import type { OwnedStreams } from './owned-streams.js'
 import {
@@ -82,13 +82,10 @@ function hasAll({ end, last }: FoundStream, after: number): boolean {
   return end.outcome === 'completed' ? after === last : after === last + 1
 }
 
-function refusalOf(
-  { first, last, end }: FoundStream,
-  after: number,
-  acceptsGap: boolean,
-): Refusal | undefined {
+function refusalOf(found: FoundStream, after: number, acceptsGap: boolean): Refusal | undefined {
+  const { last, end } = found
   if (after < 0) return badCursor
   if (after > last && end?.outcome === 'completed') return aheadOfEnd
-  const isGap = after < (first || last + 1) - 1
-  return isGap && !acceptsGap ? gapBefore(first || last + 1) : undefined
+  const first = firstReadable(found)
+  return after < first - 1 && !acceptsGap ? gapBefore(first) : undefined
 }

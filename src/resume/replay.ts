@@ -18,6 +18,7 @@ import { markGuarded } from '../web/guard-response.js'
 import { WebStream } from '../web/stream.js'
 import { WebSubject } from '../web/subject.js'
 import { serverOf } from '../web/wrap-app.js'
+import { firstReadable } from './cursor.js'
 import { FollowedText } from './followed-text.js'
 import type { RejoinOptions } from './rejoin.js'
 import { dialectNamed, replayed } from './replayed-dialect.js'
@@ -65,7 +66,7 @@ export class Replay implements Reply {
 
   constructor(rejoined: Rejoined, store: ResumeStore, { dialect, writer, onEnd }: RejoinOptions) {
     const { id, found, after } = rejoined
-    const first = found.first || found.last + 1
+    const first = firstReadable(found)
     const isGap = after < first - 1
     this.#rejoined = isGap ? { ...rejoined, after: first - 1 } : rejoined
     this.#store = store

@@ -29,6 +29,18 @@ export async function startHalf(): Promise<ScriptedUpstream & { letOn(): void; l
   return Object.assign(upstream, { letOn: () => gate.resolve(), left: left.promise })
 }
 
+/** An upstream that sends five events, and then resets its connection when it is told to. */
+export async function startBreaking(): Promise<ScriptedUpstream & { breakOff(): void }> {
+  const gate = withResolvers()
+  const upstream = await startUpstream(async (exchange) => {
+    exchange.open().data(...events.slice(0, 5))
+    await gate.promise
+    exchange.reset()
+  })
+  closing.push(() => upstream[Symbol.asyncDispose]())
+  return Object.assign(upstream, { breakOff: () => gate.resolve() })
+}
+
 type Served = { url: string; resume: Resume; ends: StreamEnd[] }
 export type Mount = (
   upstream: string,

@@ -11,9 +11,17 @@ import { channels, type StreamEnd, wrapApp } from '../../src/index.js'
 import { createResume, type Resume } from '../../src/resume/index.js'
 import { expressVersions } from '../support/express-versions.js'
 import { listen, listenOn } from '../support/proxy.js'
-import { startUpstream } from '../support/scripted-upstream.js'
 import { withResolvers } from '../support/with-resolvers.js'
-import { chat, closing, events, type Mount, settingsOf, startHalf, testMounts } from './mounted.js'
+import {
+  chat,
+  closing,
+  events,
+  type Mount,
+  settingsOf,
+  startBreaking,
+  startHalf,
+  testMounts,
+} from './mounted.js'
 import { eventsIn, readSome, user } from './resumable.js'
 
 type Handler = (upstream: string, request: IncomingMessage, response: ServerResponse) => unknown
@@ -243,20 +251,14 @@ describe('in the guard', () => {
   })
 
   test('an upstream that breaks while its client is away is reported to the next reader', async () => {
-    const gate = withResolvers()
-    const upstream = await startUpstream(async (exchange) => {
-      exchange.open().data(...events.slice(0, 5))
-      await gate.promise
-      exchange.reset()
-    })
-    closing.push(() => upstream[Symbol.asyncDispose]())
+    const upstream = await startBreaking()
     const { url, ends } = await guarded(handlers['http, piped'] as Handler)(upstream.url)
     const first = await readSome(url + chat, { method: 'POST', headers: user }, 5)
     const id = first.response.headers.get('unhang-stream') as string
     first.leave()
     const rest = fetch(`${url}/v1/streams/${id}?after=5`, { headers: user })
     await rest
-    gate.resolve()
+    upstream.breakOff()
     expect(await (await rest).text()).toContain('"code":"connection_reset"')
     await expect
       .poll(() => ends)

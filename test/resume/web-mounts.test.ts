@@ -10,7 +10,16 @@ import { listen, listenOn } from '../support/proxy.js'
 import { startUpstream } from '../support/scripted-upstream.js'
 import { eventStream, wire } from '../support/wire.js'
 import { withResolvers } from '../support/with-resolvers.js'
-import { chat, closing, events, type Mount, settingsOf, startHalf, testMounts } from './mounted.js'
+import {
+  chat,
+  closing,
+  events,
+  type Mount,
+  settingsOf,
+  startBreaking,
+  startHalf,
+  testMounts,
+} from './mounted.js'
 import { eventsIn, readSome, user } from './resumable.js'
 
 type Fetch = (request: Request, bindings?: object) => Response | Promise<Response>
@@ -237,19 +246,13 @@ test('a client that leaves before its headers leaves a stream behind', async () 
 })
 
 test('an upstream that breaks while its client is away is reported to the next reader', async () => {
-  const gate = withResolvers()
-  const upstream = await startUpstream(async (exchange) => {
-    exchange.open().data(...events.slice(0, 5))
-    await gate.promise
-    exchange.reset()
-  })
-  closing.push(() => upstream[Symbol.asyncDispose]())
+  const upstream = await startBreaking()
   const { url, ends } = await (mounts.wrapApp as Mount)(upstream.url)
   const first = await readSome(url + chat, { method: 'POST', headers: user }, 5)
   const id = first.response.headers.get('unhang-stream') as string
   first.leave()
   const rest = await fetch(`${url}/v1/streams/${id}?after=5`, { headers: user })
-  gate.resolve()
+  upstream.breakOff()
   expect(failureOf(eventsIn(await rest.text())).code).toBe('connection_reset')
   await expect
     .poll(() => ends)

@@ -152,7 +152,7 @@ export class ResponseGuard implements WatchedResponse {
         this.recorded ??= recordResponse(this, exchange)
       })
     } catch (error) {
-      // The app's hooks in the headers may throw: then there is no stream yet.
+      // The app's hooks in the headers may throw. There is no stream yet in that case.
       this.state = 'waiting'
       this.recorded?.giveUp()
       throw error

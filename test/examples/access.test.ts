@@ -107,7 +107,7 @@ describe.each(exampleFiles)('%s', (file) => {
       async (Host) => {
         using client = await ask({ ...chat, headers: { Host, Origin: `http://${Host}` } })
         using metrics = await ask({ method: 'GET', path: '/metrics', headers: { Host } })
-        // Hono's server refuses by itself a name that is no host at all.
+        // Hono's own server refuses a name that cannot be a host.
         if (file === 'hono-server.ts' && Host.includes('@'))
           return expect([client.status, metrics.status]).toEqual([400, 400])
         expectRefused(client, 403, 'ALLOW_ORIGIN')

@@ -66,7 +66,7 @@ async function start(
 
 const idOf = (response: Response) => response.headers.get('unhang-stream') as string
 
-// superagent throws where nobody can catch it, whoever cancels its call.
+// superagent throws where no code can catch it, each time its call is cancelled.
 const clients = Object.entries(naiveProxies).filter(([, { throws }]) => !throws)
 
 const byFetch = naiveProxies['fetch, for await'] as (typeof naiveProxies)[string]

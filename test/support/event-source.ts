@@ -16,7 +16,7 @@ export function readAsPage(body: Uint8Array): PageEvent[] {
   let data = ''
   let type = ''
   let lastEventId = ''
-  // The decoder takes one byte order mark off. Text after the last line end is no line yet.
+  // The decoder removes one byte order mark. Text after the last line end is not a line yet.
   const lines = new TextDecoder()
     .decode(body)
     .split(/\r\n|\r|\n/)

@@ -82,7 +82,7 @@ export function isEventStream(answer: IncomingMessage): boolean {
   return framingOf(headers['content-type']) !== undefined
 }
 
-/** A stream under a wrong type, or JSON or a page that says why there is no stream: `relay` finds out. */
+/** The body may be a stream under a wrong type, or JSON or a page that says why there is no stream. `relay` finds out which. */
 const perhapsEvents = /^\s*(text\/(plain|html)|application\/json)\b/i
 
 /** Whether a response to a request for a stream goes to the client as it is. */

@@ -45,7 +45,7 @@ export interface ResumeOptions<AppRequest = IncomingMessage> {
   maxEvents?: number | undefined
 }
 
-/** What is known of a recorded stream. */
+/** The state of a recorded stream. */
 export interface StreamState {
   /** The id of the stream in logs and records. */
   readonly requestId: string

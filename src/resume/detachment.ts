@@ -48,7 +48,7 @@ export class Detachment {
   readonly #look = (): void => {
     const now = systemClock.now()
     if (this.#recorder.followers > 0) this.#aloneSince = now
-    // What is not recorded can never be read.
+    // A client can never read events that are not recorded.
     const isOver = now - this.#aloneSince >= this.#options.detachMs || !this.#recorder.complete
     if (isOver) this.#options.over()
     else this.#plan()

@@ -20,7 +20,7 @@ interface FollowOptions {
   readonly transcript: Transcript
 }
 
-/** What one client still has to be sent of a recorded stream, as an upstream that can be relayed to it. */
+/** The rest of a recorded stream for one client, as an upstream that can be relayed to it. */
 export class FollowedText {
   /** How many events the client has had by now. */
   had: number

@@ -8,21 +8,21 @@ import { isRequest } from '../web/call.js'
 import { refuse, unavailable } from './refusals.js'
 import type { AskedRequest, FetchCall, Reply } from './reply.js'
 
-/** What a handler of Koa gets, as far as it is needed. */
+/** The part of Koa's context that is used here. */
 interface KoaContext {
   req: IncomingMessage
   res: ServerResponse
   respond?: boolean | undefined
 }
 
-/** What a handler of Fastify gets beside its request, as far as it is needed. */
+/** The part of Fastify's reply that is used here. */
 interface FastifyReply {
   raw: ServerResponse
   hijack(): unknown
   getHeaders(): Record<string, number | string | string[] | undefined>
 }
 
-/** What a handler of Hono gets, as far as it is needed. */
+/** The part of Hono's context that is used here. */
 interface HonoContext {
   req: { raw: Request; param(name: string): string | undefined }
   env?: unknown
@@ -96,7 +96,7 @@ function targetOf(given: object, more: unknown): { request: IncomingMessage; res
   return { request: given as IncomingMessage, response: more as ServerResponse }
 }
 
-/** Fastify is not to respond. What other plugins have set, say for CORS, would stay behind with the reply. */
+/** Fastify is not to respond. Headers that other plugins have set, say for CORS, would stay behind with the reply. */
 function takeOver(reply: FastifyReply): ServerResponse {
   reply.hijack()
   for (const [name, value] of Object.entries(reply.getHeaders())) {

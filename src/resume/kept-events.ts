@@ -54,7 +54,7 @@ export class KeptEvents {
     return true
   }
 
-  /** What to hand to a follower that has had `after` events; `undefined` if there is nothing yet. */
+  /** The next piece for a follower that has had `after` events; `undefined` if there is nothing yet. */
   next(after: number): Extract<Followed, { last: number } | { gap: unknown }> | undefined {
     if (after >= this.last) return undefined
     const first = firstReadable(this)

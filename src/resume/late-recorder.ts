@@ -8,7 +8,7 @@ const unrecorded: StoredEnd = {
   message: 'The rest of the answer was not recorded.',
 }
 
-/** What waits for a store that takes its time to begin. */
+/** The most that waits for a store that takes its time to begin. */
 const maxPendingBytes = 1024 * 1024
 
 /** The recorder of a stream that does not wait for its store: what comes before that is ready is kept here. */
@@ -59,7 +59,7 @@ export class LateRecorder implements Recorder {
     this.#pending = []
   }
 
-  /** What comes from here on is not recorded. */
+  /** Events that come from here on are not recorded. */
   giveUp(): void {
     this.#lose()
     void this.#recorder?.end(unrecorded)

@@ -9,7 +9,7 @@ import type {
 } from './resume-store.js'
 import { forgotten } from './stored-ends.js'
 
-/** What the store of a stream hears of it. */
+/** The calls of a stream to its store. */
 interface StreamKeeper {
   /** So many bytes more are kept, or less. */
   grown(bytes: number): void

@@ -28,7 +28,7 @@ export class OwnedStreams {
   }
 
   /**
-   * What is kept of the owner of a stream that begins.
+   * Hashes the owner of a stream that begins, so that the store never knows it.
    *
    * @returns `undefined` if it could never be rejoined
    */

@@ -45,7 +45,7 @@ export interface Rejoined {
   readonly hasIds: boolean
 }
 
-/** What there is to relay, once it is known what comes first. */
+/** The text to relay, once its first piece is known. */
 interface Begun {
   /** Whether that is events: before them a failure still has a status. */
   readonly isBegun: boolean
@@ -97,7 +97,7 @@ export class Replay implements Reply {
       const stream = context as RouteStream
       const { isBegun, framing, source, map } = await this.#begin(stream.signal, stream.transcript)
       stream.writer.head.follow({ status: 200, framing })
-      // What its client waits for may take long.
+      // The first event may take long.
       if (isBegun) stream.writer.open()
       await stream.relay(source, map)
     }

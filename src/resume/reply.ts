@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import { discardUnreadBody } from '../client/response.js'
 
-/** What a handler reads of its request. */
+/** The part of a request that a handler reads. */
 export interface AskedRequest {
   readonly method?: string | undefined
   readonly url?: string | undefined
@@ -11,7 +11,7 @@ export interface AskedRequest {
 /** A request of a fetch handler. */
 export interface FetchCall {
   readonly request: Request
-  /** What its server says beside it; on Node that holds the request and the response of `node:http`. */
+  /** The second argument of its fetch handler, from the server; on Node it holds the request and the response of `node:http`. */
   readonly bindings: unknown
 }
 

@@ -1,4 +1,4 @@
-/** What a store keeps of one stream beside its events. */
+/** The facts that a store keeps of one stream beside its events. */
 export interface RecordedStream {
   /** SHA-256 of the owner, base64url; not set: every client that knows the id may read. */
   readonly owner: string | undefined
@@ -27,13 +27,13 @@ export interface StoredEnd {
   readonly outcome: string
   /** A name for programs, in the client's error. */
   readonly code: string | undefined
-  /** What the client reads. */
+  /** The message that the client reads. */
   readonly message: string | undefined
   /** The HTTP status of a failure, where the end says one: dialects name their errors by it. */
   readonly status?: number | undefined
 }
 
-/** What a follower gets, in order. Events are numbered from 1; nothing comes after `end`. */
+/** The pieces that a follower gets, in order. Events are numbered from 1; nothing comes after `end`. */
 export type Followed =
   /** Whole, encoded events. They may begin before the one that was asked for, never after it. */
   | {
@@ -44,7 +44,7 @@ export type Followed =
       /** The number of the last of them. */
       readonly last: number
     }
-  /** These are no longer there, both included. What is still there follows. */
+  /** These are no longer there, both included. Events that are still there follow. */
   | {
       /** The first and the last number that is missing. */
       readonly gap: readonly [from: number, to: number]
@@ -54,9 +54,9 @@ export type Followed =
       readonly end: StoredEnd
     }
 
-/** What a store knows of a stream now. */
+/** A store's present knowledge of a stream. */
 export interface FoundStream {
-  /** What was recorded with it. */
+  /** The facts that were recorded with it. */
   readonly about: RecordedStream
   /** The first event that is still there; 0 when there was none yet. */
   readonly first: number
@@ -66,7 +66,7 @@ export interface FoundStream {
   readonly end: StoredEnd | undefined
 }
 
-/** What a recorder hears. */
+/** The calls that a recorder gets from its store. */
 export interface RecorderEvents {
   /** A client asked for the end of this stream, in this process or another. */
   stop(why: string): void

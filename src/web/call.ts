@@ -43,7 +43,7 @@ export function splitCall<Options extends StreamOptions>(
   }
 }
 
-/** What stands inside a guard records what the guard would. */
+/** A relay inside a guard records as the guard would. */
 function resumeAround(request: Request | undefined): ResumeTarget | undefined {
   const guard = request && guards().get(request)
   return (guard?.options as StreamOptions | undefined)?.resume

@@ -34,7 +34,7 @@ export async function guardRequest(call: GuardedCall): Promise<Response> {
   return await guard.respondBy(handle)
 }
 
-/** What stands in front of a fetch handler; its request finds it in the registry. */
+/** The guard in front of a fetch handler; its request finds it in the registry. */
 class RequestGuard implements Guarded, GuardedStream {
   readonly #stream: WebStream
   readonly #call: GuardedCall
@@ -98,7 +98,7 @@ class RequestGuard implements Guarded, GuardedStream {
     this.#stream.clock.finished()
   }
 
-  // What the registry and `getStream` know of it.
+  // For the registry and `getStream`.
 
   get requestId(): string {
     return this.#stream.subject.requestId

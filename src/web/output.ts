@@ -14,7 +14,7 @@ import { BodyStream } from './body-stream.js'
 import { leftResponse } from './response-head.js'
 import type { WebSubject } from './subject.js'
 
-/** What an output needs of its stream. */
+/** The parts of a stream that its output needs. */
 export interface OutputParts {
   readonly clock: StreamClock
   readonly subject: WebSubject
@@ -41,7 +41,7 @@ export class WebOutput implements EventOutput {
   left = false
   /** Whether its body cannot be looked into. */
   isForeign = false
-  /** What the client gets, once that is known. */
+  /** The response to the client, once it is known. */
   sent: Response | undefined
   /** Settles with it. */
   readonly response: Promise<Response>

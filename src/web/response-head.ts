@@ -8,10 +8,10 @@ import type { WebSubject } from './subject.js'
 
 /** Of these a client expects no body, or only a part of one. */
 const withoutStream = [204, 205, 206]
-/** What every `fetch` decodes by itself; it leaves the header. */
+/** The encodings that every `fetch` decodes by itself; it leaves the header. */
 const decodedByFetch = /^(gzip|x-gzip|deflate|br)$/i
 
-/** What a response is: `compressed` for an event stream that cannot be looked into. */
+/** The kind of a response: `compressed` for an event stream that cannot be looked into. */
 export function kindOf(response: Response, method: string | undefined): 'stream' | 'compressed' | 'other' {
   const { status, headers, url } = response
   const isGood = status >= 200 && status <= 299 && !withoutStream.includes(status) && method !== 'HEAD'
@@ -29,7 +29,7 @@ export function streamHeaders(
   { framing, requestId, headers: { origin } }: WebSubject,
   writer: WriterSettings,
 ): Headers {
-  // What holds for one connection is the server's own affair, and HTTP/2 has none of it.
+  // Headers of one connection are the server's own affair, and HTTP/2 has none.
   for (const name of connectionNames) headers.delete(name)
   const existing = Object.fromEntries(headers)
   const { set, remove } = eventStreamHead({ existing, httpVersion: '2.0', origin, framing }, writer)
@@ -45,7 +45,7 @@ export function withHeaders(headers: Headers, more: Readonly<Record<string, stri
   return headers
 }
 
-/** What a server gets for a client that has left: it waits for a response all the same. */
+/** The response for a client that has left: its server waits for one all the same. */
 export function leftResponse(): Response {
   return new Response(null, { status: 499 })
 }

@@ -139,7 +139,7 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
     this.clock.onSettled(() => left.removeEventListener('abort', leave))
   }
 
-  // What the output asks for.
+  // For the output.
 
   get writer(): WriterSettings {
     return writerSettingsFor(this.settings.dialect ?? this.subject.dialect, this.settings)
@@ -170,7 +170,7 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
     this.clock.settle(new StreamError('client_gone', { cause }))
   }
 
-  // What a relay asks for.
+  // For a relay.
 
   get transcript(): Transcript {
     return this.exchange.transcript

@@ -11,7 +11,7 @@ import type { TimedRequest } from '../stream/request-timeouts.js'
 import type { StreamSubject } from '../stream/stream-subject.js'
 import type { WebCall } from './call.js'
 
-/** What is known of a fetch handler's stream. */
+/** The facts of a fetch handler's stream. */
 export class WebSubject implements StreamSubject, TimedRequest, DialectRequest {
   readonly requestId: string
   readonly headers: IncomingHttpHeaders

@@ -13,8 +13,6 @@ export const expressions: readonly Expression[] = [
   {
     pattern: /(\/\/|\/\*\*|^\s*\*|[.;] ) ?(Who|What|Of what|From what|For what)\b(?![^.]*\?)/,
     instead: 'a name: the bytes, the handler, the result of …',
-    // Other work goes on in these rooms.
-    mayStandIn: ['src/resume/', 'src/web/', 'bench/README.md'],
   },
   {
     pattern: /\b(?:test|it|describe)\b.*?\(['"`](what|whatever|who)\b(?!.*\?)/,
@@ -23,8 +21,6 @@ export const expressions: readonly Expression[] = [
   {
     pattern: /\banswered\b/i,
     instead: 'responded, has a response',
-    // A store answers a command; a helper of a test gets the answer of a model.
-    mayStandIn: ['src/resume/redis/'],
   },
   { pattern: /\bnobody\b/i, instead: 'a name: no client, no listener; or the passive' },
   { pattern: /\bnone of (ours|its own)\b/i, instead: 'left alone' },

@@ -32,6 +32,7 @@ import { RawClient, rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
 import { expectWarning } from '../support/warnings.js'
 import { eventStream, wire } from '../support/wire.js'
+import { withResolvers } from '../support/with-resolvers.js'
 
 describe('anything but an event stream passes as it was', () => {
   const app = () => {
@@ -261,22 +262,21 @@ describe('ways in which handlers write streams', () => {
   })
 
   test('a handler that answers after the guard has: nothing is sent, nothing thrown', async () => {
-    const late = new Promise<void>((resolve) => {
-      void guarded(
-        async (_request, response) => {
-          await new Promise((wait) => setTimeout(wait, 150))
-          response.setHeader('X-Late', '1')
-          response.writeHead(200, { 'Content-Type': 'application/json' })
-          response.write('late')
-          response.end('later', () => resolve())
-        },
-        { timeouts: { firstByteMs: 50 } },
-      ).then((client) => {
-        expect(client.status).toBe(504)
-        expect(client.text).not.toContain('late')
-      })
-    })
-    await late
+    const ended = withResolvers()
+    const written = withResolvers()
+    const client = await guarded(
+      async (_request, response) => {
+        await ended.promise
+        response.setHeader('X-Late', '1')
+        response.writeHead(200, { 'Content-Type': 'application/json' })
+        response.write('late')
+        response.end('later', () => written.resolve())
+      },
+      { timeouts: { firstByteMs: 50 }, onEnd: () => ended.resolve() },
+    )
+    await written.promise
+    expect(client.status).toBe(504)
+    expect(client.text).not.toContain('late')
   })
 
   test('a request that turns out to want no stream is not timed', async () => {

@@ -173,7 +173,7 @@ describe('expiry is provisional', () => {
       expect(timeouts.reason).toMatchObject({ phase: 'inactivity' })
     })
 
-    test('a deadline that beforeTimeout puts in force is late nevertheless, if it is no longer', async () => {
+    test('a beforeTimeout that puts the same timeouts in force again does not delay the deadline', async () => {
       let asked = 0
       const timeouts: TimeoutCoordinator = new TimeoutCoordinator(
         { inactivityMs: 1_000 },

@@ -1,6 +1,6 @@
 import type { RecordedStream } from '../resume-store.js'
 
-/** What stands in Redis under a stream's id. */
+/** The facts that stand in Redis under a stream's id. */
 export interface AboutRecording {
   /** Which recording it is, and of which process. */
   readonly run: string

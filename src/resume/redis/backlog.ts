@@ -1,5 +1,5 @@
 const fullLength = 16 * 1024
-/** What one XADD holds at most, unless a single `append` is longer. */
+/** The most that one XADD holds, unless a single `append` is longer. */
 const maxBatchLength = 64 * 1024
 /** How many events may go together, in a stream that keeps few. */
 const minBatchEvents = 64
@@ -14,7 +14,7 @@ export class RedisBacklog {
   #parts: { readonly events: string; readonly count: number }[] = []
   /** The number of the last event that was taken. */
   #taken = 0
-  /** What was taken and is not confirmed. */
+  /** The length of the text that was taken and is not confirmed. */
   #takenLength = 0
 
   constructor(
@@ -67,7 +67,7 @@ export class RedisBacklog {
     return { text: parts.map(({ events }) => events).join(''), first, last: this.#taken }
   }
 
-  /** What was taken is confirmed, or given up. */
+  /** The text that was taken is confirmed, or given up. */
   confirm(): void {
     this.#grow(-this.#takenLength)
     this.#takenLength = 0

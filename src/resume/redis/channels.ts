@@ -6,11 +6,11 @@ type Heard = (message: Buffer) => void
 interface Channel {
   readonly listeners: Set<Heard>
   isSubscribed: boolean
-  /** What was asked of Redis last: one thing at a time, or an answer to the one before undoes it. */
+  /** The last command to Redis: one at a time, or the reply to the one before undoes it. */
   subscribed: Promise<void>
 }
 
-/** What is published and heard, on one connection for the whole process (in a cluster, one for each shard). */
+/** Publishes and listens, on one connection for the whole process (in a cluster, one for each shard). */
 export class RedisChannels {
   readonly #commands: RedisCommands
   readonly #channels = new Map<string, Channel>()
@@ -64,7 +64,7 @@ export class RedisChannels {
   }
 
   #after(channel: Channel, next: () => Promise<void>): void {
-    // What fails is tried again when the next listener comes; until then, followers look at times.
+    // A command that fails is sent again when the next listener comes; until then, followers look at times.
     channel.subscribed = channel.subscribed.then(next).catch(() => {})
   }
 

@@ -39,7 +39,7 @@ export class RedisCommands {
     this.#listeners.push(listener)
   }
 
-  /** Rejects as the client does. What is sent in one turn is written together. */
+  /** Rejects as the client does. Commands that are sent in one turn are written together. */
   async send(key: string, ...command: RedisArgument[]): Promise<RedisReply> {
     if (this.#unanswered++ === 0) this.#waitingSince = systemClock.now()
     try {

@@ -15,23 +15,23 @@ const maxTailLength = 256 * 1024
 /** After so much silence a follower looks for messages that were lost; then less and less often. */
 const lookMs = { first: 1_000, last: 8_000 }
 
-/** What is known of the stream of this id. @throws Error when Redis does not answer */
+/** The facts of the stream of this id. @throws Error when Redis does not answer */
 export async function findAbout(shared: RedisShared, id: string): Promise<AboutRecording | undefined> {
   const key = shared.keys.about(id)
   const found = await shared.commands.ask(key, 'GET', key)
   const recording = found instanceof Buffer ? readAbout(found) : undefined
-  // What was sealed with another key is as good as gone.
+  // A recording that was sealed with another key is as good as gone.
   return recording?.sealedWith === shared.sealedWith ? recording : undefined
 }
 
-/** Redis has not answered for as long as a producer may be silent. */
+/** Redis has been silent for as long as a producer may be. */
 const unreachable: StoredEnd = {
   outcome: 'upstream_connect',
   code: 'resume_unreachable',
   message: 'The rest of the answer cannot be reached.',
 }
 
-/** What there is to do next: read the log, wait for messages, or nothing any more. */
+/** A follower's next step: read the log, wait for messages, or none any more. */
 type Next = 'log' | 'tail' | 'over'
 
 /** Follows one recording: first what stands in the log, then what is published. */
@@ -49,7 +49,7 @@ export class RedisFollower {
   #isLost = false
   /** Messages may have been missed. */
   #mustLook = false
-  /** Since when Redis has not known the stream, or has not answered. */
+  /** Since when Redis has not known the stream, or has been silent. */
   readonly #since: { unknown: number | undefined; away: number | undefined } = {
     unknown: undefined,
     away: undefined,

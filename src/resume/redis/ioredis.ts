@@ -2,7 +2,7 @@ import type { RedisArgument, RedisLink, RedisReply, RedisSubscriber } from './li
 
 type OnMessage = (channel: Buffer, message: Buffer) => void
 
-/** What is used of a `Redis` or a `Cluster` of ioredis 5 and 6. */
+/** The part of a `Redis` or a `Cluster` of ioredis 5 and 6 that is used. */
 interface Client {
   readonly status: string
   readonly isCluster?: boolean
@@ -61,7 +61,7 @@ class IORedisLink implements RedisLink {
     const own = this.isCluster
       ? this.#client.duplicate([], { ...override, shardedSubscribers: sharded })
       : this.#client.duplicate({ ...override, maxRetriesPerRequest: null })
-    // Without a listener, an error is printed. What it means here: no message comes for a while.
+    // Without a listener, an error is printed. Here it means only that no message comes for a while.
     own.on('error', () => {})
     // No other code owns it: it would keep a process alive that has closed its own client.
     this.#client.on('end', () => own.disconnect())

@@ -1,9 +1,9 @@
 /** The keys and the channel of one recording: all in one slot of a cluster, since they share what is in the braces. */
 export interface RecordingKeys {
-  /** What is known of the stream of this id, and which recording it is. */
+  /** The facts of the stream of this id, and which recording it is. */
   readonly about: string
   readonly events: string
-  /** What the events were deflated with. */
+  /** The dictionary that the events were deflated with. */
   readonly dictionary: string
   /** The channel on which they are published while a follower reads. */
   readonly tail: string

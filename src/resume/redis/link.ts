@@ -1,7 +1,7 @@
-/** What a command is made of. */
+/** A part of a command. */
 export type RedisArgument = string | Buffer
 
-/** What a command is answered with; strings come as bytes. */
+/** The reply to a command; strings come as bytes. */
 export type RedisReply = Buffer | string | number | null | RedisReply[]
 
 /** A connection of node-redis or ioredis, in the few words that the store needs. */

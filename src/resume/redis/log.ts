@@ -23,7 +23,7 @@ export interface SealedEnd {
   readonly end: Buffer
 }
 
-/** What became of an entry. `missing`: there is no such stream, and none was to be made. */
+/** The fate of an entry. `missing`: there is no such stream, and none was to be made. */
 type Added = 'added' | 'ended' | 'missing' | 'failed'
 
 /** One recording in Redis: a stream whose entries are numbered by their last event. Redis refuses what is not new. */

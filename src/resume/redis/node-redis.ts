@@ -4,7 +4,7 @@ type Heard = (message: Buffer) => void
 type Subscribe = (channel: string, heard: Heard, bytes: true) => Promise<void>
 type Unsubscribe = (channel: string) => Promise<void>
 
-/** What is used of a client of node-redis 4, 5 and 6. */
+/** The part of a client of node-redis 4, 5 and 6 that is used. */
 interface Client {
   readonly isOpen: boolean
   readonly isReady?: boolean
@@ -64,7 +64,7 @@ class NodeRedisLink implements RedisLink {
 
   openSubscriber(): RedisSubscriber {
     const own = this.#client.duplicate()
-    // Without a listener, an error of a client ends the process. What it means here: no message comes for a while.
+    // Without a listener, an error of a client ends the process. Here it means only that no message comes for a while.
     own.on('error', () => {})
     let connected: Promise<unknown> | undefined
     // No other code owns it: it would keep a process alive that has closed its own client.

@@ -15,7 +15,7 @@ const minDeflated = 64
 const dictionaryLength = 1_024
 /** A window of 4 KiB: Node sets everything up for each call, which costs more than a small batch does. */
 const deflating = { level: 1, windowBits: 12, memLevel: 5, chunkSize: 1_024 }
-/** What real events never come near, and a wrong answer of Redis must not exceed. */
+/** A length that real events never come near, and that a wrong reply of Redis must not exceed. */
 const maxOutputLength = 64 * 1024 * 1024
 
 /** Tells keys apart, and says nothing of them. */

@@ -5,7 +5,7 @@ import type { RedisCommands } from './commands.js'
 import type { RedisKeys } from './keys.js'
 import { writeTailHello } from './tail.js'
 
-/** What a process tells one of its recordings. */
+/** The calls of a process to one of its recordings. */
 interface Called {
   readonly id: string
   readonly run: string
@@ -77,7 +77,7 @@ export class RedisProcess {
     if (this.#byId.get(id)?.run === run) this.#byId.delete(id)
   }
 
-  /** What this process is recording under an id. */
+  /** The recording of this process under an id. */
   find(id: string): Called | undefined {
     return this.#byId.get(id)
   }
@@ -117,7 +117,7 @@ export class RedisProcess {
     const [follower = '', tail = ''] = rest.split(' ')
     if (verb === 'leave') return recording?.left(follower)
     recording?.joined(follower)
-    // What was recorded since the follower looked was not published: now it looks once more.
+    // Events that were recorded since the follower looked were not published: now it looks once more.
     void this.#channels.publish(tail, writeTailHello())
   }
 

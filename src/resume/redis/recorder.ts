@@ -78,7 +78,7 @@ export class RedisRecorder implements Recorder {
     if (!this.#isEnding && !this.#isOver) {
       this.#isEnding = true
       this.#sender.end(how)
-      // What Redis did not take for so long, it will not take in the next seconds.
+      // If Redis took nothing for so long, it will take nothing in the next seconds.
       if (this.#isSkipping || !(await within(this.#over, endMs))) this.abandon()
     }
     return this.#over

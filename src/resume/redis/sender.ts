@@ -7,10 +7,10 @@ import type { LogEntry, RedisLog } from './log.js'
 import type { RedisShared } from './shared.js'
 import { writeTailEnd, writeTailEvents } from './tail.js'
 
-/** What Redis refused, for want of memory say, is sent again after this time. */
+/** A batch that Redis refused, for want of memory say, is sent again after this time. */
 const againMs = 1_000
 
-/** What a sender's recorder hears. */
+/** The calls of a sender to its recorder. */
 interface SenderEvents {
   /** For those that follow now. */
   publish(channel: string, message: () => Buffer): void
@@ -85,7 +85,7 @@ export class RedisSender {
 
   /** Says again that the stream is this one's, and looks whether it still is. */
   async renew(): Promise<void> {
-    // What has not been claimed yet is about to be.
+    // An id that has not been claimed yet is about to be.
     if (this.#isClosed || !this.#claim) return
     this.#claim = undefined
     try {

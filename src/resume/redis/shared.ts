@@ -6,7 +6,7 @@ import type { RedisLeaseWatch } from './lease-watch.js'
 import type { RedisLog } from './log.js'
 import type { RedisProcess } from './process.js'
 
-/** What all streams of one store share. */
+/** The parts that all streams of one store share. */
 export interface RedisShared {
   readonly commands: RedisCommands
   readonly channels: RedisChannels

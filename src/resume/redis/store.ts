@@ -31,7 +31,7 @@ import type { RedisShared } from './shared.js'
  * redisStore(createClient(), { prefix: 'chat', leaseMs: 5_000 })
  */
 export interface RedisStoreOptions {
-  /** What all keys and channels begin with. @defaultValue `'unhang'` */
+  /** The prefix of all keys and channels. @defaultValue `'unhang'` */
   prefix?: string | undefined
   /** How long events wait for others that are sent together with them. @defaultValue `250` */
   flushMs?: number | undefined

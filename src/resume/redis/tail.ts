@@ -2,7 +2,7 @@ import { systemClock } from '../../timeouts/clock.js'
 import type { LogEntry } from './log.js'
 import type { PackedForm } from './packing.js'
 
-/** What is published of a stream. */
+/** A message that is published for a stream. */
 type TailMessage =
   | (LogEntry & { readonly length: number })
   | { readonly end: Buffer }
@@ -31,7 +31,7 @@ function readTail(message: Buffer): TailMessage {
   return { form: form as PackedForm, first: Number(first), last: Number(last), length: Number(length), bytes }
 }
 
-/** What one follower has heard and not read yet, within a bound: what is dropped stands in the log. */
+/** The messages that one follower has heard and not read yet, within a bound: dropped events stand in the log. */
 export class RedisTail {
   readonly #maxLength: number
   #messages: TailMessage[] = []
@@ -45,7 +45,7 @@ export class RedisTail {
   }
 
   push(bytes: Buffer): void {
-    // What comes after something that was dropped stands in the log as well.
+    // Events that come after a dropped one stand in the log as well.
     if (!this.#hasDropped) this.#keep(readTail(bytes))
     this.wake()
   }

@@ -397,7 +397,7 @@ test('a guard of node:http around the app leaves what is replayed alone', async 
     ])
 })
 
-test('a server that drains refuses to replay, and sends its readers elsewhere', async () => {
+test('a server that drains sends the readers of a replay elsewhere', async () => {
   const upstream = await startHalf()
   const resume = createResume({ owner: false })
   const app = new Hono()

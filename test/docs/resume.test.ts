@@ -1,9 +1,10 @@
+import { AbstractChat, type ChatState, type ChatTransport, DefaultChatTransport, type UIMessage } from 'ai'
 import { EventSource } from 'eventsource'
 import type { Response as Answer, Application, Request } from 'express'
 import OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
 import { guardStreams } from '../../src/adapters/express.js'
-import { createResume } from '../../src/resume/index.js'
+import { createResume, type Resume } from '../../src/resume/index.js'
 import { chatEvents, eventsIn } from '../resume/resumable.js'
 import { expressVersions } from '../support/express-versions.js'
 import { snippets } from '../support/guide-programs.js'
@@ -14,8 +15,8 @@ import { withResolvers } from '../support/with-resolvers.js'
 // Who copies the set-up and a client of docs/RESUME.md gets a stream that goes on.
 
 const page = 'docs/RESUME.md'
-const [setUp = ''] = await snippets(page, 'ts')
-const [ofFetch = '', ofEventSource = '', ofOpenAI = ''] = await snippets(page, 'js')
+const [setUp = '', , , toRejoinChat = ''] = await snippets(page, 'ts')
+const [ofFetch = '', ofEventSource = '', ofOpenAI = '', ofUseChat = ''] = await snippets(page, 'js')
 
 const AsyncFunction = (async () => {}).constructor as FunctionConstructor
 
@@ -65,6 +66,25 @@ async function* eventsOf(response: Response): AsyncGenerator<string> {
     body += decoder.decode(chunk, { stream: true })
     const events = eventsIn(body)
     for (; had < events.length; had++) yield events[had] as string
+  }
+}
+
+/** A chat without a page: `useChat` of React resumes it in the same way when it is mounted. */
+class ChatHere extends AbstractChat<UIMessage> {
+  constructor({ id, transport }: { id: string; transport: ChatTransport<UIMessage> }) {
+    const messages: UIMessage[] = []
+    const state: ChatState<UIMessage> = {
+      status: 'ready',
+      error: undefined,
+      messages,
+      pushMessage: (message) => void messages.push(message),
+      popMessage: () => void messages.pop(),
+      replaceMessage(at, message) {
+        messages[at] = message
+      },
+      snapshot: structuredClone,
+    }
+    super({ id, transport, state })
   }
 }
 
@@ -126,5 +146,55 @@ describe(page, () => {
     const given = { baseURL: `${server.url}/v1`, apiKey: 'test', model: 'm', input: 'Hi' }
     await run(ofOpenAI, { OpenAI, userId, show, ...given })
     expect(got).toEqual(events)
+  })
+
+  test('AI SDK, useChat', async () => {
+    const [[, express] = []] = expressVersions
+    const app = (express as () => Application)()
+    const given = { app, createResume }
+    const { resume, active } = (await run(toRejoinChat, given, '{ resume, active }')) as {
+      resume: Resume
+      active: Map<string, string>
+    }
+    app.use('/api/chat', guardStreams({ resume }))
+    const pieces = ['Hel', 'lo'].map((delta) => ({ type: 'text-delta', id: '1', delta }))
+    const [start, ...rest] = [
+      ...[{ type: 'start' }, { type: 'text-start', id: '1' }, ...pieces],
+      ...[{ type: 'text-end', id: '1' }, { type: 'finish' }],
+    ].map((part) => `data: ${JSON.stringify(part)}\n\n`)
+    const rejoined = withResolvers()
+    app.post('/api/chat', async (_request: Request, response: Answer) => {
+      response.writeHead(200, eventStream).write(start)
+      await rejoined.promise
+      response.end(`${rest.join('')}data: [DONE]\n\n`)
+    })
+    const server = await listen(app)
+    closing.push(() => server[Symbol.asyncDispose]())
+    const first = await fetch(`${server.url}/api/chat`, {
+      method: 'POST',
+      headers: { 'x-user-id': userId },
+    })
+    active.set('chat-1', first.headers.get('unhang-stream') as string)
+    await first.body?.cancel()
+    class TransportHere extends DefaultChatTransport<UIMessage> {
+      constructor({ api, headers }: { api: string; headers: Record<string, string> }) {
+        super({ api: server.url + api, headers })
+      }
+    }
+    const resumed = withResolvers<readonly UIMessage[]>()
+    const useChat = ({
+      resume: isResumed,
+      ...options
+    }: ConstructorParameters<typeof ChatHere>[0] & { resume: boolean }) => {
+      const chat = new ChatHere(options)
+      const resuming = isResumed ? chat.resumeStream() : undefined
+      resuming?.then(() => resumed.resolve(chat.messages), resumed.reject)
+      return chat
+    }
+    await run(ofUseChat, { DefaultChatTransport: TransportHere, useChat, userId, chatId: 'chat-1' })
+    rejoined.resolve()
+    expect(await resumed.promise).toMatchObject([
+      { role: 'assistant', parts: [{ type: 'text', text: 'Hello', state: 'done' }] },
+    ])
   })
 })

@@ -6,7 +6,7 @@ import { naiveProxies } from '../support/naive-proxies.js'
 import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { type Script, startUpstream } from '../support/scripted-upstream.js'
-import { expectWarning } from '../support/warnings.js'
+import { expectHttpProxyWarning } from '../support/warnings.js'
 import { wire } from '../support/wire.js'
 
 const whole: Script = (exchange) =>
@@ -30,10 +30,7 @@ const breaks: Record<string, [Script, (exchange: UpstreamExchange) => unknown]> 
   ],
 }
 
-// http-proxy calls util._extend. Node warns of that from version 22 on.
-if (Number.parseInt(process.versions.node, 10) >= 22) {
-  void expectWarning(/^DeprecationWarning: The `util\._extend` API is deprecated/)
-}
+expectHttpProxyWarning()
 
 describe.each(Object.entries(naiveProxies))('%s', (_client, { to, isPiped, throws }) => {
   test('good streams are the same byte for byte, over as many connections', async () => {

@@ -6,7 +6,7 @@ import { chatPath, type Fixture, fixtures } from '../support/fixtures.js'
 import { startOrigin } from '../support/origin.js'
 import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
-import { expectWarning } from '../support/warnings.js'
+import { expectHttpProxyWarning } from '../support/warnings.js'
 
 const guide = (await readFile('docs/GUARD.md', 'utf8')).toLowerCase()
 const wanted = { body: { stream: true } }
@@ -75,9 +75,7 @@ async function both<Seen>({ app, guarded }: Fixture, look: (port: number) => Pro
   return { bare: await seen(app), behind: await seen(guarded) }
 }
 
-if (Number.parseInt(process.versions.node, 10) >= 22) {
-  void expectWarning(/^DeprecationWarning: The `util\._extend` API is deprecated/)
-}
+expectHttpProxyWarning()
 
 describe.each(Object.entries(fixtures).filter(([, { passesAll }]) => passesAll))('%s', (_name, fixture) => {
   test.for(Object.entries(requests))('%s: the same head and body', async ([, { status, ...request }]) => {

@@ -7,7 +7,7 @@ import { chatPath, type Fixture, fixtures, type Harm, type Trouble } from '../su
 import { listen } from '../support/proxy.js'
 import { type RawClient, rawRequest } from '../support/raw-client.js'
 import { type Script, type ScriptedUpstream, startUpstream } from '../support/scripted-upstream.js'
-import { expectWarning } from '../support/warnings.js'
+import { expectHttpProxyWarning } from '../support/warnings.js'
 
 interface Course {
   script: Script
@@ -87,10 +87,7 @@ const isOver = (happened: Promise<unknown>): Promise<boolean> =>
 const troublesOf = ({ harm }: Fixture, wanted: Harm) =>
   Object.entries(courses).filter(([trouble]) => harm[trouble as Trouble] === wanted)
 
-// http-proxy, which http-proxy-middleware is built on, calls util._extend. Node warns of that from version 22 on.
-if (Number.parseInt(process.versions.node, 10) >= 22) {
-  void expectWarning(/^DeprecationWarning: The `util\._extend` API is deprecated/)
-}
+expectHttpProxyWarning()
 
 describe.concurrent.each(Object.entries(fixtures))('%s', (name, fixture) => {
   const { app, guarded, leaves, lacksSignal } = fixture

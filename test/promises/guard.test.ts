@@ -279,6 +279,21 @@ describe('ways in which handlers write streams', () => {
     expect(client.text).not.toContain('late')
   })
 
+  test('a handler that sets a status after the guard has responded: the record has the status of the client', async () => {
+    const ends: StreamEnd[] = []
+    const client = await guarded(
+      (_request, response) => {
+        // Fastify does so when a cancelled call rejects.
+        response.once('finish', () => {
+          response.statusCode = 500
+        })
+      },
+      { timeouts: { firstByteMs: 50 }, onEnd: (end) => ends.push(end) },
+    )
+    expect(client.status).toBe(504)
+    await expect.poll(() => ends).toMatchObject([{ outcome: 'timeout', status: 504 }])
+  })
+
   test('a request that turns out to want no stream is not timed', async () => {
     const app = express().use(guardStreams({ timeouts: { firstByteMs: 50 } }), express.json())
     app.post('/v1/chat/completions', async (_request, response) => {

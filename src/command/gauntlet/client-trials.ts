@@ -232,7 +232,7 @@ export const halfRequest = {
     const resetAt = performance.now()
     return async () => {
       // Where no other trial took that long.
-      await later(resetAt + calledByMs - performance.now())
+      await later(Math.max(0, resetAt + calledByMs - performance.now()))
       return play.exchanges.length === 0
         ? { verdict: 'fine', evidence: 'the upstream was not called' }
         : { verdict: 'leak', evidence: 'the upstream was called for half a request' }

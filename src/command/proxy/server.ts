@@ -11,7 +11,7 @@ import { beginCall, sendBody } from './call.js'
 import { forward } from './forward.js'
 import { connectMsOf, type ProxySettings } from './settings.js'
 import { isEventStream, streamThrough } from './stream-through.js'
-import { tunnelUpgrades } from './tunnel.js'
+import { isWebSocket, tunnelUpgrades } from './tunnel.js'
 
 /** A proxy that listens. */
 export interface RunningProxy {
@@ -30,7 +30,8 @@ export async function startProxy(
 ): Promise<RunningProxy> {
   const connectMs = connectMsOf(settings)
   // An upload takes as long as it takes.
-  const server = createServer({ requestTimeout: 0 })
+  const options = { requestTimeout: 0, shouldUpgradeCallback: isWebSocket }
+  const server = createServer(options)
   alignServerTimeouts(server)
   const tunnels = tunnelUpgrades(server, settings, connectMs)
   const serve = (request: IncomingMessage, response: ServerResponse) => {

@@ -16,8 +16,7 @@ import type { ProxySettings } from './settings.js'
 export function tunnelUpgrades(server: Server, settings: ProxySettings, connectMs: number): Set<Duplex> {
   const open = new Set<Duplex>()
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    if (!/^websocket$/i.test(request.headers.upgrade ?? ''))
-      return serveWithout(server, request, socket as Socket, head)
+    if (!isWebSocket(request)) return serveWithout(server, request, socket as Socket, head)
     socket.on('error', () => {})
     const refusal = refusalOf(request, settings)
     if (refusal) return refuseRaw(socket, refusal)
@@ -33,7 +32,12 @@ export function tunnelUpgrades(server: Server, settings: ProxySettings, connectM
   return open
 }
 
-/** The same connection again, with the same request but for the upgrade. */
+/** Whether a request asks for the one upgrade that passes. */
+export function isWebSocket({ headers }: IncomingMessage): boolean {
+  return /^websocket$/i.test(headers.upgrade ?? '')
+}
+
+/** The same connection again, with the same request but for the upgrade: Node before 22.21 always emits the event. */
 function serveWithout(server: Server, request: IncomingMessage, socket: Socket, head: Buffer): void {
   const headers = headersIn(request.rawHeaders).filter(
     ([name]) => !['upgrade', 'http2-settings', 'connection'].includes(name.toLowerCase()),

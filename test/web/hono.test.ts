@@ -11,6 +11,7 @@ import { type FetchServer, serveFetch } from '../support/fetch-server.js'
 import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { good, type Script, startUpstream } from '../support/scripted-upstream.js'
+import { eventStream, wire } from '../support/wire.js'
 
 const path = '/v1/chat/completions'
 const broken: Script = (exchange) => exchange.open().data(chatChunk('Hello')).fin()
@@ -182,6 +183,32 @@ describe('guardStreams', () => {
     expect(client.data.at(-1)).toBe('[DONE]')
     await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
     expect(ends).toEqual(['inner'])
+  })
+
+  test('a stream that is cut right behind its first event: the client has the event', async () => {
+    const app = new Hono()
+    app.use(guardStreams({ reportErrors: false }))
+    app.post(path, () => {
+      const first = new TextEncoder().encode(wire(chatChunk('Hello')))
+      let isFirst = true
+      const body = new ReadableStream({
+        pull(controller) {
+          if (isFirst) controller.enqueue(first)
+          else controller.error(new Error('the upstream broke'))
+          isFirst = false
+        },
+      })
+      return new Response(body, { headers: eventStream })
+    })
+    const printed = vi.spyOn(console, 'error').mockImplementation(() => {})
+    await using server = await listen(getRequestListener(app.fetch))
+    for (let times = 0; times < 20; times++) {
+      using client = await rawRequest({ port: server.port, body: { stream: true } }).closed()
+      expect(client.status).toBe(200)
+      expect(client.bodyText).toContain('Hello')
+      expect(client.body.complete).toBe(false)
+    }
+    printed.mockRestore()
   })
 
   test('a mistake shows at once', () => {

@@ -10,7 +10,7 @@ import { startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
 
-const deadlineMs = 200
+const deadlineMs = 400
 
 /** As a breakpoint, SIGSTOP, a migration of the machine or a long garbage collection: nothing in this process moves. */
 function standStill(): void {

@@ -22,6 +22,7 @@ import {
   dialects,
   drainStreams,
   type GuardOptions,
+  getSignal,
   getStream,
   type StreamEnd,
   wrapApp,
@@ -305,6 +306,35 @@ describe('ways in which handlers write streams', () => {
     expect(client.bodyText).toBe('{"a":1}')
     using streaming = await rawRequest({ port: server.port, body: { stream: true } }).finished()
     expect(streaming.status).toBe(504)
+  })
+
+  test("after the last event, the upstream is the handler's own", async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open().data(...chatAnswer('Hello')))
+    const saved = withResolvers<unknown>()
+    const ends: StreamEnd[] = []
+    const listener = wrapApp(
+      async (request, response) => {
+        const signal = getSignal(request)
+        const { body } = await fetch(upstream.url, { method: 'POST', signal })
+        response.writeHead(200, eventStream)
+        try {
+          for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) response.write(chunk)
+          response.end()
+          saved.resolve(signal.aborted)
+        } catch (error) {
+          saved.reject(error)
+        }
+      },
+      { cleanup: { lingerMs: 1 }, onEnd: (end) => ends.push(end) },
+    )
+    await using server = await listen(listener)
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(textOf(client.data)).toBe('Hello')
+    await expect.poll(() => ends).toMatchObject([{ outcome: 'completed' }])
+    const exchange = await upstream.exchange(0)
+    expect(exchange.socket.destroyed).toBe(false)
+    exchange.end()
+    expect(await saved.promise).toBe(false)
   })
 
   test('a client that stops reading is let go', async () => {

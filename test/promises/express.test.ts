@@ -106,6 +106,27 @@ describe.each(expressVersions)('%s', (_version, express) => {
     },
   )
 
+  test.each([true, false])(
+    'a request without a stream whose upstream fails: Express prints it, guarded or not: %s',
+    async (isGuarded) => {
+      const print = vi.spyOn(console, 'error').mockImplementation(() => {})
+      const ends: StreamEnd[] = []
+      await using upstream = await startUpstream((exchange) => exchange.reset())
+      const app = express().set('env', 'production')
+      if (isGuarded) app.use(guardStreams({ onEnd: (end) => ends.push(end) }))
+      app.post('/v1/chat/completions', express.json(), (_request, response, next) => {
+        const call = fetch(upstream.url, { method: 'POST', body: '{}' })
+        call.then((answer) => response.send(answer.status), next)
+      })
+      await using server = await listen(app)
+      using client = await rawRequest({ port: server.port, body: { stream: false } }).finished()
+      expect(client.status).toBe(500)
+      expect(client.header('content-type')).toMatch(/^text\/html/)
+      await expect.poll(() => print.mock.calls.length).toBe(1)
+      expect(ends).toEqual([])
+    },
+  )
+
   test('a failure before the head is JSON in the API’s shape, not the app’s error page', async () => {
     await using upstream = await startUpstream((exchange) => exchange.answer('401 Unauthorized', '{}'))
     const { app, failures } = createProxy(upstream.url)

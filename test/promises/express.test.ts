@@ -64,6 +64,19 @@ describe.each(expressVersions)('%s', (_version, express) => {
     expect(upstream.exchanges).toHaveLength(0)
   })
 
+  test('an empty body on the path of a chat says nothing: the path does, and the request is streamed', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange
+        .open()
+        .data(...chatAnswer('Hello'))
+        .end(),
+    )
+    await using server = await listen(createProxy(upstream.url).app)
+    using client = await rawRequest({ port: server.port, body: {} }).finished()
+    expect(textOf(client.data)).toBe('Hello')
+    expect(upstream.exchanges).toHaveLength(1)
+  })
+
   test('FM-40: a failure after the head never reaches Express, which would cut the connection', async () => {
     await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hello')).reset())
     const { app, failures } = createProxy(upstream.url)

@@ -140,6 +140,25 @@ describe.each(expressVersions)('%s', (_version, express) => {
     },
   )
 
+  test('behind the guard a handler passes the status of its upstream on with response.status()', async () => {
+    const refusal = '{"error":{"message":"Slow down.","code":"rate_limit_exceeded"}}'
+    await using upstream = await startUpstream((exchange) =>
+      exchange.answer('429 Too Many Requests', refusal),
+    )
+    const app = express().use(guardStreams())
+    app.post('/v1/chat/completions', express.json(), async (_request, response) => {
+      const answer = await fetch(upstream.url, { method: 'POST', body: '{}' })
+      response
+        .status(answer.status)
+        .type('json')
+        .send(await answer.text())
+    })
+    await using server = await listen(app)
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(client.status).toBe(429)
+    expect(client.bodyText).toBe(refusal)
+  })
+
   test('a failure before the head is JSON in the API’s shape, not the app’s error page', async () => {
     await using upstream = await startUpstream((exchange) => exchange.answer('401 Unauthorized', '{}'))
     const { app, failures } = createProxy(upstream.url)

@@ -3,12 +3,16 @@ import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { examine } from '../../src/doctor/doctor.js'
+import { handleStream, type SSEWriterOptions, type StreamContext } from '../../src/index.js'
+import { chatAnswer, chatChunk, textOf } from '../support/chat.js'
 import { type ExampleServer, startExample } from '../support/example-server.js'
 import { freePort } from '../support/free-port.js'
 import { snippets } from '../support/guide-programs.js'
+import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
+import { withResolvers } from '../support/with-resolvers.js'
 
 /** nginx with a `location` of a page, in front of a server. */
 async function startNginx(location: string) {
@@ -65,4 +69,64 @@ test('nothing is held back there', async () => {
   const [first = 0] = client.arrivalsMs
   // It comes in pieces: what is held back comes in one.
   expect(client.arrivalsMs.filter((at) => at > first).length).toBeGreaterThan(3)
+})
+
+/** A stream that is silent until it is told to end, behind an nginx that waits for 1 s. */
+async function startSilence(writer: SSEWriterOptions, handle: (stream: StreamContext) => unknown) {
+  const server = await listen((request, response) => {
+    if (request.method === 'GET') response.end()
+    else void handleStream(response, handle, { dialect: 'openaiChat', writer })
+  })
+  const nginx = await startNginx(
+    `location / { proxy_pass ${server.url}; proxy_buffering off; proxy_read_timeout 1s; error_log stderr crit; }`,
+  )
+  return {
+    port: nginx.port,
+    async [Symbol.asyncDispose]() {
+      await nginx[Symbol.asyncDispose]()
+      await server[Symbol.asyncDispose]()
+    },
+  }
+}
+
+const ask = (port: number) => rawRequest({ port, path: '/v1/chat/completions', body: chat })
+
+describe('an nginx that waits for 1 s of silence', () => {
+  const never = { heartbeatMs: false, headersAfterMs: false } as const
+  const onceLeft = ({ signal }: StreamContext) => once(signal, 'abort')
+
+  test('gives up where no heartbeat comes: before the headers', async () => {
+    await using silence = await startSilence(never, onceLeft)
+    using client = await ask(silence.port).finished()
+    expect(client.status).toBe(504)
+  })
+
+  test('gives up where no heartbeat comes: mid-stream', async () => {
+    await using silence = await startSilence(never, async (stream) => {
+      await stream.writer.write({ data: chatChunk('Hel') })
+      await onceLeft(stream)
+    })
+    using client = await ask(silence.port).closed()
+    expect(textOf(client.data)).toBe('Hel')
+    expect(client.body.complete).toBe(false)
+  })
+
+  test('waits as long as heartbeats come', async () => {
+    const { promise: told, resolve: tell } = withResolvers<void>()
+    await using silence = await startSilence(
+      { heartbeatMs: 300, headersAfterMs: 300 },
+      async ({ writer }) => {
+        await told
+        for (const data of chatAnswer('Hello')) await writer.write({ data })
+      },
+    )
+    using client = ask(silence.port)
+    // Timers are never early: five beats are 1.5 s.
+    await client.until(() => client.status === 504 || client.bodyText.startsWith(':\n\n'.repeat(5)))
+    expect(client.status).toBe(200)
+    tell()
+    await client.finished()
+    expect(textOf(client.data)).toBe('Hello')
+    expect(client.data.at(-1)).toBe('[DONE]')
+  })
 })

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { examine } from '../../src/doctor/doctor.js'
 import { handleStream, type SSEWriterOptions, type StreamContext } from '../../src/index.js'
+import { gauntletOf } from '../command/run-gauntlet.js'
 import { chatAnswer, chatChunk, textOf } from '../support/chat.js'
 import { type ExampleServer, startExample } from '../support/example-server.js'
 import { freePort } from '../support/free-port.js'
@@ -14,8 +15,8 @@ import { listen } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
 import { withResolvers } from '../support/with-resolvers.js'
 
-/** nginx with a `location` of a page, in front of a server. */
-async function startNginx(location: string) {
+/** nginx with a `location` of a page, in front of a server. @param group its `upstream`, if it has one */
+async function startNginx(location: string, group = '') {
   const folder = await mkdtemp(join(tmpdir(), 'unhang-nginx-'))
   const port = await freePort()
   const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
@@ -25,13 +26,14 @@ async function startNginx(location: string) {
     join(folder, 'nginx.conf'),
     `daemon off; pid ${folder}/pid; error_log stderr;
     events {}
-    http { access_log off; ${paths} server { listen 127.0.0.1:${port}; ${location} } }`,
+    http { access_log off; ${paths} ${group} server { listen 127.0.0.1:${port}; ${location} } }`,
   )
   const child = spawn('nginx', ['-e', 'stderr', '-c', join(folder, 'nginx.conf')], { stdio: 'inherit' })
   // It says nothing when it listens.
   await expect.poll(() => fetch(`http://127.0.0.1:${port}/`).then(({ status }) => status)).toBe(200)
   return {
     port,
+    url: `http://127.0.0.1:${port}`,
     async [Symbol.asyncDispose]() {
       child.kill()
       await once(child, 'exit')
@@ -129,4 +131,35 @@ describe('an nginx that waits for 1 s of silence', () => {
     expect(textOf(client.data)).toBe('Hello')
     expect(client.data.at(-1)).toBe('[DONE]')
   })
+})
+
+/** What docs/GAUNTLET.md says of a proxy: its verdict on each trial. */
+async function verdictsOf(proxy: string): Promise<Map<string, string>> {
+  const page = await readFile('docs/GAUNTLET.md', 'utf8')
+  const rows = page.split('\n').flatMap((line) => (line.startsWith('| ') ? [line.split('|')] : []))
+  const column = rows
+    .flatMap((row) => row.findIndex((cell) => cell.includes(`${proxy} `)))
+    .find((at) => at > 0)
+  const cells = rows.map((row) => [row[1]?.trim(), row[column ?? 0]?.replaceAll('*', '').trim()] as const)
+  return new Map(cells.filter((cell): cell is [string, string] => /^FM-/.test(cell[0] ?? '')))
+}
+
+test('the gauntlet finds in nginx what docs/GAUNTLET.md says, as far as it takes no deadline', async () => {
+  // As bench/peers/serve.mjs has it, which made the page.
+  const serve = (upstream: string) =>
+    startNginx(
+      `location = / { return 200; }
+      location / {
+        proxy_pass http://model; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+        error_log stderr crit;
+      }`,
+      `upstream model { server ${upstream.replace('http://', '')}; keepalive 16; }`,
+    )
+  // FM-18 waits for 20 s.
+  const { results } = await gauntletOf(serve, { isQuick: true, skip: ['FM-18'] })
+  const written = await verdictsOf('nginx')
+  expect(results.length).toBeGreaterThan(20)
+  for (const { mode, name, verdict } of results) {
+    expect(`${mode} ${name}: ${verdict}`).toBe(`${mode} ${name}: ${written.get(`${mode} ${name}`)}`)
+  }
 })

@@ -286,6 +286,24 @@ describe('heartbeats', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  test('by default come after 10 s, with the head, and then after each 15 s of silence', async () => {
+    expect(checkWriterOptions({}, [])).toMatchObject({ headersAfterMs: 10_000, heartbeatMs: 15_000 })
+    fakeClock()
+    const opened = withResolvers<SSEWriter>()
+    await using server = await writerServer((writer) => opened.resolve(writer))
+    using client = rawRequest({ port: server.port })
+    const writer = await opened.promise
+    // At 10, 25 and 40 s.
+    for (const [beats, silentMs] of [10_000, 15_000, 15_000].entries()) {
+      vi.advanceTimersByTime(silentMs - 1)
+      expect([writer.heartbeats, writer.headersSent]).toEqual([beats, beats > 0])
+      vi.advanceTimersByTime(1)
+      expect([writer.heartbeats, writer.headersSent]).toEqual([beats + 1, true])
+    }
+    await client.until(() => client.bodyText === ':\n\n'.repeat(3))
+    writer.close()
+  })
+
   test('are held back while the client does not read', async () => {
     fakeClock()
     const full = withResolvers<void>()

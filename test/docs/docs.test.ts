@@ -46,6 +46,8 @@ describe('docs/FETCH.md', () => {
       expect(textOf(client.data)).toBe('Hello')
       using plain = await rawRequest({ port, body: { stream: false } }).finished()
       expect(plain.bodyText).toBe('{"object":"chat.completion"}')
+      // The server's own timer, which Node announces: 5 s if it is not set.
+      for (const each of [client, plain]) expect(each.header('keep-alive')).toBe('timeout=65')
     })
   })
 

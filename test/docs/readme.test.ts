@@ -165,12 +165,19 @@ test.each(programs)(
     expect(client.body.complete).toBe(true)
     expect(textOf(client.data)).toBe('Hel')
     expect(failureOf(client.data).code).toBe('connection_reset')
-    if (!known.includes('drainStreams')) return
-    expect(client.header('keep-alive')).toBe('timeout=65')
-    server.process.kill('SIGTERM')
-    expect(await once(server.process, 'exit')).toEqual([0, null])
   },
 )
+
+test('docs/QUICKSTART.md: its server keeps idle connections for 65 s, and ends well on SIGTERM', async () => {
+  const [page, known, program] = programs.find(([, name]) => name === 'drainOnSignals(server)') ?? []
+  const code = program?.(parts(snippetOf(page ?? '', known ?? ''))) ?? ''
+  await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hel')).fin())
+  await using server = await startGuideProgram(code, upstream.url)
+  using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+  expect(client.header('keep-alive')).toBe('timeout=65')
+  server.process.kill('SIGTERM')
+  expect(await once(server.process, 'exit')).toEqual([0, null])
+})
 
 test('README.md: the error event is the one that is sent', async () => {
   const [written] = await snippets('README.md', 'text')

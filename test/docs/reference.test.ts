@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, test } from 'vitest'
+import { checkWriterOptions } from '../../src/client/sse-writer-options.js'
+import { timeoutProfiles } from '../../src/index.js'
 
 const entries: Record<string, string> = {
   unhang: 'src/index.ts',
@@ -79,6 +81,22 @@ test('README links every value', async () => {
       if (name !== 'UpstreamExchange') expect(readme).toContain(`(docs/API.md#${name.toLowerCase()})`)
     }
   }
+})
+
+/** A number as the pages write it, with a space before each group of three digits. */
+const spaced = (value: number) => String(value).replace(/\B(?=(\d{3})+$)/g, ' ')
+
+test('README: the defaults in its table of options are those of the code', async () => {
+  const readme = await readFile('README.md', 'utf8')
+  const { streaming, advanced } = timeoutProfiles
+  const ofModels = (name: 'inactivityMs' | 'totalMs') =>
+    `${spaced(streaming[name])}; ${spaced(advanced[name])} for models that think`
+  const rows = [...readme.matchAll(/^\| \[`([\w.]+Ms)`\]\(docs\/OPTIONS\.md#\w+\) \| (.*?) \|/gm)]
+  expect(Object.fromEntries(rows.map(([, option = '', cell]) => [option, cell]))).toEqual({
+    'timeouts.inactivityMs': ofModels('inactivityMs'),
+    'timeouts.totalMs': ofModels('totalMs'),
+    'writer.heartbeatMs': spaced(checkWriterOptions({}, []).heartbeatMs),
+  })
 })
 
 test.each([

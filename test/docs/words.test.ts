@@ -7,13 +7,14 @@ const readme = await readFile('README.md', 'utf8')
 
 const withoutCode = (text: string) => text.replace(/^ *```.*?^ *```$/gms, '')
 
-/** The sentences of a page: each cell, list item and paragraph by itself, links without their targets. */
+/** The sentences of a page: each cell, list item and paragraph by itself, links without their targets, no comments. */
 function sentences(text: string): string[] {
   const prose = withoutCode(text)
+    .replace(/<!--.*?-->/gs, '')
     .replace(/!?\[([^\]]*)\]\([^)]*\)/g, '$1')
     .replace(/<https?:[^>]*>/g, 'URL')
   return prose
-    .split(/\n\s*\n|\n(?=\s*(?:[-*|#]|\d+\.) ?)| \| /)
+    .split(/\n\s*\n|\n(?=\s*(?:[-*|#]|\d+\. ))| \| /)
     .flatMap((part) => part.replace(/\s+/g, ' ').split(/(?<=[.!?][)*”]*) /))
     .map((sentence) => sentence.trim())
     .filter((sentence) => sentence !== '')
@@ -55,6 +56,18 @@ describe('README', () => {
   test('links every other page', () => {
     for (const page of pages.filter((each) => each !== 'README.md')) expect(readme).toContain(`(${page})`)
   })
+})
+
+test('sentences() takes a number at the beginning of a line for a list only if a point and a space follow', () => {
+  const found = sentences('It costs 1.1 to\n1.4 times as much.\n22. That is a list')
+  expect(found).toEqual(['It costs 1.1 to 1.4 times as much.', '22.', 'That is a list'])
+})
+
+test('sentences() leaves out the tests that are named in comments', () => {
+  const found = sentences(
+    'It holds.\n<!-- a.test.ts: it holds -->\nSo <!-- b.test.ts: it does --> does this.',
+  )
+  expect(found).toEqual(['It holds.', 'So does this.'])
 })
 
 test('sentences() finds them, so that a long one is seen', () => {

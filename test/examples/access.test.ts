@@ -298,6 +298,16 @@ describe('a machine of its own is known by the socket', () => {
   )
 })
 
+test('without settings: port 3000 of this machine alone, and no key', () => {
+  expect(readEnvironment({})).toMatchObject({
+    port: 3000,
+    host: '127.0.0.1',
+    apiKey: undefined,
+    proxyKey: undefined,
+    baseUrl: undefined,
+  })
+})
+
 test.each<[Record<string, string>, string]>([
   [{ ALLOW_ORIGIN: '*' }, 'ALLOW_ORIGIN must hold origins such as https://chat.example'],
   [{ ALLOW_ORIGIN: '*' }, 'got "*"'],

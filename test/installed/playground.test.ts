@@ -202,7 +202,10 @@ test.each([
 
 test('two proxies side by side, as in the picture of the README', async () => {
   await using opened = await open({ viewport: { width: 960, height: 640 }, colorScheme: 'light' })
-  await pick(opened.page, 'stalled')
+  const { without, guarded } = await pick(opened.page, 'stalled')
+  // As the text says that stands for the picture: the one hangs, the other has an error.
+  expect(without).toMatchObject({ ending: expect.stringMatching(/^It hangs/), isGood: false })
+  expect(guarded).toMatchObject({ ending: expect.stringMatching(/^Error event/), isGood: true })
   const picture = await opened.page.screenshot(process.env.SCREENSHOT ? { path: process.env.SCREENSHOT } : {})
   expect(picture.length).toBeGreaterThan(10_000)
 })

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { chatChunk } from '../support/chat.js'
 import { startExpress4 } from '../support/express4-process.js'
+import { freePort } from '../support/free-port.js'
 import { rawRequest } from '../support/raw-client.js'
 import { startUpstream } from '../support/scripted-upstream.js'
 
@@ -78,5 +79,41 @@ describe('superagent’s .pipe throws by itself when its upstream ends too early
     await (await upstream.exchange(0)).closed
     expect(await ended).toEqual([1, null])
     expect(app.errors).toContain('Error: aborted')
+  })
+})
+
+describe('http.request, where the upstream refuses the connection', () => {
+  const calls = (listener: string) => `(request, response) => {
+    const call = http.request(url, { method: 'POST' }, (upstream) => {
+      response.setHeader('Content-Type', 'text/event-stream')
+      upstream.on('data', (chunk) => response.write(chunk))
+      upstream.on('end', () => response.end())
+    })
+    ${listener}
+    call.end('{}')
+  }`
+  const route = `createStreamMiddleware(async ({ relay }) => {
+    await relay(await new Promise((resolve) => http.request(url, { method: 'POST' }, resolve).end('{}')))
+  })`
+
+  test.each<[string, string, boolean]>([
+    ['a handler', calls(''), false],
+    ['a guarded handler', calls(''), true],
+    ['a streaming route', route, false],
+  ])('without an error listener it ends the process: %s', async (_what, handler, isGuarded) => {
+    await using app = await startExpress4(handler, `http://127.0.0.1:${await freePort()}`, { isGuarded })
+    const ended = once(app.process, 'close')
+    using client = await rawRequest({ port: app.port, body: { stream: true } }).closed()
+    expect(await ended).toEqual([1, null])
+    expect(app.errors).toContain('ECONNREFUSED')
+    expect(client.text).toBe('')
+  })
+
+  test('with the listener of docs/GUARD.md, the client gets a status and a JSON error', async () => {
+    const handler = calls("call.on('error', (error) => response.destroy(error))")
+    await using app = await startExpress4(handler, `http://127.0.0.1:${await freePort()}`)
+    using client = await rawRequest({ port: app.port, body: { stream: true } }).finished()
+    expect(client.status).toBe(503)
+    expect(client.json.error.code).toBe('upstream_unreachable')
   })
 })

@@ -64,6 +64,19 @@ describe.each(expressVersions)('%s', (_version, express) => {
     expect(upstream.exchanges).toHaveLength(0)
   })
 
+  test('an empty body on the path of a chat says nothing: the path does, and the request is streamed', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange
+        .open()
+        .data(...chatAnswer('Hello'))
+        .end(),
+    )
+    await using server = await listen(createProxy(upstream.url).app)
+    using client = await rawRequest({ port: server.port, body: {} }).finished()
+    expect(textOf(client.data)).toBe('Hello')
+    expect(upstream.exchanges).toHaveLength(1)
+  })
+
   test('FM-40: a failure after the head never reaches Express, which would cut the connection', async () => {
     await using upstream = await startUpstream((exchange) => exchange.open().data(chatChunk('Hello')).reset())
     const { app, failures } = createProxy(upstream.url)
@@ -105,6 +118,46 @@ describe.each(expressVersions)('%s', (_version, express) => {
       expect(ends).toMatchObject(isGuarded ? [{ outcome: 'upstream_hangup' }] : [])
     },
   )
+
+  test.each([true, false])(
+    'a request without a stream whose upstream fails: Express prints it, guarded or not: %s',
+    async (isGuarded) => {
+      const print = vi.spyOn(console, 'error').mockImplementation(() => {})
+      const ends: StreamEnd[] = []
+      await using upstream = await startUpstream((exchange) => exchange.reset())
+      const app = express().set('env', 'production')
+      if (isGuarded) app.use(guardStreams({ onEnd: (end) => ends.push(end) }))
+      app.post('/v1/chat/completions', express.json(), (_request, response, next) => {
+        const call = fetch(upstream.url, { method: 'POST', body: '{}' })
+        call.then((answer) => response.send(answer.status), next)
+      })
+      await using server = await listen(app)
+      using client = await rawRequest({ port: server.port, body: { stream: false } }).finished()
+      expect(client.status).toBe(500)
+      expect(client.header('content-type')).toMatch(/^text\/html/)
+      await expect.poll(() => print.mock.calls.length).toBe(1)
+      expect(ends).toEqual([])
+    },
+  )
+
+  test('behind the guard a handler passes the status of its upstream on with response.status()', async () => {
+    const refusal = '{"error":{"message":"Slow down.","code":"rate_limit_exceeded"}}'
+    await using upstream = await startUpstream((exchange) =>
+      exchange.answer('429 Too Many Requests', refusal),
+    )
+    const app = express().use(guardStreams())
+    app.post('/v1/chat/completions', express.json(), async (_request, response) => {
+      const answer = await fetch(upstream.url, { method: 'POST', body: '{}' })
+      response
+        .status(answer.status)
+        .type('json')
+        .send(await answer.text())
+    })
+    await using server = await listen(app)
+    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    expect(client.status).toBe(429)
+    expect(client.bodyText).toBe(refusal)
+  })
 
   test('a failure before the head is JSON in the API’s shape, not the app’s error page', async () => {
     await using upstream = await startUpstream((exchange) => exchange.answer('401 Unauthorized', '{}'))

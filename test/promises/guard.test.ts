@@ -527,17 +527,31 @@ describe('findings of a reviewer', () => {
     await (await upstream.exchange(0)).closed
   })
 
-  test('compressed events pass as they are, also when writeHead says so', async () => {
+  test('compressed events pass as they are, also when writeHead says so; a failure cuts them', async () => {
     const bytes = gzipSync(wire(chatChunk('Hi')))
     const warned = expectWarning(/UnhangWarning: a compressed event stream passes the guard/)
+    let last: ServerResponse | undefined
     await using server = await listen(
-      wrapApp((_request, response) => {
-        response.writeHead(200, { ...eventStream, 'Content-Encoding': 'gzip' }).end(bytes)
+      wrapApp((request, response) => {
+        response.writeHead(200, { ...eventStream, 'Content-Encoding': 'gzip' })
+        if (request.url === '/good') response.end(bytes)
+        else response.write(bytes)
+        last = response
       }),
     )
-    using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+    using client = await rawRequest({
+      port: server.port,
+      path: '/good',
+      body: { stream: true },
+    }).finished()
     expect(client.body.bytes.equals(bytes)).toBe(true)
     await warned
+    using cut = rawRequest({ port: server.port, body: { stream: true } })
+    await cut.until(() => cut.body.bytes.equals(bytes))
+    last?.destroy(Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' }))
+    await cut.closed()
+    expect(cut.body).toMatchObject({ complete: false })
+    expect(cut.body.bytes.equals(bytes)).toBe(true)
   })
 
   test('a source that several responses share outlives each of them', async () => {

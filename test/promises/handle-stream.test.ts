@@ -102,6 +102,25 @@ describe('the record', () => {
     expect(JSON.stringify(seen)).not.toContain('Hi')
   })
 
+  test('goes to subscribeStreams as it goes to onEnd, and after stop() no more', async () => {
+    const subscribed: StreamEnd[] = []
+    const ended: StreamEnd[] = []
+    const stop = subscribeStreams({ onEnd: (end) => subscribed.push(end) })
+    await using server = await listen((_request, response) => {
+      const onEnd = (end: StreamEnd) => ended.push(end)
+      void handleStream(response, ({ writer }) => writer.write({ data: '[DONE]' }), { onEnd })
+    })
+    using _first = await ask(server.port, { 'X-Request-Id': 'abc-3' }).finished()
+    await vi.waitUntil(() => ended.length === 1)
+    expect(subscribed).toHaveLength(1)
+    expect(subscribed[0]).toBe(ended[0])
+    expect(subscribed[0]?.requestId).toBe('abc-3')
+    stop()
+    using _second = await ask(server.port).finished()
+    await vi.waitUntil(() => ended.length === 2)
+    expect(subscribed).toHaveLength(1)
+  })
+
   test('holds nothing that was said, and no header, wherever a logger looks', async () => {
     await using upstream = await startUpstream((exchange) =>
       exchange.answer('401 No', '{"error":"key sk-secret"}'),

@@ -4,13 +4,14 @@ import { once } from 'node:events'
 const guard = `app.use(guardStreams({ timeouts: { inactivityMs: 200 }, adopt: { onDisconnect: 'cancel', release: true } }))`
 
 const program = (handler: string, url: string, mounting: string) => `
+  import http from 'node:http'
   import { Readable } from 'node:stream'
   import axios from 'axios'
   import express from 'express4'
   import got from 'got'
   import superagent from 'superagent'
   import undici from 'undici'
-  import { guardStreams } from './dist/express.js'
+  import { createStreamMiddleware, guardStreams } from './dist/express.js'
   const url = ${JSON.stringify(url)}
   const app = express()
   ${mounting}

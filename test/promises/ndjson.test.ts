@@ -95,8 +95,12 @@ describe.each(['guard', 'route'] as const)('%s', (kind) => {
     expect(end?.heartbeats).toBe(0)
   })
 
-  test('lines of an app’s own end as they end', async () => {
-    const own = '{"row":1}\n{"row":2}\n\n{"row":3}\n'
+  test.each([
+    ['any', '{"row":1}\n{"row":2}\n\n{"row":3}\n'],
+    ['tasks that are done, and others', '{"t":1,"done":true}\n{"t":2,"done":false}\n{"t":3,"done":true}\n'],
+    ['tasks that are not', '{"t":1,"done":false}\n{"t":2,"done":false}\n{"t":3,"done":false}\n'],
+    ['some with such a member inside', '{"message":{},"job":{"done":true}}\n{"response":"a"}\n{"c":1}\n'],
+  ])('lines of an app’s own end as they end: %s', async (_what, own) => {
     const { client, end } = await seen(kind, (exchange) => exchange.open(type).chunk(own).end())
     expect(client.bodyText).toBe(own)
     expect(end).toMatchObject({ outcome: 'completed', events: 3 })

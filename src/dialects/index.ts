@@ -84,7 +84,7 @@ const byEvent: readonly [RegExp, StreamDialect][] = [
   [/^\s*\{.*"type": *"message_start"/s, anthropic],
   [/^\s*\{\s*"candidates"\s*:\s*\[\s*\{\s*"(content|finishReason)"/, gemini],
   [/^\s*\{.*"type": *"message-start"/s, cohere],
-  [/^\s*\{.*"jsonrpc"\s*:\s*"2\.0"/s, jsonRpc],
+  [/^\s*[[{].*"jsonrpc"\s*:\s*"2\.0"/s, jsonRpc],
 ]
 
 /** Less of a proof, but enough where the path says the same. */

@@ -134,8 +134,8 @@ export class Transcript {
    */
   requireComplete(received: number): void {
     this.#decideAtEnd()
-    if (!this.complete && (this.dialect.needsTerminal || received === 0))
-      throw new StreamError('upstream_truncated')
+    if (this.complete || (this.#followed.mayEnd && !this.pending)) return
+    if (this.dialect.needsTerminal || received === 0) throw new StreamError('upstream_truncated')
   }
 
   /** The events that the client still needs to know that the stream is complete. */

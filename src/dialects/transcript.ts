@@ -107,6 +107,11 @@ export class Transcript {
     if (this.#recognize && this.#unrecognized.length > 0) this.#decide(plain)
   }
 
+  /** Nobody has asked for this API's stream: one without any event need not be of it. */
+  doubtIfEmpty(): void {
+    if (this.#recognize && !this.#begun) this.#decide(plain)
+  }
+
   /** Whether the client has the whole answer, so that nothing is lost if the upstream breaks now. */
   get complete(): boolean {
     return !this.pending && (this.sawTerminal || this.#followed.complete)

@@ -148,6 +148,7 @@ export class WrittenEvents {
       if (this.#isOpaque) this.#reported = this.#instead?.error
       if (this.#isOpaque && this.#reported) throw this.#reported
       if (this.#guard.settings.acceptsTruncated || this.#isOpaque) return
+      if (!this.#guard.subject.mayHaveAsked) transcript.doubtIfEmpty()
       if (transcript.dialect.needsTerminal) transcript.requireComplete(this.count)
     } catch (error) {
       const isTruncated = toStreamError(error).outcome === 'upstream_truncated'

@@ -158,12 +158,14 @@ export class WrittenEvents {
     }
   }
 
-  /** The bytes that end an event that has begun. None, unless it is the terminal event or another event has to follow it. */
+  /** The bytes that end an event of which some are sent. None, unless it is the terminal event or another has to follow it. */
   close(hasMore: boolean): string {
     const { blockEnd } = this.#framing
     if (this.#isOpaque) return ''
     if (this.#isUnclosed) return blockEnd
-    if (!hasMore || this.#held.hasBytes || this.#follower.gap !== 'event') return ''
+    if (!hasMore) return ''
+    if (this.#held.hasBytes) return this.#held.sent > this.whole ? blockEnd : ''
+    if (this.#follower.gap !== 'event') return ''
     // The half event is an event from here on, and counts.
     this.#follower.push(Buffer.from(blockEnd))
     return blockEnd

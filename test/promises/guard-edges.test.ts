@@ -157,6 +157,21 @@ describe('a handler that goes on after its stream was ended', () => {
   })
 })
 
+test.each([
+  [['error: {"code":400,', '"message":"too long"}\n\ndata: [DONE]\n\n']],
+  [['err', 'or: {"code":400,"message":"too long"}\n', '\ndata: [DONE]\n\n']],
+])('llama.cpp’s own error in several writes, %j: unhang’s is an event of its own', async (parts) => {
+  await using server = await guard((_request, response) => {
+    response.writeHead(200, eventStream).write(wire(chatChunk('Hi')))
+    for (const part of parts) response.write(part)
+    response.end()
+  })
+  using client = await server.ask().finished()
+  expect(client.data).toHaveLength(2)
+  expect(failureOf(client.data).message).toBeTruthy()
+  expect(await server.end()).toMatchObject({ outcome: 'upstream_error' })
+})
+
 describe('sources', () => {
   test('one that several streams share outlives each of them, and collects no listeners', async () => {
     const hub = new PassThrough()

@@ -77,8 +77,10 @@ function first(numbers: JsonObject, names: readonly string[]): number | undefine
 }
 
 /** Each choice says what the request had: that has been read once. */
-function sumOf(choices: readonly Tokens[]): Tokens {
-  const [some] = choices
-  if (!some) return {}
-  return { ...some, outputTokens: choices.reduce((sum, { outputTokens = 0 }) => sum + outputTokens, 0) }
+function sumOf([first = {}, ...others]: readonly Tokens[]): Tokens {
+  const { outputTokens = 0, totalTokens } = first
+  const more = others.reduce((sum, { outputTokens = 0 }) => sum + outputTokens, 0)
+  if (others.length === 0) return first
+  const total = totalTokens !== undefined && { totalTokens: totalTokens + more }
+  return { ...first, outputTokens: outputTokens + more, ...total }
 }

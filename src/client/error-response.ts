@@ -8,11 +8,10 @@ import { checkFlag, checkNames, shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { clientMessage } from '../errors/upstream-error.js'
-import { framings } from '../framing/framings.js'
 import { writers } from '../registry.js'
 import { errorHeaders } from './error-headers.js'
 import { setRequestId } from './request-id.js'
-import { asServerResponse, discardUnreadBody, isGone, isStreamOf, type StreamResponse } from './response.js'
+import { asServerResponse, discardUnreadBody, framingSent, isGone, type StreamResponse } from './response.js'
 
 /**
  * The options of {@link respondWithError} and {@link handleSocketHangUp}.
@@ -68,14 +67,14 @@ export function respondWithError(
   const { requestId } = options
   if (requestId) setRequestId(target, requestId)
   if (!target.headersSent) return sendErrorBody(target, reason, { message, dialect, requestId })
-  const framing = Object.values(framings).find((each) => isStreamOf(each, target))
+  const framing = framingSent(target)
   const events = dialect.follow().failing(reason, message)
   if (!framing || !events) {
     target.destroy(reason)
     return
   }
   // The last event may not have been finished; one more empty line does no harm.
-  target.end(framing.blockEnd + events.map((event) => wireText(event, dialect, framing.name)).join(''))
+  target.end(framing.blockEnd + events.map((event) => wireText(event, dialect, framing)).join(''))
 }
 
 /** A mistake must show at once, not with the first error that comes. */

@@ -2,7 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { dialects, type EventMap, type HandleStreamOptions, wrapApp } from '../../src/index.js'
+import {
+  dialects,
+  type EventMap,
+  type HandleStreamOptions,
+  respondWithError,
+  wrapApp,
+} from '../../src/index.js'
 import { guarded } from '../support/guarded.js'
 import { listen, startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
@@ -137,9 +143,33 @@ test.each(['ndjson', 'x-ndjson', 'jsonl', 'x-jsonlines', 'json-lines', 'json-seq
       setImmediate(() => response.destroy(new Error('broken')))
     })
     using client = await rawRequest({ port: server.port, path: '/api/chat', body: {} }).finished()
-    expect(JSON.parse(client.bodyText.split('\n')[1] ?? '')).toHaveProperty('error')
+    const [, error = ''] = client.bodyText.split('\n')
+    expect(error.startsWith('\x1e')).toBe(name === 'json-seq')
+    expect(JSON.parse(error.replace('\x1e', ''))).toHaveProperty('error')
   },
 )
+
+test.each(['guard', 'route'] as const)('each record of a sequence has its separator: %s', async (kind) => {
+  const records = ['\x1e{"row":1}\n', '\x1e{"row":2}\n']
+  const { client } = await seen(kind, (exchange) =>
+    exchange.open('Content-Type: application/json-seq').chunk(records.join('')).reset(),
+  )
+  expect(client.header('content-type')).toBe('application/json-seq')
+  const [before, ...all] = client.bodyText.split('\x1e')
+  expect(before).toBe('')
+  expect(all.slice(0, 2).map((record) => `\x1e${record}`)).toEqual(records)
+  expect(JSON.parse(all[2] ?? '')).toHaveProperty('error')
+  expect(all).toHaveLength(3)
+})
+
+test('an error that respondWithError adds to a sequence has its separator', async () => {
+  await using server = await listen((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json-seq' }).write('\x1e{"row":1}\n')
+    respondWithError(new Error('no'), response)
+  })
+  using client = await rawRequest({ port: server.port, body: {} }).finished()
+  expect(client.bodyText.replaceAll('\x1e', 'RS')).toMatch(/^RS\{"row":1\}\n+RS\{"error":.*\}\n$/)
+})
 
 test.each<[string, object, unknown]>([
   ['accepts lines', { accept: 'application/x-ndjson' }, undefined],

@@ -88,9 +88,8 @@ function checkTarget(call: string, response: StreamResponse, options: ErrorRespo
   const { dialect, exposeUpstreamErrors, requestId } = options
   if (dialect !== undefined) selectDialect(dialect)
   checkFlag('exposeUpstreamErrors', exposeUpstreamErrors)
-  if (requestId !== undefined && typeof requestId !== 'string') {
+  if (requestId !== undefined && typeof requestId !== 'string')
     throw new TypeError(`requestId must be a text, got ${shown(requestId)}`)
-  }
   return target
 }
 
@@ -109,14 +108,12 @@ export function sendErrorBody(
 ): void {
   const body = JSON.stringify(dialect.errorBody(reason, message, requestId))
   // The app prepared these headers for another response.
-  for (const name of ['content-encoding', 'transfer-encoding', 'trailer', 'etag', 'last-modified']) {
+  for (const name of ['content-encoding', 'transfer-encoding', 'trailer', 'etag', 'last-modified'])
     response.removeHeader(name)
-  }
   for (const [name, value] of Object.entries(errorHeaders(reason))) response.setHeader(name, value)
   response.setHeader('content-length', Buffer.byteLength(body))
-  if (reason.outcome === 'shutdown' && response.req?.httpVersionMajor === 1) {
+  if (reason.outcome === 'shutdown' && response.req?.httpVersionMajor === 1)
     response.setHeader('connection', 'close')
-  }
   discardUnreadBody(response)
   response.statusCode = reason.status
   // HTTP/2 has no reason phrase.

@@ -132,9 +132,7 @@ export type EventRole = 'terminal' | 'content' | 'error' | 'other'
 export class EndedByEvent {
   complete = false
 
-  closing(): SSEEvent[] {
-    return []
-  }
+  readonly closing = (): SSEEvent[] => []
 }
 
 /** An object of JSON. It comes from outside: each member may hold anything. */

@@ -83,9 +83,7 @@ class JsonRpcStream implements DialectState {
     else this.#pending.delete(id)
   }
 
-  closing(): SSEEvent[] {
-    return []
-  }
+  readonly closing = (): SSEEvent[] => []
 
   /** A client that has the id of an event asks for the events after it: an error would keep it from that. */
   failing(_error: StreamError, message: string): SSEEvent[] | undefined {

@@ -48,14 +48,8 @@ function* reportsIn(event: JsonObject): Generator<JsonObject> {
   if (event.eval_count !== undefined || event.completionTokens !== undefined) yield event
 }
 
-const inputs = ['prompt_tokens', 'input_tokens', 'promptTokenCount', 'prompt_eval_count', 'promptTokens']
-const outputs = [
-  'completion_tokens',
-  'output_tokens',
-  'candidatesTokenCount',
-  'eval_count',
-  'completionTokens',
-]
+const inputs = 'prompt_tokens input_tokens promptTokenCount prompt_eval_count promptTokens'.split(' ')
+const outputs = 'completion_tokens output_tokens candidatesTokenCount eval_count completionTokens'.split(' ')
 
 function tokensOf(said: JsonObject): Tokens {
   const { tokens } = said

@@ -112,7 +112,7 @@ export class Transcript {
     if (this.#recognize && this.#unrecognized.length > 0) this.#decide(plain)
   }
 
-  /** Nobody has asked for this API's stream: one without any event need not be of it. */
+  /** The client did not ask for a model's answer: a stream without any event need not be of this API. */
   doubtIfEmpty(): void {
     if (this.#recognize && !this.#begun) this.#decide(plain)
   }

@@ -8,11 +8,10 @@ import { checkFlag, checkNames, shown } from '../errors/bad-input.js'
 import { toStreamError } from '../errors/classify.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { clientMessage } from '../errors/upstream-error.js'
-import { framings } from '../framing/framings.js'
 import { writers } from '../registry.js'
 import { errorHeaders } from './error-headers.js'
 import { setRequestId } from './request-id.js'
-import { asServerResponse, discardUnreadBody, isGone, isStreamOf, type StreamResponse } from './response.js'
+import { asServerResponse, discardUnreadBody, framingSent, isGone, type StreamResponse } from './response.js'
 
 /**
  * The options of {@link respondWithError} and {@link handleSocketHangUp}.
@@ -68,14 +67,14 @@ export function respondWithError(
   const { requestId } = options
   if (requestId) setRequestId(target, requestId)
   if (!target.headersSent) return sendErrorBody(target, reason, { message, dialect, requestId })
-  const framing = Object.values(framings).find((each) => isStreamOf(each, target))
+  const framing = framingSent(target)
   const events = dialect.follow().failing(reason, message)
   if (!framing || !events) {
     target.destroy(reason)
     return
   }
   // The last event may not have been finished; one more empty line does no harm.
-  target.end(framing.blockEnd + events.map((event) => wireText(event, dialect, framing.name)).join(''))
+  target.end(framing.blockEnd + events.map((event) => wireText(event, dialect, framing)).join(''))
 }
 
 /** A mistake must show at once, not with the first error that comes. */
@@ -89,9 +88,8 @@ function checkTarget(call: string, response: StreamResponse, options: ErrorRespo
   const { dialect, exposeUpstreamErrors, requestId } = options
   if (dialect !== undefined) selectDialect(dialect)
   checkFlag('exposeUpstreamErrors', exposeUpstreamErrors)
-  if (requestId !== undefined && typeof requestId !== 'string') {
+  if (requestId !== undefined && typeof requestId !== 'string')
     throw new TypeError(`requestId must be a text, got ${shown(requestId)}`)
-  }
   return target
 }
 
@@ -110,14 +108,12 @@ export function sendErrorBody(
 ): void {
   const body = JSON.stringify(dialect.errorBody(reason, message, requestId))
   // The app prepared these headers for another response.
-  for (const name of ['content-encoding', 'transfer-encoding', 'trailer', 'etag', 'last-modified']) {
+  for (const name of ['content-encoding', 'transfer-encoding', 'trailer', 'etag', 'last-modified'])
     response.removeHeader(name)
-  }
   for (const [name, value] of Object.entries(errorHeaders(reason))) response.setHeader(name, value)
   response.setHeader('content-length', Buffer.byteLength(body))
-  if (reason.outcome === 'shutdown' && response.req?.httpVersionMajor === 1) {
+  if (reason.outcome === 'shutdown' && response.req?.httpVersionMajor === 1)
     response.setHeader('connection', 'close')
-  }
   discardUnreadBody(response)
   response.statusCode = reason.status
   // HTTP/2 has no reason phrase.

@@ -71,7 +71,7 @@ export function eventStreamHead(
   }
   const type = existing.get('content-type')
   const { framing = framings.sse } = exchange
-  if (framingOf(type) !== framing) {
+  if (framingOf(type)?.name !== framing.name) {
     set['content-type'] = framing.name === 'sse' ? `${framing.type}; charset=utf-8` : framing.type
   }
   if (!exchange.httpVersion.startsWith('1')) for (const name of connectionNames) delete set[name]

@@ -72,13 +72,13 @@ export function exactBacklogOf(response: ServerResponse): number {
   return backlogOf(response) - Math.max(0, writing - left)
 }
 
-/** Whether a head that was sent is that of a stream in this format. */
-export function isStreamOf(framing: Framing, response: ServerResponse): boolean {
+/** The format of the stream whose head was sent; `undefined` for the head of any other response. */
+export function framingSent(response: ServerResponse): Framing | undefined {
   const type = response.getHeader('content-type')
-  if (type !== undefined) return framingOf(type) === framing
+  if (type !== undefined) return framingOf(type)
   // Headers that were given to writeHead() alone are to be found in no other place.
   const { _header: head } = response as { _header?: unknown }
-  return typeof head === 'string' && framingOf(/^content-type: *([^\r\n]*)/im.exec(head)?.[1]) === framing
+  return typeof head === 'string' ? framingOf(/^content-type: *([^\r\n]*)/im.exec(head)?.[1]) : undefined
 }
 
 /** Sets the headers of an event stream beside those that the app has set. */

@@ -3,7 +3,7 @@ import type { Framing, FramingName } from '../framing/framing.js'
 import { framings } from '../framing/framings.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { OtherNames } from './other-names.js'
-import { completeHead, isStreamOf } from './response.js'
+import { completeHead, framingSent } from './response.js'
 import type { SSEWriterObserver, WriterSettings } from './sse-writer-options.js'
 
 /** The headers of a response that a writer fills. */
@@ -23,7 +23,9 @@ export class WriterHead {
 
   /** Whether other code has begun to respond. */
   get isForeign(): boolean {
-    return !this.isSent && this.#response.headersSent && !isStreamOf(this.framing, this.#response)
+    return (
+      !this.isSent && this.#response.headersSent && framingSent(this.#response)?.name !== this.framing.name
+    )
   }
 
   /** The response will have the status of this one, and its format unless that has been set. */

@@ -96,6 +96,8 @@ export interface DialectState {
   observe(event: SSEEvent): EventRole
   /** Whether the answer is complete, so that nothing is lost if the upstream breaks now. */
   readonly complete: boolean
+  /** Whether the stream may end now, though more could come: a break would be a failure. Not set: as `complete`. */
+  readonly mayEnd?: boolean
   /**
    * Whether the terminal event said that the answer was cut short. Nothing is added for the client, but the record says
    * `upstream_truncated`. Not set: it did not.
@@ -130,9 +132,7 @@ export type EventRole = 'terminal' | 'content' | 'error' | 'other'
 export class EndedByEvent {
   complete = false
 
-  closing(): SSEEvent[] {
-    return []
-  }
+  readonly closing = (): SSEEvent[] => []
 }
 
 /** An object of JSON. It comes from outside: each member may hold anything. */

@@ -55,8 +55,7 @@ export function familyOf(event: SSEEvent): StreamDialect | undefined {
 /** The kind that an event claims to be. */
 function kindOf({ event, data }: SSEEvent): string {
   const { type, object } = jsonOf(data) ?? {}
-  for (const kind of [event, type, object]) if (typeof kind === 'string' && kind !== '') return kind
-  return ''
+  return String([event, type, object].find((kind) => typeof kind === 'string' && kind !== '') ?? '')
 }
 
 function dialectOf({ name, last, isUnnamed = false }: Family): StreamDialect {

@@ -137,9 +137,7 @@ class GenerateContentStream implements DialectState {
     return role
   }
 
-  closing(): SSEEvent[] {
-    return []
-  }
+  readonly closing = (): SSEEvent[] => []
 
   emptyDelta(): SSEEvent {
     return { data: { candidates: [] } }

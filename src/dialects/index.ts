@@ -8,7 +8,7 @@ import type { DialectRequest, StreamDialect } from './dialect.js'
 import { familyOf } from './event-families.js'
 import { gemini } from './gemini.js'
 import { isJsonRpcRequest, jsonRpc } from './json-rpc.js'
-import { isOllamaClient, ollama } from './ollama.js'
+import { isOllamaClient, isOllamaLine, ollama } from './ollama.js'
 import { openaiChat } from './openai-chat.js'
 import { openaiResponses } from './openai-responses.js'
 import { plain } from './plain.js'
@@ -84,10 +84,8 @@ const byEvent: readonly [RegExp, StreamDialect][] = [
   [/^\s*\{.*"type": *"message_start"/s, anthropic],
   [/^\s*\{\s*"candidates"\s*:\s*\[\s*\{\s*"(content|finishReason)"/, gemini],
   [/^\s*\{.*"type": *"message-start"/s, cohere],
-  [/^\s*\{.*"jsonrpc"\s*:\s*"2\.0"/s, jsonRpc],
+  [/^\s*[[{].*"jsonrpc"\s*:\s*"2\.0"/s, jsonRpc],
 ]
-
-const ollamaLine = /^\s*\{.*"done"\s*:\s*(false|true)\b/s
 
 /** Less of a proof, but enough where the path says the same. */
 const fitting: readonly [RegExp, StreamDialect][] = [
@@ -111,7 +109,7 @@ export function recognizeDialect(
   // Only headers say so.
   if (guess === aiSdkUi) return guess
   const json = typeof data === 'string' ? data : JSON.stringify(data)
-  if (framing === 'ndjson') return ollamaLine.test(json) ? ollama : undefined
+  if (framing === 'ndjson') return isOllamaLine(json) ? ollama : undefined
   const known = byEvent.find(([pattern]) => pattern.test(json))?.[1] ?? familyOf(event)
   if (known) return known
   return fitting.find(([pattern, dialect]) => dialect === guess && pattern.test(json))?.[1]

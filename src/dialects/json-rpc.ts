@@ -18,6 +18,7 @@ const serverError = -32_000
  * long as it takes.
  *
  * @see https://modelcontextprotocol.io/specification/2025-06-18/basic/transports#streamable-http
+ * @see https://a2a-protocol.org/v0.3.0/specification/#72-messagestream
  */
 export const jsonRpc: StreamDialect = {
   name: 'json-rpc',
@@ -43,43 +44,51 @@ function messagesIn(body: unknown): JsonObject[] {
 }
 
 class JsonRpcStream implements DialectState {
-  /** Requests without a response; `undefined` if they have not been parsed. */
-  readonly #pending: Set<unknown> | undefined
+  /** Requests without their last response. */
+  readonly #pending = new Set<unknown>()
+  readonly #responded = new Set<unknown>()
+  readonly #isParsed: boolean
   readonly #isSubscription: boolean
-  #responded = false
   #sawId = false
 
   constructor({ method, body }: DialectRequest = {}) {
     this.#isSubscription = method === 'GET'
-    if (body === undefined) return
-    const requests = messagesIn(body).filter((message) => message.method !== undefined)
-    this.#pending = new Set(requests.map(({ id }) => id).filter((id) => id !== undefined))
+    this.#isParsed = body !== undefined
+    for (const { id, method } of messagesIn(body))
+      if (id !== undefined && method !== undefined) this.#pending.add(id)
   }
 
   get complete(): boolean {
-    return this.#isSubscription || (this.#pending ? this.#pending.size === 0 : this.#responded)
+    return this.#isSubscription || (this.mayEnd && this.#pending.size === 0)
   }
 
-  observe({ data, id: eventId }: SSEEvent): EventRole {
-    if (eventId) this.#sawId = true
-    const message = jsonOf(data)
-    if (!message) return 'other'
-    const { id, method } = message
-    if (method === undefined && id !== undefined) {
-      this.#responded = true
-      this.#pending?.delete(id)
-    }
-    return 'content'
+  get mayEnd(): boolean {
+    const isEach = [...this.#pending].every((id) => this.#responded.has(id))
+    return isEach && (this.#isParsed || this.#responded.size > 0)
   }
 
-  closing(): SSEEvent[] {
-    return []
+  observe({ data, id }: SSEEvent): EventRole {
+    if (id) this.#sawId = true
+    const messages = messagesIn(typeof data === 'string' ? jsonOf(`{"all":${data}}`)?.all : data)
+    for (const each of messages) this.#see(each)
+    return messages.length > 0 ? 'content' : 'other'
   }
+
+  /** A2A sends several responses to one request, and `final: true` in the last one. Not every server does. */
+  #see({ id, method, result, error }: JsonObject): void {
+    if (method !== undefined || id === undefined) return
+    const { final = error !== undefined || !this.#responded.has(id) } = Object(result)
+    this.#responded.add(id)
+    if (final === false) this.#pending.add(id)
+    else this.#pending.delete(id)
+  }
+
+  readonly closing = (): SSEEvent[] => []
 
   /** A client that has the id of an event asks for the events after it: an error would keep it from that. */
   failing(_error: StreamError, message: string): SSEEvent[] | undefined {
     if (this.#isSubscription || this.#sawId) return []
-    if (!this.#pending || this.#pending.size === 0) return undefined
+    if (this.#pending.size === 0) return undefined
     return [...this.#pending].map((id) => ({ data: failed(id, message) }))
   }
 }

@@ -75,6 +75,12 @@ export function isOllamaClient({ headers }: DialectRequest): boolean {
   return /^ollama(-[a-z]+)?\//.test(String(headers?.['user-agent']))
 }
 
+/** An app's own lines may say `done`, too. */
+export function isOllamaLine(line: string): boolean {
+  const { done, message, response } = jsonOf(line) ?? {}
+  return typeof done === 'boolean' && (isObject(message) || typeof response === 'string')
+}
+
 class GenerateStream extends EndedByEvent implements DialectState {
   observe({ data }: SSEEvent): EventRole {
     const { error, done, response, thinking, message } = jsonOf(data) ?? {}

@@ -79,9 +79,8 @@ class ChatStream implements DialectState {
   }
 
   #begin({ id, object, created, model }: JsonObject): void {
-    if (!this.#first || id) {
+    if (!this.#first || id)
       this.#first = { id: scalarOf(id), object, created: scalarOf(created), model: scalarOf(model) }
-    }
     this.#awaited = id ? 0 : this.#awaited - 1
   }
 

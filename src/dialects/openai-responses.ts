@@ -51,9 +51,8 @@ function* itemEvents(item: JsonObject, outputIndex: number): Generator<NamedEven
   const parts = item.type === 'message' && Array.isArray(item.content) ? objectsIn(item.content) : undefined
   const begun = parts ? { ...item, status: 'in_progress', content: [] } : item
   yield { type: 'response.output_item.added', ...place, item: begun }
-  for (const [index, part] of (parts ?? []).entries()) {
+  for (const [index, part] of (parts ?? []).entries())
     yield* partEvents(part, { ...place, item_id: item.id, content_index: index })
-  }
   yield { type: 'response.output_item.done', ...place, item }
 }
 

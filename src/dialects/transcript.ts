@@ -1,5 +1,6 @@
 import { StreamError } from '../errors/stream-error.js'
-import type { FramingName } from '../framing/framing.js'
+import type { Framing, FramingName } from '../framing/framing.js'
+import { framings } from '../framing/framings.js'
 import type { SkippedEvents } from '../framing/sse/blocks.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { DialectRequest, DialectState, EventRole, FailingOptions, StreamDialect } from './dialect.js'
@@ -17,7 +18,7 @@ type Recognize = (event: SSEEvent, guess: StreamDialect, framing: FramingName) =
 export interface StreamFacts {
   readonly request?: DialectRequest | undefined
   /** How its events are written. Not set: as its dialect has it. */
-  readonly framing?: { readonly name: FramingName } | undefined
+  readonly framing?: Framing | undefined
 }
 
 /** The state of one stream, by the events that its client has been sent. */
@@ -71,12 +72,16 @@ export class Transcript {
   }
 
   get framingName(): FramingName {
-    return this.#facts.framing?.name ?? this.dialect.framing ?? 'sse'
+    return this.#framing.name
+  }
+
+  get #framing(): Framing {
+    return this.#facts.framing ?? framings[this.dialect.framing ?? 'sse']
   }
 
   /** One event as the client's stream has it. */
   encode(event: SSEEvent): string {
-    return wireText(event, this.dialect, this.framingName)
+    return wireText(event, this.dialect, this.#framing)
   }
 
   /** Whether the events have shown which API they are of. Until then it is what the path says. */
@@ -107,6 +112,11 @@ export class Transcript {
     if (this.#recognize && this.#unrecognized.length > 0) this.#decide(plain)
   }
 
+  /** The client did not ask for a model's answer: a stream without any event need not be of this API. */
+  doubtIfEmpty(): void {
+    if (this.#recognize && !this.#begun) this.#decide(plain)
+  }
+
   /** Whether the client has the whole answer, so that nothing is lost if the upstream breaks now. */
   get complete(): boolean {
     return !this.pending && (this.sawTerminal || this.#followed.complete)
@@ -134,8 +144,8 @@ export class Transcript {
    */
   requireComplete(received: number): void {
     this.#decideAtEnd()
-    if (!this.complete && (this.dialect.needsTerminal || received === 0))
-      throw new StreamError('upstream_truncated')
+    if (this.complete || (this.#followed.mayEnd && !this.pending)) return
+    if (this.dialect.needsTerminal || received === 0) throw new StreamError('upstream_truncated')
   }
 
   /** The events that the client still needs to know that the stream is complete. */

@@ -48,14 +48,8 @@ function* reportsIn(event: JsonObject): Generator<JsonObject> {
   if (event.eval_count !== undefined || event.completionTokens !== undefined) yield event
 }
 
-const inputs = ['prompt_tokens', 'input_tokens', 'promptTokenCount', 'prompt_eval_count', 'promptTokens']
-const outputs = [
-  'completion_tokens',
-  'output_tokens',
-  'candidatesTokenCount',
-  'eval_count',
-  'completionTokens',
-]
+const inputs = 'prompt_tokens input_tokens promptTokenCount prompt_eval_count promptTokens'.split(' ')
+const outputs = 'completion_tokens output_tokens candidatesTokenCount eval_count completionTokens'.split(' ')
 
 function tokensOf(said: JsonObject): Tokens {
   const { tokens } = said
@@ -77,8 +71,10 @@ function first(numbers: JsonObject, names: readonly string[]): number | undefine
 }
 
 /** Each choice says what the request had: that has been read once. */
-function sumOf(choices: readonly Tokens[]): Tokens {
-  const [some] = choices
-  if (!some) return {}
-  return { ...some, outputTokens: choices.reduce((sum, { outputTokens = 0 }) => sum + outputTokens, 0) }
+function sumOf([first = {}, ...others]: readonly Tokens[]): Tokens {
+  const { outputTokens = 0, totalTokens } = first
+  const more = others.reduce((sum, { outputTokens = 0 }) => sum + outputTokens, 0)
+  if (others.length === 0) return first
+  const total = totalTokens !== undefined && { totalTokens: totalTokens + more }
+  return { ...first, outputTokens: outputTokens + more, ...total }
 }

@@ -26,8 +26,8 @@ export interface Follower {
   push(bytes: Uint8Array | string): number
   /** The stream has ended. @returns how many of all bytes are whole events */
   end(): number
-  /** The bytes after the last whole event. */
-  readonly gap: 'none' | 'comment' | 'event'
+  /** The bytes after the last whole event. `half`: none yet, but its last CR may be half of a CRLF. */
+  readonly gap: 'none' | 'comment' | 'event' | 'half'
   /** The mistake in the event after the last one that was handed out; nothing is handed out from then on. */
   readonly failure: StreamError | undefined
   /** How many bytes at the start are a byte order mark, which is part of no event. */

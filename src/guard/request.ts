@@ -185,10 +185,18 @@ export class RequestedStream implements StreamSubject, DialectRequest, TimedRequ
   }
 
   get isWanted(): boolean {
-    const { when, detect } = this.settings
-    if (when === 'responds') return false
+    return this.settings.when === 'requested' && this.#asks
+  }
+
+  get #asks(): boolean {
     const { method, url, headers } = this.#request
-    return detectStreamingRequest({ method, url, headers, body: this.body }, detect)
+    return detectStreamingRequest({ method, url, headers, body: this.body }, this.settings.detect)
+  }
+
+  /** Whether it may be one for a model's answer: those are asked for by `POST`. */
+  get mayHaveAsked(): boolean {
+    const isCall = this.method === 'POST' && (this.body === undefined || this.#asks)
+    return isCall || dialectOfHead(this.#response) !== undefined
   }
 
   get model(): string | undefined {

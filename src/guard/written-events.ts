@@ -32,7 +32,6 @@ export class WrittenEvents {
   #instead: JsonReport | undefined
   /** An upstream's report of its own failure; the client has read it. */
   #reported: UpstreamError | undefined
-  /** How many bytes have been looked at. */
   #looked = 0
   readonly #held = new HeldBytes()
   /** Where the bytes that may be sent end in them. */
@@ -70,7 +69,7 @@ export class WrittenEvents {
 
   /** Whether nothing may be put in here. */
   get mayNotBeCut(): boolean {
-    return this.isOpaque || this.#follower.gap === 'event'
+    return this.isOpaque || /event|half/.test(this.#follower.gap)
   }
 
   /** Whether its dialect has a terminal event, which has not come. */
@@ -148,6 +147,7 @@ export class WrittenEvents {
       if (this.#isOpaque) this.#reported = this.#instead?.error
       if (this.#isOpaque && this.#reported) throw this.#reported
       if (this.#guard.settings.acceptsTruncated || this.#isOpaque) return
+      if (!this.#guard.subject.mayHaveAsked) transcript.doubtIfEmpty()
       if (transcript.dialect.needsTerminal) transcript.requireComplete(this.count)
     } catch (error) {
       const isTruncated = toStreamError(error).outcome === 'upstream_truncated'
@@ -157,12 +157,15 @@ export class WrittenEvents {
     }
   }
 
-  /** The bytes that end an event that has begun. None, unless it is the terminal event or another event has to follow it. */
+  /** The bytes that end an event of which some are sent. None, unless it is the terminal event or another has to follow it. */
   close(hasMore: boolean): string {
     const { blockEnd } = this.#framing
     if (this.#isOpaque) return ''
     if (this.#isUnclosed) return blockEnd
-    if (!hasMore || this.#held.hasBytes || this.#follower.gap !== 'event') return ''
+    const { gap } = this.#follower
+    if (gap === 'half' && (hasMore || this.#exchange.transcript.sawTerminal)) return '\n'
+    if (this.#held.hasBytes) return hasMore && this.#held.sent > this.whole ? blockEnd : ''
+    if (!hasMore || gap !== 'event') return ''
     // The half event is an event from here on, and counts.
     this.#follower.push(Buffer.from(blockEnd))
     return blockEnd

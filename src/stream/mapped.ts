@@ -31,12 +31,7 @@ export class MappedRelay extends Relay {
   #events = 0
 
   /** @param map nothing, if only the framing is to be another one */
-  constructor(
-    target: RelayTarget,
-    map: EventMap | undefined,
-    framing: Framing,
-    maxEventBytes: number | undefined,
-  ) {
+  constructor(target: RelayTarget, map: EventMap | undefined, framing: Framing, maxEventBytes?: number) {
     super(target, framing, maxEventBytes)
     this.#map = map ?? ((event) => event)
     this.#isTranslated = map !== undefined

@@ -25,13 +25,16 @@ export class JsonAnswer {
    */
   takes(chunk: Uint8Array | string): boolean {
     if (this.#isJson === false) return false
+    const { length } = this.#bytes
     const text = this.#bytes + toByteText(chunk)
     this.#isJson ??= isJsonStart(text)
     // Of a body that is not JSON, or empty yet, only half a byte order mark has to be remembered.
     if (this.#isJson) this.#bytes = text
     else this.#bytes = this.#isJson === undefined && byteOrderMark.startsWith(text) ? text : ''
     if (!this.#isJson) return false
-    if (!this.#takesLists && isListOfAnswers(this.#bytes)) throw notEvents('a JSON array')
+    // A look at a text that is still being put together copies all of it.
+    if (!this.#takesLists && length < maxStart && isListOfAnswers(this.#bytes))
+      throw notEvents('a JSON array')
     if (this.#bytes.length <= this.#maxBytes) return true
     throw answerTooLarge(this.#maxBytes)
   }
@@ -74,9 +77,10 @@ function isJsonStart(text: string): boolean | undefined {
 
 /** Google reports errors in a list, too, which then holds nothing else. */
 const listOfError = '[{"error"'
+const maxStart = 200
 
 function isListOfAnswers(text: string): boolean {
-  const start = withoutMark(text).slice(0, 200).replace(/\s/g, '').slice(0, listOfError.length)
+  const start = withoutMark(text.slice(0, maxStart)).replace(/\s/g, '').slice(0, listOfError.length)
   return start.startsWith('[') && !listOfError.startsWith(start)
 }
 

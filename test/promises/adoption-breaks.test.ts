@@ -226,6 +226,36 @@ describe('a handler that says that the answer is complete after its upstream bro
     expect(server.ends).toMatchObject([{ bytes: client.body.bytes.length }])
   })
 
+  test.each([
+    ['one more piece of it', [' a pie']],
+    ['its rest, which says that the answer is complete', [' a piece"}\n\ndata: [D', 'ONE]\n\n']],
+  ])(
+    'half an event that was sent before the break, and then %s: the error is an event of its own',
+    async (_what, more) => {
+      await using run = await broken({
+        handler: (url) => async (_request, response) => {
+          response.writeHead(200, eventStream)
+          await new Promise((closed) => {
+            const call = http.request(url, { method: 'POST' }, (upstream) => {
+              upstream.on('data', (chunk) => response.write(`${chunk}data: {"half of`)).on('close', closed)
+            })
+            call.end()
+          })
+          for (const part of more) response.write(part)
+          response.end()
+        },
+      })
+      await run.client.finished()
+      const [, half, error] = run.client.data
+      expect(half).toMatch(/^\{"half of/)
+      expect(JSON.parse(error ?? '')).toMatchObject({ error: { code: 'connection_reset' } })
+      expect(run.client.bodyText).not.toContain('ONE]')
+      expect(run.server.ends).toMatchObject([
+        { outcome: 'upstream_hangup', bytes: run.client.body.bytes.length },
+      ])
+    },
+  )
+
   test('is believed, if another upstream came to its good end', async () => {
     await using run = await broken({
       handler: (url) => async (_request, response) => {

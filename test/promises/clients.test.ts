@@ -69,7 +69,7 @@ function byDefault(): Proxy {
 }
 
 /** A handler that pipes by hand, as it would without unhang. */
-function guard(): Proxy {
+function guard({ timeouts }: { timeouts?: StreamTimeouts } = {}): Proxy {
   let heartbeats = 0
   return {
     async listening(upstream, name) {
@@ -84,7 +84,7 @@ function guard(): Proxy {
           for await (const chunk of answer.body ?? []) response.write(chunk)
           response.end()
         },
-        { writer: { heartbeatMs: 10, heartbeat } },
+        { timeouts, writer: { heartbeatMs: 10, heartbeat } },
       )
       const count = (record: unknown) => {
         heartbeats += (record as StreamEnd).heartbeats
@@ -260,11 +260,14 @@ describe.each(Object.entries(realClients))('%s', (name, { dialect }) => {
       expect(error?.message).toContain('The upstream closed the connection before the answer was complete.')
   })
 
-  test('silence becomes an error, and does not last', async () => {
+  test.each([
+    ['relayed', route],
+    ['behind the guard', guard],
+  ])('silence becomes an error, and does not last: %s', async (_how, proxy) => {
     const { text, error } = await ask(
       name,
       afterTheText(() => {}),
-      route({ timeouts: { inactivityMs: 150 } }),
+      proxy({ timeouts: { inactivityMs: 150 } }),
     )
     expect(text).toBe('Hel')
     expect(error).toBeDefined()

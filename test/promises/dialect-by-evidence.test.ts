@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { type StreamEnd, wrapApp } from '../../src/index.js'
 import { chatChunk } from '../support/chat.js'
@@ -9,6 +10,28 @@ import { wire } from '../support/wire.js'
 /** Of apps of their own, under paths that are also those of an API. */
 const paths = ['/api/conversations/7/messages', '/api/completions', '/api/surveys/9/responses', '/news']
 const own = [{ text: 'one' }, { text: 'two' }, { text: 'three' }, { text: 'four' }, { text: 'five' }]
+
+/** What the client of a body under `path` gets through the guard, and the record. */
+async function guarded(
+  body: string,
+  path: string,
+  request: Parameters<typeof rawRequest>[0],
+  parsed?: object,
+) {
+  const ends: StreamEnd[] = []
+  const app = wrapApp(
+    (_request: IncomingMessage, response: ServerResponse) => {
+      response.writeHead(200, { 'Content-Type': 'text/event-stream' }).write(body)
+      response.end()
+    },
+    { onEnd: (end) => ends.push(end) },
+  )
+  await using server = await listen((request, response) =>
+    app(Object.assign(request, { body: parsed }), response),
+  )
+  using client = await rawRequest({ ...request, port: server.port, path }).finished()
+  return { text: client.bodyText, end: ends[0] }
+}
 
 /** The body that the client of a whole stream gets, by a route and through the guard. */
 async function whole(path: string, events: readonly unknown[]) {
@@ -47,6 +70,30 @@ describe('a path is a guess until an event fits it', () => {
       for (const end of ends) expect(end).toMatchObject({ outcome: 'completed', events: count })
     },
   )
+
+  describe.each(['', ': hi\n\n', 'retry: 9\n\n'])('a stream of nothing but %j', (body) => {
+    test.each<[string, Omit<Parameters<typeof rawRequest>[0], 'port'>, object?]>([
+      ['a GET', { method: 'GET' }],
+      ['a page’s EventSource', { method: 'GET', headers: { accept: 'text/event-stream' } }],
+      ['a POST whose body asks for none', { body: {} }, { text: 'Hi' }],
+    ])('may end, for %s', async (_what, request, parsed) => {
+      for (const path of paths) {
+        const { text, end } = await guarded(body, path, request as never, parsed)
+        expect(text).toBe(body)
+        expect(end).toMatchObject({ outcome: 'completed', events: 0 })
+      }
+    })
+
+    test.each([
+      ['asks for a stream', { stream: true }],
+      ['may ask for a stream', undefined],
+    ])('is cut short, for a POST that %s', async (_what, parsed) => {
+      const { text, end } = await guarded(body, '/v1/messages', { body: {} } as never, parsed)
+      expect(text.startsWith(body)).toBe(true)
+      expect(text).toContain('event: error\n')
+      expect(end).toMatchObject({ outcome: 'upstream_truncated' })
+    })
+  })
 
   test.each([
     ['/v1/chat/completions', chatChunk('Hi'), 'upstream_truncated'],

@@ -157,6 +157,47 @@ describe('a handler that goes on after its stream was ended', () => {
   })
 })
 
+test.each<[string, (parts: Buffer[], response: ServerResponse) => unknown]>([
+  [
+    'written and ended',
+    ([start, rest], response) => {
+      response.write(start)
+      response.end(rest)
+    },
+  ],
+  [
+    'written, and ended later',
+    ([start, rest], response) => {
+      response.write(start)
+      setImmediate(() => response.write(rest, () => response.end()))
+    },
+  ],
+  ['piped', (parts, response) => Readable.from(parts).pipe(response)],
+])('the last line end may come in two: %s', async (_how, write) => {
+  const body = wire(chatChunk('Hi'), '[DONE]').replaceAll('\n', '\r\n')
+  await using server = await guard((_request, response) => {
+    write([Buffer.from(body.slice(0, -1)), Buffer.from('\n')], response.writeHead(200, eventStream))
+  })
+  using client = await server.ask().finished()
+  expect(client.bodyText).toBe(body)
+  expect(await server.end()).toMatchObject({ outcome: 'completed', bytes: body.length })
+})
+
+test.each([
+  [['error: {"code":400,', '"message":"too long"}\n\ndata: [DONE]\n\n']],
+  [['err', 'or: {"code":400,"message":"too long"}\n', '\ndata: [DONE]\n\n']],
+])('llama.cpp’s own error in several writes, %j: unhang’s is an event of its own', async (parts) => {
+  await using server = await guard((_request, response) => {
+    response.writeHead(200, eventStream).write(wire(chatChunk('Hi')))
+    for (const part of parts) response.write(part)
+    response.end()
+  })
+  using client = await server.ask().finished()
+  expect(client.data).toHaveLength(2)
+  expect(failureOf(client.data).message).toBeTruthy()
+  expect(await server.end()).toMatchObject({ outcome: 'upstream_error' })
+})
+
 describe('sources', () => {
   test('one that several streams share outlives each of them, and collects no listeners', async () => {
     const hub = new PassThrough()

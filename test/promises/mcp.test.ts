@@ -5,8 +5,9 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
-import express from 'express'
-import { describe, expect, test } from 'vitest'
+import { ToolListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js'
+import express, { type Response } from 'express'
+import { describe, expect, test, vi } from 'vitest'
 import { guardStreams } from '../../src/adapters/express.js'
 import { type GuardOptions, getSignal, type StreamEnd, timeoutProfiles } from '../../src/index.js'
 
@@ -130,6 +131,56 @@ describe('an MCP tool behind the guard', () => {
     expect(text).toContain(':\n')
     expect(ends).toMatchObject([{ outcome: 'completed' }])
   })
+})
+
+test('the stream that the official client subscribes to stays through a silence, and is opened again when it ends', async () => {
+  const ends: StreamEnd[] = []
+  const lengthen = Object.values(timeoutProfiles).map(shorten)
+  try {
+    const mcp = mcpServer(async () => 'forty-two')
+    const transport = new StreamableHTTPServerTransport({ sessionIdGenerator: () => 'session' })
+    await mcp.connect(transport as never)
+    const subscribed: Response[] = []
+    const app = express().use(
+      guardStreams({ writer: { heartbeatMs: 20 }, onEnd: (end) => void ends.push(end) }),
+      express.json(),
+    )
+    app.all('/mcp', async (request, response) => {
+      const handled = transport.handleRequest(request, response, request.body)
+      if (request.method === 'GET') subscribed.push(response)
+      await handled
+    })
+    await using server = await listening(app)
+    const client = new Client({ name: 'test', version: '1' })
+    const errors: Error[] = []
+    client.onerror = (error) => void errors.push(error)
+    let changes = 0
+    client.setNotificationHandler(ToolListChangedNotificationSchema, () => void changes++)
+    const reconnectionOptions = {
+      initialReconnectionDelay: 10,
+      maxReconnectionDelay: 10,
+      reconnectionDelayGrowFactor: 1,
+      maxRetries: 2,
+    }
+    await client.connect(
+      new StreamableHTTPClientTransport(new URL(server.url), { reconnectionOptions }) as never,
+    )
+    await vi.waitUntil(() => subscribed[0]?.headersSent)
+    await later(500)
+    mcp.sendToolListChanged()
+    await vi.waitUntil(() => changes === 1)
+    subscribed[0]?.end()
+    await vi.waitUntil(() => subscribed[1]?.headersSent)
+    mcp.sendToolListChanged()
+    await vi.waitUntil(() => changes === 2)
+    expect(subscribed).toHaveLength(2)
+    expect(errors).toEqual([])
+    const first = ends.find(({ heartbeats }) => heartbeats > 0)
+    expect(first).toMatchObject({ outcome: 'completed', events: 1 })
+    await client.close()
+  } finally {
+    for (const back of lengthen) back()
+  }
 })
 
 /** It resets the connection of each tool that is called. */

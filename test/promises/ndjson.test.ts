@@ -2,7 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { dialects, type EventMap, type HandleStreamOptions, wrapApp } from '../../src/index.js'
+import {
+  dialects,
+  type EventMap,
+  type HandleStreamOptions,
+  respondWithError,
+  wrapApp,
+} from '../../src/index.js'
 import { guarded } from '../support/guarded.js'
 import { listen, startProxy, upstreamClients } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
@@ -95,8 +101,12 @@ describe.each(['guard', 'route'] as const)('%s', (kind) => {
     expect(end?.heartbeats).toBe(0)
   })
 
-  test('lines of an app’s own end as they end', async () => {
-    const own = '{"row":1}\n{"row":2}\n\n{"row":3}\n'
+  test.each([
+    ['any', '{"row":1}\n{"row":2}\n\n{"row":3}\n'],
+    ['tasks that are done, and others', '{"t":1,"done":true}\n{"t":2,"done":false}\n{"t":3,"done":true}\n'],
+    ['tasks that are not', '{"t":1,"done":false}\n{"t":2,"done":false}\n{"t":3,"done":false}\n'],
+    ['some with such a member inside', '{"message":{},"job":{"done":true}}\n{"response":"a"}\n{"c":1}\n'],
+  ])('lines of an app’s own end as they end: %s', async (_what, own) => {
     const { client, end } = await seen(kind, (exchange) => exchange.open(type).chunk(own).end())
     expect(client.bodyText).toBe(own)
     expect(end).toMatchObject({ outcome: 'completed', events: 3 })
@@ -133,9 +143,33 @@ test.each(['ndjson', 'x-ndjson', 'jsonl', 'x-jsonlines', 'json-lines', 'json-seq
       setImmediate(() => response.destroy(new Error('broken')))
     })
     using client = await rawRequest({ port: server.port, path: '/api/chat', body: {} }).finished()
-    expect(JSON.parse(client.bodyText.split('\n')[1] ?? '')).toHaveProperty('error')
+    const [, error = ''] = client.bodyText.split('\n')
+    expect(error.startsWith('\x1e')).toBe(name === 'json-seq')
+    expect(JSON.parse(error.replace('\x1e', ''))).toHaveProperty('error')
   },
 )
+
+test.each(['guard', 'route'] as const)('each record of a sequence has its separator: %s', async (kind) => {
+  const records = ['\x1e{"row":1}\n', '\x1e{"row":2}\n']
+  const { client } = await seen(kind, (exchange) =>
+    exchange.open('Content-Type: application/json-seq').chunk(records.join('')).reset(),
+  )
+  expect(client.header('content-type')).toBe('application/json-seq')
+  const [before, ...all] = client.bodyText.split('\x1e')
+  expect(before).toBe('')
+  expect(all.slice(0, 2).map((record) => `\x1e${record}`)).toEqual(records)
+  expect(JSON.parse(all[2] ?? '')).toHaveProperty('error')
+  expect(all).toHaveLength(3)
+})
+
+test('an error that respondWithError adds to a sequence has its separator', async () => {
+  await using server = await listen((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json-seq' }).write('\x1e{"row":1}\n')
+    respondWithError(new Error('no'), response)
+  })
+  using client = await rawRequest({ port: server.port, body: {} }).finished()
+  expect(client.bodyText.replaceAll('\x1e', 'RS')).toMatch(/^RS\{"row":1\}\n+RS\{"error":.*\}\n$/)
+})
 
 test.each<[string, object, unknown]>([
   ['accepts lines', { accept: 'application/x-ndjson' }, undefined],

@@ -22,6 +22,15 @@ const candidate = (said: string, more: object = {}) => ({
 })
 const { id, object, created, model } = chatChunk('')
 
+const choicesThatSay = (usage: object) =>
+  wire(
+    ...[0, 1].map((index) => ({
+      ...chatChunk('Hi'),
+      choices: [{ index, delta: { content: 'Hi' }, finish_reason: 'stop', usage }],
+    })),
+    '[DONE]',
+  )
+
 /** A whole body, and its usage. */
 const answers: [string, string, string, StreamUsage][] = [
   [
@@ -45,21 +54,14 @@ const answers: [string, string, string, StreamUsage][] = [
   [
     'a chat whose choices say it each',
     sse,
-    wire(
-      ...[0, 1].map((index) => ({
-        ...chatChunk('Hi'),
-        choices: [
-          {
-            index,
-            delta: { content: 'Hi' },
-            finish_reason: 'stop',
-            usage: { prompt_tokens: 5, completion_tokens: 3 },
-          },
-        ],
-      })),
-      '[DONE]',
-    ),
+    choicesThatSay({ prompt_tokens: 5, completion_tokens: 3 }),
     { inputTokens: 5, outputTokens: 6, source: 'reported' },
+  ],
+  [
+    'a chat whose choices say a total each',
+    sse,
+    choicesThatSay({ prompt_tokens: 5, completion_tokens: 3, total_tokens: 8 }),
+    { inputTokens: 5, outputTokens: 6, totalTokens: 11, source: 'reported' },
   ],
   [
     'a chat that says nothing: its pieces, also of those that need no look',

@@ -5,7 +5,7 @@ import { defaultMaxEventBytes, type FollowOptions, tooLargeEvent } from '../sse/
 import type { EventSourceMessage } from '../sse/parse.js'
 
 const lineFeed = 10
-const recordSeparator = '\x1e'
+export const recordSeparator = '\x1e'
 
 /** @returns the event of a line; `undefined` for an empty one */
 export function parseLine(text: string): EventSourceMessage | undefined {

@@ -1,12 +1,11 @@
 import type { Framing } from '../framing.js'
 import { encodeLine } from './encode.js'
-import { LineFollower, parseLine } from './follow.js'
+import { LineFollower, parseLine, recordSeparator } from './follow.js'
 
 /**
- * One JSON document a line; with `application/json-seq` there is a record separator before each.
+ * One JSON document a line.
  *
  * @see https://github.com/ndjson/ndjson-spec
- * @see https://www.rfc-editor.org/rfc/rfc7464
  */
 export const ndjson: Framing = {
   name: 'ndjson',
@@ -15,4 +14,15 @@ export const ndjson: Framing = {
   encode: encodeLine,
   parse: parseLine,
   follow: (onEvent, options) => new LineFollower(onEvent, options),
+}
+
+/**
+ * The same with a record separator before each document.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc7464
+ */
+export const jsonSequence: Framing = {
+  ...ndjson,
+  type: 'application/json-seq',
+  encode: (event) => recordSeparator + encodeLine(event),
 }

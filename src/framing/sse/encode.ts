@@ -35,18 +35,16 @@ const allLineEndsInJson = /[\u2028\u2029\u0085]/g
  */
 export function encodeEvent(source: SSEEvent | string): string {
   if (typeof source === 'string') return `${encodeData(source)}\n`
-  if (typeof source !== 'object' || source === null || Array.isArray(source) || ArrayBuffer.isView(source)) {
+  if (typeof source !== 'object' || source === null || Array.isArray(source) || ArrayBuffer.isView(source))
     throw new TypeError(`an event must be an object with data, or a text, got ${shown(source)}`)
-  }
   const { data, event, id, retry } = source
   if (data === undefined) throw missingData(source)
   let head = ''
   if (event !== undefined && event !== '') head += `event: ${checkField('event', event, /[\r\n]/)}\n`
   if (id !== undefined) head += `id: ${checkField('id', id, /[\r\n\0]/)}\n`
   if (retry !== undefined) {
-    if (!Number.isSafeInteger(retry) || retry < 0) {
+    if (!Number.isSafeInteger(retry) || retry < 0)
       throw new TypeError(`event.retry must be a whole number of milliseconds from 0, got ${shown(retry)}`)
-    }
     head += `retry: ${retry}\n`
   }
   return `${head}${encodeData(data)}\n`

@@ -69,9 +69,8 @@ export class EventFollower implements Follower {
 
   constructor(onEvent: (event: EventSourceMessage, end: number) => void, options: FollowOptions = {}) {
     const { maxEventBytes = defaultMaxEventBytes } = options
-    if (!(maxEventBytes > 0)) {
+    if (!(maxEventBytes > 0))
       throw new TypeError(`relay.maxEventBytes must be a number above 0, got ${String(maxEventBytes)}`)
-    }
     this.#onEvent = onEvent
     this.#options = options
     this.#maxEventBytes = maxEventBytes
@@ -210,8 +209,9 @@ export class EventFollower implements Follower {
   }
 
   /** The bytes after the last whole event. */
-  get gap(): 'none' | 'comment' | 'event' {
-    if (this.#lastEnd === '\n\r' || this.#isTooLarge) return 'event'
+  get gap(): Follower['gap'] {
+    if (this.#lastEnd === '\n\r') return 'half'
+    if (this.#isTooLarge) return 'event'
     if (this.#open === '') return this.#dropped > 0 ? 'comment' : 'none'
     return this.#open.length <= maxCommentBytes && commentLines.test(this.#open) ? 'comment' : 'event'
   }

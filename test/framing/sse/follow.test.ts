@@ -106,7 +106,7 @@ describe('the bytes after the last event', () => {
     ['data: a\n', 'event'],
     ['data: a', 'event'],
     ['data: a\r\n', 'event'],
-    ['data: a\r\n\r', 'event'],
+    ['data: a\r\n\r', 'half'],
     ['data: a\n\nda', 'event'],
     [':\n\n', 'none'],
     [':\n', 'comment'],

@@ -32,8 +32,8 @@ export class AdoptedCalls implements CallOwner {
   #writes = 0
   /** Whether a call has had a good response that is not a stream. */
   #hasOther = false
-  /** Whether the last upstream that ended was still sending when the handler let go of it. */
-  #isLetGo = false
+  /** How the last upstream ended; `'done'` too if the stream did not need it. */
+  #lastEnding: CallEnding | undefined
   /** Why the upstreams of this response are cancelled: those that are open, and those whose head is still to come. */
   #cancelReason: StreamError | undefined
   #left = false
@@ -80,12 +80,13 @@ export class AdoptedCalls implements CallOwner {
   get haveMore(): boolean {
     const calls = [...this.#adopted.keys()]
     const has = calls.some(({ isRunning, ending }) => isRunning || ending === 'aborted')
-    return !this.isShared && (has || this.#isLetGo)
+    return !this.isShared && (has || this.#lastEnding === 'aborted')
   }
 
-  /** Whether an upstream has gone away, even if its call has not ended yet. */
+  /** Whether the last upstream has gone away. */
   get haveBroken(): boolean {
-    return !this.isShared && [...this.#adopted.keys()].some(({ ending }) => ending === 'broken')
+    this.#noteBreaks()
+    return !this.isShared && this.#lastEnding === 'broken'
   }
 
   /** How many calls were still running when the response was over without being complete. */
@@ -121,7 +122,7 @@ export class AdoptedCalls implements CallOwner {
     // The handler may make its events from a response that is not a stream. Then a call beside it may break.
     if (isGood && !isStream) this.#hasOther = true
     if (!isStream) return false
-    this.#isLetGo = false
+    this.#lastEnding = undefined
     this.#adopted.set(call, { writesBefore: this.#writes, isExcused: false })
     if (this.#cancelReason) this.cancelUnlessRead()
     else callOwners().readersChanged()
@@ -135,15 +136,21 @@ export class AdoptedCalls implements CallOwner {
     this.#adopted.delete(call)
     this.#forgetReason()
     if (!adopted) return
-    this.#isLetGo = how === 'aborted' && !adopted.isExcused
+    this.#lastEnding = adopted.isExcused ? 'done' : how
     if (how === 'done') {
       this.broken.excuse()
       for (const other of this.#adopted.values()) other.isExcused = true
     } else if (how === 'broken' && this.isOpen && !this.isShared && !this.#hasOther) this.broken.add(adopted)
   }
 
+  /** A handler may end its response in a listener for the break: those of `node:http` run before its call ends. */
+  #noteBreaks(): void {
+    for (const call of this.#adopted.keys()) if (call.ending === 'broken') this.ended(call, 'broken')
+  }
+
   /** Whether the handler makes up the terminal event that it sends now: its upstream has just broken. */
   get denyEnding(): boolean {
+    this.#noteBreaks()
     return this.broken.denyEnding && this.#adopted.size === 0
   }
 

@@ -30,8 +30,8 @@ export class AdoptedCalls implements CallOwner {
   readonly #begun = new Set<UpstreamCall>()
   readonly #adopted = new Map<UpstreamCall, AdoptedCall>()
   #writes = 0
-  /** Whether a call has had a good response that is not a stream. */
-  #hasOther = false
+  /** The calls with a good response that is not a stream. */
+  #others: UpstreamCall[] = []
   /** How the last upstream ended; `'done'` too if the stream did not need it. */
   #lastEnding: CallEnding | undefined
   /** Why the upstreams of this response are cancelled: those that are open, and those whose head is still to come. */
@@ -119,8 +119,7 @@ export class AdoptedCalls implements CallOwner {
     if (!this.#begun.delete(call)) return false
     this.broken.moved()
     if (isGood) this.broken.excuse()
-    // The handler may make its events from a response that is not a stream. Then a call beside it may break.
-    if (isGood && !isStream) this.#hasOther = true
+    if (isGood && !isStream) this.#others = [...this.#unfinished, call]
     if (!isStream) return false
     this.#lastEnding = undefined
     this.#adopted.set(call, { writesBefore: this.#writes, isExcused: false })
@@ -140,7 +139,13 @@ export class AdoptedCalls implements CallOwner {
     if (how === 'done') {
       this.broken.excuse()
       for (const other of this.#adopted.values()) other.isExcused = true
-    } else if (how === 'broken' && this.isOpen && !this.isShared && !this.#hasOther) this.broken.add(adopted)
+    } else if (how === 'broken' && this.isOpen && !this.isShared && this.#unfinished.length === 0)
+      this.broken.add(adopted)
+  }
+
+  /** The handler may be making its events from one of these. Then a call beside it may break. */
+  get #unfinished(): UpstreamCall[] {
+    return this.#others.filter(({ isRunning }) => isRunning)
   }
 
   /** A handler may end its response in a listener for the break: those of `node:http` run before its call ends. */
@@ -240,6 +245,7 @@ export class AdoptedCalls implements CallOwner {
     this.resume()
     this.#guard = undefined
     this.#request = undefined
+    this.#others = []
     this.broken.stop()
     callOwners().responseEnded(this)
     if (this.#cancelReason) return

@@ -37,7 +37,7 @@ class UndiciCall implements UpstreamCall {
   readonly #request: UndiciRequest
   readonly #owner: CallOwner
   readonly #unlist: () => void
-  #isAdopted = false
+  #hasResponded = false
 
   constructor(request: UndiciRequest, owner: CallOwner, unlist: () => void) {
     this.#request = request
@@ -49,13 +49,13 @@ class UndiciCall implements UpstreamCall {
   readonly ending = undefined
 
   get isRunning(): boolean {
-    return this.#isAdopted && !this.#request.aborted && !this.#request.completed
+    return this.#hasResponded && !this.#request.aborted && !this.#request.completed
   }
 
   responded({ statusCode, headers }: UndiciMessage['response']): void {
-    if (this.#isAdopted) return
-    this.#isAdopted = this.#owner.responded(this, headOf(statusCode, typeIn(headers)))
-    if (!this.#isAdopted) this.#unlist()
+    if (this.#hasResponded) return
+    this.#hasResponded = true
+    if (!this.#owner.responded(this, headOf(statusCode, typeIn(headers)))) this.#unlist()
   }
 
   done(): void {

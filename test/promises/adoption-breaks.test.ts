@@ -268,3 +268,27 @@ test.each(['application/json', 'application/vnd.amazon.eventstream'])(
     expect(server.ends).toMatchObject([{ outcome: 'completed' }])
   },
 )
+
+// Moderation, embeddings, a search: most of what a handler asks before its stream.
+test.each<[string, (url: string) => Promise<unknown>]>([
+  ['fetch', async (url) => (await fetch(url, { method: 'POST' })).json()],
+  ['axios', (url) => axios.post(url)],
+])('a whole response of %s before the stream does not excuse its break', async (_client, ask) => {
+  await using upstream = await startUpstream((exchange) =>
+    exchange.head.includes('/moderation')
+      ? exchange.answer('200 OK', '{"flagged":false}')
+      : exchange.open().data(chatChunk('Hel')),
+  )
+  await using server = await guarded(async (_request, response) => {
+    await ask(`${upstream.url}/moderation`)
+    await copy(upstream.url, response.writeHead(200, eventStream))
+  })
+  using client = await rawRequest({ port: server.port, body: { stream: true } }).received('Hel')
+  await (await upstream.exchange(1)).reset()
+  await (await upstream.exchange(1)).closed
+  await turns()
+  await pass(5_100)
+  await client.finished()
+  expect(failureOf(client.data).code).toBe('connection_reset')
+  expect(server.ends).toMatchObject([{ outcome: 'upstream_hangup' }])
+})

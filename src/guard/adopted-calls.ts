@@ -7,7 +7,7 @@ import type { CallEnding, CallOwner, UpstreamCall } from './call-owner.js'
 import type { WatchedResponse } from './handle.js'
 import { interceptEvents } from './intercept.js'
 import { mayAskForStream } from './request.js'
-import { callOwners } from './upstream-calls.js'
+import { callOwners, noteReader } from './upstream-calls.js'
 
 /** The calls of a request that may ask for a stream, unless the app has hidden them from us. */
 export function adoptCalls(request: IncomingMessage, guard: WatchedResponse): AdoptedCalls | undefined {
@@ -27,6 +27,7 @@ export class AdoptedCalls implements CallOwner {
   /** Until the response is over: a keep-alive connection may hold the owner, and must not hold the whole exchange. */
   #guard: WatchedResponse | undefined
   #request: IncomingMessage | undefined
+  readonly #leave: () => void
   readonly #begun = new Set<UpstreamCall>()
   readonly #adopted = new Map<UpstreamCall, AdoptedCall>()
   #writes = 0
@@ -47,16 +48,20 @@ export class AdoptedCalls implements CallOwner {
       isStuck: (call) => this.#isStuck(call),
       report: () => this.#guard?.fail(new StreamError('upstream_hangup')),
     })
-    callOwners().responseOpened(this)
+    this.#leave = noteReader(this)
     // Some responses that are made by hand never say that they are closed.
-    guard.response.once('finish', () => callOwners().responseEnded(this))
+    guard.response.once('finish', this.#leave)
   }
 
   /** A guard inside has options of its own. */
   refine(adopt: AdoptOption | undefined): void {
     const settings = this.#request && adoptionOf(adopt, this.#request)
     if (settings) this.#settings = settings
-    else this.stopWatching()
+    else {
+      // As for a shared one, nothing is done to its calls. It still may be reading another response's upstream.
+      this.markShared()
+      this.#forgetCalls()
+    }
   }
 
   get isOpen(): boolean {
@@ -78,14 +83,13 @@ export class AdoptedCalls implements CallOwner {
 
   /** Whether an upstream is still sending, or was when the handler let go of it. A handler that then ends the response does so by itself. */
   get haveMore(): boolean {
-    const calls = [...this.#adopted.keys()]
-    const has = calls.some(({ isRunning, ending }) => isRunning || ending === 'aborted')
-    return !this.isShared && (has || this.#lastEnding === 'aborted')
+    this.#noteEndings()
+    return !this.isShared && (this.#countRunning() > 0 || this.#lastEnding === 'aborted')
   }
 
   /** Whether the last upstream has gone away. */
   get haveBroken(): boolean {
-    this.#noteBreaks()
+    this.#noteEndings()
     return !this.isShared && this.#lastEnding === 'broken'
   }
 
@@ -149,13 +153,17 @@ export class AdoptedCalls implements CallOwner {
   }
 
   /** A handler may end its response in a listener for the break: those of `node:http` run before its call ends. */
-  #noteBreaks(): void {
-    for (const call of this.#adopted.keys()) if (call.ending === 'broken') this.ended(call, 'broken')
+  #noteEndings(): void {
+    for (const call of this.#adopted.keys()) {
+      const { ending } = call
+      // The end of one that has all of its bytes may not have been read.
+      if (ending && ending !== 'done') this.ended(call, ending)
+    }
   }
 
   /** Whether the handler makes up the terminal event that it sends now: its upstream has just broken. */
   get denyEnding(): boolean {
-    this.#noteBreaks()
+    this.#noteEndings()
     return this.broken.denyEnding && this.#adopted.size === 0
   }
 
@@ -215,9 +223,7 @@ export class AdoptedCalls implements CallOwner {
   /** Stops reading each source that can be stopped, until the client has caught up. @returns whether all of them stand still */
   pause(): boolean {
     if (this.isShared || this.#adopted.size === 0) return false
-    let arePaused = true
-    for (const call of this.#adopted.keys()) arePaused = call.pause() && arePaused
-    return arePaused
+    return [...this.#adopted.keys()].map((call) => call.pause()).every(Boolean)
   }
 
   resume(): void {
@@ -247,8 +253,11 @@ export class AdoptedCalls implements CallOwner {
     this.#request = undefined
     this.#others = []
     this.broken.stop()
-    callOwners().responseEnded(this)
-    if (this.#cancelReason) return
+    this.#leave()
+    if (!this.#cancelReason) this.#forgetCalls()
+  }
+
+  #forgetCalls(): void {
     this.#begun.clear()
     this.#adopted.clear()
   }

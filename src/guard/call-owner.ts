@@ -54,11 +54,12 @@ export interface CallOwner extends OpenResponse {
 /** The owners of all calls, for all copies of unhang in the process. */
 export class CallOwners {
   readonly #storage: AsyncLocalStorage<CallOwner>
-  readonly #open = new Set<OpenResponse>()
+  readonly #open: Set<OpenResponse>
   readonly #waiting = new Set<CallOwner>()
 
-  constructor(storage: AsyncLocalStorage<CallOwner>) {
+  constructor(storage: AsyncLocalStorage<CallOwner>, open: Set<OpenResponse>) {
     this.#storage = storage
+    this.#open = open
   }
 
   /** The owner whose code is running now. */
@@ -74,14 +75,6 @@ export class CallOwners {
   /** Runs `work` without an owner. */
   leave<Result>(work: () => Result): Result {
     return this.#storage.exit(work)
-  }
-
-  responseOpened(response: OpenResponse): void {
-    this.#open.add(response)
-  }
-
-  responseEnded(response: OpenResponse): void {
-    if (this.#open.delete(response)) this.readersChanged()
   }
 
   /** Whether an open response may be reading another one's upstream, since it reads no upstream that it opened itself. */

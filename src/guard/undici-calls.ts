@@ -1,4 +1,4 @@
-import { type CallOwner, type CallOwners, headOf, type UpstreamCall } from './call-owner.js'
+import { type CallEnding, type CallOwner, type CallOwners, headOf, type UpstreamCall } from './call-owner.js'
 import type { Subscribe } from './http-calls.js'
 
 /** A request of undici, on which `fetch` is built, as far as we use it. */
@@ -29,8 +29,10 @@ export function watchUndiciCalls(owners: CallOwners, subscribe: Subscribe): void
     // Also for those that only say that more is to come.
     if (response.statusCode >= 200) calls.get(request)?.responded(response)
   })
-  subscribe('undici:request:trailers', ({ request }: UndiciMessage) => calls.get(request)?.done())
-  subscribe('undici:request:error', ({ request, error }: UndiciMessage) => calls.get(request)?.failed(error))
+  subscribe('undici:request:trailers', ({ request }: UndiciMessage) => calls.get(request)?.ended('done'))
+  subscribe('undici:request:error', ({ request, error }: UndiciMessage) =>
+    calls.get(request)?.ended(saysGone(error) ? 'broken' : 'aborted'),
+  )
 }
 
 class UndiciCall implements UpstreamCall {
@@ -58,14 +60,9 @@ class UndiciCall implements UpstreamCall {
     if (!this.#owner.responded(this, headOf(statusCode, typeIn(headers)))) this.#unlist()
   }
 
-  done(): void {
+  ended(how: CallEnding): void {
     this.#unlist()
-    this.#owner.ended(this, 'done')
-  }
-
-  failed(error: unknown): void {
-    this.#unlist()
-    this.#owner.ended(this, saysGone(error) ? 'broken' : 'aborted')
+    this.#owner.ended(this, how)
   }
 
   cancel({ message, name }: Error): void {

@@ -68,12 +68,9 @@ export class AdoptedCalls implements CallOwner {
     return this.#guard?.isOpen === true
   }
 
-  get wantsPlainText(): boolean {
-    return this.isOpen && !this.isShared && this.#guard?.subject.isWanted === true
-  }
-
-  get acceptEncoding(): string | undefined {
-    return this.#request?.headers['accept-encoding'] as string | undefined
+  get unwantedEncoding(): string | undefined {
+    const isWanted = this.isOpen && !this.isShared && this.#guard?.subject.isWanted === true
+    return isWanted ? (this.#request?.headers['accept-encoding'] as string | undefined) : undefined
   }
 
   /** A response that waits for its own call, and has written nothing, reads no other response's upstream either. */
@@ -96,10 +93,6 @@ export class AdoptedCalls implements CallOwner {
   /** How many calls were still running when the response was over without being complete. */
   get leftRunning(): number {
     return this.#guard ? this.#countRunning() : this.#running
-  }
-
-  enter<Result>(work: () => Result): Result {
-    return callOwners().enter(this, work)
   }
 
   /** The app has written. */
@@ -171,8 +164,7 @@ export class AdoptedCalls implements CallOwner {
   clientLeft(): void {
     if (this.#left || !this.#guard) return
     this.#left = true
-    if (cancelsOnDisconnect(this.#settings, this.#request as IncomingMessage))
-      this.#cancel(new StreamError('client_gone'))
+    this.stopped(new StreamError('client_gone'))
   }
 
   /** The app has stopped the stream: its upstreams are worth as much as those of a client that has left. */
@@ -240,13 +232,12 @@ export class AdoptedCalls implements CallOwner {
   responseOver(): void {
     if (!this.#guard) return
     this.#running = this.#countRunning()
-    if (this.#left && this.#running > 0 && this.#settings.onDisconnect === undefined) {
-      warnOnce(
-        "a client has left, and the upstream of its handler goes on: see adopt: { onDisconnect: 'cancel' } in docs/GUARD.md",
-      )
-    }
     if (this.#running > 0) {
       log.cleanup('%s: %d upstream calls of the handler go on', this.#guard.subject.requestId, this.#running)
+      if (this.#left && this.#settings.onDisconnect === undefined)
+        warnOnce(
+          "a client has left, and the upstream of its handler goes on: see adopt: { onDisconnect: 'cancel' } in docs/GUARD.md",
+        )
     }
     this.resume()
     this.#guard = undefined

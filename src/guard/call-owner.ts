@@ -32,10 +32,11 @@ export interface CallOwner extends OpenResponse {
   readonly isShared: boolean
   /** The code that runs for it has written to another response: from here on nothing is done to its calls. */
   markShared(): void
-  /** Whether its upstream should not compress: an error event cannot be put into a compressed stream. */
-  readonly wantsPlainText: boolean
-  /** The `Accept-Encoding` of the response's client, which a proxy copies. */
-  readonly acceptEncoding: string | undefined
+  /**
+   * The `Accept-Encoding` of a client that wants a stream. A proxy copies it, but its upstream should not compress: an error
+   * event cannot be put into a compressed stream.
+   */
+  readonly unwantedEncoding: string | undefined
   /** A call is being made. */
   begun(call: UpstreamCall): void
   /**

@@ -269,6 +269,24 @@ test.each(['application/json', 'application/vnd.amazon.eventstream'])(
   },
 )
 
+test('a reset after the upstream’s own [DONE], which only the handler has read, counts as a break', async () => {
+  await using upstream = await startUpstream((exchange) => exchange.open().data(...chatAnswer('Hello')))
+  await using server = await guarded((_request, response) => {
+    response.writeHead(200, eventStream)
+    http
+      .request(upstream.url, { method: 'POST' }, (answer) => {
+        // Translated: its ending comes from the handler.
+        answer.once('data', () => response.write(wire(chatChunk('Hallo'))))
+        answer.on('error', () => response.end(wire('[DONE]')))
+      })
+      .end()
+  })
+  using client = await rawRequest({ port: server.port, body: { stream: true } }).received('Hallo')
+  await (await upstream.exchange(0)).reset()
+  await client.finished()
+  expect(failureOf(client.data).code).toBe('connection_reset')
+})
+
 // Moderation, embeddings, a search: most of what a handler asks before its stream.
 test.each<[string, (url: string) => Promise<unknown>]>([
   ['fetch', async (url) => (await fetch(url, { method: 'POST' })).json()],

@@ -31,8 +31,6 @@ export class AdoptedCalls implements CallOwner {
   readonly #begun = new Set<UpstreamCall>()
   readonly #adopted = new Map<UpstreamCall, AdoptedCall>()
   #writes = 0
-  /** The calls with a good response that is not a stream. */
-  #others: UpstreamCall[] = []
   /** How the last upstream ended; `'done'` too if the stream did not need it. */
   #lastEnding: CallEnding | undefined
   /** Why the upstreams of this response are cancelled: those that are open, and those whose head is still to come. */
@@ -116,7 +114,7 @@ export class AdoptedCalls implements CallOwner {
     if (!this.#begun.delete(call)) return false
     this.broken.moved()
     if (isGood) this.broken.excuse()
-    if (isGood && !isStream) this.#others = [...this.#unfinished, call]
+    if (isGood && !isStream) this.broken.goesBeside(call)
     if (!isStream) return false
     this.#lastEnding = undefined
     this.#adopted.set(call, { writesBefore: this.#writes, isExcused: false })
@@ -136,13 +134,7 @@ export class AdoptedCalls implements CallOwner {
     if (how === 'done') {
       this.broken.excuse()
       for (const other of this.#adopted.values()) other.isExcused = true
-    } else if (how === 'broken' && this.isOpen && !this.isShared && this.#unfinished.length === 0)
-      this.broken.add(adopted)
-  }
-
-  /** The handler may be making its events from one of these. Then a call beside it may break. */
-  get #unfinished(): UpstreamCall[] {
-    return this.#others.filter(({ isRunning }) => isRunning)
+    } else if (how === 'broken' && this.isOpen && !this.isShared) this.broken.add(adopted)
   }
 
   /** A handler may end its response in a listener for the break: those of `node:http` run before its call ends. */
@@ -242,7 +234,6 @@ export class AdoptedCalls implements CallOwner {
     this.resume()
     this.#guard = undefined
     this.#request = undefined
-    this.#others = []
     this.broken.stop()
     this.#leave()
     if (!this.#cancelReason) this.#forgetCalls()
@@ -259,8 +250,7 @@ export class AdoptedCalls implements CallOwner {
 
   #isStuck({ writesBefore, isExcused }: AdoptedCall): boolean {
     const guard = this.#guard
-    const waits = this.#begun.size > 0 || this.#adopted.size > 0
-    if (guard?.state !== 'streaming' || waits || isExcused) return false
+    if (guard?.state !== 'streaming' || isExcused || this.#begun.size + this.#adopted.size > 0) return false
     // The handler may be waiting for its client.
     return this.#writes > writesBefore && !guard.response.writableNeedDrain
   }

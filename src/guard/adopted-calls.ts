@@ -7,7 +7,7 @@ import type { CallEnding, CallOwner, UpstreamCall } from './call-owner.js'
 import type { WatchedResponse } from './handle.js'
 import { interceptEvents } from './intercept.js'
 import { mayAskForStream } from './request.js'
-import { callOwners } from './upstream-calls.js'
+import { callOwners, noteReader } from './upstream-calls.js'
 
 /** The calls of a request that may ask for a stream, unless the app has hidden them from us. */
 export function adoptCalls(request: IncomingMessage, guard: WatchedResponse): AdoptedCalls | undefined {
@@ -27,13 +27,12 @@ export class AdoptedCalls implements CallOwner {
   /** Until the response is over: a keep-alive connection may hold the owner, and must not hold the whole exchange. */
   #guard: WatchedResponse | undefined
   #request: IncomingMessage | undefined
+  readonly #leave: () => void
   readonly #begun = new Set<UpstreamCall>()
   readonly #adopted = new Map<UpstreamCall, AdoptedCall>()
   #writes = 0
-  /** Whether a call has had a good response that is not a stream. */
-  #hasOther = false
-  /** Whether the last upstream that ended was still sending when the handler let go of it. */
-  #isLetGo = false
+  /** How the last upstream ended; `'done'` too if the stream did not need it. */
+  #lastEnding: CallEnding | undefined
   /** Why the upstreams of this response are cancelled: those that are open, and those whose head is still to come. */
   #cancelReason: StreamError | undefined
   #left = false
@@ -47,28 +46,29 @@ export class AdoptedCalls implements CallOwner {
       isStuck: (call) => this.#isStuck(call),
       report: () => this.#guard?.fail(new StreamError('upstream_hangup')),
     })
-    callOwners().responseOpened(this)
+    this.#leave = noteReader(this)
     // Some responses that are made by hand never say that they are closed.
-    guard.response.once('finish', () => callOwners().responseEnded(this))
+    guard.response.once('finish', this.#leave)
   }
 
   /** A guard inside has options of its own. */
   refine(adopt: AdoptOption | undefined): void {
     const settings = this.#request && adoptionOf(adopt, this.#request)
     if (settings) this.#settings = settings
-    else this.stopWatching()
+    else {
+      // As for a shared one, nothing is done to its calls. It still may be reading another response's upstream.
+      this.markShared()
+      this.#forgetCalls()
+    }
   }
 
   get isOpen(): boolean {
     return this.#guard?.isOpen === true
   }
 
-  get wantsPlainText(): boolean {
-    return this.isOpen && !this.isShared && this.#guard?.subject.isWanted === true
-  }
-
-  get acceptEncoding(): string | undefined {
-    return this.#request?.headers['accept-encoding'] as string | undefined
+  get unwantedEncoding(): string | undefined {
+    const isWanted = this.isOpen && !this.isShared && this.#guard?.subject.isWanted === true
+    return isWanted ? (this.#request?.headers['accept-encoding'] as string | undefined) : undefined
   }
 
   /** A response that waits for its own call, and has written nothing, reads no other response's upstream either. */
@@ -78,23 +78,19 @@ export class AdoptedCalls implements CallOwner {
 
   /** Whether an upstream is still sending, or was when the handler let go of it. A handler that then ends the response does so by itself. */
   get haveMore(): boolean {
-    const calls = [...this.#adopted.keys()]
-    const has = calls.some(({ isRunning, ending }) => isRunning || ending === 'aborted')
-    return !this.isShared && (has || this.#isLetGo)
+    this.#noteEndings()
+    return !this.isShared && (this.#countRunning() > 0 || this.#lastEnding === 'aborted')
   }
 
-  /** Whether an upstream has gone away, even if its call has not ended yet. */
+  /** Whether the last upstream has gone away. */
   get haveBroken(): boolean {
-    return !this.isShared && [...this.#adopted.keys()].some(({ ending }) => ending === 'broken')
+    this.#noteEndings()
+    return !this.isShared && this.#lastEnding === 'broken'
   }
 
   /** How many calls were still running when the response was over without being complete. */
   get leftRunning(): number {
     return this.#guard ? this.#countRunning() : this.#running
-  }
-
-  enter<Result>(work: () => Result): Result {
-    return callOwners().enter(this, work)
   }
 
   /** The app has written. */
@@ -118,10 +114,9 @@ export class AdoptedCalls implements CallOwner {
     if (!this.#begun.delete(call)) return false
     this.broken.moved()
     if (isGood) this.broken.excuse()
-    // The handler may make its events from a response that is not a stream. Then a call beside it may break.
-    if (isGood && !isStream) this.#hasOther = true
+    if (isGood && !isStream) this.broken.goesBeside(call)
     if (!isStream) return false
-    this.#isLetGo = false
+    this.#lastEnding = undefined
     this.#adopted.set(call, { writesBefore: this.#writes, isExcused: false })
     if (this.#cancelReason) this.cancelUnlessRead()
     else callOwners().readersChanged()
@@ -135,15 +130,25 @@ export class AdoptedCalls implements CallOwner {
     this.#adopted.delete(call)
     this.#forgetReason()
     if (!adopted) return
-    this.#isLetGo = how === 'aborted' && !adopted.isExcused
+    this.#lastEnding = adopted.isExcused ? 'done' : how
     if (how === 'done') {
       this.broken.excuse()
       for (const other of this.#adopted.values()) other.isExcused = true
-    } else if (how === 'broken' && this.isOpen && !this.isShared && !this.#hasOther) this.broken.add(adopted)
+    } else if (how === 'broken' && this.isOpen && !this.isShared) this.broken.add(adopted)
+  }
+
+  /** A handler may end its response in a listener for the break: those of `node:http` run before its call ends. */
+  #noteEndings(): void {
+    for (const call of this.#adopted.keys()) {
+      const { ending } = call
+      // The end of one that has all of its bytes may not have been read.
+      if (ending && ending !== 'done') this.ended(call, ending)
+    }
   }
 
   /** Whether the handler makes up the terminal event that it sends now: its upstream has just broken. */
   get denyEnding(): boolean {
+    this.#noteEndings()
     return this.broken.denyEnding && this.#adopted.size === 0
   }
 
@@ -151,8 +156,7 @@ export class AdoptedCalls implements CallOwner {
   clientLeft(): void {
     if (this.#left || !this.#guard) return
     this.#left = true
-    if (cancelsOnDisconnect(this.#settings, this.#request as IncomingMessage))
-      this.#cancel(new StreamError('client_gone'))
+    this.stopped(new StreamError('client_gone'))
   }
 
   /** The app has stopped the stream: its upstreams are worth as much as those of a client that has left. */
@@ -203,9 +207,7 @@ export class AdoptedCalls implements CallOwner {
   /** Stops reading each source that can be stopped, until the client has caught up. @returns whether all of them stand still */
   pause(): boolean {
     if (this.isShared || this.#adopted.size === 0) return false
-    let arePaused = true
-    for (const call of this.#adopted.keys()) arePaused = call.pause() && arePaused
-    return arePaused
+    return [...this.#adopted.keys()].map((call) => call.pause()).every(Boolean)
   }
 
   resume(): void {
@@ -222,20 +224,22 @@ export class AdoptedCalls implements CallOwner {
   responseOver(): void {
     if (!this.#guard) return
     this.#running = this.#countRunning()
-    if (this.#left && this.#running > 0 && this.#settings.onDisconnect === undefined) {
-      warnOnce(
-        "a client has left, and the upstream of its handler goes on: see adopt: { onDisconnect: 'cancel' } in docs/GUARD.md",
-      )
-    }
     if (this.#running > 0) {
       log.cleanup('%s: %d upstream calls of the handler go on', this.#guard.subject.requestId, this.#running)
+      if (this.#left && this.#settings.onDisconnect === undefined)
+        warnOnce(
+          "a client has left, and the upstream of its handler goes on: see adopt: { onDisconnect: 'cancel' } in docs/GUARD.md",
+        )
     }
     this.resume()
     this.#guard = undefined
     this.#request = undefined
     this.broken.stop()
-    callOwners().responseEnded(this)
-    if (this.#cancelReason) return
+    this.#leave()
+    if (!this.#cancelReason) this.#forgetCalls()
+  }
+
+  #forgetCalls(): void {
     this.#begun.clear()
     this.#adopted.clear()
   }
@@ -246,8 +250,7 @@ export class AdoptedCalls implements CallOwner {
 
   #isStuck({ writesBefore, isExcused }: AdoptedCall): boolean {
     const guard = this.#guard
-    const waits = this.#begun.size > 0 || this.#adopted.size > 0
-    if (guard?.state !== 'streaming' || waits || isExcused) return false
+    if (guard?.state !== 'streaming' || isExcused || this.#begun.size + this.#adopted.size > 0) return false
     // The handler may be waiting for its client.
     return this.#writes > writesBefore && !guard.response.writableNeedDrain
   }

@@ -1,4 +1,5 @@
 import { afterInput, systemClock, type Timer } from '../timeouts/clock.js'
+import type { UpstreamCall } from './call-owner.js'
 
 /** An adopted call, as far as it matters when it breaks. */
 export interface AdoptedCall {
@@ -20,6 +21,7 @@ interface Verdict {
 export class BrokenCalls {
   readonly #breakMs: () => number
   readonly #verdict: Verdict
+  #others: UpstreamCall[] = []
   #last: AdoptedCall | undefined
   #brokeAt = 0
   #movedAt = 0
@@ -30,7 +32,13 @@ export class BrokenCalls {
     this.#verdict = verdict
   }
 
+  /** It has a good response that is not a stream: until that is whole, the handler may be making its events from it. */
+  goesBeside(call: UpstreamCall): void {
+    this.#others = [...this.#others.filter(({ isRunning }) => isRunning), call]
+  }
+
   add(call: AdoptedCall): void {
+    if (this.#others.some(({ isRunning }) => isRunning)) return
     this.#last = call
     this.#brokeAt = systemClock.now()
     this.moved()
@@ -56,6 +64,7 @@ export class BrokenCalls {
 
   stop(): void {
     this.#last = undefined
+    this.#others = []
     systemClock.clearTimeout(this.#timer)
   }
 

@@ -32,10 +32,11 @@ export interface CallOwner extends OpenResponse {
   readonly isShared: boolean
   /** The code that runs for it has written to another response: from here on nothing is done to its calls. */
   markShared(): void
-  /** Whether its upstream should not compress: an error event cannot be put into a compressed stream. */
-  readonly wantsPlainText: boolean
-  /** The `Accept-Encoding` of the response's client, which a proxy copies. */
-  readonly acceptEncoding: string | undefined
+  /**
+   * The `Accept-Encoding` of a client that wants a stream. A proxy copies it, but its upstream should not compress: an error
+   * event cannot be put into a compressed stream.
+   */
+  readonly unwantedEncoding: string | undefined
   /** A call is being made. */
   begun(call: UpstreamCall): void
   /**
@@ -54,11 +55,12 @@ export interface CallOwner extends OpenResponse {
 /** The owners of all calls, for all copies of unhang in the process. */
 export class CallOwners {
   readonly #storage: AsyncLocalStorage<CallOwner>
-  readonly #open = new Set<OpenResponse>()
+  readonly #open: Set<OpenResponse>
   readonly #waiting = new Set<CallOwner>()
 
-  constructor(storage: AsyncLocalStorage<CallOwner>) {
+  constructor(storage: AsyncLocalStorage<CallOwner>, open: Set<OpenResponse>) {
     this.#storage = storage
+    this.#open = open
   }
 
   /** The owner whose code is running now. */
@@ -74,14 +76,6 @@ export class CallOwners {
   /** Runs `work` without an owner. */
   leave<Result>(work: () => Result): Result {
     return this.#storage.exit(work)
-  }
-
-  responseOpened(response: OpenResponse): void {
-    this.#open.add(response)
-  }
-
-  responseEnded(response: OpenResponse): void {
-    if (this.#open.delete(response)) this.readersChanged()
   }
 
   /** Whether an open response may be reading another one's upstream, since it reads no upstream that it opened itself. */

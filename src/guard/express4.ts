@@ -1,4 +1,5 @@
 import type { Application, ErrorRequestHandler, NextFunction, Request, Response } from 'express'
+import { describeTrace } from '../diagnostics/describe-error.js'
 import { guards } from '../registry.js'
 
 /** A step of a route in Express 4, as far as we use it. */
@@ -37,18 +38,26 @@ export function passRejectionsOn(app: Application): void {
 
 /** A handler may both call `next` and reject: its request goes on once. */
 function callWith(next: NextFunction, handle: (next: NextFunction) => unknown): void {
-  let isPassedOn = false
+  let passedOn: unknown[] | undefined
   const once = ((...args: [unknown]) => {
-    isPassedOn = true
+    passedOn = args
     next(...args)
   }) as NextFunction
   try {
     const promise = handle(once) as PromiseLike<unknown> | undefined
     if (typeof promise?.then !== 'function') return
     promise.then(undefined, (error) => {
-      if (!isPassedOn) next(error ?? new Error('The handler rejected.'))
+      if (!passedOn) next(error ?? new Error('The handler rejected.'))
+      else if (!passedOn.includes(error)) showRejection(error)
     })
   } catch (error) {
     next(error)
   }
+}
+
+/** Its request goes on elsewhere. Without us it would have been unhandled: it must not go unseen, nor end the streams of others. */
+function showRejection(error: unknown): void {
+  // The app's own listener hears it as before.
+  if (process.listenerCount('unhandledRejection') > 0) throw error
+  console.error('unhang: a handler rejected after it had called next: %s', describeTrace(error))
 }

@@ -9,6 +9,7 @@ import type { OriginalMethods } from './intercept.js'
 import type { RecordedResponse } from './recorded-response.js'
 import type { GuardOptions, GuardSettings, RequestedStream } from './request.js'
 import type { ResponseHead } from './response-head.js'
+import { callOwners } from './upstream-calls.js'
 
 /**
  * `waiting` for the head; `streaming` an event stream; `passing` any other response; `closed` once the ending has been decided.
@@ -126,7 +127,7 @@ export class GuardHandle implements Guarded, GuardedStream {
 
   enter<Result>(work: () => Result): Result {
     const calls = this.#guard?.calls
-    return calls ? calls.enter(work) : work()
+    return calls ? callOwners().enter(calls, work) : work()
   }
 
   respond(error: unknown): boolean {

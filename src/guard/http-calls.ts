@@ -42,7 +42,7 @@ export function watchHttpCalls(owners: CallOwners, subscribe: Subscribe): void {
 function askForPlainText(request: ClientRequest, owner: CallOwner | undefined): void {
   const asked = request.headersSent ? undefined : request.getHeader('accept-encoding')
   // A header that is not a copy may come from a client that decodes by itself, or that has signed it.
-  if (asked === undefined || !owner?.wantsPlainText || asked !== owner.acceptEncoding) return
+  if (asked === undefined || asked !== owner?.unwantedEncoding) return
   request.setHeader('accept-encoding', 'identity')
 }
 
@@ -76,11 +76,10 @@ class HttpCall implements UpstreamCall {
   responded(response: IncomingMessage): void {
     if (this.#response) return
     this.#response = response
-    const head = headOf(response.statusCode, response.headers['content-type'])
-    if (!this.#owner.responded(this, head)) return this.#unlist()
+    const { statusCode, headers, socket } = response
+    if (!this.#owner.responded(this, headOf(statusCode, headers['content-type']))) return this.#unlist()
     // A reset says so at the request, too: without a listener it ends the process.
     this.#request.on('error', ignore)
-    const { socket } = response
     this.#socket = socket
     response.once('close', () => this.#ended(endingOf(response, socket)))
   }

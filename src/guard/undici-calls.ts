@@ -1,4 +1,4 @@
-import { type CallOwner, type CallOwners, headOf, type UpstreamCall } from './call-owner.js'
+import { type CallEnding, type CallOwner, type CallOwners, headOf, type UpstreamCall } from './call-owner.js'
 import type { Subscribe } from './http-calls.js'
 
 /** A request of undici, on which `fetch` is built, as far as we use it. */
@@ -29,15 +29,17 @@ export function watchUndiciCalls(owners: CallOwners, subscribe: Subscribe): void
     // Also for those that only say that more is to come.
     if (response.statusCode >= 200) calls.get(request)?.responded(response)
   })
-  subscribe('undici:request:trailers', ({ request }: UndiciMessage) => calls.get(request)?.done())
-  subscribe('undici:request:error', ({ request, error }: UndiciMessage) => calls.get(request)?.failed(error))
+  subscribe('undici:request:trailers', ({ request }: UndiciMessage) => calls.get(request)?.ended('done'))
+  subscribe('undici:request:error', ({ request, error }: UndiciMessage) =>
+    calls.get(request)?.ended(saysGone(error) ? 'broken' : 'aborted'),
+  )
 }
 
 class UndiciCall implements UpstreamCall {
   readonly #request: UndiciRequest
   readonly #owner: CallOwner
   readonly #unlist: () => void
-  #isAdopted = false
+  #hasResponded = false
 
   constructor(request: UndiciRequest, owner: CallOwner, unlist: () => void) {
     this.#request = request
@@ -49,23 +51,18 @@ class UndiciCall implements UpstreamCall {
   readonly ending = undefined
 
   get isRunning(): boolean {
-    return this.#isAdopted && !this.#request.aborted && !this.#request.completed
+    return this.#hasResponded && !this.#request.aborted && !this.#request.completed
   }
 
   responded({ statusCode, headers }: UndiciMessage['response']): void {
-    if (this.#isAdopted) return
-    this.#isAdopted = this.#owner.responded(this, headOf(statusCode, typeIn(headers)))
-    if (!this.#isAdopted) this.#unlist()
+    if (this.#hasResponded) return
+    this.#hasResponded = true
+    if (!this.#owner.responded(this, headOf(statusCode, typeIn(headers)))) this.#unlist()
   }
 
-  done(): void {
+  ended(how: CallEnding): void {
     this.#unlist()
-    this.#owner.ended(this, 'done')
-  }
-
-  failed(error: unknown): void {
-    this.#unlist()
-    this.#owner.ended(this, saysGone(error) ? 'broken' : 'aborted')
+    this.#owner.ended(this, how)
   }
 
   cancel({ message, name }: Error): void {

@@ -6,12 +6,15 @@ import { watchUndiciCalls } from './undici-calls.js'
 
 const name = 'adopt.v1'
 
+/** Apart from the owners: a page may come, and go on reading, before there are any. */
+const openResponses = processWide('openResponses', () => new Set<OpenResponse>())
+
 /** Made for the first request that may stream: until then nothing of it is loaded, and no channel has a listener. */
 export const callOwners = processWide(name, () => {
   const { AsyncLocalStorage } = process.getBuiltinModule('node:async_hooks')
   const { subscribe } = process.getBuiltinModule('node:diagnostics_channel')
   // One that has not been entered costs nothing.
-  const owners = new CallOwners(new AsyncLocalStorage<CallOwner>())
+  const owners = new CallOwners(new AsyncLocalStorage<CallOwner>(), openResponses())
   watchHttpCalls(owners, subscribe as never)
   watchUndiciCalls(owners, subscribe as never)
   return owners
@@ -30,11 +33,16 @@ export function noteWriter(owner: CallOwner | undefined): void {
   if (writer !== undefined && writer !== owner) writer.markShared()
 }
 
-/** A guarded response whose calls are not watched may be reading what another one has opened. */
+/**
+ * A guarded response may be reading what another one has opened, also if its own calls are not watched.
+ *
+ * @returns to be called when it is over
+ */
 export function noteReader(response: OpenResponse): () => void {
-  const owners = madeOwners()
-  owners?.responseOpened(response)
-  return () => owners?.responseEnded(response)
+  openResponses().add(response)
+  return () => {
+    if (openResponses().delete(response)) madeOwners()?.readersChanged()
+  }
 }
 
 /**

@@ -179,6 +179,7 @@ test("the objects that copies of unhang share under Symbol.for('unhang.…')", a
       "unhang.drains": "WeakMap",
       "unhang.guards": "WeakMap",
       "unhang.liveStreams": "{ streams, draining, sessions }",
+      "unhang.openResponses": "Set",
       "unhang.writers": "WeakMap",
     }
   `)
@@ -195,7 +196,7 @@ test("the objects that copies of unhang share under Symbol.for('unhang.…')", a
     ]
   `)
   expect(membersOf(of('adopt.v1'))).toMatchInlineSnapshot(
-    `"current, enter, leave, responseOpened, responseEnded, mayHaveReaders, cancelLater, stopWaiting, readersChanged"`,
+    `"current, enter, leave, mayHaveReaders, cancelLater, stopWaiting, readersChanged"`,
   )
   const [first] = streams as Iterable<object>
   expect(pick(first, ['server', 'stop', 'ended'])).toMatchInlineSnapshot(`

@@ -298,3 +298,45 @@ test.each(['application/json', 'application/vnd.amazon.eventstream'])(
     expect(server.ends).toMatchObject([{ outcome: 'completed' }])
   },
 )
+
+test('a reset after the upstream’s own [DONE], which only the handler has read, counts as a break', async () => {
+  await using upstream = await startUpstream((exchange) => exchange.open().data(...chatAnswer('Hello')))
+  await using server = await guarded((_request, response) => {
+    response.writeHead(200, eventStream)
+    http
+      .request(upstream.url, { method: 'POST' }, (answer) => {
+        // Translated: its ending comes from the handler.
+        answer.once('data', () => response.write(wire(chatChunk('Hallo'))))
+        answer.on('error', () => response.end(wire('[DONE]')))
+      })
+      .end()
+  })
+  using client = await rawRequest({ port: server.port, body: { stream: true } }).received('Hallo')
+  await (await upstream.exchange(0)).reset()
+  await client.finished()
+  expect(failureOf(client.data).code).toBe('connection_reset')
+})
+
+// Moderation, embeddings, a search: most of what a handler asks before its stream.
+test.each<[string, (url: string) => Promise<unknown>]>([
+  ['fetch', async (url) => (await fetch(url, { method: 'POST' })).json()],
+  ['axios', (url) => axios.post(url)],
+])('a whole response of %s before the stream does not excuse its break', async (_client, ask) => {
+  await using upstream = await startUpstream((exchange) =>
+    exchange.head.includes('/moderation')
+      ? exchange.answer('200 OK', '{"flagged":false}')
+      : exchange.open().data(chatChunk('Hel')),
+  )
+  await using server = await guarded(async (_request, response) => {
+    await ask(`${upstream.url}/moderation`)
+    await copy(upstream.url, response.writeHead(200, eventStream))
+  })
+  using client = await rawRequest({ port: server.port, body: { stream: true } }).received('Hel')
+  await (await upstream.exchange(1)).reset()
+  await (await upstream.exchange(1)).closed
+  await turns()
+  await pass(5_100)
+  await client.finished()
+  expect(failureOf(client.data).code).toBe('connection_reset')
+  expect(server.ends).toMatchObject([{ outcome: 'upstream_hangup' }])
+})

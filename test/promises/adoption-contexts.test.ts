@@ -2,11 +2,13 @@ import { EventEmitter, once } from 'node:events'
 import http, { type ServerResponse } from 'node:http'
 import http2, { type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo } from 'node:net'
+// @ts-expect-error: it has no types of its own
+import formidable from 'formidable'
 import { Agent, RetryAgent, request as undiciRequest } from 'undici'
 import { describe, expect, test } from 'vitest'
 import { chatAnswer, chatChunk, textOf } from '../support/chat.js'
 import { guarded, type Handler } from '../support/guarded.js'
-import { rawRequest } from '../support/raw-client.js'
+import { RawClient, rawRequest } from '../support/raw-client.js'
 import { type Script, startUpstream } from '../support/scripted-upstream.js'
 import { eventStream, wire } from '../support/wire.js'
 import { withResolvers } from '../support/with-resolvers.js'
@@ -242,4 +244,33 @@ test('an object that is derived from the request emits its events', async () => 
   using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
   expect(textOf(client.data)).toBe('Hi')
   expect(heard).toEqual(['mine'])
+})
+
+test('formidable, with a body that comes in pieces: the call that follows is adopted', async () => {
+  await using upstream = await startUpstream(begun)
+  const requested = withResolvers()
+  await using server = await guarded((request, response) => {
+    requested.resolve()
+    formidable({}).parse(request, (_error: unknown, fields: Record<string, string[]>) => {
+      http
+        .request(upstream.url, { method: 'POST' }, (answer) => {
+          response.writeHead(200, eventStream).write(`: ${fields.text}\n\n`)
+          answer.on('data', (chunk) => response.write(chunk))
+        })
+        .on('error', () => {})
+        .end()
+    })
+  }, cancel)
+  const part = '--limit\r\nContent-Disposition: form-data; name="text"\r\n\r\nspoken\r\n'
+  const head = 'Host: x\r\nContent-Type: multipart/form-data; boundary=limit\r\nTransfer-Encoding: chunked'
+  const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
+  using client = new RawClient(server.port)
+  client.socket.write(`POST /v1/chat/completions HTTP/1.1\r\n${head}\r\n\r\n${chunk(part)}`)
+  await requested.promise
+  client.socket.write(`${chunk('--limit--\r\n')}0\r\n\r\n`)
+  await client.received('spoken')
+  await client.received('Hel')
+  client.reset()
+  await (await upstream.exchange(0)).closed
+  await expect.poll(() => server.ends).toMatchObject([{ outcome: 'client_gone', upstreamsLeftRunning: 0 }])
 })

@@ -117,3 +117,42 @@ describe('http.request, where the upstream refuses the connection', () => {
     expect(client.json.error.code).toBe('upstream_unreachable')
   })
 })
+
+describe('a handler that has called next, and rejects then', () => {
+  const handler = (first = '') => `(${first} async (request, response, next) => {
+    next()
+    await new Promise(setImmediate)
+    throw Object.assign(new Error('audit failed'), { apiKey: 'secret' })
+  }), (request, response) => response.json({ fine: true })`
+
+  test.each([{}, { stream: true }])('is printed, and the process lives: %j', async (body) => {
+    await using app = await startExpress4(handler(), '')
+    using client = await rawRequest({ port: app.port, body }).finished()
+    expect(client.json).toEqual({ fine: true })
+    await expect.poll(() => app.errors).toMatch(/^unhang: .*audit failed\n {4}at /)
+    expect(app.errors).not.toContain('secret')
+    using other = await rawRequest({ port: app.port, path: '/alive', method: 'GET' }).finished()
+    expect(other.bodyText).toBe('yes')
+  })
+
+  test.each([true, false])("is heard by the app's own listener, guarded: %s", async (isGuarded) => {
+    const listener = `process.on('unhandledRejection', ({ message }) => console.error('heard', message)),`
+    await using app = await startExpress4(handler(listener), '', { isGuarded })
+    using client = await rawRequest({ port: app.port, body: {} }).finished()
+    expect(client.json).toEqual({ fine: true })
+    await expect.poll(() => app.errors).toBe('heard audit failed\n')
+  })
+
+  test('says nothing, if it has passed the same error on by itself', async () => {
+    const both = `(request, response, next) => {
+      const work = Promise.reject(new Error('bug'))
+      work.catch(next)
+      return work
+    }, (error, request, response, next) => response.json({ error: error.message })`
+    await using app = await startExpress4(both, '')
+    using client = await rawRequest({ port: app.port, body: {} }).finished()
+    expect(client.json).toEqual({ error: 'bug' })
+    using _other = await rawRequest({ port: app.port, path: '/alive', method: 'GET' }).finished()
+    expect(app.errors).toBe('')
+  })
+})

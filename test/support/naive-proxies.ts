@@ -159,6 +159,19 @@ export const naiveProxies: Record<string, NaiveProxy> = {
     body: (await axios.post(url, body, { ...asStream, adapter: 'fetch' })).data,
   })),
   "http.request, 'data'": byListeners(byHttp),
+  'http.request, its own error listeners': {
+    to: (url) => (_request, response) => {
+      const fail = (error: Error) => void response.destroy(error)
+      http
+        .request(url, { method: 'POST', headers: post.headers }, (upstream) => {
+          response.writeHead(200, eventStream)
+          upstream.on('data', (chunk) => response.write(chunk)).on('end', () => response.end())
+          upstream.on('error', fail)
+        })
+        .on('error', fail)
+        .end(body)
+    },
+  },
   'http.request, piped': byPipe((url) => new Promise((resolve) => byHttp(url, resolve))),
   'http.request, pipeline': {
     isPiped: true,

@@ -42,6 +42,9 @@ async function leave(client: RawClient, exchange: UpstreamExchange): Promise<Fin
   return { verdict: 'leak', evidence: `the upstream is still open ${releaseMs / 1_000} s later` }
 }
 
+/** More than any proxy may keep for a client that does not read. A proxy that keeps more gets the rest slowly. */
+const maxPouredBytes = 128 * 1024 * 1024
+
 /** Sends as fast as the proxy takes it, until it is enough. */
 async function pour(exchange: UpstreamExchange, shape: AnswerShape, isEnough: () => boolean): Promise<void> {
   const { headers, begun, piece } = answers[shape]
@@ -50,6 +53,7 @@ async function pour(exchange: UpstreamExchange, shape: AnswerShape, isEnough: ()
   while (!isEnough() && !exchange.socket.destroyed) {
     exchange.chunk(text)
     if (exchange.socket.writableNeedDrain) await exchange.drained()
+    else if (exchange.socket.bytesWritten > maxPouredBytes) await later(50)
     else await nextTurn()
   }
 }

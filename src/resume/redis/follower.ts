@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { systemClock, within } from '../../timeouts/clock.js'
 import type { Followed, StoredEnd } from '../resume-store.js'
 import { forgotten, producerLost } from '../stored-ends.js'
-import { type AboutRecording, readAbout } from './about.js'
+import type { AboutRecording } from './about.js'
 import { processOf } from './keys.js'
 import type { LogEnd, LogEntry, RedisLog } from './log.js'
 import type { RedisShared } from './shared.js'
+import { findAbout } from './stored-about.js'
 import { RedisTail, writeTailEnd } from './tail.js'
 
 /** How many entries are read at once. */
@@ -14,15 +15,6 @@ const pageLength = 32
 const maxTailLength = 256 * 1024
 /** After so much silence a follower looks for messages that were lost; then less and less often. */
 const lookMs = { first: 1_000, last: 8_000 }
-
-/** The facts of the stream of this id. @throws Error when Redis does not answer */
-export async function findAbout(shared: RedisShared, id: string): Promise<AboutRecording | undefined> {
-  const key = shared.keys.about(id)
-  const found = await shared.commands.ask(key, 'GET', key)
-  const recording = found instanceof Buffer ? readAbout(found) : undefined
-  // A recording that was sealed with another key is as good as gone.
-  return recording?.sealedWith === shared.sealedWith ? recording : undefined
-}
 
 /** Redis has been silent for as long as a producer may be. */
 const unreachable: StoredEnd = {

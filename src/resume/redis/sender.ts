@@ -55,6 +55,10 @@ export class RedisSender {
   #isDue = false
   #how: StoredEnd | undefined
   #isClosed = false
+  /** Whether Redis may know the stream. */
+  hasAsked = false
+  /** Whether the id was this stream's own at some time. */
+  isClaimed = false
   #keptAt = Number.NEGATIVE_INFINITY
   #again: Timer | undefined
 
@@ -111,8 +115,10 @@ export class RedisSender {
   }
 
   async #claimId(): Promise<Claim> {
+    this.hasAsked = true
     try {
       const claim = await claimId(this.#shared, this.#claimed)
+      this.isClaimed ||= claim !== 'taken'
       // The process that ended the stream before may just be saying how long that one is kept.
       this.#keptAt = claim === 'replaced' ? Number.NEGATIVE_INFINITY : systemClock.now()
       return claim

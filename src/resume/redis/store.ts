@@ -15,7 +15,7 @@ import type { Claim } from './claim.js'
 import { type IORedisLike, linkTo, type NodeRedisLike } from './clients.js'
 import { RedisCommands } from './commands.js'
 import { FlushQueue } from './flush-queue.js'
-import { findAbout, RedisFollower } from './follower.js'
+import { RedisFollower } from './follower.js'
 import { processOf, RedisKeys } from './keys.js'
 import { RedisLeaseWatch } from './lease-watch.js'
 import { type LogEnd, RedisLog } from './log.js'
@@ -23,6 +23,7 @@ import { nameOfKey, Packing } from './packing.js'
 import { RedisProcess } from './process.js'
 import { RedisRecorder } from './recorder.js'
 import type { RedisShared } from './shared.js'
+import { findAbout } from './stored-about.js'
 
 /**
  * The options of {@link redisStore}; times are in milliseconds.
@@ -78,6 +79,7 @@ export function redisStore(
     leaseMs,
     lifeMs: Math.max(lifeMs, 4 * leaseMs),
     unconfirmed: { length: 0 },
+    lateEnds: { count: 0 },
     sealedWith: seal && nameOfKey(seal),
     log: (id, run) => new RedisLog(commands, keys.recording(id, run), new Packing(seal, run)),
   })

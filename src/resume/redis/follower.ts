@@ -26,6 +26,9 @@ const unreachable: StoredEnd = {
 /** A follower's next step: read the log, wait for messages, or none any more. */
 type Next = 'log' | 'tail' | 'over'
 
+/** Redis does not know the stream, is silent, or does not take the end of one whose producer is gone. */
+type Trouble = 'unknown' | 'away' | 'unended'
+
 /** Follows one recording: first what stands in the log, then what is published. */
 export class RedisFollower {
   readonly #shared: RedisShared
@@ -41,11 +44,7 @@ export class RedisFollower {
   #isLost = false
   /** Messages may have been missed. */
   #mustLook = false
-  /** Since when Redis has not known the stream, or has been silent. */
-  readonly #since: { unknown: number | undefined; away: number | undefined } = {
-    unknown: undefined,
-    away: undefined,
-  }
+  readonly #since: Partial<Record<Trouble, number>> = {}
 
   constructor(
     shared: RedisShared,
@@ -123,8 +122,8 @@ export class RedisFollower {
     try {
       const found = await findAbout(this.#shared, this.#id)
       if (found?.run !== this.#recording.run) return yield* this.#giveUp('unknown', forgotten)
-      this.#since.unknown = undefined
-      if (isLost) return await this.#declareLost()
+      delete this.#since.unknown
+      if (isLost) return yield* this.#declareLost()
     } catch {
       return yield* this.#giveUp('away', unreachable)
     }
@@ -132,19 +131,25 @@ export class RedisFollower {
   }
 
   /** Ends the stream of a process that is gone; of all its readers, one does. */
-  async #declareLost(): Promise<Next> {
+  async *#declareLost(): AsyncGenerator<Followed, Next> {
+    const { channels, leases, keys } = this.#shared
+    // This follower may have looked up late: its client reads slowly.
+    if (!(await leases.isGone(keys.lease(processOf(this.#recording.run))))) return 'tail'
     const last = await this.#log.last()
     if (last && 'end' in last) return 'log'
     const end = { ...producerLost, last: last?.last ?? 0 }
-    const ended = this.#log.end(end)
-    this.#log.keepFor(this.#recording.about.limits.ttlMs).catch(() => {})
-    void this.#shared.channels.publish(this.#log.keys.tail, writeTailEnd(this.#log.sealEnd(end)))
-    await ended
+    const added = await this.#log.end(end)
+    // A Redis that is full refuses it.
+    if (added === 'failed') return yield* this.#giveUp('unended', producerLost)
+    if (added === 'added') {
+      this.#log.keepFor(this.#recording.about.limits.ttlMs).catch(() => {})
+      void channels.publish(this.#log.keys.tail, writeTailEnd(this.#log.sealEnd(end)))
+    }
     return 'log'
   }
 
   /** Waits for what has gone to come back, as long as its producer may be silent. */
-  async *#giveUp(why: 'unknown' | 'away', end: StoredEnd): AsyncGenerator<Followed, Next> {
+  async *#giveUp(why: Trouble, end: StoredEnd): AsyncGenerator<Followed, Next> {
     const now = systemClock.now()
     this.#since[why] ??= now
     if (now - this.#since[why] < this.#shared.leaseMs) return 'tail'
@@ -156,7 +161,7 @@ export class RedisFollower {
     for (;;) {
       const page = await this.#log.page(this.#had, pageLength).catch(() => undefined)
       if (!page) return yield* this.#giveUp('away', unreachable)
-      this.#since.away = undefined
+      delete this.#since.away
       for (const entry of page) {
         if (this.#signal.aborted) return 'over'
         if ('end' in entry) return yield* this.#end(this.#log.openEnd(entry.end))
@@ -185,6 +190,7 @@ export class RedisFollower {
     const isReadable = form !== 'y' || (await this.#log.readDictionary())
     const from = this.#had + 1
     this.#had = last
+    delete this.#since.unended
     if (!isReadable) return yield { gap: [from, last] }
     if (first > from) yield { gap: [from, first - 1] }
     yield { events: this.#log.unpack(entry), first, last }

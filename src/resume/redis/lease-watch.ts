@@ -48,6 +48,12 @@ export class RedisLeaseWatch {
     }
   }
 
+  /** Whether a lease is not there, and is not about to be. @throws what the client does when Redis is gone */
+  async isGone(lease: string): Promise<boolean> {
+    const count = await this.#commands.ask(lease, 'EXISTS', lease)
+    return Number(count) === 0 && systemClock.now() >= this.#graceUntil
+  }
+
   async #look(lease: string, watched: Watched): Promise<void> {
     const leftMs = await this.#commands.ask(lease, 'PTTL', lease).then(Number, () => undefined)
     if (watched.listeners.size === 0) return

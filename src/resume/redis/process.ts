@@ -113,9 +113,11 @@ export class RedisProcess {
 
   async #setLease(): Promise<void> {
     const ms = String(this.#leaseMs)
-    const before = await this.#commands.send(this.#lease, 'SET', this.#lease, '1', 'PX', ms, 'GET')
+    // A Redis that is full would refuse to set it.
+    if (Number(await this.#commands.send(this.#lease, 'PEXPIRE', this.#lease, ms)) === 1) return
+    await this.#commands.send(this.#lease, 'SET', this.#lease, '1', 'PX', ms)
     // It was gone: Redis forgot, or this process stood still for longer than it lasts.
-    if (before === null) this.#each((recording) => recording.renew())
+    this.#each((recording) => recording.renew())
   }
 
   #called(message: string): void {

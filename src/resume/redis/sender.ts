@@ -194,10 +194,12 @@ export class RedisSender {
 
   async #sendEnd(how: StoredEnd): Promise<void> {
     const end = { ...how, last: this.#backlog.last }
-    const ending = this.#log.end(end)
-    this.#log.keepFor(this.#claimed.about.limits.ttlMs).catch(() => {})
-    this.#events.publish(this.#log.keys.tail, () => writeTailEnd(this.#log.sealEnd(end)))
-    const added = await ending
+    const added = await this.#log.end(end)
+    if (added === 'added') {
+      // Not together with the end: it may be refused.
+      this.#log.keepFor(this.#claimed.about.limits.ttlMs).catch(() => {})
+      this.#events.publish(this.#log.keys.tail, () => writeTailEnd(this.#log.sealEnd(end)))
+    }
     if (this.#isClosed) return
     if (added === 'added') this.#events.ended()
     else if (added === 'ended') this.#events.fenced()

@@ -45,19 +45,17 @@ export async function claimId(shared: RedisShared, { id, run, about }: Claimed):
   return 'taken'
 }
 
-async function endsSoon(shared: RedisShared, log: RedisLog, run: string): Promise<boolean> {
-  for (let look = 1; look < endLooks.count; look++) {
-    if (await hasEnded(shared, log, run)) return true
-    await new Promise<void>((resolve) => systemClock.setTimeout(resolve, endLooks.everyMs))
-  }
-  return hasEnded(shared, log, run)
-}
-
-async function hasEnded({ commands, keys }: RedisShared, log: RedisLog, run: string): Promise<boolean> {
-  const last = await log.last()
-  if (last && 'end' in last) return true
+/** Whether the recording has ended, or does so within a few looks: its producer is gone if all of them say so. */
+async function endsSoon({ leases, keys }: RedisShared, log: RedisLog, run: string): Promise<boolean> {
   const lease = keys.lease(processOf(run))
-  if (Number(await commands.send(lease, 'EXISTS', lease)) > 0) return false
-  await log.end({ ...producerLost, last: last?.last ?? 0 })
-  return true
+  let isLost = true
+  let had = 0
+  for (let look = 1; look <= endLooks.count; look++) {
+    if (look > 1) await new Promise<void>((resolve) => systemClock.setTimeout(resolve, endLooks.everyMs))
+    const last = await log.last()
+    if (last && 'end' in last) return true
+    had = last?.last ?? 0
+    isLost &&= await leases.isGone(lease)
+  }
+  return isLost && (await log.end({ ...producerLost, last: had })) !== 'failed'
 }

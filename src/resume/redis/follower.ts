@@ -108,7 +108,9 @@ export class RedisFollower {
         this.#call('join')
         next = 'log'
       }
+      const before = this.#had
       if (next === 'log') next = yield* this.#look()
+      if (this.#had > before) waitMs = lookMs.first
     }
   }
 

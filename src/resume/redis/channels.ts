@@ -30,14 +30,23 @@ export class RedisChannels {
 
   /** @returns how many connections heard it; `undefined` where that is unknown, or Redis is gone */
   async publish(channel: string, message: string | Buffer): Promise<number | undefined> {
-    const { isCluster } = this.#commands.link
     try {
-      const command = isCluster && (await this.#isSharded()) ? 'SPUBLISH' : 'PUBLISH'
-      const count = await this.#commands.send(channel, command, channel, message)
-      return isCluster && command === 'PUBLISH' ? undefined : Number(count)
+      return await this.#publish('send', channel, message)
     } catch {
       return undefined
     }
+  }
+
+  /** Publishes what a caller waits for. @throws Error if Redis refuses it, or does not answer in time */
+  call(channel: string, message: string): Promise<number | undefined> {
+    return this.#publish('ask', channel, message)
+  }
+
+  async #publish(way: 'send' | 'ask', channel: string, message: string | Buffer) {
+    const { isCluster } = this.#commands.link
+    const command = isCluster && (await this.#isSharded()) ? 'SPUBLISH' : 'PUBLISH'
+    const count = await this.#commands[way](channel, command, channel, message)
+    return isCluster && command === 'PUBLISH' ? undefined : Number(count)
   }
 
   /** Hears a channel. @returns when it does, and what ends it */

@@ -10,6 +10,7 @@ import type {
   StoredEnd,
 } from '../resume-store.js'
 import { forgotten, StreamIdTaken } from '../stored-ends.js'
+import type { AboutRecording } from './about.js'
 import { RedisChannels } from './channels.js'
 import type { Claim } from './claim.js'
 import { type IORedisLike, linkTo, type NodeRedisLike } from './clients.js'
@@ -158,20 +159,30 @@ class RedisStore implements ResumeStore {
     else yield { end: forgotten }
   }
 
+  /** Which recording has this id. For one of this process Redis is not needed, and may be gone. */
+  async #findFor(own: object | undefined, id: string): Promise<AboutRecording | undefined> {
+    try {
+      return await findAbout(this.#shared, id)
+    } catch (error) {
+      if (own) return undefined
+      throw error
+    }
+  }
+
   async stop(id: string, why = 'stopped'): Promise<boolean> {
-    const own = this.#shared.process.find(id)
-    if (own) {
-      // Redis is not needed for it, and may be gone.
+    const recording = this.#shared.process.find(id)
+    const own = recording?.ending ? undefined : recording
+    const found = own?.isClaimed ? undefined : await this.#findFor(own, id)
+    if (own && (!found || found.run === own.run)) {
       own.stop(why)
       return true
     }
-    const found = await findAbout(this.#shared, id)
-    if (!found) return false
+    if (!found || found.run === recording?.run) return false
     const { run, about } = found
     const log = this.#shared.log(id, run)
     const last = await log.last()
     if (last && 'end' in last) return false
-    const heard = await this.#shared.channels.publish(
+    const heard = await this.#shared.channels.call(
       this.#shared.keys.calls(processOf(run)),
       `stop ${run} ${why}`,
     )

@@ -143,11 +143,13 @@ class RedisStore implements ResumeStore {
     if (!found) return undefined
     const log = this.#shared.log(id, found.run)
     const [first, top, last] = await Promise.all([log.first(), log.last(), log.lastEvents()])
+    const end = top && 'end' in top ? log.openEnd(top.end) : undefined
     return {
       about: found.about,
       first: first && !('end' in first) ? first.first : 0,
-      last: last?.last ?? 0,
-      end: top && 'end' in top ? endOf(log.openEnd(top.end)) : undefined,
+      // The last ones may not have been recorded.
+      last: Math.max(last?.last ?? 0, end?.last ?? 0),
+      end: end && endOf(end),
     }
   }
 

@@ -1,5 +1,7 @@
 import { afterEach, expect, test } from 'vitest'
 import { redisStore } from '../../../src/resume/redis/store.js'
+import { withResolvers } from '../../support/with-resolvers.js'
+import { readSome, routeMount, startResumable, user } from '../resumable.js'
 import { clientNamed } from './clients.js'
 import { about, completed, event, listening, Reading } from './reading.js'
 import { RedisServer } from './server.js'
@@ -32,6 +34,31 @@ test('a single event that is too large for Redis, then the end: a gap, and the e
   expect(await store.find('image')).toMatchObject({ end: completed })
   const { gaps, end } = await new Reading(store, 'image').done
   expect({ gaps, end }).toEqual({ gaps: [[1, 2]], end: completed })
+})
+
+test('an EventSource that has what was recorded hears of what was not', async () => {
+  const { store } = await open()
+  const recorded = withResolvers()
+  await using server = await startResumable(routeMount, store, async ({ writer }) => {
+    for (const data of ['one', 'two']) await writer.write(data)
+    await recorded.promise
+    await writer.write('x'.repeat(1_100_000))
+    await writer.write('[DONE]')
+  })
+  const { response } = await readSome(server.url, { method: 'POST', headers: user }, 2)
+  const id = response.headers.get('unhang-stream') as string
+  await expect.poll(async () => (await server.resume.find(id))?.last).toBe(2)
+  recorded.resolve()
+  await expect.poll(async () => (await server.resume.find(id))?.end).toEqual(completed)
+  expect(await server.resume.find(id)).toMatchObject({ first: 1, last: 4 })
+  const rejoin = (after: number) => {
+    const headers = { ...user, accept: 'text/event-stream', 'last-event-id': String(after) }
+    return fetch(`${server.url}/v1/streams/${id}`, { headers })
+  }
+  const rejoined = await rejoin(2)
+  expect(rejoined.status).toBe(200)
+  expect(await rejoined.text()).toContain('Events 3 to 4 are no longer there.')
+  expect((await rejoin(4)).status).toBe(204)
 })
 
 test('Redis is gone for longer than an end waits, and comes back: the end is there then', async () => {

@@ -15,8 +15,8 @@ return 1`
 /** A client may have the end of its stream a moment before Redis has it: its next one then looks for that end again. */
 const endLooks = { count: 5, everyMs: 40 }
 
-/** `new`: it was free. `replaced`: a stream of this id had ended. `taken`: one is being produced. */
-export type Claim = 'new' | 'replaced' | 'taken'
+/** `new`: it was free. `own`: it was this one's. `replaced`: a stream of this id had ended. `taken`: one is being produced. */
+export type Claim = 'new' | 'own' | 'replaced' | 'taken'
 
 /** Which stream, and which recording of it. */
 export interface Claimed {
@@ -37,7 +37,7 @@ export async function claimId(shared: RedisShared, { id, run, about }: Claimed):
     // It has been forgotten in between.
     if (!(found instanceof Buffer)) continue
     const other = readAbout(found).run
-    if (other === run) return 'new'
+    if (other === run) return 'own'
     if (!(await endsSoon(shared, shared.log(id, other), other))) return 'taken'
     if ((await commands.send(key, 'EVAL', replace, '1', key, found, mine, String(lifeMs))) === 1)
       return 'replaced'

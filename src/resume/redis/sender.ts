@@ -103,10 +103,12 @@ export class RedisSender {
 
   /** Keeps the stream for some more time, if that is due. */
   keep(): void {
-    const { lifeMs } = this.#shared
-    if (!this.#claim || systemClock.now() - this.#keptAt < lifeMs / 2) return
+    const { lifeMs, commands } = this.#shared
+    if (!this.#claim || !commands.isOpen || systemClock.now() - this.#keptAt < lifeMs / 2) return
     this.#keptAt = systemClock.now()
-    this.#log.keepFor(lifeMs).catch(() => {})
+    this.#log.keepFor(lifeMs).catch(() => {
+      this.#keptAt = Number.NEGATIVE_INFINITY
+    })
   }
 
   close(): void {
@@ -119,8 +121,8 @@ export class RedisSender {
     try {
       const claim = await claimId(this.#shared, this.#claimed)
       this.isClaimed ||= claim !== 'taken'
-      // The process that ended the stream before may just be saying how long that one is kept.
-      this.#keptAt = claim === 'replaced' ? Number.NEGATIVE_INFINITY : systemClock.now()
+      // It may expire soon; or the process that ended the stream before may just be saying how long that one is kept.
+      this.#keptAt = claim === 'new' ? systemClock.now() : Number.NEGATIVE_INFINITY
       return claim
     } catch (error) {
       this.#claim = undefined

@@ -163,12 +163,12 @@ export class RedisFollower {
     for (;;) {
       const page = await this.#log.page(this.#had, pageLength).catch(() => undefined)
       if (!page) return yield* this.#giveUp('away', unreachable)
-      delete this.#since.away
       for (const entry of page) {
         if (this.#signal.aborted) return 'over'
         if ('end' in entry) return yield* this.#end(this.#log.openEnd(entry.end))
-        yield* this.#hand(entry)
+        if (!(yield* this.#hand(entry))) return yield* this.#giveUp('away', unreachable)
       }
+      delete this.#since.away
       if (page.length < pageLength) return 'tail'
     }
   }
@@ -182,20 +182,24 @@ export class RedisFollower {
         return end.last > this.#had ? 'log' : yield* this.#end(end)
       }
       if (message.first > this.#had + 1) return 'log'
-      if (message.last > this.#had) yield* this.#hand(message)
+      if (message.last > this.#had && !(yield* this.#hand(message)))
+        return yield* this.#giveUp('away', unreachable)
     }
     return this.#tail.takeDropped() ? 'log' : 'tail'
   }
 
-  async *#hand(entry: LogEntry): AsyncGenerator<Followed, void> {
+  /** @returns whether Redis has said all that is needed for it */
+  async *#hand(entry: LogEntry): AsyncGenerator<Followed, boolean> {
     const { form, first, last } = entry
-    const isReadable = form !== 'y' || (await this.#log.readDictionary())
+    const isReadable = form !== 'y' || (await this.#log.readDictionary().catch(() => undefined))
+    if (isReadable === undefined) return false
     const from = this.#had + 1
     this.#had = last
     delete this.#since.unended
-    if (!isReadable) return yield { gap: [from, last] }
-    if (first > from) yield { gap: [from, first - 1] }
-    yield { events: this.#log.unpack(entry), first, last }
+    if (isReadable && first > from) yield { gap: [from, first - 1] }
+    if (isReadable) yield { events: this.#log.unpack(entry), first, last }
+    else yield { gap: [from, last] }
+    return true
   }
 
   async *#end({ last, ...end }: LogEnd): AsyncGenerator<Followed, Next> {

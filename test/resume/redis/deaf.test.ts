@@ -54,3 +54,23 @@ test('a user who may not subscribe at first: a producer and a follower', async (
   await recorder.end(completed)
   expect((await reading.done).end).toEqual(completed)
 })
+
+test('a follower that cannot read the dictionary of the events reads them later', async () => {
+  const { server, connect } = await open()
+  const store = redisStore(await connect(), { flushMs: 10 })
+  const recorder = await store.record('id', about(), listening())
+  for (let number = 1; number <= 3; number++) {
+    recorder.append(event(number), 1)
+    await expect.poll(async () => (await store.find('id'))?.last).toBe(number)
+  }
+  expect(await server.cli('keys', 'unhang:{id}:d:*')).not.toBe('')
+  await server.cli('acl', 'setuser', 'default', 'resetkeys', '~*:m', '~*:e:*', '~*:lease:*')
+  const reading = new Reading(redisStore(await connect()), 'id')
+  await expect.poll(() => server.cli('acl', 'log')).toContain('unhang:{id}:d:')
+  expect(reading.had).toBe(1)
+  await server.cli('acl', 'setuser', 'default', 'allkeys')
+  await expect.poll(() => reading.had, { timeout: 5_000 }).toBe(3)
+  await recorder.end(completed)
+  const { numbers, gaps, end } = await reading.done
+  expect({ numbers, gaps, end }).toEqual({ numbers: [1, 2, 3], gaps: [], end: completed })
+})

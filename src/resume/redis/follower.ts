@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { systemClock, within } from '../../timeouts/clock.js'
 import type { Followed, StoredEnd } from '../resume-store.js'
-import { forgotten, producerLost } from '../stored-ends.js'
+import { forgotten, producerLost, unreachable } from '../stored-ends.js'
 import type { AboutRecording } from './about.js'
 import { processOf } from './keys.js'
 import type { LogEnd, LogEntry, RedisLog } from './log.js'
+import { endLost } from './lost-stream.js'
 import type { RedisShared } from './shared.js'
 import { findAbout } from './stored-about.js'
-import { RedisTail, writeTailEnd } from './tail.js'
+import { RedisTail } from './tail.js'
 
 /** How many entries are read at once. */
 const pageLength = 32
@@ -15,13 +16,6 @@ const pageLength = 32
 const maxTailLength = 256 * 1024
 /** After so much silence a follower looks for messages that were lost; then less and less often. */
 const lookMs = { first: 1_000, last: 8_000 }
-
-/** Redis has been silent for as long as a producer may be. */
-const unreachable: StoredEnd = {
-  outcome: 'upstream_connect',
-  code: 'resume_unreachable',
-  message: 'The rest of the answer cannot be reached.',
-}
 
 /** A follower's next step: read the log, wait for messages, or none any more. */
 type Next = 'log' | 'tail' | 'over'
@@ -132,22 +126,10 @@ export class RedisFollower {
     return next
   }
 
-  /** Ends the stream of a process that is gone; of all its readers, one does. */
   async *#declareLost(): AsyncGenerator<Followed, Next> {
-    const { channels, leases, keys } = this.#shared
-    // This follower may have looked up late: its client reads slowly.
-    if (!(await leases.isGone(keys.lease(processOf(this.#recording.run))))) return 'tail'
-    const last = await this.#log.last()
-    if (last && 'end' in last) return 'log'
-    const end = { ...producerLost, last: last?.last ?? 0 }
-    const added = await this.#log.end(end)
-    // A Redis that is full refuses it.
-    if (added === 'failed') return yield* this.#giveUp('unended', producerLost)
-    if (added === 'added') {
-      this.#log.keepFor(this.#recording.about.limits.ttlMs).catch(() => {})
-      void channels.publish(this.#log.keys.tail, writeTailEnd(this.#log.sealEnd(end)))
-    }
-    return 'log'
+    const fate = await endLost(this.#shared, this.#log, this.#recording)
+    if (fate === 'refused') return yield* this.#giveUp('unended', producerLost)
+    return fate === 'alive' ? 'tail' : 'log'
   }
 
   /** Waits for what has gone to come back, as long as its producer may be silent. */

@@ -1,4 +1,3 @@
-import { checkNames, shown } from '../../errors/bad-input.js'
 import { within } from '../../timeouts/clock.js'
 import type {
   Followed,
@@ -24,24 +23,8 @@ import { nameOfKey, Packing } from './packing.js'
 import { RedisProcess } from './process.js'
 import { RedisRecorder } from './recorder.js'
 import type { RedisShared } from './shared.js'
+import { type RedisStoreOptions, readStoreOptions } from './store-options.js'
 import { findAbout } from './stored-about.js'
-
-/**
- * The options of {@link redisStore}; times are in milliseconds.
- *
- * @example
- * redisStore(createClient(), { prefix: 'chat', leaseMs: 5_000 })
- */
-export interface RedisStoreOptions {
-  /** The prefix of all keys and channels. @defaultValue `'unhang'` */
-  prefix?: string | undefined
-  /** How long events wait for others that are sent together with them. @defaultValue `250` */
-  flushMs?: number | undefined
-  /** After so long without a sign of life, the streams of a process end as `producer_lost`. @defaultValue `15_000` */
-  leaseMs?: number | undefined
-  /** A key of 32 bytes: what is in Redis can be read with it alone (AES-256-GCM). @defaultValue no key */
-  seal?: Uint8Array | undefined
-}
 
 /** How long a stream waits for Redis before it begins; whether its id is free then turns out later. */
 const claimMs = 500
@@ -62,11 +45,7 @@ export function redisStore(
   client: NodeRedisLike | IORedisLike,
   options: RedisStoreOptions = {},
 ): ResumeStore {
-  checkNames(options, { owner: 'options.', names: ['prefix', 'flushMs', 'leaseMs', 'seal'] })
-  const flushMs = readFinite('options.flushMs', options.flushMs ?? 250)
-  const leaseMs = readFinite('options.leaseMs', options.leaseMs ?? 15_000)
-  const prefix = readPrefix(options.prefix ?? 'unhang')
-  const seal = readSeal(options.seal)
+  const { flushMs, leaseMs, prefix, seal } = readStoreOptions(options)
   const commands = new RedisCommands(linkTo(client))
   const channels = new RedisChannels(commands)
   const keys = new RedisKeys(prefix)
@@ -84,24 +63,6 @@ export function redisStore(
     sealedWith: seal && nameOfKey(seal),
     log: (id, run) => new RedisLog(commands, keys.recording(id, run), new Packing(seal, run)),
   })
-}
-
-function readFinite(name: string, value: unknown): number {
-  // Neither may be switched off: nothing would be sent, or no death noticed.
-  if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value
-  throw new TypeError(`${name} must be a number of milliseconds above 0, got ${shown(value)}`)
-}
-
-function readPrefix(prefix: unknown): string {
-  // A brace would decide which part of a key is hashed in a cluster.
-  if (typeof prefix === 'string' && /^[^{}\s]+$/.test(prefix)) return prefix
-  throw new TypeError(`options.prefix must be a string without spaces and braces, got ${shown(prefix)}`)
-}
-
-function readSeal(seal: unknown): Uint8Array | undefined {
-  if (seal === undefined || (seal instanceof Uint8Array && seal.length === 32)) return seal
-  const got = seal instanceof Uint8Array ? `${seal.length} bytes` : typeof seal
-  throw new TypeError(`options.seal must be 32 bytes, got ${got}; write randomBytes(32), and keep them`)
 }
 
 class RedisStore implements ResumeStore {

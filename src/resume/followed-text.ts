@@ -3,6 +3,7 @@ import type { FailedOutcome } from '../errors/outcomes.js'
 import { StreamError } from '../errors/stream-error.js'
 import type { Framing } from '../framing/framing.js'
 import { framings } from '../framing/framings.js'
+import { isJsonLine } from '../framing/ndjson/follow.js'
 import { aheadOfEnd } from './refusals.js'
 import type { Followed, StoredEnd } from './resume-store.js'
 import { forgotten } from './stored-ends.js'
@@ -50,7 +51,7 @@ export class FollowedText {
     this.#next = this.#parts.next()
     const { done, value } = await this.#next
     const isBegun = !done && 'events' in value
-    if (isBegun) this.framing = value.events.startsWith('{') ? framings.ndjson : framings.sse
+    if (isBegun) this.framing = framingOf(value.events)
     return isBegun
   }
 
@@ -108,6 +109,12 @@ export class FollowedText {
     follower.push(bytes)
     return last > this.had ? bytes.subarray(cutAt) : undefined
   }
+}
+
+/** The first line that is not empty shows it: no field of an event stream is JSON. */
+function framingOf(events: string): Framing {
+  const [line = ''] = events.trimStart().split('\n', 1)
+  return isJsonLine(line) ? framings.ndjson : framings.sse
 }
 
 /** Of a client that has left, the one that has come instead hears that the answer was given up. */

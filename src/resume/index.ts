@@ -2,7 +2,8 @@ export { createResume, type Resume, type ResumeOptions, type StreamState } from 
 export type { ResumeHandler } from './handler.js'
 export { type MemoryStoreOptions, memoryStore } from './memory-store.js'
 export type { IORedisLike, NodeRedisLike } from './redis/clients.js'
-export { type RedisStoreOptions, redisStore } from './redis/store.js'
+export { redisStore } from './redis/store.js'
+export type { RedisStoreOptions } from './redis/store-options.js'
 export type { RejoinOptions } from './rejoin.js'
 export type {
   Followed,

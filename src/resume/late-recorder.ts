@@ -8,6 +8,8 @@ const unrecorded: StoredEnd = {
   message: 'The rest of the answer was not recorded.',
 }
 
+const neverRecorded: StoredEnd = { ...unrecorded, message: 'The answer was not recorded.' }
+
 /** The most that waits for a store that takes its time to begin. */
 const maxPendingBytes = 1024 * 1024
 
@@ -39,7 +41,7 @@ export class LateRecorder implements Recorder {
 
   append(events: string, count: number): void {
     if (this.#isLost) return
-    if (this.#recorder) return this.#recorder.append(events, count)
+    if (this.#recorder) return this.#appendTo(this.#recorder, events, count)
     this.#pending.push({ events, count })
     this.#pendingBytes += Buffer.byteLength(events)
     if (this.#pendingBytes > maxPendingBytes) this.#lose()
@@ -53,16 +55,34 @@ export class LateRecorder implements Recorder {
   #begin(recorder: Recorder): void {
     this.#recorder = recorder
     // Without its beginning the rest would be counted wrongly.
-    if (!this.#isLost) for (const { events, count } of this.#pending) recorder.append(events, count)
-    else
-      void recorder.end({ outcome: 'aborted', code: 'resume_gap', message: 'The answer was not recorded.' })
+    if (this.#isLost) void this.#endAs(recorder, neverRecorded)
+    const pending = this.#pending
     this.#pending = []
+    for (const { events, count } of pending) this.append(events, count)
   }
 
   /** Events that come from here on are not recorded. */
   giveUp(): void {
     this.#lose()
-    void this.#recorder?.end(unrecorded)
+    if (this.#recorder) void this.#endAs(this.#recorder, unrecorded)
+  }
+
+  /** A store may be the app's own: what it throws is no failure of the stream. */
+  #appendTo(recorder: Recorder, events: string, count: number): void {
+    try {
+      recorder.append(events, count)
+    } catch (error) {
+      log.stream('a stream is no longer recorded: %s', () => describeError(error))
+      this.giveUp()
+    }
+  }
+
+  async #endAs(recorder: Recorder, how: StoredEnd): Promise<void> {
+    try {
+      await recorder.end(how)
+    } catch (error) {
+      log.stream('the end of a stream is not recorded: %s', () => describeError(error))
+    }
   }
 
   #lose(): void {

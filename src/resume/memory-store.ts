@@ -62,6 +62,9 @@ class MemoryStore implements ResumeStore {
     if (known) this.#forget(known)
     const stream: MemoryStream = new MemoryStream(id, about, events, {
       grown: (bytes) => this.#grown(bytes),
+      shrunk: (bytes) => {
+        this.#bytes -= bytes
+      },
       ended: () => this.#keepFor(stream, about.limits.ttlMs),
     })
     if (this.#streams.size >= this.#maxStreams) this.#forgetOldest()

@@ -11,8 +11,9 @@ import { forgotten } from './stored-ends.js'
 
 /** The calls of a stream to its store. */
 interface StreamKeeper {
-  /** So many bytes more are kept, or less. */
+  /** So many bytes more are kept: others may have to make room. */
   grown(bytes: number): void
+  shrunk(bytes: number): void
   ended(): void
 }
 
@@ -69,9 +70,9 @@ export class MemoryStream implements Recorder {
   /** Lets the oldest events go. @returns whether there were any */
   drop(): boolean {
     const before = this.#kept.bytes
-    const isDropped = this.#kept.drop()
-    this.#keeper.grown(this.#kept.bytes - before)
-    return isDropped
+    if (!this.#kept.drop()) return false
+    this.#keeper.shrunk(before - this.#kept.bytes)
+    return true
   }
 
   /** There is no room for it. */

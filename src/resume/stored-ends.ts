@@ -25,3 +25,10 @@ export const forgotten: StoredEnd = {
   code: 'resume_forgotten',
   message: 'The rest of the answer is no longer there.',
 }
+
+/** The store has been silent for as long as a producer may be. */
+export const unreachable: StoredEnd = {
+  outcome: 'upstream_connect',
+  code: 'resume_unreachable',
+  message: 'The rest of the answer cannot be reached.',
+}

@@ -94,13 +94,19 @@ describe(page, () => {
   test('fetch', async () => {
     const events = chatEvents(12)
     const server = await start(events)
-    const chat = (await run(ofFetch, { fetch: server.fetchHere, userId, eventsOf }, 'chat')) as Chat
+    // The network is down when the client asks again for the first time.
+    let calls = 0
+    const fetchLater: typeof server.fetchHere = (path, init) =>
+      ++calls === 2 ? Promise.reject(new TypeError('fetch failed')) : server.fetchHere(path, init)
+    const given = { fetch: fetchLater, userId, eventsOf, setTimeout: setImmediate }
+    const chat = (await run(ofFetch, given, 'chat')) as Chat
     const got: string[] = []
     for await (const event of chat('/chat', { method: 'POST', body: '{}' })) {
       got.push(event)
       if (got.length === 5) server.hasFive()
     }
     expect(got).toEqual(events)
+    expect(calls).toBe(3)
   })
 
   test('EventSource', async () => {

@@ -105,3 +105,27 @@ test('an owner that is a promise is refused, and its rejection ends nothing', as
   expect(JSON.stringify(warned.mock.calls)).toContain('it returned a promise')
   warned.mockRestore()
 })
+
+test.each([
+  ['application/json-seq', '\x1e{"text":"Hel"}\n', '\x1e{"text":"lo"}\n'],
+  ['application/x-ndjson', '\n\n{"text":"Hel"}\n', '\n{"text":"lo"}\n'],
+  ['application/x-ndjson', '["Hel"]\n', '["lo"]\n'],
+  ['text/event-stream', ': hi\n\ndata: {"text":"Hel"}\n\n', 'data: {"text":"lo"}\n\n'],
+  ['text/event-stream', '\n\ndata: {"text":"Hel"}\n\n', 'data: {"text":"lo"}\n\n'],
+])('a stream of %s that begins with %j is replayed as it was', async (type, first, second) => {
+  await using server = await recorded((_request, response) => {
+    response.writeHead(200, { 'content-type': type })
+    response.write(first)
+    response.end(second)
+  })
+  const live = await server.post()
+  const text = await live.text()
+  const id = live.headers.get('unhang-stream')
+  const whole = await server.rejoin(id)
+  const isLines = type !== 'text/event-stream'
+  expect(whole.headers.get('content-type')).toMatch(isLines ? /x-ndjson/ : /event-stream/)
+  const dataOf = (body: string) => body.match(/\{.*\}|\[".*"\]/g)
+  expect(dataOf(await whole.text())).toEqual(dataOf(text))
+  const rest = await server.rejoin(id, 1)
+  expect(dataOf(await rest.text())).toEqual(dataOf(text)?.slice(1))
+})

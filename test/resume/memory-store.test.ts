@@ -60,6 +60,44 @@ test('one budget of bytes for all: ended streams first, then the oldest events',
   expect(await store.find('young')).toMatchObject({ first: 1, last: 6 })
 })
 
+/** 1,000 bytes. */
+const kilobyte = `data: ${'x'.repeat(992)}\n\n`
+
+test('a full budget, and an oldest stream that has nothing to give: the others go on', async () => {
+  const store = memoryStore({ maxBytes: 10_000 })
+  await record(store, 'silent')
+  const busy = await record(store, 'busy')
+  for (let count = 0; count < 30; count++) busy.append(kilobyte, 1)
+  expect(await store.find('busy')).toMatchObject({ first: 21, last: 30 })
+})
+
+test('one large append in the place of many small events', async () => {
+  const store = memoryStore({ maxBytes: 100_000 })
+  const small = await record(store, 'small')
+  const large = await record(store, 'large')
+  for (let count = 0; count < 10_000; count++) small.append('data: 1\n\n\n', 1)
+  large.append(kilobyte.repeat(100), 100)
+  expect(await store.find('small')).toMatchObject({ first: 0, last: 10_000 })
+  expect(await store.find('large')).toMatchObject({ first: 1, last: 100 })
+})
+
+test('no more is forgotten than makes room', async () => {
+  const store = memoryStore({ maxBytes: 100_000 })
+  const live = await record(store, 'live')
+  for (let count = 0; count < 10; count++) live.append(kilobyte, 1)
+  for (let number = 1; number <= 9; number++) {
+    const ended = await record(store, `ended-${number}`)
+    for (let count = 0; count < 10; count++) ended.append(kilobyte, 1)
+    await ended.end(completed)
+  }
+  live.append(`${kilobyte}data: ${'x'.repeat(492)}\n\n`, 2)
+  expect(await store.find('ended-1')).toBeUndefined()
+  for (let number = 2; number <= 9; number++) {
+    expect(await store.find(`ended-${number}`)).toMatchObject({ first: 1, last: 10 })
+  }
+  expect(await store.find('live')).toMatchObject({ first: 1, last: 12 })
+})
+
 test.each([
   [{ maxStreams: 0 }, 'maxStreams must be a whole number above 0, or Infinity; got 0'],
   [{ maxBytes: 1.5 }, 'maxBytes must be a whole number above 0, or Infinity; got 1.5'],

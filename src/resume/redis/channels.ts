@@ -1,5 +1,9 @@
+import { systemClock, type Timer } from '../../timeouts/clock.js'
 import type { RedisCommands } from './commands.js'
 import type { RedisSubscriber } from './link.js'
+
+/** After this time, a process that cannot listen tries again. */
+const againMs = 1_000
 
 type Heard = (message: Buffer) => void
 
@@ -18,6 +22,7 @@ export class RedisChannels {
   #opened: Promise<RedisSubscriber> | undefined
   /** Whether the channels of one shard are used; not set until it was tried. */
   #sharded: Promise<boolean> | undefined
+  #again: Timer | undefined
 
   constructor(commands: RedisCommands) {
     this.#commands = commands
@@ -25,14 +30,23 @@ export class RedisChannels {
 
   /** @returns how many connections heard it; `undefined` where that is unknown, or Redis is gone */
   async publish(channel: string, message: string | Buffer): Promise<number | undefined> {
-    const { isCluster } = this.#commands.link
     try {
-      const command = isCluster && (await this.#isSharded()) ? 'SPUBLISH' : 'PUBLISH'
-      const count = await this.#commands.send(channel, command, channel, message)
-      return isCluster && command === 'PUBLISH' ? undefined : Number(count)
+      return await this.#publish('send', channel, message)
     } catch {
       return undefined
     }
+  }
+
+  /** Publishes what a caller waits for. @throws Error if Redis refuses it, or does not answer in time */
+  call(channel: string, message: string): Promise<number | undefined> {
+    return this.#publish('ask', channel, message)
+  }
+
+  async #publish(way: 'send' | 'ask', channel: string, message: string | Buffer) {
+    const { isCluster } = this.#commands.link
+    const command = isCluster && (await this.#isSharded()) ? 'SPUBLISH' : 'PUBLISH'
+    const count = await this.#commands[way](channel, command, channel, message)
+    return isCluster && command === 'PUBLISH' ? undefined : Number(count)
   }
 
   /** Hears a channel. @returns when it does, and what ends it */
@@ -57,15 +71,29 @@ export class RedisChannels {
   }
 
   #repeat(): void {
-    for (const [name, channel] of this.#channels) {
-      if (!channel.isSubscribed) this.#after(channel, () => this.#subscribe(name, channel))
-    }
+    this.#subscribeAll()
     for (const listener of this.#repeats) listener()
   }
 
+  /** @returns the channels that were not subscribed to */
+  #subscribeAll(): Channel[] {
+    const silent = [...this.#channels].filter(([, { isSubscribed }]) => !isSubscribed)
+    for (const [name, channel] of silent) this.#after(channel, () => this.#subscribe(name, channel))
+    return silent.map(([, channel]) => channel)
+  }
+
   #after(channel: Channel, next: () => Promise<void>): void {
-    // A command that fails is sent again when the next listener comes; until then, followers look at times.
-    channel.subscribed = channel.subscribed.then(next).catch(() => {})
+    channel.subscribed = channel.subscribed.then(next).catch(() => this.#tryAgain())
+  }
+
+  /** Until then, followers look at times. */
+  #tryAgain(): void {
+    this.#again ??= systemClock.setTimeout(async () => {
+      this.#again = undefined
+      const silent = this.#subscribeAll()
+      await Promise.all(silent.map(({ subscribed }) => subscribed))
+      if (silent.some(({ isSubscribed }) => isSubscribed)) for (const listener of this.#repeats) listener()
+    }, againMs)
   }
 
   async #subscribe(name: string, channel: Channel): Promise<void> {
@@ -89,14 +117,20 @@ export class RedisChannels {
   }
 
   #subscriber(): Promise<RedisSubscriber> {
-    this.#opened ??= this.#isSharded().then((sharded) => {
-      const subscriber = this.#commands.link.openSubscriber(sharded)
-      subscriber.onReady(() => {
-        this.#repeat()
-      })
-      return subscriber
+    this.#opened ??= this.#open().catch((error) => {
+      this.#opened = undefined
+      throw error
     })
     return this.#opened
+  }
+
+  async #open(): Promise<RedisSubscriber> {
+    const sharded = await this.#isSharded()
+    const subscriber = this.#commands.link.openSubscriber(sharded)
+    subscriber.onReady(() => {
+      this.#repeat()
+    })
+    return subscriber
   }
 
   /** Asks the server once: clients could do it before Redis 7 could. */

@@ -15,8 +15,8 @@ return 1`
 /** A client may have the end of its stream a moment before Redis has it: its next one then looks for that end again. */
 const endLooks = { count: 5, everyMs: 40 }
 
-/** `new`: it was free. `replaced`: a stream of this id had ended. `taken`: one is being produced. */
-export type Claim = 'new' | 'replaced' | 'taken'
+/** `new`: it was free. `own`: it was this one's. `replaced`: a stream of this id had ended. `taken`: one is being produced. */
+export type Claim = 'new' | 'own' | 'replaced' | 'taken'
 
 /** Which stream, and which recording of it. */
 export interface Claimed {
@@ -37,7 +37,7 @@ export async function claimId(shared: RedisShared, { id, run, about }: Claimed):
     // It has been forgotten in between.
     if (!(found instanceof Buffer)) continue
     const other = readAbout(found).run
-    if (other === run) return 'new'
+    if (other === run) return 'own'
     if (!(await endsSoon(shared, shared.log(id, other), other))) return 'taken'
     if ((await commands.send(key, 'EVAL', replace, '1', key, found, mine, String(lifeMs))) === 1)
       return 'replaced'
@@ -45,19 +45,17 @@ export async function claimId(shared: RedisShared, { id, run, about }: Claimed):
   return 'taken'
 }
 
-async function endsSoon(shared: RedisShared, log: RedisLog, run: string): Promise<boolean> {
-  for (let look = 1; look < endLooks.count; look++) {
-    if (await hasEnded(shared, log, run)) return true
-    await new Promise<void>((resolve) => systemClock.setTimeout(resolve, endLooks.everyMs))
-  }
-  return hasEnded(shared, log, run)
-}
-
-async function hasEnded({ commands, keys }: RedisShared, log: RedisLog, run: string): Promise<boolean> {
-  const last = await log.last()
-  if (last && 'end' in last) return true
+/** Whether the recording has ended, or does so within a few looks: its producer is gone if all of them say so. */
+async function endsSoon({ leases, keys }: RedisShared, log: RedisLog, run: string): Promise<boolean> {
   const lease = keys.lease(processOf(run))
-  if (Number(await commands.send(lease, 'EXISTS', lease)) > 0) return false
-  await log.end({ ...producerLost, last: last?.last ?? 0 })
-  return true
+  let isLost = true
+  let had = 0
+  for (let look = 1; look <= endLooks.count; look++) {
+    if (look > 1) await new Promise<void>((resolve) => systemClock.setTimeout(resolve, endLooks.everyMs))
+    const last = await log.last()
+    if (last && 'end' in last) return true
+    had = last?.last ?? 0
+    isLost &&= await leases.isGone(lease)
+  }
+  return isLost && (await log.end({ ...producerLost, last: had })) !== 'failed'
 }

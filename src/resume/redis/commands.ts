@@ -27,11 +27,14 @@ export class RedisCommands {
 
   /** Whether commands that could wait should be sent now. */
   get isOpen(): boolean {
-    const { isReady } = this.link
-    const answers = this.#unanswered === 0 || systemClock.now() - this.#waitingSince < patienceMs
-    if (isReady && answers && this.#unanswered < maxUnanswered) return true
+    if (this.#answers && this.#unanswered < maxUnanswered) return true
     this.#wasClosed = true
     return false
+  }
+
+  get #answers(): boolean {
+    const isPatient = this.#unanswered === 0 || systemClock.now() - this.#waitingSince < patienceMs
+    return this.link.isReady && isPatient
   }
 
   /** Calls back each time the client has connected, or Redis answers again. */
@@ -39,8 +42,13 @@ export class RedisCommands {
     this.#listeners.push(listener)
   }
 
-  /** Rejects as the client does. Commands that are sent in one turn are written together. */
+  /**
+   * Commands that are sent in one turn are written together.
+   *
+   * @throws what the client does, or Error if Redis is gone and the client keeps too much for it already
+   */
   async send(key: string, ...command: RedisArgument[]): Promise<RedisReply> {
+    if (this.#unanswered >= maxUnanswered && !this.#answers) throw new Error('Redis does not respond')
     if (this.#unanswered++ === 0) this.#waitingSince = systemClock.now()
     try {
       return await this.link.send(key, command)

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { systemClock, within } from '../../timeouts/clock.js'
 import type { Followed, StoredEnd } from '../resume-store.js'
-import { forgotten, producerLost } from '../stored-ends.js'
-import { type AboutRecording, readAbout } from './about.js'
+import { forgotten, producerLost, unreachable } from '../stored-ends.js'
+import type { AboutRecording } from './about.js'
 import { processOf } from './keys.js'
 import type { LogEnd, LogEntry, RedisLog } from './log.js'
+import { endLost } from './lost-stream.js'
 import type { RedisShared } from './shared.js'
-import { RedisTail, writeTailEnd } from './tail.js'
+import { findAbout } from './stored-about.js'
+import { RedisTail } from './tail.js'
 
 /** How many entries are read at once. */
 const pageLength = 32
@@ -15,24 +17,11 @@ const maxTailLength = 256 * 1024
 /** After so much silence a follower looks for messages that were lost; then less and less often. */
 const lookMs = { first: 1_000, last: 8_000 }
 
-/** The facts of the stream of this id. @throws Error when Redis does not answer */
-export async function findAbout(shared: RedisShared, id: string): Promise<AboutRecording | undefined> {
-  const key = shared.keys.about(id)
-  const found = await shared.commands.ask(key, 'GET', key)
-  const recording = found instanceof Buffer ? readAbout(found) : undefined
-  // A recording that was sealed with another key is as good as gone.
-  return recording?.sealedWith === shared.sealedWith ? recording : undefined
-}
-
-/** Redis has been silent for as long as a producer may be. */
-const unreachable: StoredEnd = {
-  outcome: 'upstream_connect',
-  code: 'resume_unreachable',
-  message: 'The rest of the answer cannot be reached.',
-}
-
 /** A follower's next step: read the log, wait for messages, or none any more. */
 type Next = 'log' | 'tail' | 'over'
+
+/** Redis does not know the stream, is silent, or does not take the end of one whose producer is gone. */
+type Trouble = 'unknown' | 'away' | 'unended'
 
 /** Follows one recording: first what stands in the log, then what is published. */
 export class RedisFollower {
@@ -49,11 +38,7 @@ export class RedisFollower {
   #isLost = false
   /** Messages may have been missed. */
   #mustLook = false
-  /** Since when Redis has not known the stream, or has been silent. */
-  readonly #since: { unknown: number | undefined; away: number | undefined } = {
-    unknown: undefined,
-    away: undefined,
-  }
+  readonly #since: Partial<Record<Trouble, number>> = {}
 
   constructor(
     shared: RedisShared,
@@ -117,7 +102,9 @@ export class RedisFollower {
         this.#call('join')
         next = 'log'
       }
+      const before = this.#had
       if (next === 'log') next = yield* this.#look()
+      if (this.#had > before) waitMs = lookMs.first
     }
   }
 
@@ -131,28 +118,22 @@ export class RedisFollower {
     try {
       const found = await findAbout(this.#shared, this.#id)
       if (found?.run !== this.#recording.run) return yield* this.#giveUp('unknown', forgotten)
-      this.#since.unknown = undefined
-      if (isLost) return await this.#declareLost()
+      delete this.#since.unknown
+      if (isLost) return yield* this.#declareLost()
     } catch {
       return yield* this.#giveUp('away', unreachable)
     }
     return next
   }
 
-  /** Ends the stream of a process that is gone; of all its readers, one does. */
-  async #declareLost(): Promise<Next> {
-    const last = await this.#log.last()
-    if (last && 'end' in last) return 'log'
-    const end = { ...producerLost, last: last?.last ?? 0 }
-    const ended = this.#log.end(end)
-    this.#log.keepFor(this.#recording.about.limits.ttlMs).catch(() => {})
-    void this.#shared.channels.publish(this.#log.keys.tail, writeTailEnd(this.#log.sealEnd(end)))
-    await ended
-    return 'log'
+  async *#declareLost(): AsyncGenerator<Followed, Next> {
+    const fate = await endLost(this.#shared, this.#log, this.#recording)
+    if (fate === 'refused') return yield* this.#giveUp('unended', producerLost)
+    return fate === 'alive' ? 'tail' : 'log'
   }
 
   /** Waits for what has gone to come back, as long as its producer may be silent. */
-  async *#giveUp(why: 'unknown' | 'away', end: StoredEnd): AsyncGenerator<Followed, Next> {
+  async *#giveUp(why: Trouble, end: StoredEnd): AsyncGenerator<Followed, Next> {
     const now = systemClock.now()
     this.#since[why] ??= now
     if (now - this.#since[why] < this.#shared.leaseMs) return 'tail'
@@ -164,12 +145,12 @@ export class RedisFollower {
     for (;;) {
       const page = await this.#log.page(this.#had, pageLength).catch(() => undefined)
       if (!page) return yield* this.#giveUp('away', unreachable)
-      this.#since.away = undefined
       for (const entry of page) {
         if (this.#signal.aborted) return 'over'
         if ('end' in entry) return yield* this.#end(this.#log.openEnd(entry.end))
-        yield* this.#hand(entry)
+        if (!(yield* this.#hand(entry))) return yield* this.#giveUp('away', unreachable)
       }
+      delete this.#since.away
       if (page.length < pageLength) return 'tail'
     }
   }
@@ -183,19 +164,24 @@ export class RedisFollower {
         return end.last > this.#had ? 'log' : yield* this.#end(end)
       }
       if (message.first > this.#had + 1) return 'log'
-      if (message.last > this.#had) yield* this.#hand(message)
+      if (message.last > this.#had && !(yield* this.#hand(message)))
+        return yield* this.#giveUp('away', unreachable)
     }
     return this.#tail.takeDropped() ? 'log' : 'tail'
   }
 
-  async *#hand(entry: LogEntry): AsyncGenerator<Followed, void> {
+  /** @returns whether Redis has said all that is needed for it */
+  async *#hand(entry: LogEntry): AsyncGenerator<Followed, boolean> {
     const { form, first, last } = entry
-    const isReadable = form !== 'y' || (await this.#log.readDictionary())
+    const isReadable = form !== 'y' || (await this.#log.readDictionary().catch(() => undefined))
+    if (isReadable === undefined) return false
     const from = this.#had + 1
     this.#had = last
-    if (!isReadable) return yield { gap: [from, last] }
-    if (first > from) yield { gap: [from, first - 1] }
-    yield { events: this.#log.unpack(entry), first, last }
+    delete this.#since.unended
+    if (isReadable && first > from) yield { gap: [from, first - 1] }
+    if (isReadable) yield { events: this.#log.unpack(entry), first, last }
+    else yield { gap: [from, last] }
+    return true
   }
 
   async *#end({ last, ...end }: LogEnd): AsyncGenerator<Followed, Next> {

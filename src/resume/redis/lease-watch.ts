@@ -25,9 +25,11 @@ export class RedisLeaseWatch {
   constructor(commands: RedisCommands, leaseMs: number) {
     this.#commands = commands
     this.#leaseMs = leaseMs
-    commands.onOpen(() => {
-      this.#graceUntil = systemClock.now() + Math.max(leaseMs, connectMs)
-    })
+    commands.onOpen(() => this.#wait())
+  }
+
+  #wait(): void {
+    this.#graceUntil = systemClock.now() + Math.max(this.#leaseMs, connectMs)
   }
 
   /** Calls back each time the lease was looked for and is not there. @returns what ends it */
@@ -48,8 +50,16 @@ export class RedisLeaseWatch {
     }
   }
 
+  /** Whether a lease is not there, and is not about to be. @throws what the client does when Redis is gone */
+  async isGone(lease: string): Promise<boolean> {
+    const count = await this.#commands.ask(lease, 'EXISTS', lease)
+    return Number(count) === 0 && systemClock.now() >= this.#graceUntil
+  }
+
   async #look(lease: string, watched: Watched): Promise<void> {
     const leftMs = await this.#commands.ask(lease, 'PTTL', lease).then(Number, () => undefined)
+    // Producers could not renew it either, or not there.
+    if (leftMs === undefined) this.#wait()
     if (watched.listeners.size === 0) return
     const isGone = leftMs !== undefined && leftMs < 0 && systemClock.now() >= this.#graceUntil
     if (isGone && watched.isMissing) for (const lost of watched.listeners) lost()

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { StoredEnd } from '../resume-store.js'
 import type { RedisCommands } from './commands.js'
 import type { RecordingKeys } from './keys.js'
@@ -61,7 +62,7 @@ export class RedisLog {
 
   /** Ends the recording, once, from any process: whatever comes later is refused. */
   async end(end: LogEnd): Promise<Added> {
-    return this.#add([endId, 'end', this.sealEnd(end)], async () => 'ended')
+    return this.#add([endId, 'end', this.sealEnd(end)], () => this.#hasEnd(end))
   }
 
   async #add(rest: (string | Buffer)[], refused: () => Promise<Added>): Promise<Added> {
@@ -77,6 +78,11 @@ export class RedisLog {
   async #hasUpTo(last: number): Promise<Added> {
     const top = await this.last()
     return top && !('end' in top) && top.last >= last ? 'added' : 'ended'
+  }
+
+  async #hasEnd(end: LogEnd): Promise<Added> {
+    const top = await this.last()
+    return top && 'end' in top && isDeepStrictEqual(this.openEnd(top.end), endFrom(end)) ? 'added' : 'ended'
   }
 
   /** The entry that is the last one now. */
@@ -121,8 +127,7 @@ export class RedisLog {
   }
 
   openEnd(bytes: Buffer): LogEnd {
-    const { outcome, code, message, status, last } = JSON.parse(String(this.packing.open(bytes, 'end')))
-    return { outcome, code, message, ...(status !== undefined && { status }), last }
+    return endFrom(JSON.parse(String(this.packing.open(bytes, 'end'))))
   }
 
   /** Reads what the events were deflated with. @returns whether it is there */
@@ -150,6 +155,11 @@ export class RedisLog {
     if (!Number.isFinite(ms)) return this.#commands.send(key, 'PERSIST', key)
     return this.#commands.send(key, 'PEXPIRE', key, String(Math.ceil(ms)))
   }
+}
+
+/** An end without anything else that was written with it. */
+function endFrom({ outcome, code, message, status, last }: LogEnd): LogEnd {
+  return { outcome, code, message, ...(status !== undefined && { status }), last }
 }
 
 /** "The ID specified in XADD is equal or smaller than the target stream top item" */

@@ -6,11 +6,13 @@ import type { RedisKeys } from './keys.js'
 import { writeTailHello } from './tail.js'
 
 /** The calls of a process to one of its recordings. */
-interface Called {
+export interface Called {
   readonly id: string
   readonly run: string
   /** Settles when its end is recorded; not set before it has one. */
   readonly ending: Promise<void> | undefined
+  /** Whether it has made its id its own. */
+  readonly isClaimed: boolean
   /** A client asked for its end. */
   stop(why: string): void
   joined(follower: string): void
@@ -71,9 +73,15 @@ export class RedisProcess {
     return this.#begun
   }
 
+  /** Goes on calling what is left of a recording. */
+  keep(recording: Called): void {
+    this.#recordings.set(recording.run, recording)
+    // The next stream of this id may have begun.
+    if (!this.#byId.has(recording.id)) this.#byId.set(recording.id, recording)
+  }
+
   delete({ id, run }: Pick<Called, 'id' | 'run'>): void {
     this.#recordings.delete(run)
-    // The next stream of this id may have begun.
     if (this.#byId.get(id)?.run === run) this.#byId.delete(id)
   }
 
@@ -105,9 +113,11 @@ export class RedisProcess {
 
   async #setLease(): Promise<void> {
     const ms = String(this.#leaseMs)
-    const before = await this.#commands.send(this.#lease, 'SET', this.#lease, '1', 'PX', ms, 'GET')
+    // A Redis that is full would refuse to set it.
+    if (Number(await this.#commands.send(this.#lease, 'PEXPIRE', this.#lease, ms)) === 1) return
+    await this.#commands.send(this.#lease, 'SET', this.#lease, '1', 'PX', ms)
     // It was gone: Redis forgot, or this process stood still for longer than it lasts.
-    if (before === null) this.#each((recording) => recording.renew())
+    this.#each((recording) => recording.renew())
   }
 
   #called(message: string): void {

@@ -2,6 +2,7 @@ import { within } from '../../timeouts/clock.js'
 import type { RecordedStream, Recorder, RecorderEvents, StoredEnd } from '../resume-store.js'
 import { RedisBacklog } from './backlog.js'
 import type { Claim } from './claim.js'
+import { writeLate } from './late-end.js'
 import { RedisSender } from './sender.js'
 import type { RedisShared } from './shared.js'
 
@@ -15,6 +16,7 @@ export class RedisRecorder implements Recorder {
   readonly id: string
   readonly run: string
   readonly #shared: RedisShared
+  readonly #ttlMs: number
   readonly #events: RecorderEvents
   readonly #backlog: RedisBacklog
   readonly #sender: RedisSender
@@ -34,6 +36,7 @@ export class RedisRecorder implements Recorder {
     this.run = shared.process.newRun()
     this.#shared = shared
     this.#events = events
+    this.#ttlMs = about.limits.ttlMs
     this.#backlog = new RedisBacklog(about.limits, shared.unconfirmed)
     this.#sender = new RedisSender(shared, { id, run: this.run, about }, this.#backlog, {
       publish: (channel, message) => this.#publish(channel, message),
@@ -61,6 +64,10 @@ export class RedisRecorder implements Recorder {
     return this.#isComplete
   }
 
+  get isClaimed(): boolean {
+    return this.#sender.isClaimed
+  }
+
   get followers(): number {
     return this.#followers.size
   }
@@ -78,10 +85,19 @@ export class RedisRecorder implements Recorder {
     if (!this.#isEnding && !this.#isOver) {
       this.#isEnding = true
       this.#sender.end(how)
+      const isWaiting = !this.#isSkipping || this.#shared.commands.isOpen
       // If Redis took nothing for so long, it will take nothing in the next seconds.
-      if (this.#isSkipping || !(await within(this.#over, endMs))) this.abandon()
+      if (!isWaiting || !(await within(this.#over, endMs))) this.#endLate(how)
     }
     return this.#over
+  }
+
+  #endLate(how: StoredEnd): void {
+    const { id, run } = this
+    const end = { ...how, last: this.#backlog.last }
+    const isKnown = this.#sender.hasAsked && !this.#isOver
+    this.abandon()
+    if (isKnown) writeLate(this.#shared, { id, run, ttlMs: this.#ttlMs, end })
   }
 
   /** Makes the id this stream's own, unless it is taken. @throws what the client does when Redis is gone */

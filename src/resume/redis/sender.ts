@@ -2,8 +2,8 @@ import { systemClock, type Timer } from '../../timeouts/clock.js'
 import type { StoredEnd } from '../resume-store.js'
 import type { RedisBacklog } from './backlog.js'
 import { type Claim, type Claimed, claimId } from './claim.js'
-import { RedisKept } from './kept.js'
-import type { LogEntry, RedisLog } from './log.js'
+import type { RedisLog } from './log.js'
+import { type Outgoing, RedisPacker } from './packer.js'
 import type { RedisShared } from './shared.js'
 import { writeTailEnd, writeTailEvents } from './tail.js'
 
@@ -26,14 +26,6 @@ interface SenderEvents {
   fenced(): void
 }
 
-/** An entry on its way, with how long its events are and from which one on events are kept. */
-interface Outgoing extends LogEntry {
-  readonly length: number
-  readonly from: number | undefined
-  /** Whether there were more events than go together: the rest has waited as long. */
-  readonly isPart: boolean
-}
-
 /**
  * Sends one stream's events to Redis, one entry after the other: an entry that overtook another one, when a client
  * connects again, would have Redis refuse that one for ever.
@@ -44,17 +36,19 @@ export class RedisSender {
   readonly #events: SenderEvents
   readonly #log: RedisLog
   readonly #backlog: RedisBacklog
-  readonly #kept: RedisKept
+  readonly #packer: RedisPacker
   #claim: Promise<Claim> | undefined
   /** Whether the stream of entries is there, as far as this process knows. */
   #exists = false
-  #dictionary: Buffer | undefined
-  #isDictionaryWritten = false
   #outgoing: Outgoing | undefined
   #isSending = false
   #isDue = false
   #how: StoredEnd | undefined
   #isClosed = false
+  /** Whether Redis may know the stream. */
+  hasAsked = false
+  /** Whether the id was this stream's own at some time. */
+  isClaimed = false
   #keptAt = Number.NEGATIVE_INFINITY
   #again: Timer | undefined
 
@@ -64,7 +58,7 @@ export class RedisSender {
     this.#events = events
     this.#log = shared.log(claimed.id, claimed.run)
     this.#backlog = backlog
-    this.#kept = new RedisKept(claimed.about.limits)
+    this.#packer = new RedisPacker(this.#log, claimed.about.limits)
   }
 
   claim(): Promise<Claim> {
@@ -99,10 +93,12 @@ export class RedisSender {
 
   /** Keeps the stream for some more time, if that is due. */
   keep(): void {
-    const { lifeMs } = this.#shared
-    if (!this.#claim || systemClock.now() - this.#keptAt < lifeMs / 2) return
+    const { lifeMs, commands } = this.#shared
+    if (!this.#claim || !commands.isOpen || systemClock.now() - this.#keptAt < lifeMs / 2) return
     this.#keptAt = systemClock.now()
-    this.#log.keepFor(lifeMs).catch(() => {})
+    this.#log.keepFor(lifeMs).catch(() => {
+      this.#keptAt = Number.NEGATIVE_INFINITY
+    })
   }
 
   close(): void {
@@ -111,10 +107,12 @@ export class RedisSender {
   }
 
   async #claimId(): Promise<Claim> {
+    this.hasAsked = true
     try {
       const claim = await claimId(this.#shared, this.#claimed)
-      // The process that ended the stream before may just be saying how long that one is kept.
-      this.#keptAt = claim === 'replaced' ? Number.NEGATIVE_INFINITY : systemClock.now()
+      this.isClaimed ||= claim !== 'taken'
+      // It may expire soon; or the process that ended the stream before may just be saying how long that one is kept.
+      this.#keptAt = claim === 'new' ? systemClock.now() : Number.NEGATIVE_INFINITY
       return claim
     } catch (error) {
       this.#claim = undefined
@@ -144,43 +142,29 @@ export class RedisSender {
   }
 
   async #sendEntry(): Promise<void> {
-    const outgoing = this.#outgoing ?? this.#pack()
+    const outgoing = this.#outgoing ?? this.#packer.pack(this.#backlog)
     this.#outgoing = outgoing
     const { keys } = this.#log
     const { lifeMs } = this.#shared
-    const writing = [
-      outgoing.form === 'y' && this.#dictionary && !this.#isDictionaryWritten
-        ? this.#log.writeDictionary(this.#dictionary, lifeMs)
-        : undefined,
-    ]
+    const writing = this.#packer.writeDictionary(outgoing, lifeMs)
     const adding = this.#log.add(outgoing, { create: !this.#exists, from: outgoing.from, lifeMs })
     this.#events.publish(keys.tail, () => writeTailEvents(outgoing, outgoing.length))
-    const [added] = await Promise.all([adding, ...writing])
+    const [added] = await Promise.all([adding, writing])
     if (this.#isClosed) return
     if (added === 'ended') return this.#events.fenced()
     if (added === 'failed') return this.#sendAgain()
     if (added === 'missing') return this.#startAnew()
     this.#exists = true
-    this.#isDictionaryWritten ||= outgoing.form === 'y'
     this.#outgoing = undefined
     this.#backlog.confirm()
     this.#events.confirmed()
     this.#isDue ||= outgoing.isPart || this.#backlog.isFull || this.#how !== undefined
   }
 
-  #pack(): Outgoing {
-    const { text, first, last } = this.#backlog.take()
-    const isPart = !this.#backlog.isEmpty
-    const entry = this.#log.pack(first, last, text)
-    this.#dictionary ??= this.#log.packing.chooseDictionary(text)
-    const from = this.#kept.add(first, last, Buffer.byteLength(text))
-    return { ...entry, length: text.length, from, isPart }
-  }
-
   /** Redis has lost the stream, having been restarted without its data. */
   #startAnew(): void {
     this.#exists = false
-    this.#isDictionaryWritten = false
+    this.#packer.startAnew()
     this.#claim = undefined
     this.#isDue = true
     this.#events.lost()
@@ -188,10 +172,12 @@ export class RedisSender {
 
   async #sendEnd(how: StoredEnd): Promise<void> {
     const end = { ...how, last: this.#backlog.last }
-    const ending = this.#log.end(end)
-    this.#log.keepFor(this.#claimed.about.limits.ttlMs).catch(() => {})
-    this.#events.publish(this.#log.keys.tail, () => writeTailEnd(this.#log.sealEnd(end)))
-    const added = await ending
+    const added = await this.#log.end(end)
+    if (added === 'added') {
+      // Not together with the end: it may be refused.
+      this.#log.keepFor(this.#claimed.about.limits.ttlMs).catch(() => {})
+      this.#events.publish(this.#log.keys.tail, () => writeTailEnd(this.#log.sealEnd(end)))
+    }
     if (this.#isClosed) return
     if (added === 'added') this.#events.ended()
     else if (added === 'ended') this.#events.fenced()

@@ -19,6 +19,8 @@ export interface RedisShared {
   readonly lifeMs: number
   /** How many characters of all streams Redis has not confirmed. */
   readonly unconfirmed: { length: number }
+  /** Ends that Redis has not taken in time, of all streams. */
+  readonly lateEnds: { count: number }
   /** The name of the key that everything is sealed with. */
   readonly sealedWith: string | undefined
   log(id: string, run: string): RedisLog

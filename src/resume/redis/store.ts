@@ -1,4 +1,3 @@
-import { checkNames, shown } from '../../errors/bad-input.js'
 import { within } from '../../timeouts/clock.js'
 import type {
   Followed,
@@ -10,12 +9,13 @@ import type {
   StoredEnd,
 } from '../resume-store.js'
 import { forgotten, StreamIdTaken } from '../stored-ends.js'
+import type { AboutRecording } from './about.js'
 import { RedisChannels } from './channels.js'
 import type { Claim } from './claim.js'
 import { type IORedisLike, linkTo, type NodeRedisLike } from './clients.js'
 import { RedisCommands } from './commands.js'
 import { FlushQueue } from './flush-queue.js'
-import { findAbout, RedisFollower } from './follower.js'
+import { RedisFollower } from './follower.js'
 import { processOf, RedisKeys } from './keys.js'
 import { RedisLeaseWatch } from './lease-watch.js'
 import { type LogEnd, RedisLog } from './log.js'
@@ -23,23 +23,8 @@ import { nameOfKey, Packing } from './packing.js'
 import { RedisProcess } from './process.js'
 import { RedisRecorder } from './recorder.js'
 import type { RedisShared } from './shared.js'
-
-/**
- * The options of {@link redisStore}; times are in milliseconds.
- *
- * @example
- * redisStore(createClient(), { prefix: 'chat', leaseMs: 5_000 })
- */
-export interface RedisStoreOptions {
-  /** The prefix of all keys and channels. @defaultValue `'unhang'` */
-  prefix?: string | undefined
-  /** How long events wait for others that are sent together with them. @defaultValue `250` */
-  flushMs?: number | undefined
-  /** After so long without a sign of life, the streams of a process end as `producer_lost`. @defaultValue `15_000` */
-  leaseMs?: number | undefined
-  /** A key of 32 bytes: what is in Redis can be read with it alone (AES-256-GCM). @defaultValue no key */
-  seal?: Uint8Array | undefined
-}
+import { type RedisStoreOptions, readStoreOptions } from './store-options.js'
+import { findAbout } from './stored-about.js'
 
 /** How long a stream waits for Redis before it begins; whether its id is free then turns out later. */
 const claimMs = 500
@@ -60,11 +45,7 @@ export function redisStore(
   client: NodeRedisLike | IORedisLike,
   options: RedisStoreOptions = {},
 ): ResumeStore {
-  checkNames(options, { owner: 'options.', names: ['prefix', 'flushMs', 'leaseMs', 'seal'] })
-  const flushMs = readFinite('options.flushMs', options.flushMs ?? 250)
-  const leaseMs = readFinite('options.leaseMs', options.leaseMs ?? 15_000)
-  const prefix = readPrefix(options.prefix ?? 'unhang')
-  const seal = readSeal(options.seal)
+  const { flushMs, leaseMs, prefix, seal } = readStoreOptions(options)
   const commands = new RedisCommands(linkTo(client))
   const channels = new RedisChannels(commands)
   const keys = new RedisKeys(prefix)
@@ -78,27 +59,10 @@ export function redisStore(
     leaseMs,
     lifeMs: Math.max(lifeMs, 4 * leaseMs),
     unconfirmed: { length: 0 },
+    lateEnds: { count: 0 },
     sealedWith: seal && nameOfKey(seal),
     log: (id, run) => new RedisLog(commands, keys.recording(id, run), new Packing(seal, run)),
   })
-}
-
-function readFinite(name: string, value: unknown): number {
-  // Neither may be switched off: nothing would be sent, or no death noticed.
-  if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value
-  throw new TypeError(`${name} must be a number of milliseconds above 0, got ${shown(value)}`)
-}
-
-function readPrefix(prefix: unknown): string {
-  // A brace would decide which part of a key is hashed in a cluster.
-  if (typeof prefix === 'string' && /^[^{}\s]+$/.test(prefix)) return prefix
-  throw new TypeError(`options.prefix must be a string without spaces and braces, got ${shown(prefix)}`)
-}
-
-function readSeal(seal: unknown): Uint8Array | undefined {
-  if (seal === undefined || (seal instanceof Uint8Array && seal.length === 32)) return seal
-  const got = seal instanceof Uint8Array ? `${seal.length} bytes` : typeof seal
-  throw new TypeError(`options.seal must be 32 bytes, got ${got}; write randomBytes(32), and keep them`)
 }
 
 class RedisStore implements ResumeStore {
@@ -140,11 +104,13 @@ class RedisStore implements ResumeStore {
     if (!found) return undefined
     const log = this.#shared.log(id, found.run)
     const [first, top, last] = await Promise.all([log.first(), log.last(), log.lastEvents()])
+    const end = top && 'end' in top ? log.openEnd(top.end) : undefined
     return {
       about: found.about,
       first: first && !('end' in first) ? first.first : 0,
-      last: last?.last ?? 0,
-      end: top && 'end' in top ? endOf(log.openEnd(top.end)) : undefined,
+      // The last ones may not have been recorded.
+      last: Math.max(last?.last ?? 0, end?.last ?? 0),
+      end: end && endOf(end),
     }
   }
 
@@ -156,20 +122,30 @@ class RedisStore implements ResumeStore {
     else yield { end: forgotten }
   }
 
+  /** Which recording has this id. For one of this process Redis is not needed, and may be gone. */
+  async #findFor(own: object | undefined, id: string): Promise<AboutRecording | undefined> {
+    try {
+      return await findAbout(this.#shared, id)
+    } catch (error) {
+      if (own) return undefined
+      throw error
+    }
+  }
+
   async stop(id: string, why = 'stopped'): Promise<boolean> {
-    const own = this.#shared.process.find(id)
-    if (own) {
-      // Redis is not needed for it, and may be gone.
+    const recording = this.#shared.process.find(id)
+    const own = recording?.ending ? undefined : recording
+    const found = own?.isClaimed ? undefined : await this.#findFor(own, id)
+    if (own && (!found || found.run === own.run)) {
       own.stop(why)
       return true
     }
-    const found = await findAbout(this.#shared, id)
-    if (!found) return false
+    if (!found || found.run === recording?.run) return false
     const { run, about } = found
     const log = this.#shared.log(id, run)
     const last = await log.last()
     if (last && 'end' in last) return false
-    const heard = await this.#shared.channels.publish(
+    const heard = await this.#shared.channels.call(
       this.#shared.keys.calls(processOf(run)),
       `stop ${run} ${why}`,
     )

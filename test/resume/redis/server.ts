@@ -80,6 +80,12 @@ export class RedisServer {
     return (await run('redis-cli', ['-p', String(this.port), ...command])).stdout.trim()
   }
 
+  /** How often a command was carried out. */
+  async calls(command: string): Promise<number> {
+    const stats = await this.cli('info', 'commandstats')
+    return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
+  }
+
   async close(): Promise<void> {
     await this.kill()
     await rm(this.#directory, { recursive: true, force: true })

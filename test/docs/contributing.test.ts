@@ -11,6 +11,7 @@ test.each([...paths].filter((path) => !path.includes('NAME')))('CONTRIBUTING.md:
 
 /** What is tested before each release and not for each change, as README.md and the table of CONTRIBUTING.md say. */
 const before = [
+  'test:installed',
   'test:runtimes',
   'test:frameworks',
   'test:sillytavern',

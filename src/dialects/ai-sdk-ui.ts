@@ -1,12 +1,7 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import {
-  type DialectState,
-  type EventRole,
-  jsonOf,
-  type SkippedEvents,
-  type StreamDialect,
-} from './dialect.js'
+import type { DialectState, EventRole, SkippedEvents, StreamDialect } from './dialect.js'
+import { jsonOf } from './dialect.js'
 import { openaiErrorBody } from './plain.js'
 
 /**

@@ -1,14 +1,7 @@
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
-import {
-  type DialectRequest,
-  type DialectState,
-  type EventRole,
-  type JsonObject,
-  jsonOf,
-  objectsIn,
-  type StreamDialect,
-} from './dialect.js'
+import type { DialectRequest, DialectState, EventRole, JsonObject, StreamDialect } from './dialect.js'
+import { jsonOf, objectsIn } from './dialect.js'
 
 /** From here on servers define their own codes. */
 const serverError = -32_000

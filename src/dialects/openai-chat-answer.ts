@@ -1,13 +1,7 @@
 import type { SSEEvent } from '../framing/sse/encode.js'
 import { CollectedChoices, maxChoices } from './choices.js'
-import {
-  type AnswerForm,
-  type CollectedAnswer,
-  isObject,
-  type JsonObject,
-  jsonOf,
-  objectsIn,
-} from './dialect.js'
+import type { AnswerForm, CollectedAnswer, JsonObject } from './dialect.js'
+import { isObject, jsonOf, objectsIn } from './dialect.js'
 import { merge, mergeAt } from './merge.js'
 
 /**

@@ -1,14 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import { ready } from '../client/catching-up.js'
 import { isPlainId, requestIdOf, setRequestId } from '../client/request-id.js'
-import {
-  asServerResponse,
-  isGone,
-  liftSocketTimeout,
-  type StreamResponse,
-  serverOf,
-  sessionOf,
-} from '../client/response.js'
+import type { StreamResponse } from '../client/response.js'
+import { asServerResponse, isGone, liftSocketTimeout, serverOf, sessionOf } from '../client/response.js'
 import type { StreamEnd } from '../diagnostics/channels.js'
 import { checkSignal, shown } from '../errors/bad-input.js'
 import { StreamError } from '../errors/stream-error.js'

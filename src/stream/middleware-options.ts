@@ -1,9 +1,5 @@
-import {
-  checkHints,
-  detectStreamingRequest,
-  type StreamingHints,
-  type StreamingRequestLike,
-} from '../client/detect-streaming-request.js'
+import type { StreamingHints, StreamingRequestLike } from '../client/detect-streaming-request.js'
+import { checkHints, detectStreamingRequest } from '../client/detect-streaming-request.js'
 import { modelOf } from '../client/request-hints.js'
 import { warnOnce } from '../diagnostics/channels.js'
 import { isObject } from '../dialects/dialect.js'

@@ -1,20 +1,11 @@
-import {
-  checkWriterOptions,
-  type SSEWriterOptions,
-  type WriterSettings,
-  writerNames,
-} from '../client/sse-writer-options.js'
+import type { SSEWriterOptions, WriterSettings } from '../client/sse-writer-options.js'
+import { checkWriterOptions, writerNames } from '../client/sse-writer-options.js'
 import { type StreamEnd, warnOnce } from '../diagnostics/channels.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import { type DialectName, selectDialect } from '../dialects/index.js'
 import { checkFlag, checkFunction, checkNames, checkObject, type KnownNames } from '../errors/bad-input.js'
-import {
-  otherTimeoutNames,
-  readDuration,
-  resolveTimeouts,
-  type StreamTimeouts,
-  timeoutNames,
-} from '../timeouts/options.js'
+import type { StreamTimeouts } from '../timeouts/options.js'
+import { otherTimeoutNames, readDuration, resolveTimeouts, timeoutNames } from '../timeouts/options.js'
 import { checkModels, type TimeoutProfileName, timeoutProfiles } from '../timeouts/profiles.js'
 import type { SocketCleanupOptions } from '../upstream/cleanup.js'
 import { checkRelaying, type RelayOptions } from './relay.js'

@@ -7,9 +7,10 @@ import { startOrigin } from '../support/origin.js'
 import { startProxied } from '../support/proxied.js'
 import { listen, listenOn } from '../support/proxy.js'
 
-describe('an upgrade', () => {
-  const upgrade = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Key': 'x' }
+const upgrade = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Key': 'x' }
+const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
 
+describe('an upgrade', () => {
   test('is piped through, both ways', async () => {
     await using origin = await startOrigin()
     await using proxy = await startProxied(origin.url)
@@ -29,7 +30,7 @@ describe('an upgrade', () => {
     const bytes = randomBytes(8_000_000)
     const server = createServer()
     server.on('upgrade', (_request, socket) => {
-      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+      socket.write(switching)
       socket.end(bytes)
     })
     await using upstream = await listenOn(server)
@@ -40,6 +41,24 @@ describe('an upgrade', () => {
     client.socket.resume()
     await client.closed()
     expect(client.bytes.subarray(-bytes.length).equals(bytes)).toBe(true)
+  })
+
+  test('announces no trailer, which it cannot have', async () => {
+    await using origin = await startOrigin()
+    await using proxy = await startProxied(origin.url)
+    const headers = { ...upgrade, Trailer: 'X-Sum' }
+    using client = await rawRequest({ port: proxy.port, method: 'GET', headers }).received('hello ')
+    expect(client.status).toBe(101)
+  })
+
+  test('that cannot even be begun is refused, and so is the next one', async () => {
+    // No command line lets this through.
+    await using proxy = await startProxied('http://a', { upstream: new URL('ftp://127.0.0.1') })
+    for (const path of ['/first', '/second']) {
+      using client = await rawRequest({ port: proxy.port, method: 'GET', path, headers: upgrade }).closed()
+      expect(client.status).toBe(500)
+      expect(client.json.error.code).toBe('internal_error')
+    }
   })
 
   test('that the upstream refuses is refused', async () => {
@@ -81,7 +100,7 @@ describe('an upgrade', () => {
     const gone = new Promise((resolve) => {
       server.on('upgrade', (_request, socket) => {
         socket.on('end', () => resolve(socket.end())).on('error', resolve)
-        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+        socket.write(switching)
         socket.resume()
       })
     })

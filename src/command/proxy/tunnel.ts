@@ -1,7 +1,8 @@
-import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import { type ClientRequest, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { type Duplex, pipeline } from 'node:stream'
 import { toStreamError } from '../../errors/classify.js'
+import { StreamError } from '../../errors/stream-error.js'
 import { type Refusal, refusalBody, refusalOf } from './access.js'
 import { beginCall } from './call.js'
 import { endToEnd, type Header, headersIn } from './headers.js'
@@ -54,12 +55,28 @@ function tunnel(
   { settings, connectMs }: { settings: ProxySettings; connectMs: number },
 ): void {
   const add = { Connection: 'Upgrade', Upgrade: 'websocket' }
-  const call = beginCall(request, settings, { connectMs, add })
-  socket.once('close', () => call.destroy())
   const refuse = (error: unknown) => {
     const { status, code, message } = toStreamError(error, 'upstream_connect')
     refuseRaw(socket, { status, code, message })
   }
+  let call: ClientRequest | undefined
+  socket.once('close', () => call?.destroy())
+  try {
+    call = beginCall(request, settings, { connectMs, add, drop: ['trailer'] })
+    awaitUpgrade(call, { socket, head, refuse })
+    call.end()
+  } catch (error) {
+    // No code around this event would catch it, and the process would end.
+    call?.destroy()
+    refuse(new StreamError('internal', { cause: error }))
+  }
+}
+
+/** @param client its socket, its first bytes, and how it is refused */
+function awaitUpgrade(
+  call: ClientRequest,
+  { socket, head, refuse }: { socket: Duplex; head: Buffer; refuse: (error: unknown) => void },
+): void {
   /** From here on the client has something, and nothing may be put into that. */
   const responded = () => call.off('error', refuse).on('error', () => socket.destroy())
   call.on('upgrade', (answer, upstream, upstreamHead) => {
@@ -78,7 +95,6 @@ function tunnel(
     pipeline(answer, socket, () => {})
   })
   call.on('error', refuse)
-  call.end()
 }
 
 /** Bytes of one side go to the other, and so does its end. */

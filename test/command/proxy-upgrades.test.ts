@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { rawRequest } from '../../src/testing/index.js'
+import type { ProxySettings } from '../../src/command/proxy/settings.js'
+import { RawClient, type RawRequest, rawRequest } from '../../src/testing/index.js'
 import { echoOf, headerOf, startEcho } from '../support/echo.js'
 import { startOrigin } from '../support/origin.js'
 import { startProxied } from '../support/proxied.js'
@@ -109,5 +112,27 @@ describe('an upgrade', () => {
     using client = await rawRequest({ port: proxy.port, method: 'GET', headers: upgrade }).received('101')
     client.reset()
     await gone
+  })
+})
+
+describe('a client that keeps its side open', () => {
+  const refusing = () => listen((_request, response) => response.writeHead(426).end('no'))
+
+  test.each<[string, number, Partial<ProxySettings>, Omit<RawRequest, 'port'>]>([
+    ['CONNECT is refused', 405, {}, { method: 'CONNECT', path: 'a:443' }],
+    ['upgrade is refused', 401, { key: 'k' }, { method: 'GET', headers: upgrade }],
+    ['upgrade cannot be sent', 503, { upstream: new URL('http://127.0.0.1:1') }, { headers: upgrade }],
+    ['upgrade is refused by the upstream', 426, {}, { method: 'GET', headers: upgrade }],
+  ])('is let go when its %s', async (_what, status, settings, request) => {
+    await using upstream = await refusing()
+    await using proxy = await startProxied(upstream.url, settings)
+    const accepted = once(proxy.server, 'connection') as Promise<[Socket]>
+    const { port } = proxy
+    using client = new RawClient(connect({ port, host: '127.0.0.1', allowHalfOpen: true })).send(request)
+    const [socket] = await accepted
+    await client.closed()
+    expect(client.status).toBe(status)
+    expect(client.body.complete).toBe(true)
+    if (!socket.closed) await once(socket, 'close')
   })
 })

@@ -12,21 +12,23 @@ import type { ProxySettings } from './settings.js'
  * Pipes WebSockets through, both ways. Another upgrade, say to HTTP/2 as Java's client asks for with each request, is no
  * reason not to respond: the request goes on without it.
  *
- * @returns the open tunnels
+ * @returns the connections that are the server's no more: tunnels, and those that are being refused
  */
 export function tunnelUpgrades(server: Server, settings: ProxySettings, connectMs: number): Set<Duplex> {
   const open = new Set<Duplex>()
+  const keep = (socket: Duplex) => {
+    open.add(socket)
+    socket.on('error', () => {}).once('close', () => open.delete(socket))
+  }
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     if (!isWebSocket(request)) return serveWithout(server, request, socket as Socket, head)
-    socket.on('error', () => {})
+    keep(socket)
     const refusal = refusalOf(request, settings)
     if (refusal) return refuseRaw(socket, refusal)
-    open.add(socket)
-    socket.once('close', () => open.delete(socket))
     tunnel(request, socket, head, { settings, connectMs })
   })
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => {
-    socket.on('error', () => {})
+    keep(socket)
     const message = 'This is a proxy for one upstream. It does not CONNECT.'
     refuseRaw(socket, { status: 405, code: 'method_not_allowed', message })
   })
@@ -92,7 +94,7 @@ function awaitUpgrade(
     responded()
     const headers = [...endToEnd(answer), ['Connection', 'close']] as Header[]
     socket.write(headText(`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`, headers))
-    pipeline(answer, socket, () => {})
+    pipeline(answer, socket, () => socket.destroy())
   })
   call.on('error', refuse)
 }
@@ -116,5 +118,6 @@ function refuseRaw(socket: Duplex, refusal: Refusal): void {
     ['Connection', 'close'],
   ]
   socket.write(headText(`HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}`, headers))
-  socket.end(body)
+  // A client may keep its side open for ever.
+  socket.end(body, () => socket.destroy())
 }

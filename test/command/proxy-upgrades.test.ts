@@ -2,13 +2,15 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import type { ProxySettings } from '../../src/command/proxy/settings.js'
-import { RawClient, type RawRequest, rawRequest } from '../../src/testing/index.js'
+import { RawClient, type RawRequest, rawRequest, startUpstream } from '../../src/testing/index.js'
 import { echoOf, headerOf, startEcho } from '../support/echo.js'
 import { startOrigin } from '../support/origin.js'
 import { startProxied } from '../support/proxied.js'
 import { listen, listenOn } from '../support/proxy.js'
+import { withResolvers } from '../support/with-resolvers.js'
 
 const upgrade = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Key': 'x' }
 const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
@@ -96,6 +98,36 @@ describe('an upgrade', () => {
     expect(headerOf(echo, 'upgrade')).toEqual([])
     client.send({ method: 'GET', path: '/next' })
     await client.received('"url":"/next"')
+  })
+
+  test('whose client closes while it waits lets the upstream go', async () => {
+    await using upstream = await startUpstream(() => {})
+    await using proxy = await startProxied(upstream.url)
+    using client = rawRequest({ port: proxy.port, method: 'GET', headers: upgrade })
+    const exchange = await upstream.exchange(0)
+    client.socket.end('early')
+    await exchange.closed
+    await client.closed()
+    expect(client.text).toBe('')
+  })
+
+  test('brings what its client sends while it waits', async () => {
+    const asked = withResolvers<Duplex>()
+    const server = createServer().on('upgrade', (_request, socket) => asked.resolve(socket))
+    await using upstream = await listenOn(server)
+    await using proxy = await startProxied(upstream.url)
+    const accepted = once(proxy.server, 'connection') as Promise<[Socket]>
+    using client = rawRequest({ port: proxy.port, method: 'GET', headers: upgrade })
+    const [socket] = await accepted
+    const waiting = await asked.promise
+    const before = socket.bytesRead
+    const bytes = randomBytes(300_000)
+    client.socket.write(bytes)
+    await expect.poll(() => socket.bytesRead).toBeGreaterThan(before)
+    waiting.write(switching)
+    waiting.pipe(waiting)
+    await client.until(() => client.bytes.includes(bytes.subarray(-20)))
+    expect(client.bytes.includes(bytes)).toBe(true)
   })
 
   test('ends with its client', async () => {

@@ -79,6 +79,8 @@ function awaitUpgrade(
   call: ClientRequest,
   { socket, head, refuse }: { socket: Duplex; head: Buffer; refuse: (error: unknown) => void },
 ): void {
+  const left = () => socket.destroy()
+  const takeEarly = readEarly(socket.once('end', left), head)
   /** From here on the client has something, and nothing may be put into that. */
   const responded = () => call.off('error', refuse).on('error', () => socket.destroy())
   call.on('upgrade', (answer, upstream, upstreamHead) => {
@@ -86,7 +88,8 @@ function awaitUpgrade(
     const headers = [...endToEnd(answer), ['Connection', 'Upgrade'], ['Upgrade', 'websocket']] as Header[]
     socket.write(headText(`HTTP/1.1 101 ${answer.statusMessage}`, headers))
     socket.write(upstreamHead)
-    upstream.write(head)
+    upstream.write(takeEarly())
+    socket.off('end', left)
     join(socket, upstream)
     join(upstream, socket)
   })
@@ -94,9 +97,34 @@ function awaitUpgrade(
     responded()
     const headers = [...endToEnd(answer), ['Connection', 'close']] as Header[]
     socket.write(headText(`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`, headers))
+    takeEarly()
+    socket.resume()
     pipeline(answer, socket, () => socket.destroy())
   })
   call.on('error', refuse)
+}
+
+/** More than a client sends before it knows whether it will be heard. */
+const maxEarlyBytes = 64 * 1024
+
+/**
+ * Reads a client's connection while its upgrade waits: if nothing read it, nothing would show that the client has left.
+ *
+ * @returns stops reading, and returns all that has come
+ */
+function readEarly(socket: Duplex, head: Buffer): () => Buffer {
+  const chunks = [head]
+  let bytes = head.length
+  const read = (chunk: Buffer) => {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes > maxEarlyBytes) socket.pause()
+  }
+  socket.on('data', read)
+  return () => {
+    socket.off('data', read)
+    return Buffer.concat(chunks)
+  }
 }
 
 /** Bytes of one side go to the other, and so does its end. */

@@ -80,6 +80,7 @@ describe('an upgrade', () => {
     await using proxy = await startProxied(upstream.url)
     using client = await rawRequest({ port: proxy.port, method: 'GET', headers: upgrade }).closed()
     expect(client.status).toBe(503)
+    expect(client.json.error.type).toBe('server_error')
   })
 
   test('to HTTP/2 is left out: the request has a response, body and all, and so has the next one', async () => {

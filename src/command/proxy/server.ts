@@ -120,10 +120,10 @@ class ProxiedRequest {
     // Whichever comes first: a client that surely wants a stream need not wait for the upstream's head.
     const head = await Promise.race([answer, asking.then(({ isSure }) => (isSure ? undefined : answer))])
     if (head === undefined) return streamThrough({ ...stream, asked: await asking }, settings)
-    if (!isEventStream(head)) return forward(head, response)
     // A body that is still coming must not hold the stream back.
     const unread = { dialect: dialectOf(request), model: undefined, isSure: false }
     const asked = await Promise.race([asking, Promise.resolve(unread)])
+    if (!isEventStream(head, request, asked)) return forward(head, response)
     await streamThrough({ ...stream, answer: head, asked }, settings)
   }
 

@@ -1,4 +1,5 @@
 import { gzipSync } from 'node:zlib'
+import { Ollama } from 'ollama'
 import { describe, expect, test } from 'vitest'
 import { rawRequest, startUpstream } from '../../src/testing/index.js'
 import { startProxied } from '../support/proxied.js'
@@ -99,5 +100,31 @@ describe('a file of JSON lines passes byte for byte', () => {
     using client = await rawRequest({ port: proxy.port, method: 'GET', path: '/rows' }).closed()
     expect(client.bodyText).toBe(rows)
     expect(client.body.complete).toBe(false)
+  })
+})
+
+describe('a download of Ollama’s own client', () => {
+  const pulling = '{"status":"pulling manifest"}\n'
+  const statusesOf = async (url: string, statuses: string[] = []) => {
+    for await (const { status } of await new Ollama({ host: url }).pull({ model: 'a', stream: true }))
+      statuses.push(status)
+    return statuses
+  }
+
+  test('is whole without a last line that says so', async () => {
+    await using upstream = await startUpstream((exchange) =>
+      exchange.open(type).chunk(pulling).chunk('{"status":"success"}\n').end(),
+    )
+    await using proxy = await startProxied(upstream.url)
+    expect(await statusesOf(proxy.url)).toEqual(['pulling manifest', 'success'])
+    expect(await proxy.line(0)).toMatch(/^POST \/api\/pull: completed/)
+  })
+
+  test('fails in its own words when it breaks', async () => {
+    await using upstream = await startUpstream((exchange) => exchange.open(type).chunk(pulling).reset())
+    await using proxy = await startProxied(upstream.url)
+    const statuses: string[] = []
+    await expect(statusesOf(proxy.url, statuses)).rejects.toThrow('The upstream closed the connection')
+    expect(statuses).toEqual(['pulling manifest'])
   })
 })

@@ -64,11 +64,12 @@ function optionsFor({ response, asked }: ProxiedStream, settings: ProxySettings)
   const timeouts = timeoutsOf(settings)
   const writer = { heartbeatMs, headersAfterMs }
   // Evidence may still show another API than the path: only Ollama's path says nothing to `handleStream`.
-  if (dialect === dialects.ollama) return { dialect, timeouts, writer }
-  if (dialect !== dialects.plain && !dialect.isUnhurried) return { timeouts, writer }
+  const known = dialect.name === dialects.ollama.name ? { dialect } : {}
+  if (dialect !== dialects.plain && !dialect.isUnhurried) return { ...known, timeouts, writer }
   // A tool of MCP, or an unknown stream: a download's progress, or news for a page. It takes as long as it takes.
   const unhurried = { firstByteMs: false, inactivityMs: false, totalMs: false } as const
   return {
+    ...known,
     timeouts: settings.timeouts === undefined ? unhurried : timeouts,
     // Its headers have come, and a page may wait for them.
     writer: { heartbeatMs, headersAfterMs: 1 },

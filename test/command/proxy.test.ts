@@ -349,6 +349,19 @@ test('a client that leaves releases the upstream, before its head and after it',
   await (await upstream.exchange(1)).closed
 })
 
+test('a client that leaves releases the upstream of each request that waits its turn', async () => {
+  await using upstream = await startUpstream((exchange) => {
+    if (exchange.head.startsWith('GET /begun'))
+      exchange.raw('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf')
+  })
+  await using proxy = await startProxied(upstream.url)
+  using client = rawRequest({ port: proxy.port, method: 'GET', path: '/first' })
+  client.send({ method: 'GET', path: '/second' }).send({ method: 'GET', path: '/begun' })
+  const exchanges = await Promise.all([0, 1, 2].map((index) => upstream.exchange(index)))
+  client.reset()
+  await Promise.all(exchanges.map(({ closed }) => closed))
+})
+
 test('an upstream that cannot be reached in time is given up', async () => {
   await using hole = await synBlackhole()
   await using proxy = await startProxied(`http://127.0.0.1:${hole.port}`, { timeouts: { connectMs: 50 } })

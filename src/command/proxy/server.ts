@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { respondWithError } from '../../client/error-response.js'
+import { watchPipelined } from '../../client/response.js'
 import type { StreamEnd } from '../../diagnostics/channels.js'
 import { describeError, describeText, publicText } from '../../diagnostics/describe-error.js'
 import { alignServerTimeouts } from '../../server/align-timeouts.js'
@@ -113,8 +114,10 @@ class ProxiedRequest {
     const call = beginCall(request, settings, { connectMs, ...encodings(request) })
     const asking = whatIsAsked(request)
     const { answer } = sendBody(request, response, call)
+    const left = () => call.destroy()
+    watchPipelined(response, left)
     response.once('close', () => {
-      if (!response.writableFinished) call.destroy()
+      if (!response.writableFinished) left()
     })
     const stream = { response, call, answer, onEnd: (end: StreamEnd) => this.#reportEnd(end) }
     // Whichever comes first: a client that surely wants a stream need not wait for the upstream's head.

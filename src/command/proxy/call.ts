@@ -8,7 +8,7 @@ import https from 'node:https'
 import { StreamTimeoutError } from '../../errors/stream-error.js'
 import { systemClock } from '../../timeouts/clock.js'
 import { keyHeadersOf, targetOf } from './access.js'
-import { requestHeaders } from './headers.js'
+import { headersIn, requestHeaders } from './headers.js'
 import type { ProxySettings } from './settings.js'
 
 /**
@@ -92,7 +92,7 @@ export function sendBody(
   call.write(nothing)
   client.once('end', () => {
     const { rawTrailers } = client
-    if (rawTrailers.length > 0) call.addTrailers(pairs(rawTrailers))
+    if (rawTrailers.length > 0) call.addTrailers(headersIn(rawTrailers))
   })
   client.pipe(call)
   // An upstream may respond without reading all of it: the rest must not hold the client's connection.
@@ -107,10 +107,5 @@ export function sendBody(
 
 /** Sends the headers, and nothing else. */
 export const nothing = Buffer.alloc(0)
-
-/** The pairs of `rawTrailers`, as `addTrailers` takes them. */
-export function pairs(raw: readonly string[]): Record<string, string> {
-  return Object.fromEntries(Array.from({ length: raw.length / 2 }, (_, at) => [raw[2 * at], raw[2 * at + 1]]))
-}
 
 function ignore(): void {}

@@ -24,7 +24,7 @@ export interface ProxiedStream {
 }
 
 /** Headers of an upstream that are not true of its events any more. */
-const untrue = ['content-length', 'content-encoding', 'etag', 'accept-ranges']
+const untrue = ['content-length', 'content-encoding', 'etag', 'accept-ranges', 'trailer']
 
 /** Forwards an upstream's stream through `relay`. A response that turns out not to be a stream goes on as it is. */
 export async function streamThrough(stream: ProxiedStream, settings: ProxySettings): Promise<void> {

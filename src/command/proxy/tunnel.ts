@@ -95,7 +95,9 @@ function awaitUpgrade(
   })
   call.on('response', (answer) => {
     responded()
-    const headers = [...endToEnd(answer), ['Connection', 'close']] as Header[]
+    // Its body ends with the connection, and no trailer can follow.
+    const kept = endToEnd(answer).filter(([name]) => name.toLowerCase() !== 'trailer')
+    const headers = [...kept, ['Connection', 'close']] as Header[]
     socket.write(headText(`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`, headers))
     takeEarly()
     socket.resume()

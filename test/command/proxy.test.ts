@@ -362,6 +362,14 @@ test('a client that leaves releases the upstream of each request that waits its 
   await Promise.all(exchanges.map(({ closed }) => closed))
 })
 
+test('a response that cannot be passed on is an error, and lets its upstream go', async () => {
+  await using upstream = await startUpstream((exchange) => exchange.open('X-Of: upstream', '200 O\x01K'))
+  await using proxy = await startProxied(upstream.url)
+  using client = await rawRequest({ port: proxy.port, method: 'GET' }).finished()
+  expect(client.status).toBe(500)
+  await (await upstream.exchange(0)).closed
+})
+
 test('an upstream that cannot be reached in time is given up', async () => {
   await using hole = await synBlackhole()
   await using proxy = await startProxied(`http://127.0.0.1:${hole.port}`, { timeouts: { connectMs: 50 } })

@@ -1,5 +1,11 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import {
+  type ClientRequest,
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { respondWithError } from '../../client/error-response.js'
 import { watchPipelined } from '../../client/response.js'
@@ -76,6 +82,7 @@ class ProxiedRequest {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #around: Surroundings
+  #call: ClientRequest | undefined
 
   constructor(request: IncomingMessage, response: ServerResponse, around: Surroundings) {
     this.#request = request
@@ -87,6 +94,8 @@ class ProxiedRequest {
     try {
       if (!this.#refuses()) await this.#forward()
     } catch (error) {
+      // Nothing else would: its response may be one that cannot be passed on, and is not read.
+      this.#call?.destroy()
       const { method, url = '' } = this.#request
       this.#around.report(`${method} ${pathOf(url)}: ${describeError(error)}`)
       respondWithError(error, this.#response, { dialect: dialectOf(this.#request) })
@@ -112,6 +121,7 @@ class ProxiedRequest {
     const response = this.#response
     const { settings, connectMs } = this.#around
     const call = beginCall(request, settings, { connectMs, ...encodings(request) })
+    this.#call = call
     const asking = whatIsAsked(request)
     const { answer } = sendBody(request, response, call)
     const left = () => call.destroy()

@@ -1,9 +1,4 @@
-import http, {
-  type ClientRequest,
-  type IncomingMessage,
-  type OutgoingHttpHeaders,
-  type ServerResponse,
-} from 'node:http'
+import http, { type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import https from 'node:https'
 import { StreamTimeoutError } from '../../errors/stream-error.js'
 import { systemClock } from '../../timeouts/clock.js'
@@ -67,11 +62,7 @@ function limitConnect(call: ClientRequest, connectMs: number, connected: string)
 }
 
 /** Sends a client's body as fast as the upstream takes it. */
-export function sendBody(
-  client: IncomingMessage,
-  response: ServerResponse,
-  call: ClientRequest,
-): UpstreamRequest {
+export function sendBody(client: IncomingMessage, call: ClientRequest): UpstreamRequest {
   const { headers } = client
   const answer = new Promise<IncomingMessage>((resolve, reject) => {
     call.once('response', resolve).on('error', reject)
@@ -81,7 +72,6 @@ export function sendBody(
     (message) => message.on('error', ignore),
     ignore,
   )
-  if (headers.expect !== undefined) call.once('continue', () => response.writeContinue())
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
   if (!hasBody) {
     client.resume()

@@ -15,7 +15,7 @@ const hopByHop = new Set([
 ])
 
 /** The headers of a message that are not of its connection alone, in their order and their case. */
-export function endToEnd({ rawHeaders, headers }: IncomingMessage): Header[] {
+export function endToEnd({ rawHeaders, headers }: Pick<IncomingMessage, 'rawHeaders' | 'headers'>): Header[] {
   const named = new Set((headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase()))
   return headersIn(rawHeaders).filter(([name]) => {
     const lower = name.toLowerCase()

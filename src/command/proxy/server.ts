@@ -16,6 +16,7 @@ import { allowOrigin, answerPreflight, refusalBody, refusalOf } from './access.j
 import { dialectOf, whatIsAsked } from './asked-stream.js'
 import { beginCall, sendBody } from './call.js'
 import { forward } from './forward.js'
+import { forwardInterim } from './interim.js'
 import { connectMsOf, type ProxySettings } from './settings.js'
 import { isEventStream, streamThrough } from './stream-through.js'
 import { isWebSocket, tunnelUpgrades } from './tunnel.js'
@@ -122,8 +123,9 @@ class ProxiedRequest {
     const { settings, connectMs } = this.#around
     const call = beginCall(request, settings, { connectMs, ...encodings(request) })
     this.#call = call
+    forwardInterim(call, response)
     const asking = whatIsAsked(request)
-    const { answer } = sendBody(request, response, call)
+    const { answer } = sendBody(request, call)
     const left = () => call.destroy()
     watchPipelined(response, left)
     response.once('close', () => {

@@ -284,4 +284,17 @@ describe('the command line', () => {
       new TypeError(`--port ${taken.port} is in use: choose another one`),
     )
   })
+
+  test.each([
+    ['192.0.2.1', /^listen EADDRNOTAVAIL/],
+    ['no.such.machine.invalid', /^getaddrinfo E/],
+  ])('a host that cannot be listened on is said to be: %s', async (host, why) => {
+    const error = await run(['http://a', '--port', '0', '--host', host]).catch((error) => error)
+    const [, reason] =
+      /^--host \S+ is not an address of this machine: write 127\.0\.0\.1, or 0\.0\.0\.0 for all of them \((.*)\)$/.exec(
+        error.message,
+      ) ?? []
+    expect(error).toBeInstanceOf(TypeError)
+    expect(reason).toMatch(why)
+  })
 })

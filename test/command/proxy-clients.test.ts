@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import {
   type AnswerShape,
   answers,
@@ -71,6 +71,20 @@ const whole: Partial<Record<FaultName, string>> = {
   keepsOpen: 'Hello',
   staleConnection: 'Hello',
 }
+
+/** ollama-js prints of each empty line that it is no JSON, and of an error without a type that it reads its text. */
+const printedByOllama = ['invalid json: ', 'Getting text from response']
+
+beforeAll(() => {
+  const prints = (['log', 'warn'] as const).map((name) =>
+    vi.spyOn(console, name).mockImplementation(() => {}),
+  )
+  return () => {
+    const printed = prints.flatMap(({ mock }) => mock.calls.map(([first]) => first))
+    for (const print of prints) print.mockRestore()
+    for (const first of new Set(printed)) expect(printedByOllama).toContain(first)
+  }
+})
 
 describe.each(clients)('%s', { concurrent: true }, (_name, shape, { stream }) => {
   test.each(Object.keys(faults) as FaultName[])('is not fooled by the fault %s', async (fault) => {

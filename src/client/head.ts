@@ -40,6 +40,8 @@ export const connectionNames = [
 ]
 const transferEncoding = 'transfer-encoding'
 const untrue = ['content-length', 'content-encoding', transferEncoding, 'etag']
+/** Responses of which a client expects no body, or only a part of one. */
+export const withoutStream = [204, 205, 206]
 
 /**
  * The headers of an event stream, merged with those of the app: which to set and which to remove.

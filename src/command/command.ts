@@ -78,6 +78,7 @@ function parse(args: readonly string[], flags: Flags) {
       { type: placeholder === undefined ? ('boolean' as const) : ('string' as const), multiple: isList },
     ]),
   )
+  checkValues(args, flags)
   const unknown = args
     .filter((arg) => arg.startsWith('--') && arg !== '--')
     .map((arg) => arg.replace(/=.*/s, '').slice(2))
@@ -91,6 +92,19 @@ function parse(args: readonly string[], flags: Flags) {
   } catch (error) {
     // Its later sentences are advice for something else.
     throw new TypeError((error as Error).message.replace(/\n.*|\. To specify .*/s, ''))
+  }
+}
+
+/** @throws TypeError for a flag whose value looks like a flag itself: it may have been forgotten */
+function checkValues(args: readonly string[], flags: Flags): void {
+  for (const [key, { placeholder }] of Object.entries(flags)) {
+    const written = `--${kebab(key)}`
+    const isFollowed = args.some((arg, at) => arg === written && /^-./.test(args[at + 1] ?? ''))
+    if (placeholder === undefined || !isFollowed) continue
+    // The value may be a key: it is not shown.
+    throw new TypeError(
+      `${written} needs a value; one that begins with - is written as ${written}=${placeholder}`,
+    )
   }
 }
 

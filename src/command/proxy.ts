@@ -40,11 +40,13 @@ export const proxy: Command<typeof flags> = {
     const report = (line: string) => {
       if (verbose) console.log(line)
     }
-    const running = await listening(`port ${values.port}`, () => startProxy(settings, report))
+    const running = await listening({ flag: `port ${values.port}`, host }, () => startProxy(settings, report))
     console.log(`unhang proxy ${running.url} -> ${settings.upstream.href}`)
     let measured: Server | undefined
     if (metrics !== undefined) {
-      measured = await listening(`metrics ${metrics}`, () => serveMetrics(metrics)).catch((error) => {
+      measured = await listening({ flag: `metrics ${metrics}`, host: '127.0.0.1' }, () =>
+        serveMetrics(metrics),
+      ).catch((error) => {
         running.close()
         throw error
       })
@@ -59,11 +61,19 @@ export const proxy: Command<typeof flags> = {
 }
 
 /** @throws TypeError of one line, that names the flag */
-async function listening<T>(flag: string, listen: () => Promise<T>): Promise<T> {
+async function listening<T>(
+  { flag, host }: { flag: string; host: string },
+  listen: () => Promise<T>,
+): Promise<T> {
   try {
     return await listen()
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
+    const { code = '', syscall, message } = error as NodeJS.ErrnoException
+    if (syscall === 'getaddrinfo' || /^(EADDRNOTAVAIL|EAFNOSUPPORT|EINVAL)$/.test(code)) {
+      throw new TypeError(
+        `--host ${host} is not an address of this machine: write 127.0.0.1, or 0.0.0.0 for all of them (${message})`,
+      )
+    }
     const why = code === 'EADDRINUSE' ? 'is in use: choose another one' : `cannot be listened on: ${message}`
     throw new TypeError(`--${flag} ${why}`)
   }

@@ -7,7 +7,8 @@ export function openaiError(error: StreamError, message: string) {
   return { message, type: errorType(error.status), param: null, code: error.code }
 }
 
-function errorType(status: number): string {
+/** The kind of error that the OpenAI API calls this status. */
+export function errorType(status: number): string {
   if (status === 401) return 'authentication_error'
   if (status === 403) return 'permission_error'
   if (status === 429) return 'rate_limit_error'

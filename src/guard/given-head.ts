@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import { connectionNames } from '../client/head.js'
+import { connectionNames, withoutStream } from '../client/head.js'
 import { framingOf } from '../framing/framings.js'
 
 /** The arguments of `writeHead`. */
@@ -35,9 +35,6 @@ export function withoutConnectionHeaders(
   const allowed = Object.fromEntries(headers.filter(([name]) => !isForConnection(response, name)))
   return message === undefined ? [status, allowed] : [status, message, allowed]
 }
-
-/** Of these a client expects no body, or only a part of one. */
-const withoutStream = [204, 205, 206]
 
 /**
  * The kind of response that a head announces: `compressed` for an event stream with an encoding, `unknown` for one without a

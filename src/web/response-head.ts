@@ -1,13 +1,11 @@
 import { errorHeaders } from '../client/error-headers.js'
-import { connectionNames, eventStreamHead } from '../client/head.js'
+import { connectionNames, eventStreamHead, withoutStream } from '../client/head.js'
 import type { WriterSettings } from '../client/sse-writer-options.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { framingOf } from '../framing/framings.js'
 import type { WebSubject } from './subject.js'
 
-/** Of these a client expects no body, or only a part of one. */
-const withoutStream = [204, 205, 206]
 /** The encodings that every `fetch` decodes by itself; it leaves the header. */
 const decodedByFetch = /^(gzip|x-gzip|deflate|br)$/i
 

@@ -47,6 +47,10 @@ describe('the command line', () => {
     })
   })
 
+  test('takes any value after =, and - as one', () => {
+    expect(read(['u', '--key=--x', '--header', '-'])).toMatchObject({ key: '--x', header: ['-'] })
+  })
+
   test('leaves to the environment what it does not set', () => {
     const environment = {
       UNHANG_KEY: 'k',
@@ -77,6 +81,11 @@ describe('the command line', () => {
     [['u', '--total-ms', '0'], '--total-ms must be milliseconds, a whole number from 1, or false, got 0'],
     [['u', '--total-ms', '5s'], '--total-ms must be milliseconds, a whole number from 1, or false; got "5s"'],
     [['u', '--api', 'x'], '--api must be one of openai, gemini; got "x"'],
+    [['u', '--key', '--x'], '--key needs a value; one that begins with - is written as --key=KEY'],
+    [['u', '--key', '--json'], '--key needs a value; one that begins with - is written as --key=KEY'],
+    [['u', '--key', '-x'], '--key needs a value; one that begins with - is written as --key=KEY'],
+    [['u', '--heder', '--x'], 'There is no --heder. Did you mean --header?'],
+    [['u', '--json', '--x'], 'There is no --x.'],
     [['u', '--key'], "Option '--key <value>' argument missing"],
     [['u', '--json=yes'], "Option '--json' does not take an argument"],
   ])('refuses %j in one line', (args, message) => {

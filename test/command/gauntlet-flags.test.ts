@@ -14,7 +14,10 @@ type Serve = (upstream: string) => Promise<AsyncDisposable & { url: string }>
 async function run(serve: Serve, ...flags: string[]): Promise<{ status: number; text: string }> {
   const port = await freePort()
   await using proxy = await serve(`http://127.0.0.1:${port}`)
-  const log = vi.spyOn(console, 'log').mockImplementation(() => {})
+  const log = vi
+    .spyOn(console, 'log')
+    .mockClear()
+    .mockImplementation(() => {})
   const args = [`${proxy.url}/v1`, '--upstream-port', String(port), ...flags]
   const { values, argument } = readCommandLine(gauntlet, args, {})
   const status = await gauntlet.run(values, argument)
@@ -23,6 +26,7 @@ async function run(serve: Serve, ...flags: string[]): Promise<{ status: number; 
 
 const byHand: Serve = (upstream) => listen(proxyOf(Call)(upstream))
 const ofUnhang: Serve = (upstream) => startProxied(upstream)
+const ofStrictUnhang: Serve = (upstream) => startProxied(upstream, { timeouts: { clientStallMs: 500 } })
 
 describe('a flag of the gauntlet', () => {
   test('--api: the requests are of that API', async () => {
@@ -52,5 +56,22 @@ describe('a flag of the gauntlet', () => {
     expect(text).toContain('A proxy that hangs keeps it for 4 s.')
     expect(text).toMatch(new RegExp(`ok +${mode} +${name} +reported`))
     expect(status).toBe(0)
+  })
+
+  test('--client-stall-ms: so long a client that reads nothing may keep its upstream', async () => {
+    const args = ['--first-byte-ms', '1000', '--only', 'FM-27', '--client-stall-ms']
+    // The one by hand waits for nine seconds.
+    const late = await run(byHand, ...args, '1000')
+    // Twice as long as the flag says, a fifth more, and half a second.
+    expect(late.text).toContain('A proxy that hangs keeps it for 3 s.')
+    expect(late.text).toMatch(/FAIL +FM-27 +stops reading +hang/)
+    expect(late.status).toBe(1)
+    const inTime = await run(ofStrictUnhang, ...args, '2500')
+    expect(inTime.text).toMatch(/ok +FM-27 +stops reading +fine/)
+    expect(inTime.status).toBe(0)
+    const none = await run(byHand, ...args, 'false', '--json')
+    expect(JSON.parse(none.text)).toMatchObject({
+      leftOut: [{ mode: 'FM-27', why: 'the proxy has no such deadline' }],
+    })
   })
 })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { readCommandLine } from '../../src/command/command.js'
-import type { ProxySettings } from '../../src/command/proxy/settings.js'
+import { checkSettings, type ProxySettings } from '../../src/command/proxy/settings.js'
 import { proxy as command } from '../../src/command/proxy.js'
 import { rawRequest, startUpstream } from '../../src/testing/index.js'
 import { startProxied } from '../support/proxied.js'
@@ -245,10 +245,56 @@ describe('the command line', () => {
     await expect(run(args)).rejects.toThrow(new TypeError(message))
   })
 
+  const settings = {
+    headers: [],
+    key: undefined,
+    cors: [],
+    timeouts: undefined,
+    heartbeatMs: undefined,
+    headersAfterMs: undefined,
+  }
+  test.each([
+    ['0.0.0.0', 'http://127.0.0.1:3000'],
+    ['::', 'http://localhost:3000'],
+    ['', 'http://localhost:3000'],
+    ['0', 'http://[::1]:3000'],
+    ['127.0.0.1', 'http://0.0.0.0:3000'],
+    ['127.0.0.1', 'http://[::]:3000'],
+    ['192.168.1.2', 'http://192.168.1.2:3000'],
+    ['fe80::0:1', 'http://[fe80::1]:3000'],
+    ['My.Machine', 'http://my.machine:3000/v1'],
+  ])('listening on %s, it is not the upstream %s', (host, url) => {
+    const itself = { ...settings, host, port: 3000, upstream: new URL(url) }
+    expect(() => checkSettings(itself)).toThrow(
+      new TypeError('--port 3000 is the port of the URL itself: the proxy would call itself.'),
+    )
+    expect(() => checkSettings({ ...itself, port: 3001 })).not.toThrow()
+  })
+
+  test.each([
+    ['0.0.0.0', 'http://192.0.2.1:3000'],
+    ['192.168.1.2', 'http://127.0.0.1:3000'],
+  ])('listening on %s, it may have the upstream %s', (host, url) => {
+    checkSettings({ ...settings, host, port: 3000, upstream: new URL(url) })
+  })
+
   test('a port that is taken is said to be', async () => {
     await using taken = await startModels()
     await expect(run(['http://a', '--port', String(taken.port)])).rejects.toThrow(
       new TypeError(`--port ${taken.port} is in use: choose another one`),
     )
+  })
+
+  test.each([
+    ['192.0.2.1', /^listen EADDRNOTAVAIL/],
+    ['no.such.machine.invalid', /^getaddrinfo E/],
+  ])('a host that cannot be listened on is said to be: %s', async (host, why) => {
+    const error = await run(['http://a', '--port', '0', '--host', host]).catch((error) => error)
+    const [, reason] =
+      /^--host \S+ is not an address of this machine: write 127\.0\.0\.1, or 0\.0\.0\.0 for all of them \((.*)\)$/.exec(
+        error.message,
+      ) ?? []
+    expect(error).toBeInstanceOf(TypeError)
+    expect(reason).toMatch(why)
   })
 })

@@ -4,38 +4,12 @@ import https from 'node:https'
 import { describe, expect, test } from 'vitest'
 import { RawClient, rawRequest, startUpstream } from '../../src/testing/index.js'
 import { certificate } from '../support/certificate.js'
+import { echoOf, headerOf, startEcho } from '../support/echo.js'
 import { startOrigin } from '../support/origin.js'
 import { startProxied } from '../support/proxied.js'
 import { listen, listenOn } from '../support/proxy.js'
 import { synBlackhole } from '../support/syn-blackhole.js'
 import { withResolvers } from '../support/with-resolvers.js'
-
-/** An upstream that responds with the request that it was sent. */
-const startEcho = () =>
-  listen(async (request, response) => {
-    const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk)
-    const { method, url, rawHeaders, rawTrailers } = request
-    response.setHeader('Content-Type', 'application/json')
-    response.end(
-      JSON.stringify({ method, url, rawHeaders, rawTrailers, body: Buffer.concat(chunks).toString() }),
-    )
-  })
-
-interface Echo {
-  method: string
-  url: string
-  rawHeaders: string[]
-  rawTrailers: string[]
-  body: string
-}
-
-const echoOf = ({ bodyText }: RawClient) => JSON.parse(bodyText) as Echo
-function headerOf({ rawHeaders }: Echo, name: string): string[] {
-  return rawHeaders.filter(
-    (_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name.toLowerCase(),
-  )
-}
 
 describe('a request', () => {
   test.each(['GET', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'PROPFIND'])(
@@ -298,92 +272,6 @@ test('a file of some megabytes comes back as it went', async () => {
   })
 })
 
-describe('an upgrade', () => {
-  const upgrade = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Key': 'x' }
-
-  test('is piped through, both ways', async () => {
-    await using origin = await startOrigin()
-    await using proxy = await startProxied(origin.url)
-    using client = rawRequest({ port: proxy.port, method: 'GET', path: '/socket', headers: upgrade })
-    await client.received('hello ')
-    expect(client.head).toMatch(/^HTTP\/1\.1 101 Switching Protocols\r\n/)
-    expect(client.header('upgrade')).toBe('websocket')
-    const bytes = randomBytes(300_000)
-    client.socket.write(bytes)
-    await client.until(() => client.bytes.includes(bytes.subarray(-20)))
-    expect(client.bytes.includes(bytes)).toBe(true)
-    client.socket.end()
-    await client.closed()
-  })
-
-  test('brings all that was sent before the end, to a slow client, too', async () => {
-    const bytes = randomBytes(8_000_000)
-    const server = createServer()
-    server.on('upgrade', (_request, socket) => {
-      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
-      socket.end(bytes)
-    })
-    await using upstream = await listenOn(server)
-    await using proxy = await startProxied(upstream.url)
-    using client = await rawRequest({ port: proxy.port, method: 'GET', headers: upgrade }).received('101')
-    client.socket.pause()
-    await new Promise((resolve) => setTimeout(resolve, 200))
-    client.socket.resume()
-    await client.closed()
-    expect(client.bytes.subarray(-bytes.length).equals(bytes)).toBe(true)
-  })
-
-  test('that the upstream refuses is refused', async () => {
-    await using upstream = await listen((_request, response) => response.writeHead(426).end('no'))
-    await using proxy = await startProxied(upstream.url)
-    using client = await rawRequest({ port: proxy.port, method: 'GET', headers: upgrade }).closed()
-    expect(client.status).toBe(426)
-    expect(client.bodyText).toBe('no')
-  })
-
-  test('of an upstream that is not there is an error', async () => {
-    const upstream = await startEcho()
-    await upstream[Symbol.asyncDispose]()
-    await using proxy = await startProxied(upstream.url)
-    using client = await rawRequest({ port: proxy.port, method: 'GET', headers: upgrade }).closed()
-    expect(client.status).toBe(503)
-  })
-
-  test('to HTTP/2 is left out: the request has a response, body and all, and so has the next one', async () => {
-    await using upstream = await startEcho()
-    await using proxy = await startProxied(upstream.url)
-    const headers = {
-      Connection: 'Upgrade, HTTP2-Settings',
-      Upgrade: 'h2c',
-      'HTTP2-Settings': 'AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA',
-    }
-    const body = 'x'.repeat(200_000)
-    using client = rawRequest({ port: proxy.port, headers, body: `first ${body}` })
-    await client.finished()
-    const echo = echoOf(client)
-    expect(echo.body).toBe(`first ${body}`)
-    expect(headerOf(echo, 'upgrade')).toEqual([])
-    client.send({ method: 'GET', path: '/next' })
-    await client.received('"url":"/next"')
-  })
-
-  test('ends with its client', async () => {
-    const server = createServer()
-    const gone = new Promise((resolve) => {
-      server.on('upgrade', (_request, socket) => {
-        socket.on('end', () => resolve(socket.end())).on('error', resolve)
-        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
-        socket.resume()
-      })
-    })
-    await using upstream = await listenOn(server)
-    await using proxy = await startProxied(upstream.url)
-    using client = await rawRequest({ port: proxy.port, method: 'GET', headers: upgrade }).received('101')
-    client.reset()
-    await gone
-  })
-})
-
 describe('is not an open proxy', () => {
   test.each(['http://example.com/', 'https://127.0.0.1/', '*', 'example.com'])(
     '%s is refused',
@@ -459,6 +347,27 @@ test('a client that leaves releases the upstream, before its head and after it',
   using late = await rawRequest({ port: proxy.port, method: 'GET', path: '/later' }).received('half')
   late.reset()
   await (await upstream.exchange(1)).closed
+})
+
+test('a client that leaves releases the upstream of each request that waits its turn', async () => {
+  await using upstream = await startUpstream((exchange) => {
+    if (exchange.head.startsWith('GET /begun'))
+      exchange.raw('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf')
+  })
+  await using proxy = await startProxied(upstream.url)
+  using client = rawRequest({ port: proxy.port, method: 'GET', path: '/first' })
+  client.send({ method: 'GET', path: '/second' }).send({ method: 'GET', path: '/begun' })
+  const exchanges = await Promise.all([0, 1, 2].map((index) => upstream.exchange(index)))
+  client.reset()
+  await Promise.all(exchanges.map(({ closed }) => closed))
+})
+
+test('a response that cannot be passed on is an error, and lets its upstream go', async () => {
+  await using upstream = await startUpstream((exchange) => exchange.open('X-Of: upstream', '200 O\x01K'))
+  await using proxy = await startProxied(upstream.url)
+  using client = await rawRequest({ port: proxy.port, method: 'GET' }).finished()
+  expect(client.status).toBe(500)
+  await (await upstream.exchange(0)).closed
 })
 
 test('an upstream that cannot be reached in time is given up', async () => {

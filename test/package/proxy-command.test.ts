@@ -6,7 +6,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { faults, rawRequest, startUpstream } from '../../src/testing/index.js'
+import { faults, RawClient, rawRequest, startUpstream } from '../../src/testing/index.js'
 import { certificate } from '../support/certificate.js'
 import { chatAnswer, chatChunk, failureOf, textOf } from '../support/chat.js'
 import { startOrigin } from '../support/origin.js'
@@ -98,6 +98,15 @@ describe('a signal', () => {
     proxy.process.kill('SIGTERM')
     expect(await proxy.ended()).toBe(0)
     await client.closed()
+  })
+
+  test('ends a process whose refused client keeps its side open', async () => {
+    await using proxy = await startProxyCommand(['http://127.0.0.1:8080'])
+    const socket = connect({ port: proxy.port, host: '127.0.0.1', allowHalfOpen: true })
+    using client = await new RawClient(socket).send({ method: 'CONNECT', path: 'a:443' }).closed()
+    expect(client.status).toBe(405)
+    proxy.process.kill('SIGTERM')
+    expect(await proxy.ended()).toBe(0)
   })
 })
 

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { errorType } from '../../dialects/plain.js'
 import { isLoopback } from './loopback.js'
 import type { ProxySettings } from './settings.js'
 
@@ -123,6 +124,5 @@ export function answerPreflight(
 
 /** The error that a refused client reads, as the OpenAI API writes it. */
 export function refusalBody({ status, code, message }: Refusal): string {
-  const type = status === 401 ? 'authentication_error' : 'invalid_request_error'
-  return JSON.stringify({ error: { message, type, param: null, code } })
+  return JSON.stringify({ error: { message, type: errorType(status), param: null, code } })
 }

@@ -4,6 +4,9 @@ import { dialects, selectDialect } from '../../dialects/index.js'
 import { BodyMembers } from './body-members.js'
 
 const ollamaPath = /\/api\/(chat|generate)\/?(\?|$)/
+const ollamaProgressPath = /\/api\/(pull|push|create)\/?(\?|$)/
+/** Of a model on its way: its last line is like all others, and it takes as long as it takes. */
+const ollamaProgress: StreamDialect = { ...dialects.ollama, needsTerminal: false, isUnhurried: true }
 
 /** A request's wishes for its stream. */
 export interface AskedStream {
@@ -28,12 +31,14 @@ export async function whatIsAsked(request: IncomingMessage): Promise<AskedStream
     // Ollama streams unless the request says otherwise.
     return { dialect: isChat ? dialects.ollama : dialect, model, isSure: isChat && stream !== false }
   }
+  if (dialect === ollamaProgress) return { dialect, model, isSure: false }
   return { dialect, model, isSure: stream === true || /[?&]alt=sse(&|$)/.test(request.url ?? '') }
 }
 
 /** The API of a request, by its path and headers. */
-export function dialectOf({ method, url, headers }: IncomingMessage): StreamDialect {
-  return selectDialect(undefined, url, { method, headers, body: undefined })
+export function dialectOf({ method, url = '', headers }: IncomingMessage): StreamDialect {
+  const dialect = selectDialect(undefined, url, { method, headers, body: undefined })
+  return dialect === dialects.ollama && ollamaProgressPath.test(url) ? ollamaProgress : dialect
 }
 
 function membersOf(request: IncomingMessage): Promise<BodyMembers> {

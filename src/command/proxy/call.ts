@@ -1,14 +1,9 @@
-import http, {
-  type ClientRequest,
-  type IncomingMessage,
-  type OutgoingHttpHeaders,
-  type ServerResponse,
-} from 'node:http'
+import http, { type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import https from 'node:https'
 import { StreamTimeoutError } from '../../errors/stream-error.js'
 import { systemClock } from '../../timeouts/clock.js'
 import { keyHeadersOf, targetOf } from './access.js'
-import { requestHeaders } from './headers.js'
+import { headersIn, requestHeaders } from './headers.js'
 import type { ProxySettings } from './settings.js'
 
 /**
@@ -67,11 +62,7 @@ function limitConnect(call: ClientRequest, connectMs: number, connected: string)
 }
 
 /** Sends a client's body as fast as the upstream takes it. */
-export function sendBody(
-  client: IncomingMessage,
-  response: ServerResponse,
-  call: ClientRequest,
-): UpstreamRequest {
+export function sendBody(client: IncomingMessage, call: ClientRequest): UpstreamRequest {
   const { headers } = client
   const answer = new Promise<IncomingMessage>((resolve, reject) => {
     call.once('response', resolve).on('error', reject)
@@ -81,7 +72,6 @@ export function sendBody(
     (message) => message.on('error', ignore),
     ignore,
   )
-  if (headers.expect !== undefined) call.once('continue', () => response.writeContinue())
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
   if (!hasBody) {
     client.resume()
@@ -92,7 +82,7 @@ export function sendBody(
   call.write(nothing)
   client.once('end', () => {
     const { rawTrailers } = client
-    if (rawTrailers.length > 0) call.addTrailers(pairs(rawTrailers))
+    if (rawTrailers.length > 0) call.addTrailers(headersIn(rawTrailers))
   })
   client.pipe(call)
   // An upstream may respond without reading all of it: the rest must not hold the client's connection.
@@ -107,10 +97,5 @@ export function sendBody(
 
 /** Sends the headers, and nothing else. */
 export const nothing = Buffer.alloc(0)
-
-/** The pairs of `rawTrailers`, as `addTrailers` takes them. */
-export function pairs(raw: readonly string[]): Record<string, string> {
-  return Object.fromEntries(Array.from({ length: raw.length / 2 }, (_, at) => [raw[2 * at], raw[2 * at + 1]]))
-}
 
 function ignore(): void {}

@@ -2,8 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
 import { readUpstreamError } from '../../upstream/error-response.js'
-import { nothing, pairs } from './call.js'
-import { copyHead } from './headers.js'
+import { nothing } from './call.js'
+import { copyHead, headersIn } from './headers.js'
 
 /**
  * Passes a response on, byte for byte. One that breaks half-way is cut, so that it does not look whole.
@@ -17,7 +17,7 @@ export async function forward(answer: IncomingMessage, response: ServerResponse)
   response.write(nothing)
   answer.once('end', () => {
     const { rawTrailers } = answer
-    if (rawTrailers.length > 0) response.addTrailers(pairs(rawTrailers))
+    if (rawTrailers.length > 0) response.addTrailers(headersIn(rawTrailers))
   })
   await pipeline(answer, response)
 }
@@ -56,7 +56,7 @@ export async function forwardError(
     const body = Readable.from(headers['content-encoding'] === undefined ? held : [])
     throw await readUpstreamError({ statusCode, headers, body })
   }
-  copyHead(answer, response)
+  copyHead(answer, response, ['trailer'])
   response.setHeader('Content-Length', bytes)
   response.end(Buffer.concat(held))
   await finished(response)

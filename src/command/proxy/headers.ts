@@ -15,7 +15,7 @@ const hopByHop = new Set([
 ])
 
 /** The headers of a message that are not of its connection alone, in their order and their case. */
-export function endToEnd({ rawHeaders, headers }: IncomingMessage): Header[] {
+export function endToEnd({ rawHeaders, headers }: Pick<IncomingMessage, 'rawHeaders' | 'headers'>): Header[] {
   const named = new Set((headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase()))
   return headersIn(rawHeaders).filter(([name]) => {
     const lower = name.toLowerCase()
@@ -26,7 +26,7 @@ export function endToEnd({ rawHeaders, headers }: IncomingMessage): Header[] {
 }
 
 /** The contents of `rawHeaders` and `rawTrailers`, in pairs. */
-export function headersIn(raw: readonly string[]): Header[] {
+export function headersIn(raw: readonly string[]): [name: string, value: string][] {
   return Array.from({ length: raw.length / 2 }, (_, at) => [raw[2 * at] as string, raw[2 * at + 1] as string])
 }
 
@@ -47,7 +47,9 @@ export function requestHeaders(
 ): OutgoingHttpHeaders {
   const taken = new Map<string, [string, string | string[]]>()
   const put = (name: string, value: string) => taken.set(name.toLowerCase(), [name, value])
+  const isChunked = request.headers['transfer-encoding'] !== undefined
   const without = new Set([...drop, ...set.map(([name]) => name.toLowerCase())])
+  if (!isChunked) without.add('trailer')
   for (const [name, value] of endToEnd(request)) {
     const lower = name.toLowerCase()
     if (without.has(lower)) continue
@@ -58,7 +60,7 @@ export function requestHeaders(
   for (const [name, value] of forwarded(request)) put(name, value)
   if (/\btrailers\b/i.test(String(request.headers.te))) put('TE', 'trailers')
   // A body of unknown length: Node takes the header away with its connection's, and has to be asked to write one of its own.
-  if (request.headers['transfer-encoding'] !== undefined) put('Transfer-Encoding', 'chunked')
+  if (isChunked) put('Transfer-Encoding', 'chunked')
   for (const [name, value] of set) put(name, value)
   return Object.fromEntries(taken.values())
 }
@@ -83,6 +85,7 @@ export function copyHead(
   drop: readonly string[] = [],
 ): void {
   if (response.headersSent) return
+  const without = endsWithTrailers(answer, response) ? drop : [...drop, 'trailer']
   const values = new Map<string, [string, string | string[]]>()
   for (const [name, value] of endToEnd(answer)) {
     const lower = name.toLowerCase()
@@ -91,11 +94,17 @@ export function copyHead(
       continue
     }
     // Those that are set already are the proxy's own, but for the id: that of the upstream is worth more.
-    if (drop.includes(lower) || (lower !== 'x-request-id' && response.hasHeader(lower))) continue
+    if (without.includes(lower) || (lower !== 'x-request-id' && response.hasHeader(lower))) continue
     const before = values.get(lower)
     values.set(lower, before ? [before[0], [before[1], value].flat()] : [name, value])
   }
   for (const [name, value] of values.values()) response.setHeader(name, value)
   response.statusCode = answer.statusCode ?? 502
   response.statusMessage = answer.statusMessage ?? ''
+}
+
+/** Whether a response may end with trailers. Node throws for a head that announces them for a body that is not in chunks. */
+function endsWithTrailers({ headers, statusCode = 0 }: IncomingMessage, response: ServerResponse): boolean {
+  const hasBody = response.req.method !== 'HEAD' && statusCode !== 204 && statusCode !== 304
+  return hasBody && headers['transfer-encoding'] !== undefined && response.useChunkedEncodingByDefault
 }

@@ -1,7 +1,14 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import {
+  type ClientRequest,
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { respondWithError } from '../../client/error-response.js'
+import { watchPipelined } from '../../client/response.js'
 import type { StreamEnd } from '../../diagnostics/channels.js'
 import { describeError, describeText, publicText } from '../../diagnostics/describe-error.js'
 import { alignServerTimeouts } from '../../server/align-timeouts.js'
@@ -9,6 +16,7 @@ import { allowOrigin, answerPreflight, refusalBody, refusalOf } from './access.j
 import { dialectOf, whatIsAsked } from './asked-stream.js'
 import { beginCall, sendBody } from './call.js'
 import { forward } from './forward.js'
+import { forwardInterim } from './interim.js'
 import { connectMsOf, type ProxySettings } from './settings.js'
 import { isEventStream, streamThrough } from './stream-through.js'
 import { isWebSocket, tunnelUpgrades } from './tunnel.js'
@@ -75,6 +83,7 @@ class ProxiedRequest {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #around: Surroundings
+  #call: ClientRequest | undefined
 
   constructor(request: IncomingMessage, response: ServerResponse, around: Surroundings) {
     this.#request = request
@@ -86,6 +95,8 @@ class ProxiedRequest {
     try {
       if (!this.#refuses()) await this.#forward()
     } catch (error) {
+      // Nothing else would: its response may be one that cannot be passed on, and is not read.
+      this.#call?.destroy()
       const { method, url = '' } = this.#request
       this.#around.report(`${method} ${pathOf(url)}: ${describeError(error)}`)
       respondWithError(error, this.#response, { dialect: dialectOf(this.#request) })
@@ -111,19 +122,23 @@ class ProxiedRequest {
     const response = this.#response
     const { settings, connectMs } = this.#around
     const call = beginCall(request, settings, { connectMs, ...encodings(request) })
+    this.#call = call
+    forwardInterim(call, response)
     const asking = whatIsAsked(request)
-    const { answer } = sendBody(request, response, call)
+    const { answer } = sendBody(request, call)
+    const left = () => call.destroy()
+    watchPipelined(response, left)
     response.once('close', () => {
-      if (!response.writableFinished) call.destroy()
+      if (!response.writableFinished) left()
     })
     const stream = { response, call, answer, onEnd: (end: StreamEnd) => this.#reportEnd(end) }
     // Whichever comes first: a client that surely wants a stream need not wait for the upstream's head.
     const head = await Promise.race([answer, asking.then(({ isSure }) => (isSure ? undefined : answer))])
     if (head === undefined) return streamThrough({ ...stream, asked: await asking }, settings)
-    if (!isEventStream(head)) return forward(head, response)
     // A body that is still coming must not hold the stream back.
     const unread = { dialect: dialectOf(request), model: undefined, isSure: false }
     const asked = await Promise.race([asking, Promise.resolve(unread)])
+    if (!isEventStream(head, request, asked)) return forward(head, response)
     await streamThrough({ ...stream, answer: head, asked }, settings)
   }
 

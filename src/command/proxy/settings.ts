@@ -6,7 +6,7 @@ import { resolveTimeouts, type StreamTimeouts } from '../../timeouts/options.js'
 import { timeoutProfiles } from '../../timeouts/profiles.js'
 import type { Flag } from '../flags.js'
 import type { Header } from './headers.js'
-import { isLoopback } from './loopback.js'
+import { isLoopback, leadsTo } from './loopback.js'
 
 /** How a proxy is set up. */
 export interface ProxySettings {
@@ -153,6 +153,6 @@ export function checkSettings(settings: ProxySettings): void {
     )
   }
   const upstreamPort = Number(upstream.port) || (upstream.protocol === 'https:' ? 443 : 80)
-  if (port === upstreamPort && port !== 0 && isLoopback(upstream.hostname) && isLoopback(host))
+  if (port === upstreamPort && port !== 0 && leadsTo(host, upstream))
     throw new TypeError(`--port ${port} is the port of the URL itself: the proxy would call itself.`)
 }

@@ -1,4 +1,5 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
+import { withoutStream } from '../../client/head.js'
 import type { StreamEnd } from '../../diagnostics/channels.js'
 import { dialects } from '../../dialects/index.js'
 import { StreamError } from '../../errors/stream-error.js'
@@ -23,7 +24,7 @@ export interface ProxiedStream {
 }
 
 /** Headers of an upstream that are not true of its events any more. */
-const untrue = ['content-length', 'content-encoding', 'etag', 'accept-ranges']
+const untrue = ['content-length', 'content-encoding', 'etag', 'accept-ranges', 'trailer']
 
 /** Forwards an upstream's stream through `relay`. A response that turns out not to be a stream goes on as it is. */
 export async function streamThrough(stream: ProxiedStream, settings: ProxySettings): Promise<void> {
@@ -34,7 +35,7 @@ export async function streamThrough(stream: ProxiedStream, settings: ProxySettin
       // The response may still be on its way. The stream itself releases the part that has come.
       signal.addEventListener('abort', () => call.destroy(), { once: true })
       const answer = await stream.answer
-      if (!response.headersSent && passesAsItIs(answer, asked)) {
+      if (!response.headersSent && passesAsItIs(answer, response.req, asked)) {
         const { statusCode: status = 502 } = answer
         if (status >= 400) {
           await forwardError(answer, response, () => deadlines.touch())
@@ -63,11 +64,12 @@ function optionsFor({ response, asked }: ProxiedStream, settings: ProxySettings)
   const timeouts = timeoutsOf(settings)
   const writer = { heartbeatMs, headersAfterMs }
   // Evidence may still show another API than the path: only Ollama's path says nothing to `handleStream`.
-  if (dialect === dialects.ollama) return { dialect, timeouts, writer }
-  if (dialect !== dialects.plain && !dialect.isUnhurried) return { timeouts, writer }
+  const known = dialect.name === dialects.ollama.name ? { dialect } : {}
+  if (dialect !== dialects.plain && !dialect.isUnhurried) return { ...known, timeouts, writer }
   // A tool of MCP, or an unknown stream: a download's progress, or news for a page. It takes as long as it takes.
   const unhurried = { firstByteMs: false, inactivityMs: false, totalMs: false } as const
   return {
+    ...known,
     timeouts: settings.timeouts === undefined ? unhurried : timeouts,
     // Its headers have come, and a page may wait for them.
     writer: { heartbeatMs, headersAfterMs: 1 },
@@ -76,24 +78,36 @@ function optionsFor({ response, asked }: ProxiedStream, settings: ProxySettings)
 }
 
 /** Whether a response is a stream by its own head. */
-export function isEventStream(answer: IncomingMessage): boolean {
-  const { statusCode = 0, headers } = answer
-  if (statusCode < 200 || statusCode > 299 || statusCode === 204 || !isReadable(answer)) return false
-  return framingOf(headers['content-type']) !== undefined
+export function isEventStream(
+  answer: IncomingMessage,
+  { method }: IncomingMessage,
+  { dialect }: AskedStream,
+): boolean {
+  const { headers } = answer
+  if (!hasWholeBody(answer) || method === 'HEAD' || !isReadable(answer)) return false
+  const framing = framingOf(headers['content-type'])
+  const isFile = method === 'GET' || headers['content-length'] !== undefined
+  // JSON lines that nothing says to be a chat's are as good as any file, in which no byte may change.
+  return framing !== undefined && !(framing.name === 'ndjson' && isFile && dialect === dialects.plain)
+}
+
+/** Whether a response may have a body, and all of it. */
+function hasWholeBody({ statusCode = 0 }: IncomingMessage): boolean {
+  return statusCode >= 200 && statusCode <= 299 && !withoutStream.includes(statusCode)
 }
 
 /** The body may be a stream under a wrong type, or JSON or a page that says why there is no stream. `relay` finds out which. */
 const perhapsEvents = /^\s*(text\/(plain|html)|application\/json)\b/i
 
 /** Whether a response to a request for a stream goes to the client as it is. */
-function passesAsItIs(answer: IncomingMessage, { dialect, isSure }: AskedStream): boolean {
+function passesAsItIs(answer: IncomingMessage, request: IncomingMessage, asked: AskedStream): boolean {
   const { headers, statusCode = 0 } = answer
   const type = headers['content-type']
-  const isLines = dialect === dialects.ollama
-  if (isEventStream(answer)) return isLines && framingOf(type)?.name !== 'ndjson'
+  const isLines = asked.dialect === dialects.ollama
+  if (isEventStream(answer, request, asked)) return isLines && framingOf(type)?.name !== 'ndjson'
   // A page for people, which a client of an API cannot read.
-  if (statusCode >= 400 && isSure) return !/^\s*text\//i.test(type ?? '')
-  if (statusCode < 200 || statusCode > 299 || statusCode === 204 || !isReadable(answer)) return true
+  if (statusCode >= 400 && asked.isSure) return !/^\s*text\//i.test(type ?? '')
+  if (!hasWholeBody(answer) || !isReadable(answer)) return true
   if (type === undefined) return false
   // One JSON document is one line.
   return !perhapsEvents.test(type) || (isLines && /json/i.test(type))

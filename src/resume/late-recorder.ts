@@ -67,7 +67,7 @@ export class LateRecorder implements Recorder {
     if (this.#recorder) void this.#endAs(this.#recorder, unrecorded)
   }
 
-  /** A store may be the app's own: what it throws is no failure of the stream. */
+  /** A store may be the app's own. Its errors must not fail the stream. */
   #appendTo(recorder: Recorder, events: string, count: number): void {
     try {
       recorder.append(events, count)

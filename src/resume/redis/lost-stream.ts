@@ -15,7 +15,7 @@ export async function endLost(
   log: RedisLog,
   { run, about }: AboutRecording,
 ): Promise<'alive' | 'ended' | 'refused'> {
-  // Whoever asks may have seen it long ago: a follower whose client reads slowly.
+  // The follower may have seen it long ago, if its client reads slowly.
   if (!(await leases.isGone(keys.lease(processOf(run))))) return 'alive'
   const last = await log.last()
   if (last && 'end' in last) return 'ended'

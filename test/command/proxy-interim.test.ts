@@ -45,7 +45,7 @@ test('early hints arrive before the response, without those of their connection'
   expect(client.status).toBe(200)
 })
 
-test('what is being processed is said to be', async () => {
+test('102 Processing is passed on', async () => {
   await using upstream = await startUpstream((exchange) => exchange.raw('HTTP/1.1 102 Processing\r\n\r\n'))
   await using proxy = await startProxied(upstream.url)
   await rawRequest({ port: proxy.port, method: 'GET' }).received('HTTP/1.1 102 Processing\r\n\r\n')

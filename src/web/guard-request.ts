@@ -1,3 +1,4 @@
+import { shown } from '../errors/bad-input.js'
 import { StreamError } from '../errors/stream-error.js'
 import { type Guarded, guards } from '../registry.js'
 import { isDraining } from '../server/live-streams.js'
@@ -5,7 +6,7 @@ import type { GuardedStream } from '../stream/guarded-stream.js'
 import type { StreamSettings } from '../stream/settings.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import type { WebGuardSettings } from './guard-options.js'
-import { isGuardable, startGuard } from './guard-response.js'
+import { isGuardable, isResponse, startGuard } from './guard-response.js'
 import { WebStream } from './stream.js'
 import { WebSubject } from './subject.js'
 
@@ -49,6 +50,11 @@ class RequestGuard implements Guarded, GuardedStream {
     this.#stream = new WebStream(subject, settings, { isExpected: this.#isWanted })
   }
 
+  /** Whether a failure of the handler is reported to its client: any other is its server's own affair. */
+  get #mayReport(): boolean {
+    return this.#isWanted && this.#call.settings.reportsErrors
+  }
+
   /** Waits for the handler, but no longer than a deadline lets it. */
   async respondBy(handle: GuardedCall['handle']): Promise<Response> {
     const { output, exchange, clock, upstreams } = this.#stream
@@ -61,11 +67,12 @@ class RequestGuard implements Guarded, GuardedStream {
     const ended = output.response.then(() => undefined)
     try {
       const response = await Promise.race([responding, ended])
-      if (response) return await this.#guard(response)
+      // A handler may return nothing.
+      if (!output.sent) return await this.#guard(response as Response)
     } catch (error) {
       // A page or a text is not an answer to a client that asked for a stream; to any other the framework's is.
       if (!exchange.isOpen) return await output.response
-      if (!this.#isWanted || !this.#call.settings.reportsErrors) {
+      if (!this.#mayReport) {
         this.#pass()
         throw error
       }
@@ -80,7 +87,10 @@ class RequestGuard implements Guarded, GuardedStream {
     const body = await this.#call.parsedBody?.()
     subject.parsed(body)
     if (output.sent) return output.sent
-    if (isGuardable(response, subject.method)) {
+    if (!isResponse(response) && this.#mayReport) {
+      throw new TypeError(`the handler must return a Response, got ${shown(response)}`)
+    }
+    if (isResponse(response) && isGuardable(response, subject.method)) {
       if (!this.#isWanted) this.#call.begins?.()
       this.#stream.expect()
       const guarded = startGuard(response, this.#stream)

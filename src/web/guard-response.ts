@@ -89,10 +89,14 @@ export function startGuard(response: Response, stream: WebStream): Response {
 }
 
 function checkResponse(call: string, value: unknown): void {
-  const { status, headers } = Object(value) as Partial<Response>
-  if (typeof status === 'number' && typeof headers?.get === 'function') return
+  if (isResponse(value)) return
   const isPromise = typeof propertyOf(value, 'then') === 'function'
   throw new TypeError(
     `${call} takes a Response, got ${isPromise ? 'a promise: await it first' : shown(value)}`,
   )
+}
+
+export function isResponse(value: unknown): value is Response {
+  const { status, headers } = Object(value) as Partial<Response>
+  return typeof status === 'number' && typeof headers?.get === 'function'
 }

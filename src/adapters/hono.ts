@@ -46,11 +46,12 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
       begins: () => outer?.stepAside(),
       async handle() {
         await next()
-        if (context.error && !isAnswered(context)) throw context.error
-        return context.res
+        // A context that no handler has responded to makes up a response when it is asked for one.
+        return context.finalized ? context.res : (undefined as never)
       },
+      failure: () => (isAnswered(context) ? undefined : context.error),
     })
-    if (response === context.res) return
+    if (!response || response === context.res) return
     // Hono copies the headers of a response that is replaced into the new one.
     context.res = undefined
     context.res = response
@@ -63,7 +64,7 @@ function parsedBody({ req }: Context): Promise<unknown> | undefined {
   return isRead ? req.json().catch(() => undefined) : undefined
 }
 
-/** Whether the app has responded to an error in its own way: Hono's own response is a text. */
+/** Whether the app has responded to an error, if there is one, in its own way: Hono's own response is a text. */
 function isAnswered({ error, res }: Context): boolean {
   const isText = res.headers.get('content-type')?.startsWith('text/plain') === true
   return 'getResponse' in Object(error) || res.status !== 500 || !isText

@@ -24,6 +24,8 @@ export interface GuardedCall {
   begins?(): void
   /** Makes the response. An error thrown here is reported where a stream was asked for. */
   handle(): Response | PromiseLike<Response>
+  /** The error of the handler, if it is only the framework that has responded to it. */
+  failure?(): unknown
 }
 
 /** Guards a request from its start to the end of its response: an outer guard does it for all that stand inside it. */
@@ -87,8 +89,11 @@ class RequestGuard implements Guarded, GuardedStream {
     const body = await this.#call.parsedBody?.()
     subject.parsed(body)
     if (output.sent) return output.sent
-    if (!isResponse(response) && this.#mayReport) {
-      throw new TypeError(`the handler must return a Response, got ${shown(response)}`)
+    if (this.#mayReport) {
+      const failure = this.#call.failure?.()
+      if (failure !== undefined) throw failure
+      if (!isResponse(response))
+        throw new TypeError(`the handler must return a Response, got ${shown(response)}`)
     }
     if (isResponse(response) && isGuardable(response, subject.method)) {
       if (!this.#isWanted) this.#call.begins?.()

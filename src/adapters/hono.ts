@@ -4,6 +4,7 @@ import { guards } from '../registry.js'
 import { withDefaults } from '../stream/inherited-settings.js'
 import { readWebGuard, type WebGuardOptions } from '../web/guard-options.js'
 import { guardRequest } from '../web/guard-request.js'
+import { keepPrepared } from '../web/response-head.js'
 import { serverOf } from '../web/wrap-app.js'
 
 export { getSignal, getStream } from '../stream/guarded-stream.js'
@@ -52,7 +53,9 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
       failure: () => (isAnswered(context) ? undefined : context.error),
     })
     if (!response || response === context.res) return
-    // Hono copies the headers of a response that is replaced into the new one.
+    // A stream has the headers of its own response by now.
+    if (!response.ok) keepPrepared(response.headers, context.res.headers)
+    // Hono copies the headers of a response that is replaced into the new one, also those that are not true of it.
     context.res = undefined
     context.res = response
   }

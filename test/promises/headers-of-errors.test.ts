@@ -1,12 +1,15 @@
 import type { RequestListener } from 'node:http'
+import fastifyCors from '@fastify/cors'
 import { getRequestListener } from '@hono/node-server'
 import koaCors from '@koa/cors'
 import expressCors from 'cors'
+import Fastify, { type FastifyInstance } from 'fastify'
 import { Hono, type MiddlewareHandler } from 'hono'
 import { cors as honoCors } from 'hono/cors'
 import Koa from 'koa'
 import { describe, expect, test } from 'vitest'
 import { guardStreams as guardExpress } from '../../src/adapters/express.js'
+import { guardStreams as guardFastify, wrapApp as wrapFastify } from '../../src/adapters/fastify.js'
 import { guardStreams as guardHono } from '../../src/adapters/hono.js'
 import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../../src/adapters/koa.js'
 import { wrapApp } from '../../src/index.js'
@@ -72,6 +75,17 @@ const koa = (fail: Fail, ...first: Koa.Middleware[]) => {
 const allowKoa = koaCors({ credentials: true, exposeHeaders: 'x-request-id' })
 const allowHono = honoCors({ origin: [origin], credentials: true, exposeHeaders: ['x-request-id'] })
 
+const fastify = async (fail: Fail, add: (app: FastifyInstance) => unknown, app = Fastify()) => {
+  await add(app)
+  app.post(path, (_request, reply) => fail((name, value) => reply.header(name, value)))
+  return app
+}
+const serveFastify = async (app: FastifyInstance): Promise<TestServer> => {
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.addresses()[0] as { port: number }
+  return { port, url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => app.close() }
+}
+
 const hono = (fail: Fail, ...first: MiddlewareHandler[]) => {
   const app = new Hono()
   app.use(...first)
@@ -84,6 +98,16 @@ Object.assign(mounts, {
   'Koa, cors before the guard': (fail) => listen(koa(fail, allowKoa, guardKoa(guarding)).callback()),
   'Koa, cors behind the guard': (fail) => listen(koa(fail, guardKoa(guarding), allowKoa).callback()),
   'Koa, wrapApp': (fail) => listen(wrapKoa(koa(fail, allowKoa), guarding)),
+  'Fastify, cors before the guard': async (fail) =>
+    serveFastify(
+      await fastify(fail, (app) => app.register(fastifyCors, cors).register(guardFastify(guarding))),
+    ),
+  'Fastify, cors behind the guard': async (fail) =>
+    serveFastify(
+      await fastify(fail, (app) => app.register(guardFastify(guarding)).register(fastifyCors, cors)),
+    ),
+  'Fastify, wrapApp': async (fail) =>
+    listen(wrapFastify(await fastify(fail, (app) => app.register(fastifyCors, cors)), guarding)),
   'Hono, cors before the guard': (fail) => hono(fail, allowHono, guardHono(guarding)),
   'Hono, cors behind the guard': (fail) => hono(fail, guardHono(guarding), allowHono),
 } satisfies Record<string, Serve>)

@@ -1,11 +1,8 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { setAppRequest } from '../client/app-request.js'
-import { guards } from '../registry.js'
-import { withDefaults } from '../stream/inherited-settings.js'
 import { readWebGuard, type WebGuardOptions } from '../web/guard-options.js'
-import { guardRequest } from '../web/guard-request.js'
+import { guardRequest, skipRequest } from '../web/guard-request.js'
 import { keepPrepared } from '../web/response-head.js'
-import { serverOf } from '../web/wrap-app.js'
 
 export { getSignal, getStream } from '../stream/guarded-stream.js'
 export { wrapApp } from '../web/wrap-app.js'
@@ -32,24 +29,23 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
   if (more.length > 0) throw new TypeError('write app.use(guardStreams()), with the parentheses')
   const { when, detect, isSkipped, settingsFor } = readWebGuard(options)
   return async (context, next) => {
-    if (isSkipped(context)) return await next()
-    if (options.resume) setAppRequest(context.req.raw, context)
-    // On Node, a guard around the whole server has nothing left to do.
-    const outer = guards().get(Object(context.env).outgoing)
-    const settings = withDefaults(settingsFor(context), outer?.options)
-    const response = await guardRequest({
+    const call = {
       request: context.req.raw,
-      settings,
-      when,
-      detect,
-      server: serverOf(context.env),
-      parsedBody: () => parsedBody(context),
-      begins: () => outer?.stepAside(),
+      bindings: context.env,
       async handle() {
         await next()
         // A context that no handler has responded to makes up a response when it is asked for one.
         return context.finalized ? context.res : (undefined as never)
       },
+    }
+    if (isSkipped(context)) return void (await skipRequest(call))
+    if (options.resume) setAppRequest(context.req.raw, context)
+    const response = await guardRequest({
+      ...call,
+      settings: settingsFor(context),
+      when,
+      detect,
+      parsedBody: () => parsedBody(context),
       failure: () => (isAnswered(context) ? undefined : context.error),
     })
     if (!response || response === context.res) return

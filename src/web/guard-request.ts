@@ -45,7 +45,7 @@ export async function guardRequest(call: GuardedCall): Promise<Response> {
 
 /** Leaves a request alone, and so do the guards around this one. */
 export async function skipRequest({ request, bindings, handle }: HandlerCall): Promise<Response> {
-  for (const outer of [guards().get(request), serverGuardOf(bindings)]) outer?.stepAside()
+  for (const around of [guards().get(request), serverGuardOf(bindings)]) around?.stepAside()
   return await handle()
 }
 
@@ -160,6 +160,7 @@ class RequestGuard implements Guarded, GuardedStream {
   stepAside(): void {
     this.#isAside = true
     this.#pass()
+    this.#outer?.stepAside()
   }
 
   enter<Result>(work: () => Result): Result {

@@ -39,8 +39,8 @@ export interface Guarded {
   readonly options: object | undefined
   /** A guard inside it: its settings count more. */
   refine(options: object): void
-  /** Tells where the framework keeps the parsed body. */
-  readBodyFrom(parsed: () => unknown): void
+  /** Tells where the framework keeps the parsed body, and headers of the app that it has not set on the response yet. */
+  readBodyFrom(parsed: () => unknown, prepared?: () => object): void
   /** A stream written the unhang way takes the response over. */
   stepAside(): void
   /** Runs the work for the request, so that its upstream calls are known. */

@@ -9,7 +9,7 @@ import type {
 } from 'fastify'
 import { setAppRequest } from '../client/app-request.js'
 import { shown } from '../errors/bad-input.js'
-import { hearFastifyHandlers } from '../guard/fastify-handlers.js'
+import { hearFastifyHandlers, readFastify } from '../guard/fastify-handlers.js'
 import { guardResponse } from '../guard/guard-response.js'
 import { type GuardOptions, readGuardOptions } from '../guard/request.js'
 import { type AppListener, wrapApp as wrapListener } from '../guard/wrap-app.js'
@@ -76,19 +76,18 @@ export function createStreamMiddleware<Route extends RouteGenericInterface = Rou
  */
 export function guardStreams(options: GuardOptions = {}): FastifyPluginCallback {
   const settings = readGuardOptions(options)
-  const plugin: FastifyPluginCallback = (app, _options, done) => {
+  return forInstance<FastifyPluginCallback>((app, _options, done) => {
     hearFastifyHandlers()
     app.addHook('onRequest', (request, reply, next) => {
       if (options.resume) setAppRequest(request.raw, request)
       const guard = guardResponse(request.raw, reply.raw, settings)
       if (guard.refused) return void reply.hijack()
-      guard.readBodyFrom(() => request.body)
+      readFastify({ request, reply })
       guard.enter(next)
     })
     app.addHook('onError', respond)
     done()
-  }
-  return forInstance(plugin)
+  })
 }
 
 const unhang: FastifyPluginCallback<GuardOptions> = (app, options, done) =>
@@ -117,10 +116,8 @@ export function wrapApp(
   app: FastifyInstance | Parameters<typeof wrapListener>[0],
   options: GuardOptions = {},
 ): AppListener {
-  if (typeof app === 'function') {
-    hearFastifyHandlers()
-    return wrapListener(app, options)
-  }
+  hearFastifyHandlers()
+  if (typeof app === 'function') return wrapListener(app, options)
   if (typeof app?.routing !== 'function')
     throw new TypeError(`app must be a Fastify instance, got ${shown(app)}`)
   const listener = wrapListener(async (request, response) => {
@@ -128,30 +125,25 @@ export function wrapApp(
     await app.ready()
     app.routing(request, response)
   }, options)
-  hearFastifyHandlers()
-  hear(() => app.addHook('onError', respond))
-  if (options.resume) hear(() => app.addHook('onRequest', rememberRequest))
+  const readRequest: onRequestHookHandler = (request, reply, next) => {
+    if (options.resume) setAppRequest(request.raw, request)
+    readFastify({ request, reply })
+    next()
+  }
+  hear(() => app.addHook('onError', respond).addHook('onRequest', readRequest))
   return listener
 }
 
 /** Without this a plugin would apply only to the routes that are registered inside it. */
 function forInstance<Options extends FastifyPluginCallback<never>>(plugin: Options): Options {
   const meta = { name: 'unhang', fastify: '>=5' }
-  return Object.assign(plugin, {
-    [Symbol.for('skip-override')]: true,
-    [Symbol.for('plugin-meta')]: meta,
-  })
+  return Object.assign(plugin, { [Symbol.for('skip-override')]: true, [Symbol.for('plugin-meta')]: meta })
 }
 
 /** An error handler of the app's that sends a response of its own has the word: Fastify then does not ask this hook. */
 const respond: onErrorHookHandler = (_request, reply, error, done) => {
   guards().get(reply.raw)?.respond(error)
   done()
-}
-
-const rememberRequest: onRequestHookHandler = (request, _reply, next) => {
-  setAppRequest(request.raw, request)
-  next()
 }
 
 /** An app that has begun takes no more hooks: to a failure before its headers it responds itself. */

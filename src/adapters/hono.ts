@@ -1,10 +1,8 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { setAppRequest } from '../client/app-request.js'
-import { guards } from '../registry.js'
-import { withDefaults } from '../stream/inherited-settings.js'
 import { readWebGuard, type WebGuardOptions } from '../web/guard-options.js'
-import { guardRequest } from '../web/guard-request.js'
-import { serverOf } from '../web/wrap-app.js'
+import { guardRequest, skipRequest } from '../web/guard-request.js'
+import { keepPrepared } from '../web/response-head.js'
 
 export { getSignal, getStream } from '../stream/guarded-stream.js'
 export { wrapApp } from '../web/wrap-app.js'
@@ -31,27 +29,29 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
   if (more.length > 0) throw new TypeError('write app.use(guardStreams()), with the parentheses')
   const { when, detect, isSkipped, settingsFor } = readWebGuard(options)
   return async (context, next) => {
-    if (isSkipped(context)) return await next()
-    if (options.resume) setAppRequest(context.req.raw, context)
-    // On Node, a guard around the whole server has nothing left to do.
-    const outer = guards().get(Object(context.env).outgoing)
-    const settings = withDefaults(settingsFor(context), outer?.options)
-    const response = await guardRequest({
+    const call = {
       request: context.req.raw,
-      settings,
-      when,
-      detect,
-      server: serverOf(context.env),
-      parsedBody: () => parsedBody(context),
-      begins: () => outer?.stepAside(),
+      bindings: context.env,
       async handle() {
         await next()
-        if (context.error && !isAnswered(context)) throw context.error
-        return context.res
+        // A context that no handler has responded to makes up a response when it is asked for one.
+        return context.finalized ? context.res : (undefined as never)
       },
+    }
+    if (isSkipped(context)) return void (await skipRequest(call))
+    if (options.resume) setAppRequest(context.req.raw, context)
+    const response = await guardRequest({
+      ...call,
+      settings: settingsFor(context),
+      when,
+      detect,
+      parsedBody: () => parsedBody(context),
+      failure: () => (isAnswered(context) ? undefined : context.error),
     })
-    if (response === context.res) return
-    // Hono copies the headers of a response that is replaced into the new one.
+    if (!response || response === context.res) return
+    // A stream has the headers of its own response by now.
+    if (!response.ok) keepPrepared(response.headers, context.res.headers)
+    // Hono copies the headers of a response that is replaced into the new one, also those that are not true of it.
     context.res = undefined
     context.res = response
   }
@@ -63,7 +63,7 @@ function parsedBody({ req }: Context): Promise<unknown> | undefined {
   return isRead ? req.json().catch(() => undefined) : undefined
 }
 
-/** Whether the app has responded to an error in its own way: Hono's own response is a text. */
+/** Whether the app has responded to an error, if there is one, in its own way: Hono's own response is a text. */
 function isAnswered({ error, res }: Context): boolean {
   const isText = res.headers.get('content-type')?.startsWith('text/plain') === true
   return 'getResponse' in Object(error) || res.status !== 500 || !isText

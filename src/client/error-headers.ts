@@ -1,6 +1,9 @@
 import type { StreamError } from '../errors/stream-error.js'
 import { isUpstreamError } from '../errors/upstream-error.js'
 
+/** What an app has prepared under these names is true of another response than an error. */
+export const headersOfBody = ['content-encoding', 'transfer-encoding', 'trailer', 'etag', 'last-modified']
+
 /** The headers of an error that is reported by status and JSON. */
 export function errorHeaders(reason: StreamError): Record<string, string> {
   const upstream = isUpstreamError(reason) ? reason : undefined

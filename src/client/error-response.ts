@@ -9,7 +9,7 @@ import { toStreamError } from '../errors/classify.js'
 import type { StreamError } from '../errors/stream-error.js'
 import { clientMessage } from '../errors/upstream-error.js'
 import { writers } from '../registry.js'
-import { errorHeaders } from './error-headers.js'
+import { errorHeaders, headersOfBody } from './error-headers.js'
 import { setRequestId } from './request-id.js'
 import { asServerResponse, discardUnreadBody, framingSent, isGone, type StreamResponse } from './response.js'
 
@@ -107,9 +107,7 @@ export function sendErrorBody(
   { message, dialect, requestId }: ErrorBodyOptions,
 ): void {
   const body = JSON.stringify(dialect.errorBody(reason, message, requestId))
-  // The app prepared these headers for another response.
-  for (const name of ['content-encoding', 'transfer-encoding', 'trailer', 'etag', 'last-modified'])
-    response.removeHeader(name)
+  for (const name of headersOfBody) response.removeHeader(name)
   for (const [name, value] of Object.entries(errorHeaders(reason))) response.setHeader(name, value)
   response.setHeader('content-length', Buffer.byteLength(body))
   if (reason.outcome === 'shutdown' && response.req?.httpVersionMajor === 1)

@@ -8,6 +8,7 @@ import { heartbeatText } from '../client/heartbeat-form.js'
 import { setRequestId } from '../client/request-id.js'
 import { exactBacklogOf, writable } from '../client/response.js'
 import { waitUntilFlushed } from '../client/stalled-client.js'
+import { attempt } from '../diagnostics/attempt.js'
 import type { StreamError } from '../errors/stream-error.js'
 import type { SSEEvent } from '../framing/sse/encode.js'
 import type { EndedWith, EventOutput } from '../stream/event-output.js'
@@ -141,6 +142,10 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
     const { subject, settings } = this.#parts
     const { requestId } = subject
     this.#respondBy(() => {
+      // An error without those for CORS cannot be read by a page.
+      for (const [name, value] of Object.entries(subject.prepared?.() ?? {}))
+        if (this.response.getHeader(name) !== value)
+          attempt(`the header ${name} is left out`, undefined, () => this.response.setHeader(name, value))
       if (settings.writer.headers !== false) setRequestId(this.response, requestId)
       const dialect = settings.dialect ?? subject.dialect
       sendErrorBody(this.response, reason, { message, dialect, requestId })

@@ -116,8 +116,8 @@ export class GuardHandle implements Guarded, GuardedStream {
     this.#guard?.refine(options)
   }
 
-  readBodyFrom(parsed: () => unknown): void {
-    this.#guard?.subject.readBodyFrom(parsed)
+  readBodyFrom(parsed: () => unknown, prepared?: () => object): void {
+    this.#guard?.subject.readBodyFrom(parsed, prepared)
   }
 
   stepAside(): void {

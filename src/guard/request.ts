@@ -131,6 +131,8 @@ export function checkCalled(more: readonly unknown[]): void {
 export class RequestedStream implements StreamSubject, DialectRequest, TimedRequest {
   #requestId: string | undefined
   #parsedBody: (() => unknown) | undefined
+  /** Headers of the app that its framework sets when it sends the response itself. */
+  prepared: (() => object) | undefined
   readonly #request: IncomingMessage & { body?: unknown }
   readonly #response: ServerResponse
   settings: GuardSettings
@@ -159,9 +161,10 @@ export class RequestedStream implements StreamSubject, DialectRequest, TimedRequ
     return dialectOfHead(this.#response) ?? selectDialect(undefined, requestPath(this.#response), this)
   }
 
-  /** Tells where the framework keeps the parsed body; `request.body`, unless it says otherwise. */
-  readBodyFrom(parsed: () => unknown): void {
+  /** Tells where the framework keeps the parsed body, if not at `request.body`. */
+  readBodyFrom(parsed: () => unknown, prepared?: () => object): void {
     this.#parsedBody = parsed
+    this.prepared ??= prepared
   }
 
   get request(): DialectRequest {
@@ -181,7 +184,7 @@ export class RequestedStream implements StreamSubject, DialectRequest, TimedRequ
   }
 
   get body(): unknown {
-    return this.#parsedBody ? this.#parsedBody() : this.#request.body
+    return this.#parsedBody?.() ?? this.#request.body
   }
 
   get isWanted(): boolean {

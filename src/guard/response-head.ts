@@ -105,7 +105,8 @@ export class ResponseHead {
   /** Sets the headers that `writeHead` was given, beside those that the app has set. */
   #setGiven(headers: GivenHead['headers']): void {
     const response = this.#response
-    for (const [name] of headers) response.removeHeader(name)
+    // Hono's server sets a length past the headers: only removing the header keeps Node from sending it.
+    for (const [name] of [['content-length'] as const, ...headers]) response.removeHeader(name)
     for (const [name, value] of headers) {
       // The original method, because the guard's own would look at the header once more.
       if (response.hasHeader(name)) response.appendHeader(name, value as string)

@@ -1,8 +1,8 @@
 import { isPlainId } from '../client/request-id.js'
 import { checkObject, checkSignal, shown } from '../errors/bad-input.js'
 import { guards } from '../registry.js'
-import type { ResumeTarget } from '../stream/resume-target.js'
-import type { StreamOptions } from '../stream/settings.js'
+import { withDefaults } from '../stream/inherited-settings.js'
+import type { StreamOptions, StreamSettings } from '../stream/settings.js'
 
 /** The options of a fetch handler about the request that it responds to. */
 export interface WebCall {
@@ -37,16 +37,18 @@ export function splitCall<Options extends StreamOptions>(
   if (requestId !== undefined && !isPlainId(requestId)) {
     throw new TypeError(`requestId must be letters, digits, dots, dashes; got ${shown(requestId)}`)
   }
-  return {
-    call: { request, signal, model, requestId },
-    options: { ...own, resume: own.resume ?? resumeAround(request) },
-  }
+  return { call: { request, signal, model, requestId }, options: own }
 }
 
-/** A relay inside a guard records as the guard would. */
-function resumeAround(request: Request | undefined): ResumeTarget | undefined {
-  const guard = request && guards().get(request)
-  return (guard?.options as StreamOptions | undefined)?.resume
+/** Takes the response over from the guard around its request, whose options are the defaults. */
+export function takeOver(
+  own: WebCall,
+  settings: StreamSettings,
+): { call: WebCall; settings: StreamSettings } {
+  const guard = own.request && guards().get(own.request)
+  guard?.stepAside()
+  const call = { ...own, requestId: own.requestId ?? guard?.requestId }
+  return { call, settings: withDefaults(settings, guard?.options) }
 }
 
 /** @throws TypeError for anything but a request of a fetch handler */

@@ -1,37 +1,52 @@
+import { shown } from '../errors/bad-input.js'
 import { StreamError } from '../errors/stream-error.js'
 import { type Guarded, guards } from '../registry.js'
 import { isDraining } from '../server/live-streams.js'
 import type { GuardedStream } from '../stream/guarded-stream.js'
+import { withDefaults } from '../stream/inherited-settings.js'
 import type { StreamSettings } from '../stream/settings.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import type { WebGuardSettings } from './guard-options.js'
-import { isGuardable, startGuard } from './guard-response.js'
+import { isGuardable, isResponse, startGuard } from './guard-response.js'
+import { serverGuardOf, serverOf } from './node-bindings.js'
 import { WebStream } from './stream.js'
 import { WebSubject } from './subject.js'
 
-/** One request of a fetch handler, and what its framework knows of it. */
-export interface GuardedCall {
+/** One request of a fetch handler. */
+export interface HandlerCall {
   readonly request: Request
-  readonly settings: StreamSettings
-  readonly when: WebGuardSettings<never>['when']
-  readonly detect: WebGuardSettings<never>['detect']
-  /** The server that accepted the request, where it is known. */
-  readonly server?: object | undefined
-  /** The parsed body, as far as it has been parsed. */
-  parsedBody?(): unknown
-  /** There will be a stream: other watchers of the response have nothing left to do. */
-  begins?(): void
+  /** What its server hands to a handler beside the request. */
+  readonly bindings: unknown
   /** Makes the response. An error thrown here is reported where a stream was asked for. */
   handle(): Response | PromiseLike<Response>
 }
 
+/** One that is guarded, and what its framework knows of it. */
+export interface GuardedCall extends HandlerCall {
+  readonly settings: StreamSettings
+  readonly when: WebGuardSettings<never>['when']
+  readonly detect: WebGuardSettings<never>['detect']
+  /** The parsed body, as far as it has been parsed. */
+  parsedBody?(): unknown
+  /** The error of the handler, if it is only the framework that has responded to it. */
+  failure?(): unknown
+}
+
 /** Guards a request from its start to the end of its response: an outer guard does it for all that stand inside it. */
 export async function guardRequest(call: GuardedCall): Promise<Response> {
-  const { request, handle } = call
+  const { request, bindings, handle } = call
   if (guards().has(request)) return await handle()
-  const guard = new RequestGuard(call)
+  const outer = serverGuardOf(bindings)
+  const settings = withDefaults(call.settings, outer?.options)
+  const guard = new RequestGuard({ ...call, settings }, outer)
   guards().set(request, guard)
   return await guard.respondBy(handle)
+}
+
+/** Leaves a request alone, and so do the guards around this one. */
+export async function skipRequest({ request, bindings, handle }: HandlerCall): Promise<Response> {
+  for (const around of [guards().get(request), serverGuardOf(bindings)]) around?.stepAside()
+  return await handle()
 }
 
 /** The guard in front of a fetch handler; its request finds it in the registry. */
@@ -39,20 +54,29 @@ class RequestGuard implements Guarded, GuardedStream {
   readonly #stream: WebStream
   readonly #call: GuardedCall
   readonly #isWanted: boolean
+  /** The one around the whole server: it has nothing left to do once there will be a stream. */
+  readonly #outer: Guarded | undefined
+  #isAside = false
 
-  constructor(call: GuardedCall) {
-    const { request, settings, when, detect, server } = call
-    const subject = new WebSubject({ request }, server)
+  constructor(call: GuardedCall, outer: Guarded | undefined) {
+    const { request, bindings, settings, when, detect } = call
+    const subject = new WebSubject({ request }, serverOf(bindings))
     this.#call = call
+    this.#outer = outer
     this.#isWanted = when === 'requested' && subject.wants(detect)
-    if (this.#isWanted) call.begins?.()
+    if (this.#isWanted) outer?.stepAside()
     this.#stream = new WebStream(subject, settings, { isExpected: this.#isWanted })
+  }
+
+  /** Whether a failure of the handler is reported to its client: any other is its server's own affair. */
+  get #mayReport(): boolean {
+    return this.#isWanted && this.#call.settings.reportsErrors
   }
 
   /** Waits for the handler, but no longer than a deadline lets it. */
   async respondBy(handle: GuardedCall['handle']): Promise<Response> {
     const { output, exchange, clock, upstreams } = this.#stream
-    if (this.#isWanted && isDraining(this.#call.server)) clock.settle(new StreamError('shutdown'))
+    if (this.#isWanted && isDraining(serverOf(this.#call.bindings))) clock.settle(new StreamError('shutdown'))
     else if (this.#isWanted) exchange.enlist()
     if (output.sent) return output.sent
     const responding = (async () => await handle())()
@@ -61,11 +85,13 @@ class RequestGuard implements Guarded, GuardedStream {
     const ended = output.response.then(() => undefined)
     try {
       const response = await Promise.race([responding, ended])
-      if (response) return await this.#guard(response)
+      // A handler may return nothing.
+      if (!output.sent) return await this.#guard(response as Response)
     } catch (error) {
+      if (this.#isAside) throw error
       // A page or a text is not an answer to a client that asked for a stream; to any other the framework's is.
       if (!exchange.isOpen) return await output.response
-      if (!this.#isWanted || !this.#call.settings.reportsErrors) {
+      if (!this.#mayReport) {
         this.#pass()
         throw error
       }
@@ -76,12 +102,19 @@ class RequestGuard implements Guarded, GuardedStream {
 
   async #guard(response: Response): Promise<Response> {
     const { subject, exchange, output } = this.#stream
+    if (this.#isAside) return response
     if (output.sent) return output.sent
     const body = await this.#call.parsedBody?.()
     subject.parsed(body)
     if (output.sent) return output.sent
-    if (isGuardable(response, subject.method)) {
-      if (!this.#isWanted) this.#call.begins?.()
+    if (this.#mayReport) {
+      const failure = this.#call.failure?.()
+      if (failure !== undefined) throw failure
+      if (!isResponse(response))
+        throw new TypeError(`the handler must return a Response, got ${shown(response)}`)
+    }
+    if (isResponse(response) && isGuardable(response, subject.method)) {
+      if (!this.#isWanted) this.#outer?.stepAside()
       this.#stream.expect()
       const guarded = startGuard(response, this.#stream)
       await this.#stream.begun
@@ -125,7 +158,9 @@ class RequestGuard implements Guarded, GuardedStream {
   readBodyFrom(): void {}
 
   stepAside(): void {
+    this.#isAside = true
     this.#pass()
+    this.#outer?.stepAside()
   }
 
   enter<Result>(work: () => Result): Result {

@@ -4,7 +4,7 @@ import { framingOf } from '../framing/framings.js'
 import { processWide } from '../registry.js'
 import { warnOfCompressedStream } from '../stream/opaque-stream.js'
 import { readStreamOptions, type StreamOptions, type StreamSettings } from '../stream/settings.js'
-import { splitCall, type WebCall } from './call.js'
+import { splitCall, takeOver, type WebCall } from './call.js'
 import { recordGuarded } from './record-stream.js'
 import { kindOf, leftResponse } from './response-head.js'
 import { WebStream } from './stream.js'
@@ -42,9 +42,10 @@ const guardedBodies = processWide('webBodies', () => new WeakSet<object>())
  */
 export function guardResponse(response: Response, options: GuardResponseOptions = {}): Response {
   checkResponse('guardResponse(response)', response)
-  const { call, options: rest } = splitCall(options)
-  const settings = readGuarding(rest)
-  if (!isGuardable(response, call.request?.method)) return response
+  const { call: own, options: rest } = splitCall(options)
+  const read = readGuarding(rest)
+  if (!isGuardable(response, own.request?.method)) return response
+  const { call, settings } = takeOver(own, read)
   return startGuard(response, new WebStream(new WebSubject(call), settings, call))
 }
 
@@ -89,10 +90,14 @@ export function startGuard(response: Response, stream: WebStream): Response {
 }
 
 function checkResponse(call: string, value: unknown): void {
-  const { status, headers } = Object(value) as Partial<Response>
-  if (typeof status === 'number' && typeof headers?.get === 'function') return
+  if (isResponse(value)) return
   const isPromise = typeof propertyOf(value, 'then') === 'function'
   throw new TypeError(
     `${call} takes a Response, got ${isPromise ? 'a promise: await it first' : shown(value)}`,
   )
+}
+
+export function isResponse(value: unknown): value is Response {
+  const { status, headers } = Object(value) as Partial<Response>
+  return typeof status === 'number' && typeof headers?.get === 'function'
 }

@@ -2,7 +2,7 @@ import { shown } from '../errors/bad-input.js'
 import type { EventMap } from '../stream/relay.js'
 import { readStreamOptions, type StreamOptions } from '../stream/settings.js'
 import type { UpstreamSource } from '../upstream/source.js'
-import { splitCall, type WebCall } from './call.js'
+import { splitCall, takeOver, type WebCall } from './call.js'
 import { markGuarded } from './guard-response.js'
 import { recordRoute } from './record-stream.js'
 import { WebStream } from './stream.js'
@@ -47,8 +47,8 @@ export async function relayResponse(
 ): Promise<Response> {
   if (map !== undefined && typeof map !== 'function')
     throw new TypeError(`map must be a function, got ${shown(map)}; options are the third argument`)
-  const { call, options: rest } = splitCall(options)
-  const settings = readStreamOptions(rest)
+  const { call: own, options: rest } = splitCall(options)
+  const { call, settings } = takeOver(own, readStreamOptions(rest))
   const stream = new WebStream(new WebSubject(call), settings, call)
   const { exchange, output, clock, upstreams } = stream
   exchange.begin()
@@ -64,7 +64,7 @@ export async function relayResponse(
   if (exchange.isOpen) void stream.relay(opened(upstream, clock.signal), map)
   const response = await output.response
   await stream.begun
-  if (stream.recording) markGuarded(response)
+  markGuarded(response)
   return response
 }
 

@@ -1,4 +1,4 @@
-import { errorHeaders } from '../client/error-headers.js'
+import { errorHeaders, headersOfBody } from '../client/error-headers.js'
 import { connectionNames, eventStreamHead, withoutStream } from '../client/head.js'
 import type { WriterSettings } from '../client/sse-writer-options.js'
 import type { StreamDialect } from '../dialects/dialect.js'
@@ -41,6 +41,13 @@ export function streamHeaders(
 export function withHeaders(headers: Headers, more: Readonly<Record<string, string>>): Headers {
   for (const [name, value] of Object.entries(more)) headers.set(name, value)
   return headers
+}
+
+/** Adds the headers that the app has prepared for any response, such as those for CORS, to an error. */
+export function keepPrepared(error: Headers, prepared: Headers): void {
+  if (prepared.has('x-request-id')) error.delete('x-request-id')
+  const others = new Set([...error.keys(), ...headersOfBody, ...connectionNames, 'content-length'])
+  for (const [name, value] of prepared) if (!others.has(name)) error.append(name, value)
 }
 
 /** The response for a client that has left: its server waits for one all the same. */

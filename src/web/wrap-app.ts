@@ -1,7 +1,7 @@
 import { shown } from '../errors/bad-input.js'
 import { checkRequest } from './call.js'
 import { readWebGuard, type WebGuardOptions } from './guard-options.js'
-import { guardRequest } from './guard-request.js'
+import { guardRequest, skipRequest } from './guard-request.js'
 
 /** A fetch handler; its server decides the arguments behind the request. */
 export type FetchHandler<Rest extends unknown[] = never[]> = (
@@ -33,17 +33,9 @@ export function wrapApp<Rest extends unknown[]>(
   const { when, detect, isSkipped, settingsFor } = readWebGuard(options)
   return async (request, ...rest) => {
     checkRequest('request', request)
-    if (isSkipped(request)) return await handle(request, ...rest)
-    const settings = settingsFor(request)
-    const server = serverOf(rest[0])
-    return await guardRequest({
-      request,
-      settings,
-      when,
-      detect,
-      server,
-      handle: () => handle(request, ...rest),
-    })
+    const call = { request, bindings: rest[0], handle: () => handle(request, ...rest) }
+    if (isSkipped(request)) return await skipRequest(call)
+    return await guardRequest({ ...call, settings: settingsFor(request), when, detect })
   }
 }
 
@@ -51,10 +43,4 @@ function handlerOf<Rest extends unknown[]>(app: FetchHandler<Rest> | FetchApp<Re
   if (typeof app === 'function') return app
   if (typeof Object(app).fetch === 'function') return (request, ...rest) => app.fetch(request, ...rest)
   throw new TypeError(`app must be a fetch handler, or an object with one, got ${shown(app)}`)
-}
-
-/** Where an app runs on Node, its bindings hold the request of `node:http`. */
-export function serverOf(bindings: unknown): object | undefined {
-  const { incoming } = Object(bindings) as { incoming?: { socket?: { server?: object } } }
-  return incoming?.socket?.server
 }

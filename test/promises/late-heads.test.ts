@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import { gzipSync } from 'node:zlib'
+import { getRequestListener } from '@hono/node-server'
 import { describe, expect, test } from 'vitest'
 import { guardStreams } from '../../src/adapters/express.js'
 import { wrapApp } from '../../src/index.js'
@@ -226,6 +227,14 @@ describe('every stream is seen', () => {
     expect(client.header('content-encoding')).toBeUndefined()
     expect(client.bodyText).toBe(answer)
   })
+})
+
+test("a body whose length Hono's server has set past the headers: the client gets all of its ending", async () => {
+  const handler = () => new Response(wire(chatChunk('Hel')), { headers: eventStream })
+  await using server = await listen(wrapApp(getRequestListener(handler), { onEnd: () => true }))
+  using client = await rawRequest({ port: server.port, body: { stream: true } }).finished()
+  expect(client.header('content-length')).toBeUndefined()
+  expect(failureOf(client.data).code).toBe('upstream_truncated')
 })
 
 test('an answer that was no stream breaks when its client leaves: the process lives', async () => {

@@ -24,18 +24,20 @@ const runtimes: Record<string, string[]> = {
 const ways = {
   wrapApp: { kind: 'guard', detects: true },
   guardStreams: { kind: 'guard', detects: true },
+  guardResponse: { kind: 'guard', detects: false, isLate: true },
   relayResponse: { kind: 'route', detects: false },
 } as const
 
 /** Serves `server.mjs`, and says here what it says of its streams. */
 async function start(
-  command: string[],
+  [program = '', ...first]: string[],
   args: string[],
   onEnd: Parameters<Mount['serve']>[1]['onEnd'],
 ): Promise<MountedServer & { url: string }> {
-  const [program = '', ...first] = command
   const stdio = ['ignore', 'pipe', process.env.VERBOSE ? 'inherit' : 'ignore'] as const
-  const child = spawn(program, [...first, 'test/runtimes/server.mjs', ...args], { stdio: [...stdio] })
+  const command = [...first, 'test/runtimes/server.mjs', ...args]
+  // The leader of a group: npx runs the runtime in a process of its own, which outlives it.
+  const child = spawn(program, command, { stdio: [...stdio], detached: true })
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
   const port = await new Promise<number>((resolve, reject) => {
     child.once('exit', (code) => reject(new Error(`${program} ended with ${code}`)))
@@ -104,8 +106,8 @@ function testResume(command: string[], way: string): void {
 }
 
 async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return
-  child.kill('SIGKILL')
+  if (child.exitCode !== null || child.pid === undefined) return
+  process.kill(-child.pid, 'SIGKILL')
   await once(child, 'exit')
 }
 

@@ -151,6 +151,36 @@ describe('guardStreams', () => {
     print.mockRestore()
   })
 
+  test('a handler that returns nothing: JSON to a request for a stream, the response of Hono to any other', async () => {
+    const print = vi.spyOn(console, 'error').mockImplementation(() => {})
+    const nothing = (app: Hono) => app.post('*', (() => undefined) as never)
+    // With a middleware Hono responds differently than without any.
+    const bare = nothing(new Hono().use(async (_context, next) => void (await next())))
+    const behind = nothing(new Hono().use(guardStreams()))
+    const failed = await behind.request(path, { method: 'POST' })
+    expect(failed.status).toBe(500)
+    expect(await failed.json()).toMatchObject({ error: { code: 'internal_error' } })
+    const page = async (app: Hono) => {
+      const response = await app.request('/page', { method: 'POST' })
+      return [response.status, [...response.headers], await response.text()]
+    }
+    expect(await page(behind)).toEqual(await page(bare))
+    print.mockRestore()
+  })
+
+  test('a handler that throws, and was not asked for a stream: the app hears of it once', async () => {
+    const errors: unknown[] = []
+    const app = new Hono().use(guardStreams()).get('/page', () => {
+      throw new Error('a bug')
+    })
+    app.onError((error, context) => {
+      errors.push(error)
+      return context.text('sorry', 500)
+    })
+    expect(await (await app.request('/page')).text()).toBe('sorry')
+    expect(errors).toHaveLength(1)
+  })
+
   test('an error of unhang keeps its status', async () => {
     const print = vi.spyOn(console, 'error').mockImplementation(() => {})
     const app = new Hono().use(guardStreams()).post(path, () => {

@@ -46,6 +46,7 @@ export function guardStreams(options: GuardOptions = {}, ...more: never[]): Midd
       when,
       detect,
       parsedBody: () => parsedBody(context),
+      hasFailed: () => context.error !== undefined,
       failure: () => (isAnswered(context) ? undefined : context.error),
     })
     if (!response || response === context.res) return

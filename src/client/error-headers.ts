@@ -1,7 +1,7 @@
 import type { StreamError } from '../errors/stream-error.js'
 import { isUpstreamError } from '../errors/upstream-error.js'
 
-/** What an app has prepared under these names is true of another response than an error. */
+/** Headers that an app has prepared for another response, and that are not true of an error. */
 export const headersOfBody = ['content-encoding', 'transfer-encoding', 'trailer', 'etag', 'last-modified']
 
 /** The headers of an error that is reported by status and JSON. */

@@ -15,7 +15,7 @@ import { WebSubject } from './subject.js'
 /** One request of a fetch handler. */
 export interface HandlerCall {
   readonly request: Request
-  /** What its server hands to a handler beside the request. */
+  /** The second argument of the handler, from its server. */
   readonly bindings: unknown
   /** Makes the response. An error thrown here is reported where a stream was asked for. */
   handle(): Response | PromiseLike<Response>
@@ -28,6 +28,8 @@ export interface GuardedCall extends HandlerCall {
   readonly detect: WebGuardSettings<never>['detect']
   /** The parsed body, as far as it has been parsed. */
   parsedBody?(): unknown
+  /** Whether the handler has thrown, and the framework or the app has responded to that. */
+  hasFailed?(): boolean
   /** The error of the handler, if it is only the framework that has responded to it. */
   failure?(): unknown
 }
@@ -80,8 +82,10 @@ class RequestGuard implements Guarded, GuardedStream {
     else if (this.#isWanted) exchange.enlist()
     if (output.sent) return output.sent
     const responding = (async () => await handle())()
-    // One that comes when no caller waits for it any more is let go at once.
-    responding.then((late) => output.sent && late !== this.#stream.given && upstreams.adopt(late), ignore)
+    // One that comes when no caller waits for it any more is let go at once. That of an error has no upstream.
+    const isLate = (response: Response) =>
+      output.sent !== undefined && response !== this.#stream.given && !this.#call.hasFailed?.()
+    responding.then((response) => isLate(response) && upstreams.adopt(response), ignore)
     const ended = output.response.then(() => undefined)
     try {
       const response = await Promise.race([responding, ended])

@@ -24,6 +24,7 @@ const runtimes: Record<string, string[]> = {
 const ways = {
   wrapApp: { kind: 'guard', detects: true },
   guardStreams: { kind: 'guard', detects: true },
+  guardResponse: { kind: 'guard', detects: false, isLate: true },
   relayResponse: { kind: 'route', detects: false },
 } as const
 

@@ -47,17 +47,17 @@ function streamFrom(chunks) {
   })
 }
 
-async function answer(request) {
+async function answer(request, signal = getSignal(request)) {
   const body = await request.json()
   if (body.stream !== true) return json()
-  const upstream = await call(body, getSignal(request))
+  const upstream = await call(body, signal)
   const chunks = body.mapped ? streamFrom(withBug(upstream.body)) : upstream.body
   return new Response(chunks, { headers: { 'content-type': 'text/event-stream' } })
 }
 
 const { Hono } = await import('hono')
 const ways = {
-  wrapApp: () => wrapApp(answer, guarding),
+  wrapApp: () => wrapApp((request) => answer(request), guarding),
   guardStreams: () => {
     const app = new Hono()
     app.use(guardStreams(guarding))
@@ -77,7 +77,11 @@ const ways = {
       request,
     })
   },
-  guardResponse: () => async (request) => guardResponse(await answer(request), { ...relaying, request }),
+  guardResponse: () => async (request) => {
+    // A stream that goes on without its client cannot have a call that ends with it.
+    const upstream = await answer(request, resume ? null : request.signal)
+    return guardResponse(upstream, { ...relaying, request })
+  },
 }
 
 const produce = ways[way]()

@@ -64,20 +64,22 @@ export function testEndings(mount: Mount): void {
     await using s = await scene((exchange) => exchange.open().data(chatChunk('Hello')), {
       timeouts: { inactivityMs: 100 },
     })
-    const result = await (await s.ask({ mapped: true })).finished()
+    // Nothing reaches a handler's own loop but the signal of a guard that has been there from the start.
+    const result = await (await s.ask({ mapped: !mount.isLate })).finished()
     expectFailure(result, 'Hello', 'upstream_inactivity_timeout')
     await (await s.exchange(0)).closed
     expect(await s.end()).toMatchObject({ outcome: 'timeout', phase: 'inactivity' })
   })
 
-  test('one that never begins is 504 at firstByteMs', async () => {
-    const result = await seen(() => {}, { timeouts: { firstByteMs: 100 } })
-    expect(result.status).toBe(504)
-    expect(JSON.parse(result.text).error).toMatchObject({
-      code: 'upstream_first_byte_timeout',
-      param: null,
+  if (!mount.isLate)
+    test('one that never begins is 504 at firstByteMs', async () => {
+      const result = await seen(() => {}, { timeouts: { firstByteMs: 100 } })
+      expect(result.status).toBe(504)
+      expect(JSON.parse(result.text).error).toMatchObject({
+        code: 'upstream_first_byte_timeout',
+        param: null,
+      })
     })
-  })
 
   test('a silent stream has heartbeats, between events only', async () => {
     await using s = await scene((exchange) => exchange.open().data(chatChunk('Hello')).chunk('data: {"ha'), {
@@ -117,7 +119,7 @@ export function testEndings(mount: Mount): void {
     const upstream = await s.exchange(0)
     client.leave()
     await upstream.closed
-    expect(await s.end()).toMatchObject({ outcome: 'client_gone' })
+    if (!mount.isLate) expect(await s.end()).toMatchObject({ outcome: 'client_gone' })
   })
 
   test('a request that wants no stream has its response as ever', async () => {

@@ -24,6 +24,8 @@ export interface Mount {
   releases: 'the upstream' | 'nothing' | 'each step'
   /** Whether its handlers return responses of Fetch: then there is no response of Node that an app could hook into. */
   isFetch?: true
+  /** Whether it sees a stream only once its response has come: what is before that is the affair of its server. */
+  isLate?: true
   /** Whether it looks by itself which requests want a stream. */
   detects: boolean
   /** Serves an app that relays `upstreamUrl`, on a free port of 127.0.0.1. */

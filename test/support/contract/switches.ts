@@ -50,7 +50,7 @@ export function testSwitches(mount: Mount): void {
       const reports = options.reportErrors !== false
       const accepts = options.relay?.onTruncated === 'accept'
       // Nothing that a guard's handler has not begun is a stream then.
-      const isGuessing = mount.kind === 'route' || detect !== false
+      const isGuessing = !mount.isLate && (mount.kind === 'route' || detect !== false)
       const settings = { options, ...(detect === false && { detect: false as const }) }
 
       /** A failure of a stream: reported, or cut. */

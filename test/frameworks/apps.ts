@@ -8,8 +8,8 @@ export interface FrameworkApp {
   readonly ways: Record<string, string>
   /** Those of them in which no line of the app runs while the stream does. */
   readonly withoutCode?: readonly string[]
-  /** Those that guard themselves if it has `GUARD`. Not set: all of `ways` do. */
-  readonly guardedWays?: Record<string, string>
+  /** Those that guard themselves if it has `GUARD`, by the names of `guards`. Not set: all of `ways` do. */
+  readonly guardedWays?: Record<string, Record<string, string>>
   /** Whether the guard sees the upstream calls of the handlers. */
   readonly adopts?: false
   /** How it guards itself if it has `GUARD`; for those that can do it in several ways, what `GUARD_BY` says. */
@@ -78,8 +78,11 @@ export const apps: readonly FrameworkApp[] = [
     command: { args: ['node_modules/next/dist/bin/next', 'start', 'next', '-p', '0', '-H', '127.0.0.1'] },
     ways: { 'a Response': '/response', 'a ReadableStream': '/streamed', 'pages/api': '/api/written' },
     withoutCode: ['a Response'],
-    guardedWays: { 'a Response': '/guarded/response', 'a ReadableStream': '/guarded/streamed' },
-    guards: { guardResponse: '' },
+    guardedWays: {
+      guardResponse: { 'a Response': '/guarded/response', 'a ReadableStream': '/guarded/streamed' },
+      wrapApp: { 'a Response': '/wrapped/response', 'a ReadableStream': '/wrapped/streamed' },
+    },
+    guards: { guardResponse: '', wrapApp: '' },
   },
   {
     ...node,

@@ -36,7 +36,7 @@ beforeAll(async () => {
 afterAll(() => upstream[Symbol.asyncDispose]())
 
 describe.each(apps)('$name', (app) => {
-  const { name, command, ways, guardedWays = ways, withoutCode = [], guards, takesFlag, adopts = true } = app
+  const { name, command, ways, guardedWays, withoutCode = [], guards, takesFlag, adopts = true } = app
   const coursesOf = (way: string) =>
     names.filter((course) => course !== 'sets off a bug of the app' || !withoutCode.includes(way))
   const expected = (course: CourseName): Seen =>
@@ -70,7 +70,8 @@ describe.each(apps)('$name', (app) => {
   const modes = [
     ...(takesFlag ? [{ mode: '--import unhang/register', startGuarded: byFlag, paths: ways }] : []),
     ...Object.entries(guards).map(([mode, by]) => {
-      return { mode, startGuarded: () => start({ GUARD: options, GUARD_BY: by }), paths: guardedWays }
+      const paths = guardedWays?.[mode] ?? ways
+      return { mode, startGuarded: () => start({ GUARD: options, GUARD_BY: by }), paths }
     }),
   ]
   describe.each(modes)('$mode', ({ startGuarded, paths }) => {

@@ -57,7 +57,7 @@ async function answer(request, signal = getSignal(request)) {
 
 const { Hono } = await import('hono')
 const ways = {
-  wrapApp: () => wrapApp(answer, guarding),
+  wrapApp: () => wrapApp((request) => answer(request), guarding),
   guardStreams: () => {
     const app = new Hono()
     app.use(guardStreams(guarding))

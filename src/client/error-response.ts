@@ -10,6 +10,7 @@ import type { StreamError } from '../errors/stream-error.js'
 import { clientMessage } from '../errors/upstream-error.js'
 import { writers } from '../registry.js'
 import { errorHeaders, headersOfBody } from './error-headers.js'
+import { corsHeaders, type EventStreamHeadOptions } from './head.js'
 import { setRequestId } from './request-id.js'
 import { asServerResponse, discardUnreadBody, framingSent, isGone, type StreamResponse } from './response.js'
 
@@ -98,17 +99,22 @@ export interface ErrorBodyOptions {
   readonly message: string
   readonly dialect: StreamDialect
   readonly requestId: string | undefined
+  /** Which pages may read the stream, and so the error. */
+  readonly writer?: Pick<EventStreamHeadOptions, 'headers' | 'cors'>
 }
 
 /** Responds with status and JSON; the head must be unsent. */
 export function sendErrorBody(
   response: ServerResponse,
   reason: StreamError,
-  { message, dialect, requestId }: ErrorBodyOptions,
+  { message, dialect, requestId, writer }: ErrorBodyOptions,
 ): void {
   const body = JSON.stringify(dialect.errorBody(reason, message, requestId))
   for (const name of headersOfBody) response.removeHeader(name)
-  for (const [name, value] of Object.entries(errorHeaders(reason))) response.setHeader(name, value)
+  const existing = new Map(Object.entries(response.getHeaders()))
+  const cors = writer?.headers !== false && corsHeaders(response.req?.headers.origin, existing, writer?.cors)
+  const headers = { ...errorHeaders(reason), ...cors }
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
   response.setHeader('content-length', Buffer.byteLength(body))
   if (reason.outcome === 'shutdown' && response.req?.httpVersionMajor === 1)
     response.setHeader('connection', 'close')

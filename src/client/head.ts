@@ -82,7 +82,7 @@ export function eventStreamHead(
   set['cache-control'] = withNoTransform(existing.get('cache-control'))
   if (!existing.has('x-accel-buffering')) set['x-accel-buffering'] = 'no'
   if (!existing.has('x-content-type-options')) set['x-content-type-options'] = 'nosniff'
-  Object.assign(set, corsHeaders(exchange, existing, cors))
+  Object.assign(set, corsHeaders(exchange.origin, existing, cors))
   if (exchange.httpVersion.startsWith('1')) Object.assign(set, connectionHeaders(exchange, existing))
   return { set, remove }
 }
@@ -107,10 +107,11 @@ function connectionHeaders(
   return { 'keep-alive': `timeout=${Math.floor(keepAliveTimeoutMs / 1000)}` }
 }
 
-function corsHeaders(
-  { origin }: EventStreamExchange,
-  existing: Map<string, string>,
-  cors: boolean | readonly string[],
+/** The headers that let a page of another origin read a response. */
+export function corsHeaders(
+  origin: string | undefined,
+  existing: { get(name: string): unknown; has(name: string): boolean },
+  cors: boolean | readonly string[] = false,
 ): Record<string, string> {
   if (cors === false || existing.has('access-control-allow-origin')) return {}
   if (cors === true) return { 'access-control-allow-origin': '*' }

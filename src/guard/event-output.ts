@@ -148,7 +148,8 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
           attempt(`the header ${name} is left out`, undefined, () => this.response.setHeader(name, value))
       if (settings.writer.headers !== false) setRequestId(this.response, requestId)
       const dialect = settings.dialect ?? subject.dialect
-      sendErrorBody(this.response, reason, { message, dialect, requestId })
+      const { writer } = settings
+      sendErrorBody(this.response, reason, { message, dialect, requestId, writer })
       this.#errorStatus = reason.status
     })
   }

@@ -1,3 +1,4 @@
+import { corsHeaders } from '../client/head.js'
 import type { SSEWriterOptions } from '../client/sse-writer-options.js'
 import { log, type StreamEnd } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
@@ -19,7 +20,7 @@ import {
   unknownStream,
 } from './refusals.js'
 import { Replay } from './replay.js'
-import type { Reply } from './reply.js'
+import { PlainReply, type Reply } from './reply.js'
 import type { FoundStream } from './resume-store.js'
 
 /**
@@ -51,7 +52,11 @@ export function rejoinHandler(streams: OwnedStreams, options: RejoinOptions = {}
   checkFunction('streamId', options.streamId)
   const { dialect, writer, onEnd } = options
   readStreamOptions({ dialect, writer, onEnd })
-  return toHandler('rejoin()', (call) => rejoin(call, streams, options))
+  return toHandler('rejoin()', async (call) => {
+    const reply = await rejoin(call, streams, options)
+    if (!(reply instanceof PlainReply)) return reply
+    return reply.with(corsHeaders(call.request.headers.origin, new Map(), writer?.cors))
+  })
 }
 
 async function rejoin(call: ResumeCall, streams: OwnedStreams, options: RejoinOptions): Promise<Reply> {

@@ -33,6 +33,11 @@ export class PlainReply implements Reply {
     this.#body = body
   }
 
+  /** The same reply with these headers, too. */
+  with(headers: Readonly<Record<string, string>>): PlainReply {
+    return new PlainReply(this.#status, { ...this.#headers, ...headers }, this.#body)
+  }
+
   send(response: ServerResponse): void {
     discardUnreadBody(response)
     response.statusCode = this.#status

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { sendErrorBody } from '../client/error-response.js'
 import type { ResponseWriter } from '../client/response-writer.js'
+import type { WriterSettings } from '../client/sse-writer-options.js'
 import { waitUntilFlushed } from '../client/stalled-client.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import type { StreamError } from '../errors/stream-error.js'
@@ -12,6 +13,8 @@ import { ResponseOutput } from './response-output.js'
 export interface RouteOutputOptions {
   readonly dialect: StreamDialect
   readonly requestId: string
+  /** How the response is written. */
+  readonly writer: WriterSettings
   /** How long the client may take without reading anything. */
   readonly clientStallMs: number
 }
@@ -62,8 +65,7 @@ export class RouteOutput extends ResponseOutput implements EventOutput {
   }
 
   respond(reason: StreamError, message: string): void {
-    const { dialect, requestId } = this.#options
-    sendErrorBody(this.response, reason, { message, dialect, requestId })
+    sendErrorBody(this.response, reason, { message, ...this.#options })
   }
 
   destroy(reason: Error): void {

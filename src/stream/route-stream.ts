@@ -70,7 +70,8 @@ export class RouteStream implements StreamContext, StreamSubject, SSEWriterObser
     })
     const { dialect, clock: timeouts, upstreams, writer } = this
     const { clientStallMs } = timeouts.timeouts
-    this.#output = new RouteOutput(response, writer, { dialect, requestId, clientStallMs })
+    const options = { dialect, requestId, clientStallMs, writer: settings.writer }
+    this.#output = new RouteOutput(response, writer, options)
     const exchange = new Exchange(this, settings, { output: this.#output, timeouts, upstreams })
     this.exchange = exchange
     this.#handled = new RouteUpstreams({ exchange, timeouts, writer, upstreams, requestHeaders }, settings)

@@ -1,5 +1,5 @@
 import { errorHeaders, headersOfBody } from '../client/error-headers.js'
-import { connectionNames, eventStreamHead, withoutStream } from '../client/head.js'
+import { connectionNames, corsHeaders, eventStreamHead, withoutStream } from '../client/head.js'
 import type { WriterSettings } from '../client/sse-writer-options.js'
 import type { StreamDialect } from '../dialects/dialect.js'
 import type { StreamError } from '../errors/stream-error.js'
@@ -64,7 +64,10 @@ export function errorResponse(
 ): Response {
   const { requestId, method } = subject
   const headers = new Headers(errorHeaders(reason))
-  if (writer.headers !== false) headers.set('x-request-id', requestId)
+  if (writer.headers !== false) {
+    headers.set('x-request-id', requestId)
+    withHeaders(headers, corsHeaders(subject.headers.origin, headers, writer.cors))
+  }
   const body = JSON.stringify(dialect.errorBody(reason, message, requestId))
   return new Response(method === 'HEAD' ? null : body, { status: reason.status, headers })
 }

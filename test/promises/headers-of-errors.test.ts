@@ -12,7 +12,8 @@ import { guardStreams as guardExpress } from '../../src/adapters/express.js'
 import { guardStreams as guardFastify, wrapApp as wrapFastify } from '../../src/adapters/fastify.js'
 import { guardStreams as guardHono } from '../../src/adapters/hono.js'
 import { guardStreams as guardKoa, wrapApp as wrapKoa } from '../../src/adapters/koa.js'
-import { wrapApp } from '../../src/index.js'
+import { handleStream, wrapApp } from '../../src/index.js'
+import { relayResponse } from '../../src/web/index.js'
 import { expressVersions } from '../support/express-versions.js'
 import { listen, type TestServer } from '../support/proxy.js'
 import { rawRequest } from '../support/raw-client.js'
@@ -146,3 +147,27 @@ describe.each(Object.entries(mounts))(
     })
   },
 )
+
+describe('an error may be read by the pages of writer.cors', () => {
+  const options = { ...guarding, writer: { cors: [origin] } }
+  const throws = () => Promise.reject(new Error('a bug'))
+  const servers: Record<string, () => Promise<TestServer>> = {
+    'a guard': () => listen(wrapApp(throws, options)),
+    'a streaming route': () => listen((_request, response) => void handleStream(response, throws, options)),
+    relayResponse: () =>
+      listen(getRequestListener((request) => relayResponse(throws, undefined, { ...options, request }))),
+  }
+
+  test.each(Object.entries(servers))('%s', async (_name, serve) => {
+    await using server = await serve()
+    const ask = (from: string) =>
+      rawRequest({ port: server.port, path, headers: { Origin: from }, body: { stream: true } }).finished()
+    using client = await ask(origin)
+    expect(client.status).toBe(500)
+    expect(client.header('access-control-allow-origin')).toBe(origin)
+    expect(client.header('vary')).toBe('Origin')
+    using stranger = await ask('https://other.test')
+    expect(stranger.status).toBe(500)
+    expect(stranger.header('access-control-allow-origin')).toBeUndefined()
+  })
+})

@@ -86,3 +86,15 @@ test('a store hears that a reader has all of its stream', async () => {
   expect(signals).toHaveLength(1)
   await expect.poll(() => signals[0]?.aborted).toBe(true)
 })
+
+test('a refusal may be read by the pages of writer.cors', async () => {
+  const origin = 'https://page.test'
+  const resume = createResume({ owner: false })
+  const rejoin = resume.rejoin({ writer: { cors: [origin] } })
+  const ask = (from: string) =>
+    rejoin(new Request('http://localhost/v1/streams/none', { headers: { origin: from } }))
+  const refused = await ask(origin)
+  expect(refused.status).toBe(404)
+  expect(refused.headers.get('access-control-allow-origin')).toBe(origin)
+  expect((await ask('https://other.test')).headers.has('access-control-allow-origin')).toBe(false)
+})

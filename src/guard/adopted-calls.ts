@@ -225,7 +225,11 @@ export class AdoptedCalls implements CallOwner {
     if (!this.#guard) return
     this.#running = this.#countRunning()
     if (this.#running > 0) {
-      log.cleanup('%s: %d upstream calls of the handler go on', this.#guard.subject.requestId, this.#running)
+      log.cleanup(
+        '%s: upstream calls of the handler that go on: %d',
+        this.#guard.subject.requestId,
+        this.#running,
+      )
       if (this.#left && this.#settings.onDisconnect === undefined)
         warnOnce(
           "a client has left, and the upstream of its handler goes on: see adopt: { onDisconnect: 'cancel' } in docs/GUARD.md",

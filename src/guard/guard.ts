@@ -267,6 +267,13 @@ export class ResponseGuard implements WatchedResponse {
     if (this.state === 'passing') this.over()
   }
 
+  /** The response is written the unhang way: nothing is looked after here, and no upstream read. */
+  stepAside(): void {
+    this.calls?.stopWatching()
+    this.#leave?.()
+    if (this.state === 'waiting') this.pass()
+  }
+
   /** Not an event stream, so it is left alone. */
   pass(): void {
     // The client's leaving has gone unheard if the app took Node's own listeners off the socket.

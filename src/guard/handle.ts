@@ -36,6 +36,8 @@ export interface WatchedResponse {
   readonly sawTerminal: boolean
   fail(error: unknown): void
   pass(): void
+  /** The response is written the unhang way. */
+  stepAside(): void
   /** A guard inside this one: its settings count more. */
   refine(options: GuardOptions): void
   /** More is known by now of what its deadlines depend on. */
@@ -121,8 +123,7 @@ export class GuardHandle implements Guarded, GuardedStream {
   }
 
   stepAside(): void {
-    this.#guard?.calls?.stopWatching()
-    if (this.#guard?.state === 'waiting') this.#guard.pass()
+    this.#guard?.stepAside()
   }
 
   enter<Result>(work: () => Result): Result {

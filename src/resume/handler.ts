@@ -4,7 +4,9 @@ import { requestPath } from '../client/error-response.js'
 import { asServerResponse, type StreamResponse } from '../client/response.js'
 import { log } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
+import { guards } from '../registry.js'
 import { isRequest } from '../web/call.js'
+import { serverGuardOf } from '../web/node-bindings.js'
 import { refuse, unavailable } from './refusals.js'
 import type { AskedRequest, FetchCall, Reply } from './reply.js'
 
@@ -51,6 +53,8 @@ export interface ResumeCall {
   readonly request: AskedRequest
   /** As the client wrote it. */
   readonly path: string
+  /** The guards of this request have nothing to look after: it reads no upstream. */
+  stepAside(): void
 }
 
 type Serve = (call: ResumeCall) => Promise<Reply>
@@ -64,7 +68,8 @@ export function toHandler(call: string, serve: Serve): ResumeHandler {
     const target = targetOf(given, more)
     const response = asServerResponse(target.response, call)
     const path = requestPath(response)
-    const reply = await serve({ app: given, request: target.request, path })
+    const stepAside = () => guards().get(response)?.stepAside()
+    const reply = await serve({ app: given, request: target.request, path, stepAside })
     try {
       await reply.send(response)
     } catch (error) {
@@ -80,6 +85,9 @@ async function respond(serve: Serve, app: object, call: FetchCall): Promise<Resp
     app,
     request: { method, url, headers: Object.fromEntries(headers) },
     path: url,
+    stepAside() {
+      for (const guard of [guards().get(call.request), serverGuardOf(call.bindings)]) guard?.stepAside()
+    },
   })
   return await reply.toResponse(call)
 }

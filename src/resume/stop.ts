@@ -27,6 +27,7 @@ export function stopHandler(streams: OwnedStreams, options: StopOptions = {}): R
   checkFunction('streamId', options.streamId)
   return toHandler('stop()', async (call) => {
     const { app, path } = call
+    call.stepAside()
     try {
       const id = options.streamId ? await options.streamId(app) : idInPath(call)
       const found = await streams.find(id, app)

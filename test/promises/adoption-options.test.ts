@@ -229,7 +229,7 @@ test('a deadline lets the upstream go only with release: true, and says so other
     expect(socket.destroyed).toBe(release === true)
     const { requestId, upstreamsLeftRunning } = server.ends[0] as StreamEnd
     expect(upstreamsLeftRunning).toBe(release ? 0 : 1)
-    const line = ['%s: %d upstream calls of the handler go on', requestId, 1]
+    const line = ['%s: upstream calls of the handler that go on: %d', requestId, 1]
     if (release) expect(said).not.toHaveBeenCalledWith(...line)
     else expect(said).toHaveBeenCalledWith(...line)
     said.mockRestore()

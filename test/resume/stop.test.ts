@@ -86,6 +86,27 @@ describe('stop(), behind the guard', () => {
     await left
     await expect.poll(() => server.ends).toMatchObject([{ outcome: 'aborted', upstreamsLeftRunning: 0 }])
   })
+
+  test('by a request that stands behind the same guard, which reads no upstream', async () => {
+    const { url, left } = await startHalf()
+    const ends: StreamEnd[] = []
+    const resume = createResume({ owner: false })
+    const stop = resume.stop()
+    const handler = byFetch.to(url)
+    const guarded = wrapApp(
+      (request, response) =>
+        request.method === 'DELETE' ? stop(request, response) : handler(request, response),
+      { resume, onEnd: (end) => ends.push(end) },
+    )
+    const server = await listen(guarded)
+    closing.push(() => server[Symbol.asyncDispose]())
+    const live = await fetch(server.url + chat, post)
+    await expect.poll(async () => (await resume.find(idOf(live)))?.last).toBe(31)
+    await fetch(`${server.url}/v1/streams/${idOf(live)}`, { method: 'DELETE' })
+    await left
+    await expect.poll(() => ends).toMatchObject([{ outcome: 'aborted', upstreamsLeftRunning: 0 }])
+  })
+
   test('while the client is away', async () => {
     const { url, left } = await startHalf()
     const server = await start(byFetch.to(url))

@@ -25,6 +25,15 @@ describe('a request', () => {
     },
   )
 
+  test('whose client leaves is not reported as a failure of the upstream', async () => {
+    await using upstream = await startUpstream(() => {})
+    await using proxy = await startProxied(upstream.url)
+    using client = rawRequest({ port: proxy.port, method: 'GET', path: '/silent' })
+    await upstream.exchange(0)
+    client.reset()
+    expect(await proxy.line(0)).toBe('GET /silent: client_gone')
+  })
+
   test('goes below the path of the URL', async () => {
     await using upstream = await startEcho()
     await using proxy = await startProxied(`${upstream.url}/base/`)

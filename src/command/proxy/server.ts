@@ -8,7 +8,7 @@ import {
 } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { respondWithError } from '../../client/error-response.js'
-import { watchPipelined } from '../../client/response.js'
+import { isGone, watchPipelined } from '../../client/response.js'
 import type { StreamEnd } from '../../diagnostics/channels.js'
 import { describeError, describeText, publicText } from '../../diagnostics/describe-error.js'
 import { alignServerTimeouts } from '../../server/align-timeouts.js'
@@ -98,7 +98,8 @@ class ProxiedRequest {
       // Nothing else would: its response may be one that cannot be passed on, and is not read.
       this.#call?.destroy()
       const { method, url = '' } = this.#request
-      this.#around.report(`${method} ${pathOf(url)}: ${describeError(error)}`)
+      const how = isGone(this.#response) ? 'client_gone' : describeError(error)
+      this.#around.report(`${method} ${pathOf(url)}: ${how}`)
       respondWithError(error, this.#response, { dialect: dialectOf(this.#request) })
     }
   }

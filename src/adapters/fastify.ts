@@ -57,9 +57,8 @@ export function createStreamMiddleware<Route extends RouteGenericInterface = Rou
     if (settings.resume) setAppRequest(request.raw, request)
     reply.hijack()
     // Headers of other plugins, say for CORS, would stay behind with the reply.
-    for (const [name, value] of Object.entries(reply.getHeaders())) {
+    for (const [name, value] of Object.entries(reply.getHeaders()))
       if (value !== undefined) reply.raw.setHeader(name, value)
-    }
     void runStream(reply.raw, (stream) => handler(stream, request, reply), settings, call)
   }
 }

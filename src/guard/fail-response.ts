@@ -30,8 +30,7 @@ export function failResponse(
     }
   }
   // Without us this would have ended the process, with a trace: it must not go unseen.
-  if (outcome === 'internal') {
+  if (outcome === 'internal')
     console.error('unhang: %s: the handler failed: %s', requestId, describeTrace(reason.cause ?? reason))
-  }
   void output.flushed()
 }

@@ -26,9 +26,8 @@ export function guardServers(settings: GuardSettings | undefined, listens: () =>
   // Those of HTTP/2 are not exported.
   const secure = createSecureServer().constructor as typeof HttpServer
   const plain = createServer().constructor as typeof HttpServer
-  for (const { prototype } of [HttpServer, HttpsServer, plain, secure]) {
+  for (const { prototype } of [HttpServer, HttpsServer, plain, secure])
     guardEvents(prototype, settings, listens)
-  }
 }
 
 /** A function in front of `emit` sees the request of every listener, wherever and whenever it is added. */

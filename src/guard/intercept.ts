@@ -114,8 +114,18 @@ export function useOwnMethods(response: ServerResponse, own: OriginalMethods, us
 export function silenceHeaders(response: ServerResponse): void {
   for (const name of headerNames) {
     if (typeof response[name as 'setHeader'] === 'function')
-      Object.assign(response, { [name]: () => response })
+      Object.assign(response, { [name]: () => keepOpenForTurn(response) })
   }
+}
+
+/** Node 24 throws where a stream is piped into a response that has closed, which a handler does in the turn of its headers. */
+export function keepOpenForTurn(response: ServerResponse): ServerResponse {
+  const state: { destroyed: boolean; _closed?: boolean } = response
+  const { destroyed, _closed } = state
+  if (_closed !== true) return response
+  Object.assign(state, { destroyed: false, _closed: false })
+  queueMicrotask(() => Object.assign(state, { destroyed, _closed }))
+  return response
 }
 
 /**

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { asBuffer } from '../client/as-buffer.js'
 import { isForConnection, withoutConnectionHeaders } from './given-head.js'
 import type { WatchedResponse } from './handle.js'
-import type { ResponseMethods } from './intercept.js'
+import { keepOpenForTurn, type ResponseMethods } from './intercept.js'
 import { reportIn } from './json-report.js'
 
 /** A response whose kind is still to be seen. */
@@ -48,7 +48,7 @@ export class Opening {
   readonly #writeHead = (...given: unknown[]): ServerResponse => {
     const { response, own, head, state } = this.#guard
     const args = withoutConnectionHeaders(response, given)
-    if (state === 'closed') return response
+    if (state === 'closed') return keepOpenForTurn(response)
     if (state === 'streaming') {
       head.late?.written(args[0])
       return response

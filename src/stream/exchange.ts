@@ -247,9 +247,8 @@ export class Exchange implements LiveStream, EventSink {
     const { outcome, code, headersSent, status } = reason
     logFailure(requestId, reason)
     if (outcome === 'client_gone' || output.gone) return
-    if (outcome === 'client_stalled' || !this.#settings.reportsErrors || output.isForeign) {
+    if (outcome === 'client_stalled' || !this.#settings.reportsErrors || output.isForeign)
       return this.#cutSoon(reason)
-    }
     try {
       const message = clientMessage(reason, this.#settings.exposeUpstreamErrors)
       if (output.committed) {

@@ -28,9 +28,8 @@ function streamOf(request: object, call: string): GuardedStream | undefined {
   const { req, raw = req } = Object(request) as { req?: object; raw?: object }
   const inner = (Object(raw) as { raw?: object }).raw ?? raw ?? request
   const { headers } = Object(inner) as { headers?: unknown }
-  if (typeof headers === 'object' && headers !== null) {
+  if (typeof headers === 'object' && headers !== null)
     return guards().get(inner) as (Guarded & GuardedStream) | undefined
-  }
   throw new TypeError(`${call}(request) takes a request, got ${shown(request)}`)
 }
 

@@ -97,12 +97,10 @@ export async function releaseUpstream(
 /** @throws TypeError for an object that looks as if it could be released, and cannot be */
 function checkReleasable(target: object): void {
   // The requests of superagent are both.
-  if ('then' in target && !('destroy' in target)) {
+  if ('then' in target && !('destroy' in target))
     throw new TypeError('target is a promise, and has nothing to release: await it first')
-  }
-  if (target instanceof AbortSignal) {
+  if (target instanceof AbortSignal)
     throw new TypeError('target is a signal, and has nothing to release: write its AbortController')
-  }
 }
 
 interface CleanupSettings {

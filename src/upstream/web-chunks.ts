@@ -12,9 +12,8 @@ export async function* readChunks(
   body: UpstreamBody,
   signal?: AbortSignalLike,
 ): AsyncGenerator<Uint8Array | string, void> {
-  if (body instanceof ReadableStream && body.locked) {
+  if (body instanceof ReadableStream && body.locked)
     throw new TypeError('the upstream body has already been read, or is locked by another reader')
-  }
   const isStream = body instanceof ReadableStream
   try {
     if (isStream) yield* readWebStream(body, signal)

@@ -47,10 +47,7 @@ export const handlers = {
   },
   requestPiped: piped,
   pipedWithoutSignal: (url, _signal, response) => piped(url, undefined, response),
-  // Node 24 throws where the response is over, in an event that ends the process: docs/GUARD.md, Limits.
-  requestPipeline: request((answer, response) =>
-    response.destroyed ? answer.destroy() : pipeline(answer, response, () => {}),
-  ),
+  requestPipeline: request((answer, response) => pipeline(answer, response, () => {})),
   requestByHand: request((answer, response) => {
     answer.on('error', (error) => response.destroy(error))
     answer.on('data', (chunk) => response.write(chunk)).on('end', () => response.end())

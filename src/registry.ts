@@ -1,4 +1,5 @@
 // State that several copies of unhang in one process share: a protocol between their versions, so members only ever join.
+import type { StreamError } from './errors/stream-error.js'
 import type { SSEEvent } from './framing/sse/encode.js'
 
 /**
@@ -43,6 +44,8 @@ export interface Guarded {
   readBodyFrom(parsed: () => unknown, prepared?: () => object): void
   /** A stream written the unhang way takes the response over. */
   stepAside(): void
+  /** A stream of unhang takes its place. @returns to be called with the reason for which that one ends */
+  handOver?(): (reason: StreamError | undefined) => void
   /** Runs the work for the request, so that its upstream calls are known. */
   enter<Result>(work: () => Result): Result
   /**

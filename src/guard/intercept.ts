@@ -122,7 +122,8 @@ export function silenceHeaders(response: ServerResponse): void {
 export function keepOpenForTurn(response: ServerResponse): ServerResponse {
   const state: { destroyed: boolean; _closed?: boolean } = response
   const { destroyed, _closed } = state
-  if (_closed !== true) return response
+  // One whose client has left has no end that the pipeline would see.
+  if (_closed !== true || !response.writableEnded) return response
   Object.assign(state, { destroyed: false, _closed: false })
   queueMicrotask(() => Object.assign(state, { destroyed, _closed }))
   return response

@@ -17,7 +17,7 @@ const punctualMs = 20
 /** How long to wait for what a standstill has interrupted. */
 const maxGraceMs = 1_000
 
-type SettledListener = (reason: StreamError | undefined) => void
+export type SettledListener = (reason: StreamError | undefined) => void
 
 /**
  * The clock of one stream, as the parts of unhang have it. `TimeoutCoordinator` is the part for users.

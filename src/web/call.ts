@@ -3,6 +3,7 @@ import { checkObject, checkSignal, shown } from '../errors/bad-input.js'
 import { guards } from '../registry.js'
 import { withDefaults } from '../stream/inherited-settings.js'
 import type { StreamOptions, StreamSettings } from '../stream/settings.js'
+import type { SettledListener } from '../timeouts/stream-clock.js'
 
 /** The options of a fetch handler about the request that it responds to. */
 export interface WebCall {
@@ -44,11 +45,11 @@ export function splitCall<Options extends StreamOptions>(
 export function takeOver(
   own: WebCall,
   settings: StreamSettings,
-): { call: WebCall; settings: StreamSettings } {
+): { call: WebCall; settings: StreamSettings; onSettled: SettledListener | undefined } {
   const guard = own.request && guards().get(own.request)
-  guard?.stepAside()
+  const onSettled = guard?.handOver?.()
   const call = { ...own, requestId: own.requestId ?? guard?.requestId }
-  return { call, settings: withDefaults(settings, guard?.options) }
+  return { call, settings: withDefaults(settings, guard?.options), onSettled }
 }
 
 /** @throws TypeError for anything but a request of a fetch handler */

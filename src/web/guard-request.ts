@@ -53,12 +53,15 @@ export async function skipRequest({ request, bindings, handle }: HandlerCall): P
 
 /** The guard in front of a fetch handler; its request finds it in the registry. */
 class RequestGuard implements Guarded, GuardedStream {
-  readonly #stream: WebStream
+  #stream: WebStream
   readonly #call: GuardedCall
   readonly #isWanted: boolean
   /** The one around the whole server: it has nothing left to do once there will be a stream. */
   readonly #outer: Guarded | undefined
-  #isAside = false
+  /** The guards leave the request alone. */
+  #isSkipped = false
+  /** Another stream of unhang has begun for the request. */
+  #isReplaced = false
 
   constructor(call: GuardedCall, outer: Guarded | undefined) {
     const { request, bindings, settings, when, detect } = call
@@ -92,21 +95,33 @@ class RequestGuard implements Guarded, GuardedStream {
       // A handler may return nothing.
       if (!output.sent) return await this.#guard(response as Response)
     } catch (error) {
-      if (this.#isAside) throw error
+      if (this.#isSkipped) throw error
+      this.#followReplaced()
       // A page or a text is not an answer to a client that asked for a stream; to any other the framework's is.
-      if (!exchange.isOpen) return await output.response
+      if (!this.#stream.exchange.isOpen) return await this.#stream.output.response
       if (!this.#mayReport) {
         this.#pass()
         throw error
       }
-      exchange.fail(error)
+      this.#stream.exchange.fail(error)
     }
-    return await output.response
+    return await this.#stream.output.response
+  }
+
+  /** The handler has not returned the response of the stream in its place, or has failed since: it goes on as before. */
+  #followReplaced(): void {
+    if (!this.#isReplaced) return
+    this.#isReplaced = false
+    const { request, settings } = this.#call
+    const { requestId } = this.#stream.subject
+    const subject = new WebSubject({ request, requestId }, serverOf(this.#call.bindings))
+    this.#stream = new WebStream(subject, settings, { isExpected: this.#isWanted })
   }
 
   async #guard(response: Response): Promise<Response> {
+    if (this.#isSkipped) return response
+    this.#followReplaced()
     const { subject, exchange, output } = this.#stream
-    if (this.#isAside) return response
     if (output.sent) return output.sent
     const body = await this.#call.parsedBody?.()
     subject.parsed(body)
@@ -162,9 +177,20 @@ class RequestGuard implements Guarded, GuardedStream {
   readBodyFrom(): void {}
 
   stepAside(): void {
-    this.#isAside = true
+    this.#isSkipped = true
     this.#pass()
     this.#outer?.stepAside()
+  }
+
+  handOver(): (reason: StreamError | undefined) => void {
+    this.#isReplaced = true
+    this.#pass()
+    this.#outer?.stepAside()
+    const { clock } = this.#stream
+    return (reason) => {
+      // Its handler may have the signal. If it is an upstream that has failed, the handler may call another one.
+      if (reason && !/^(upstream|internal)/.test(reason.outcome)) clock.settle(reason)
+    }
   }
 
   enter<Result>(work: () => Result): Result {

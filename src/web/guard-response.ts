@@ -45,8 +45,8 @@ export function guardResponse(response: Response, options: GuardResponseOptions 
   const { call: own, options: rest } = splitCall(options)
   const read = readGuarding(rest)
   if (!isGuardable(response, own.request?.method)) return response
-  const { call, settings } = takeOver(own, read)
-  return startGuard(response, new WebStream(new WebSubject(call), settings, call))
+  const { call, settings, onSettled } = takeOver(own, read)
+  return startGuard(response, new WebStream(new WebSubject(call), settings, { ...call, onSettled }))
 }
 
 /** @throws TypeError | RangeError that names the option and the value */

@@ -48,8 +48,8 @@ export async function relayResponse(
   if (map !== undefined && typeof map !== 'function')
     throw new TypeError(`map must be a function, got ${shown(map)}; options are the third argument`)
   const { call: own, options: rest } = splitCall(options)
-  const { call, settings } = takeOver(own, readStreamOptions(rest))
-  const stream = new WebStream(new WebSubject(call), settings, call)
+  const { call, settings, onSettled } = takeOver(own, readStreamOptions(rest))
+  const stream = new WebStream(new WebSubject(call), settings, { ...call, onSettled })
   const { exchange, output, clock, upstreams } = stream
   exchange.begin()
   stream.holdHead()

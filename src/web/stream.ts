@@ -17,7 +17,7 @@ import type { StreamRecording } from '../stream/resume-target.js'
 import type { StreamSettings } from '../stream/settings.js'
 import { writerSettingsFor } from '../stream/writer-settings.js'
 import type { AbortSignalLike } from '../timeouts/stop-signal.js'
-import { StreamClock } from '../timeouts/stream-clock.js'
+import { type SettledListener, StreamClock } from '../timeouts/stream-clock.js'
 import { eachChunk } from '../upstream/chunks.js'
 import { Upstreams } from '../upstream/opened.js'
 import type { UpstreamSource } from '../upstream/source.js'
@@ -30,6 +30,8 @@ interface WebStreamOptions {
   readonly signal?: AbortSignal | undefined
   /** Whether there will be a stream. Until that is known there is nothing to report. */
   readonly isExpected?: boolean
+  /** Hears why it ends. */
+  readonly onSettled?: SettledListener | undefined
 }
 
 /** The stream of a fetch handler: from a response, or an upstream, into a response. */
@@ -53,7 +55,7 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
   constructor(
     subject: WebSubject,
     settings: StreamSettings,
-    { signal, isExpected = true }: WebStreamOptions,
+    { signal, isExpected = true, onSettled }: WebStreamOptions,
   ) {
     this.subject = subject
     this.settings = settings
@@ -67,6 +69,7 @@ export class WebStream implements RelayTarget, EventSink, OutputParts {
     if (!isExpected) timeouts.finished()
     this.exchange = new Exchange(subject, settings, { output, timeouts, upstreams })
     timeouts.onSettled((reason) => this.#settled(reason))
+    if (onSettled) timeouts.onSettled(onSettled)
     this.#watchClient()
   }
 

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import type { ProxySettings } from '../../src/command/proxy/settings.js'
 import { RawClient, type RawRequest, rawRequest, startUpstream } from '../../src/testing/index.js'
+import { turns } from '../support/broken-upstream.js'
 import { echoOf, headerOf, startEcho } from '../support/echo.js'
 import { startOrigin } from '../support/origin.js'
 import { startProxied } from '../support/proxied.js'
@@ -72,6 +73,23 @@ describe('an upgrade', () => {
     using client = await rawRequest({ port: proxy.port, method: 'GET', headers: upgrade }).closed()
     expect(client.status).toBe(426)
     expect(client.bodyText).toBe('no')
+  })
+
+  test('that the upstream refuses is refused with its whole body, also for a client that has said all', async () => {
+    const answered = withResolvers()
+    const body = 'no'.repeat(100)
+    await using upstream = await listen(async (_request, response) => {
+      response.writeHead(426).write('no')
+      await answered.promise
+      response.end(body)
+    })
+    await using proxy = await startProxied(upstream.url)
+    using client = await rawRequest({ port: proxy.port, method: 'GET', headers: upgrade }).received('no')
+    client.socket.end()
+    await turns(50)
+    answered.resolve()
+    await client.closed()
+    expect(client.bodyText).toBe(`no${body}`)
   })
 
   test('of an upstream that is not there is an error', async () => {

@@ -34,6 +34,18 @@ describe('a request', () => {
     expect(await proxy.line(0)).toBe('GET /silent: client_gone')
   })
 
+  test('whose response breaks in the middle is reported as a failure of the upstream', async () => {
+    await using upstream = await startUpstream(async (exchange) => {
+      exchange.open('Content-Type: application/json').chunk('{"half":')
+      await client.received('half')
+      await exchange.reset()
+    })
+    await using proxy = await startProxied(upstream.url)
+    using client = rawRequest({ port: proxy.port, method: 'GET', path: '/broken' })
+    await client.closed()
+    expect(await proxy.line(0)).toMatch(/^GET \/broken: .*ECONNRESET/)
+  })
+
   test('goes below the path of the URL', async () => {
     await using upstream = await startEcho()
     await using proxy = await startProxied(`${upstream.url}/base/`)

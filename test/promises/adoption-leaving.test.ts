@@ -239,14 +239,17 @@ test('an upstream that has sent all of it is not cancelled: a handler that is sl
   expect(await saved.promise).toContain('[DONE]')
 })
 
-test('a response made by hand, which never says that it is closed, is waited for until it has ended', async () => {
-  await using run = await withGuest(() => {})
-  const request = Object.assign(new IncomingMessage(new Socket()), { method: 'POST', url: '/' })
-  const response = new ServerResponse(request)
-  response.assignSocket(new Writable({ write: (_chunk, _encoding, done) => done() }) as Socket)
-  wrapApp(() => {})(request, response)
-  await run.leave()
-  await run.isKept()
-  response.setHeader('Content-Type', 'application/json').end('{}')
-  await run.ofFirst.closed
-})
+test.each(['POST', 'GET'])(
+  'a response to %s made by hand, which never says that it is closed, is waited for until it has ended',
+  async (method) => {
+    await using run = await withGuest(() => {})
+    const request = Object.assign(new IncomingMessage(new Socket()), { method, url: '/' })
+    const response = new ServerResponse(request)
+    response.assignSocket(new Writable({ write: (_chunk, _encoding, done) => done() }) as Socket)
+    wrapApp(() => {})(request, response)
+    await run.leave()
+    await run.isKept()
+    response.setHeader('Content-Type', 'application/json').end('{}')
+    await run.ofFirst.closed
+  },
+)

@@ -316,6 +316,29 @@ describe('ways in which handlers write streams', () => {
     },
   )
 
+  test('a handler that calls pipeline after its client has left: it ends at once', async () => {
+    const settled = withResolvers<unknown>()
+    const asked = withResolvers()
+    const left = withResolvers()
+    const listener = wrapApp(async (_request, response) => {
+      response.on('close', () => left.resolve())
+      asked.resolve()
+      await left.promise
+      await new Promise(setImmediate)
+      // Node 24 throws, and Node 20 calls back with an error.
+      try {
+        pipeline(new PassThrough(), response.writeHead(200, eventStream), settled.resolve)
+      } catch (error) {
+        settled.resolve(error)
+      }
+    })
+    await using server = await listen(listener)
+    using client = rawRequest({ port: server.port, body: { stream: true } })
+    await asked.promise
+    client.reset()
+    expect(await settled.promise).toBeInstanceOf(Error)
+  })
+
   test('a handler that sets a status after the guard has responded: the record has the status of the client', async () => {
     const ends: StreamEnd[] = []
     const client = await guarded(

@@ -8,7 +8,7 @@ import {
 } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { respondWithError } from '../../client/error-response.js'
-import { isGone, watchPipelined } from '../../client/response.js'
+import { watchPipelined } from '../../client/response.js'
 import type { StreamEnd } from '../../diagnostics/channels.js'
 import { describeError, describeText, publicText } from '../../diagnostics/describe-error.js'
 import { alignServerTimeouts } from '../../server/align-timeouts.js'
@@ -84,6 +84,8 @@ class ProxiedRequest {
   readonly #response: ServerResponse
   readonly #around: Surroundings
   #call: ClientRequest | undefined
+  #answer: IncomingMessage | undefined
+  #hasLeft = false
 
   constructor(request: IncomingMessage, response: ServerResponse, around: Surroundings) {
     this.#request = request
@@ -98,7 +100,7 @@ class ProxiedRequest {
       // Nothing else would: its response may be one that cannot be passed on, and is not read.
       this.#call?.destroy()
       const { method, url = '' } = this.#request
-      const how = isGone(this.#response) ? 'client_gone' : describeError(error)
+      const how = this.#hasLeft ? 'client_gone' : describeError(error)
       this.#around.report(`${method} ${pathOf(url)}: ${how}`)
       respondWithError(error, this.#response, { dialect: dialectOf(this.#request) })
     }
@@ -127,7 +129,11 @@ class ProxiedRequest {
     forwardInterim(call, response)
     const asking = whatIsAsked(request)
     const { answer } = sendBody(request, call)
-    const left = () => call.destroy()
+    const left = () => {
+      // A response that breaks in the middle is closed as well.
+      this.#hasLeft = !this.#answer?.errored
+      call.destroy()
+    }
     watchPipelined(response, left)
     response.once('close', () => {
       if (!response.writableFinished) left()
@@ -135,6 +141,7 @@ class ProxiedRequest {
     const stream = { response, call, answer, onEnd: (end: StreamEnd) => this.#reportEnd(end) }
     // Whichever comes first: a client that surely wants a stream need not wait for the upstream's head.
     const head = await Promise.race([answer, asking.then(({ isSure }) => (isSure ? undefined : answer))])
+    this.#answer = head
     if (head === undefined) return streamThrough({ ...stream, asked: await asking }, settings)
     // A body that is still coming must not hold the stream back.
     const unread = { dialect: dialectOf(request), model: undefined, isSure: false }

@@ -100,7 +100,7 @@ function awaitUpgrade(
     const headers = [...kept, ['Connection', 'close']] as Header[]
     socket.write(headText(`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`, headers))
     takeEarly()
-    socket.resume()
+    socket.off('end', left).resume()
     pipeline(answer, socket, () => socket.destroy())
   })
   call.on('error', refuse)
@@ -148,6 +148,7 @@ function refuseRaw(socket: Duplex, refusal: Refusal): void {
     ['Connection', 'close'],
   ]
   socket.write(headText(`HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}`, headers))
-  // A client may keep its side open for ever.
+  // A client may keep its side open for ever. Bytes that nothing reads would turn the close into a reset.
+  socket.resume()
   socket.end(body, () => socket.destroy())
 }

@@ -32,6 +32,7 @@ class RedisLateEnd implements Called {
   /** Until when Redis keeps the stream without it. */
   readonly #until: number
   #isWriting = false
+  #isOver = false
   #setOver = () => {}
 
   constructor(shared: RedisShared, late: LateEnd) {
@@ -89,6 +90,8 @@ class RedisLateEnd implements Called {
   }
 
   #finish(): void {
+    if (this.#isOver) return
+    this.#isOver = true
     this.#shared.lateEnds.count--
     this.#shared.process.delete(this)
     this.#setOver()

@@ -46,9 +46,7 @@ export class AdoptedCalls implements CallOwner {
       isStuck: (call) => this.#isStuck(call),
       report: () => this.#guard?.fail(new StreamError('upstream_hangup')),
     })
-    this.#leave = noteReader(this)
-    // Some responses that are made by hand never say that they are closed.
-    guard.response.once('finish', this.#leave)
+    this.#leave = noteReader(this, guard.response)
   }
 
   /** A guard inside has options of its own. */

@@ -69,9 +69,7 @@ export class ResponseGuard implements WatchedResponse {
     })
     this.head = new ResponseHead(response, this.own, this.subject)
     this.calls = adoptCalls(request, this)
-    if (!this.calls) this.#leave = noteReader(this)
-    // Some responses that are made by hand never close.
-    if (this.#leave) response.once('finish', this.#leave)
+    if (!this.calls) this.#leave = noteReader(this, response)
     guards().set(request, this.handle)
     guards().set(response, this.handle)
     response.on('pipe', this.#piped).on('close', this.#closed).on('error', ignore)

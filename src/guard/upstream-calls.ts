@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import { checkFunction } from '../errors/bad-input.js'
 import { processWide } from '../registry.js'
 import { type CallOwner, CallOwners, type OpenResponse } from './call-owner.js'
@@ -38,11 +39,12 @@ export function noteWriter(owner: CallOwner | undefined): void {
  *
  * @returns to be called when it is over
  */
-export function noteReader(response: OpenResponse): () => void {
-  openResponses().add(response)
-  return () => {
-    if (openResponses().delete(response)) madeOwners()?.readersChanged()
-  }
+export function noteReader(reader: OpenResponse, response: EventEmitter): () => void {
+  openResponses().add(reader)
+  const leave = () => openResponses().delete(reader) && madeOwners()?.readersChanged()
+  // Some responses that are made by hand never say that they are closed.
+  response.once('finish', leave)
+  return leave
 }
 
 /**

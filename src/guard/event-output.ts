@@ -141,14 +141,14 @@ export class GuardOutput extends ResponseOutput implements EventOutput {
   respond(reason: StreamError, message: string): void {
     const { subject, settings } = this.#parts
     const { requestId } = subject
+    const { writer } = settings
     this.#respondBy(() => {
       // An error without those for CORS cannot be read by a page.
       for (const [name, value] of Object.entries(subject.prepared?.() ?? {}))
         if (this.response.getHeader(name) !== value)
           attempt(`the header ${name} is left out`, undefined, () => this.response.setHeader(name, value))
-      if (settings.writer.headers !== false) setRequestId(this.response, requestId)
+      if (writer.headers !== false) setRequestId(this.response, requestId)
       const dialect = settings.dialect ?? subject.dialect
-      const { writer } = settings
       sendErrorBody(this.response, reason, { message, dialect, requestId, writer })
       this.#errorStatus = reason.status
     })

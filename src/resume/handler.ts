@@ -6,7 +6,7 @@ import { log } from '../diagnostics/channels.js'
 import { describeError } from '../diagnostics/describe-error.js'
 import { guards } from '../registry.js'
 import { isRequest } from '../web/call.js'
-import { serverGuardOf } from '../web/node-bindings.js'
+import { guardsStepAside } from '../web/node-bindings.js'
 import { refuse, unavailable } from './refusals.js'
 import type { AskedRequest, FetchCall, Reply } from './reply.js'
 
@@ -85,9 +85,7 @@ async function respond(serve: Serve, app: object, call: FetchCall): Promise<Resp
     app,
     request: { method, url, headers: Object.fromEntries(headers) },
     path: url,
-    stepAside() {
-      for (const guard of [guards().get(call.request), serverGuardOf(call.bindings)]) guard?.stepAside()
-    },
+    stepAside: () => guardsStepAside(call.request, call.bindings),
   })
   return await reply.toResponse(call)
 }

@@ -15,7 +15,7 @@ import { readStreamOptions, type StreamSettings } from '../stream/settings.js'
 import type { StreamContext } from '../stream/stream-context.js'
 import type { UpstreamSource } from '../upstream/source.js'
 import { markGuarded } from '../web/guard-response.js'
-import { serverOf } from '../web/node-bindings.js'
+import { serverGuardOf, serverOf } from '../web/node-bindings.js'
 import { WebStream } from '../web/stream.js'
 import { WebSubject } from '../web/subject.js'
 import { firstReadable } from './cursor.js'
@@ -113,7 +113,7 @@ export class Replay implements Reply {
     const { model } = this.#rejoined.found.about
     const server = serverOf(bindings)
     // A guard of `node:http` around the whole app has nothing left to do.
-    guards().get(Object(bindings).outgoing)?.stepAside()
+    serverGuardOf(bindings)?.stepAside()
     const settings = withDefaults(this.#settings, guards().get(request)?.options)
     const stream = new WebStream(new WebSubject({ request, model }, server), settings, {})
     const { exchange, output, clock } = stream

@@ -8,7 +8,7 @@ import type { StreamSettings } from '../stream/settings.js'
 import { HandlerDeadlines, type StreamDeadlines } from '../timeouts/stream-deadlines.js'
 import type { WebGuardSettings } from './guard-options.js'
 import { isGuardable, isResponse, startGuard } from './guard-response.js'
-import { serverGuardOf, serverOf } from './node-bindings.js'
+import { guardsStepAside, serverGuardOf, serverOf } from './node-bindings.js'
 import { WebStream } from './stream.js'
 import { WebSubject } from './subject.js'
 
@@ -47,7 +47,7 @@ export async function guardRequest(call: GuardedCall): Promise<Response> {
 
 /** Leaves a request alone, and so do the guards around this one. */
 export async function skipRequest({ request, bindings, handle }: HandlerCall): Promise<Response> {
-  for (const around of [guards().get(request), serverGuardOf(bindings)]) around?.stepAside()
+  guardsStepAside(request, bindings)
   return await handle()
 }
 

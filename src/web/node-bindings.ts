@@ -15,3 +15,8 @@ export function serverOf(bindings: unknown): object | undefined {
 export function serverGuardOf(bindings: unknown): Guarded | undefined {
   return guards().get((Object(bindings) as NodeBindings).outgoing as object)
 }
+
+/** The guards around a request leave it alone: that of the fetch handler, and that of the whole server. */
+export function guardsStepAside(request: Request, bindings: unknown): void {
+  for (const guard of [guards().get(request), serverGuardOf(bindings)]) guard?.stepAside()
+}
